@@ -1,0 +1,2 @@
+//! The `evenburn` command.
+fn main() {}

@@ -1,0 +1,175 @@
+//! The `[data]` section of a run configuration.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+
+/// Where the text comes from and how it becomes tokens: section `[data]`.
+///
+/// ```
+/// use evenburn_data::DataConfig;
+/// let config = DataConfig { path: "books/*.txt".into(), ..Default::default() };
+/// assert_eq!(config.tokenizer, "train");
+/// config.validate().unwrap();
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training text: a file, a glob pattern or a folder, or a list of them. Reads `.txt`,
+    /// `.jsonl` (either also as `.zst` or `.gz`) and `.parquet`. A folder is searched recursively;
+    /// subfolders `train/`, `validation/`, `test/` and file names such as `train-00000.parquet`
+    /// say which split a file belongs to, and test files are left alone. A `.txt` file is one
+    /// document, or several separated by lines that hold only `<|endoftext|>`.
+    pub path: PathList,
+    /// Validation text, in the same forms as `path`. Without it, the validation files found in
+    /// `path` are used; without those, a document whose field `split` says `train`, `validation`
+    /// or `test` goes there, and the others are split by the hash of their text.
+    pub validation_path: Option<PathList>,
+    /// Share of the documents that the split by hash puts into validation, at least 0 and below 1.
+    pub validation_fraction: f64,
+    /// A tokenizer: the path of a `tokenizer.json`, or `train` to train a byte-level BPE on the
+    /// training split and keep it in the cache.
+    pub tokenizer: String,
+    /// Entries of the vocabulary when `tokenizer` is `train`, at least 257; fewer come out if the
+    /// text has no more pairs to merge.
+    pub tokenizer_vocab: usize,
+    /// Name of the token that ends every document.
+    pub eod_token: String,
+    /// JSON field or Parquet column that holds a document's text.
+    pub text_field: String,
+    /// Whether attention reaches across the documents packed into one sample.
+    pub document_mask: DocumentMask,
+    /// Folder for tokenized shards and trained tokenizers; the program's own cache folder if unset.
+    pub cache: Option<PathBuf>,
+    /// Consecutive source files are packed together into one shard up to this many bytes, counted
+    /// as stored; a larger file is a shard of its own. Samples never cross shards.
+    pub shard_bytes: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            path: PathList::default(),
+            validation_path: None,
+            validation_fraction: 0.01,
+            tokenizer: Self::TRAIN.into(),
+            tokenizer_vocab: 4096,
+            eod_token: "<|endoftext|>".into(),
+            text_field: "text".into(),
+            document_mask: DocumentMask::default(),
+            cache: None,
+            shard_bytes: 8 << 20,
+        }
+    }
+}
+
+impl DataConfig {
+    /// The value of `tokenizer` that asks for training one.
+    pub const TRAIN: &'static str = "train";
+
+    /// Checks what can be checked without touching a file.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] names the key: no `path`, a `validation_fraction` outside [0, 1), a
+    /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token, an empty name.
+    pub fn validate(&self) -> Result<(), DataError> {
+        if self.path.0.is_empty() {
+            return Err(DataError::config(
+                "data.path",
+                "is not set; give a file, a glob or a folder of text",
+            ));
+        }
+        if self.validation_path.as_ref().is_some_and(|p| p.0.is_empty()) {
+            return Err(DataError::config(
+                "data.validation_path",
+                "is an empty list; remove it or name a file",
+            ));
+        }
+        if !(0.0..1.0).contains(&self.validation_fraction) {
+            return Err(DataError::config(
+                "data.validation_fraction",
+                format!(
+                    "is {}, must be at least 0 and below 1",
+                    self.validation_fraction
+                ),
+            ));
+        }
+        if self.tokenizer == Self::TRAIN && self.tokenizer_vocab < 257 {
+            return Err(DataError::config(
+                "data.tokenizer_vocab",
+                format!(
+                    "is {}, must be at least 257: 256 bytes and {}",
+                    self.tokenizer_vocab, self.eod_token
+                ),
+            ));
+        }
+        for (field, value) in [
+            ("data.tokenizer", &self.tokenizer),
+            ("data.eod_token", &self.eod_token),
+            ("data.text_field", &self.text_field),
+        ] {
+            if value.is_empty() {
+                return Err(DataError::config(field, "is empty"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether attention reaches across the documents packed into one sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentMask {
+    /// A position attends to everything before it in its sample.
+    #[default]
+    Across,
+    /// A position attends only to its own document.
+    Within,
+}
+
+/// One or more files, globs or folders; written as a string or as a list of strings.
+///
+/// ```
+/// use evenburn_data::PathList;
+/// let one: PathList = serde_json::from_str(r#""a.txt""#).unwrap();
+/// let two: PathList = serde_json::from_str(r#"["a.txt", "b/*.jsonl"]"#).unwrap();
+/// assert_eq!((one.0.len(), two.0.len()), (1, 2));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "OneOrMany", into = "OneOrMany")]
+#[schemars(with = "OneOrMany")]
+pub struct PathList(pub Vec<String>);
+
+impl From<&str> for PathList {
+    fn from(path: &str) -> Self {
+        Self(vec![path.into()])
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for PathList {
+    fn from(value: OneOrMany) -> Self {
+        match value {
+            OneOrMany::One(path) => Self(vec![path]),
+            OneOrMany::Many(paths) => Self(paths),
+        }
+    }
+}
+
+impl From<PathList> for OneOrMany {
+    fn from(mut list: PathList) -> Self {
+        match list.0.len() {
+            1 => Self::One(list.0.remove(0)),
+            _ => Self::Many(list.0),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `.jsonl`: one JSON object a line; blank lines are passed over.
+
+use std::io::BufRead;
+
+use super::lines::Lines;
+use super::{Document, record};
+use crate::DataError;
+
+pub(super) struct Jsonl<R> {
+    lines: Lines<R>,
+    text_field: String,
+    failed: bool,
+}
+
+impl<R: BufRead> Jsonl<R> {
+    pub(super) fn new(lines: Lines<R>, text_field: &str) -> Self {
+        Self {
+            lines,
+            text_field: text_field.into(),
+            failed: false,
+        }
+    }
+
+    fn next_document(&mut self) -> Result<Option<Document>, DataError> {
+        loop {
+            let Some(line) = self.lines.next()? else {
+                return Ok(None);
+            };
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let parsed = record::parse(line, &self.text_field);
+            return parsed
+                .map(Some)
+                .map_err(|message| self.lines.error(self.lines.number(), message));
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Jsonl<R> {
+    type Item = Result<Document, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.next_document();
+        self.failed = next.is_err();
+        next.transpose()
+    }
+}

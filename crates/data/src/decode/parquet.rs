@@ -1,0 +1,194 @@
+//! `.parquet`: a string column, streamed by row group and a few rows at a time.
+
+use std::io::{Read, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arrow_array::{Array, RecordBatch, StringArray};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::{Document, Documents, SPLIT_FIELD};
+use crate::DataError;
+use crate::layout::Tag;
+use crate::source::{Counted, ReadSeek, Source};
+
+/// Rows decoded at once. Small, because a row may be megabytes.
+const ROWS: usize = 256;
+
+/// Lets Parquet read ranges of any source: every range is an independent reader.
+struct Ranges {
+    source: Arc<dyn Source>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Length for Ranges {
+    fn len(&self) -> u64 {
+        self.source.size()
+    }
+}
+
+impl ChunkReader for Ranges {
+    type T = Counted<Box<dyn ReadSeek>>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let mut inner = self.source.open()?;
+        inner.seek(SeekFrom::Start(start))?;
+        Ok(Counted {
+            inner,
+            count: Arc::clone(&self.bytes),
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut buffer = Vec::new();
+        let read = self.get_read(start)?.take(length as u64).read_to_end(&mut buffer)?;
+        if read != length {
+            return Err(ParquetError::EOF(format!(
+                "the file ends at byte {}, {} were expected",
+                start + read as u64,
+                start + length as u64
+            )));
+        }
+        Ok(buffer.into())
+    }
+}
+
+pub(super) fn open(
+    source: Arc<dyn Source>,
+    text_field: &str,
+    bytes: &Arc<AtomicU64>,
+) -> Result<Documents, DataError> {
+    let path = source.location().to_path_buf();
+    let fault = |message: String| DataError::Parquet {
+        path: path.clone(),
+        message,
+    };
+    let ranges = Ranges {
+        source,
+        bytes: Arc::clone(bytes),
+    };
+    // Without the writer's Arrow schema every text column reads as the one plain string type,
+    // whether it was written as large, view or dictionary strings.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(ranges, options)
+        .map_err(|e| fault(format!("not a readable Parquet file: {e}")))?;
+    let fields = builder.schema().fields();
+    let find = |name: &str| fields.iter().position(|f| f.name() == name);
+    let Some(text) = find(text_field) else {
+        let names: Vec<_> = fields.iter().map(|f| format!("`{}`", f.name())).collect();
+        return Err(fault(format!(
+            "no column `{text_field}` (data.text_field); it has {}",
+            names.join(", ")
+        )));
+    };
+    let roots = [Some(text), find(SPLIT_FIELD)].into_iter().flatten();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let groups = builder
+        .metadata()
+        .row_groups()
+        .iter()
+        .map(|g| u64::try_from(g.num_rows()).unwrap_or(0))
+        .collect();
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(ROWS)
+        .build()
+        .map_err(|e| fault(e.to_string()))?;
+    Ok(Box::new(Rows {
+        reader,
+        path,
+        text_field: text_field.into(),
+        groups,
+        batch: None,
+        next_in_batch: 0,
+        row: 0,
+        done: false,
+    }))
+}
+
+struct Rows {
+    reader: ParquetRecordBatchReader,
+    path: PathBuf,
+    text_field: String,
+    /// Rows of each row group.
+    groups: Vec<u64>,
+    batch: Option<RecordBatch>,
+    next_in_batch: usize,
+    /// The next row in the file, from 0.
+    row: u64,
+    done: bool,
+}
+
+impl Rows {
+    fn error(&self, message: String) -> DataError {
+        let mut end = 0;
+        let passed = self.groups.iter().take_while(|rows| {
+            end += **rows;
+            end <= self.row
+        });
+        DataError::Row {
+            path: self.path.clone(),
+            row: self.row,
+            row_group: passed.count().min(self.groups.len().saturating_sub(1)),
+            message,
+        }
+    }
+
+    fn strings(&self, batch: &RecordBatch, column: &str) -> Option<StringArray> {
+        let array = batch.column_by_name(column)?.as_any();
+        array.downcast_ref::<StringArray>().cloned()
+    }
+
+    fn next_document(&mut self) -> Result<Option<Document>, DataError> {
+        loop {
+            let Some(batch) = &self.batch else {
+                match self.reader.next() {
+                    None => return Ok(None),
+                    Some(Err(e)) => return Err(self.error(e.to_string())),
+                    Some(Ok(batch)) => self.batch = Some(batch),
+                }
+                self.next_in_batch = 0;
+                continue;
+            };
+            let i = self.next_in_batch;
+            if i >= batch.num_rows() {
+                self.batch = None;
+                continue;
+            }
+            let Some(texts) = self.strings(batch, &self.text_field) else {
+                return Err(self.error(format!("column `{}` holds no strings", self.text_field)));
+            };
+            if texts.is_null(i) {
+                return Err(self.error(format!("column `{}` is null", self.text_field)));
+            }
+            let tags = self.strings(batch, SPLIT_FIELD);
+            let tag = tags
+                .filter(|t| t.is_valid(i))
+                .and_then(|t| Tag::parse(t.value(i)));
+            let text = texts.value(i).to_owned();
+            self.next_in_batch += 1;
+            self.row += 1;
+            return Ok(Some(Document { text, tag }));
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Document, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let next = self.next_document();
+        self.done = !matches!(next, Ok(Some(_)));
+        next.transpose()
+    }
+}

@@ -1,0 +1,1 @@
+//! A resumable stream of packed token samples from text files.

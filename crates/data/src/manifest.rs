@@ -1,0 +1,135 @@
+//! What a folder of tokenized shards was made from, and what it must hold.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::layout::{Role, Split};
+use crate::megatron::TokenType;
+use crate::{DataError, files};
+
+/// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// `manifest.json`. It holds no absolute path and no time: the same text and tokenizer give the same
+/// manifest on every machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the cache's format.
+    pub format: u32,
+    /// The tokenizer that made the tokens.
+    pub tokenizer: TokenizerRecord,
+    /// How tokens are stored.
+    pub token_type: TokenType,
+    /// JSON field or Parquet column of the text.
+    pub text_field: String,
+    /// Share of documents that a split by hash put into validation.
+    pub validation_fraction: f64,
+    /// The source files, in the order in which they were tokenized.
+    pub sources: Vec<SourceRecord>,
+    /// The shards, in the same order; those of one source group follow each other.
+    pub shards: Vec<ShardRecord>,
+}
+
+/// The tokenizer in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerRecord {
+    /// SHA-256 of its `tokenizer.json`.
+    pub sha256: String,
+    /// Largest id plus one.
+    pub vocab_size: usize,
+    /// The token that ends documents.
+    pub eod_token: String,
+    /// Its id.
+    pub eod: u32,
+}
+
+/// A source file in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its path below the folder that was given.
+    pub name: String,
+    /// Its stored size in bytes.
+    pub size: u64,
+    /// SHA-256 of its stored bytes.
+    pub sha256: String,
+    /// How its documents found their split.
+    pub role: Role,
+}
+
+/// A pair of token files in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// File name without `.bin` and `.idx`.
+    pub name: String,
+    /// The split of its documents.
+    pub split: Split,
+    /// Documents; each ends with the end-of-document token.
+    pub documents: u64,
+    /// Tokens, end-of-document tokens included.
+    pub tokens: u64,
+    /// UTF-8 bytes of the documents' text, as it was before any normalization.
+    pub text_bytes: u64,
+    /// XXH3 of the `.bin` file, 64 bits in hexadecimal.
+    pub bin_xxh3: String,
+    /// XXH3 of the `.idx` file.
+    pub idx_xxh3: String,
+}
+
+/// Sums over the shards of a split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Shards.
+    pub shards: usize,
+    /// Documents.
+    pub documents: u64,
+    /// Tokens, end-of-document tokens included.
+    pub tokens: u64,
+    /// UTF-8 bytes of text.
+    pub text_bytes: u64,
+}
+
+impl Manifest {
+    /// What a split holds.
+    pub fn totals(&self, split: Split) -> Totals {
+        let mut totals = Totals::default();
+        for shard in self.shards.iter().filter(|s| s.split == split) {
+            totals.shards += 1;
+            totals.documents += shard.documents;
+            totals.tokens += shard.tokens;
+            totals.text_bytes += shard.text_bytes;
+        }
+        totals
+    }
+
+    /// A SHA-256 over everything in the manifest: equal for equal data, whatever the machine. A
+    /// checkpoint stores it, to refuse a resume on other data.
+    pub fn fingerprint(&self) -> String {
+        files::hex(&Sha256::digest(self.to_json().as_bytes()))
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self)
+            .expect("a manifest has string keys and finite numbers only, which JSON can hold")
+    }
+
+    /// Reads the manifest of a cache folder; `None` if there is none.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>, DataError> {
+        let path = folder.join(MANIFEST);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let json = fs::read(&path).map_err(|e| DataError::io("read", &path, e))?;
+        let manifest = serde_json::from_slice(&json).map_err(|e| DataError::Damaged {
+            message: e.to_string(),
+            cache: folder.to_path_buf(),
+            path,
+        })?;
+        Ok(Some(manifest))
+    }
+}

@@ -1,0 +1,351 @@
+//! From a configuration to packed splits: find, hash, tokenize or reuse, open.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sha2::{Digest, Sha256};
+
+use crate::decode::counted_documents;
+use crate::digest::digests;
+use crate::layout::{PlacedSource, Role, Split, find_sources};
+use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
+use crate::megatron::TokenType;
+use crate::placing::Placing;
+use crate::store::PackedStore;
+use crate::tokenize::{Job, groups};
+use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, files};
+
+/// A tokenizer is trained on at most this much text…
+const TRAINING_BYTES: u64 = 64 << 20;
+/// …taken in equal shares from at most this many sources, evenly spaced.
+const TRAINING_SOURCES: usize = 64;
+
+/// Token files up to this size altogether are hashed whenever they are opened, larger ones only
+/// checked for size and counts. (XXH3 takes some milliseconds for it.)
+const VERIFY_BYTES: u64 = 256 << 20;
+
+/// Tokenized text, ready to be read.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    /// What made the tokens.
+    pub tokenizer: Tokenizer,
+    /// What the model learns from.
+    pub train: PackedStore,
+    /// What it is evaluated on.
+    pub validation: PackedStore,
+    /// What both were made from.
+    pub manifest: Manifest,
+    /// The cache folder that holds them.
+    pub folder: PathBuf,
+}
+
+impl Corpus {
+    /// The store of a split.
+    pub fn store(&self, split: Split) -> &PackedStore {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+        }
+    }
+}
+
+/// Finds the configured text, tokenizes what the cache doesn't hold yet, and opens both splits.
+///
+/// The cache is `config.cache`, or `cache` if that is unset. It is keyed by the contents of the
+/// sources, the tokenizer and the keys that shape the tokens, so that a change of any of them makes
+/// a new folder and never mixes with an old one. Finished shards of an interrupted call are kept;
+/// the next call continues at the first unfinished one. Several processes may call it at once: one
+/// tokenizes, the others wait.
+///
+/// # Errors
+/// Any [`DataError`] of the configuration, the sources, the tokenizer or the cache;
+/// [`DataError::Interrupted`] if `progress` asked to stop.
+///
+/// ```
+/// use evenburn_data::{DataConfig, prepare};
+/// let dir = tempfile::tempdir().unwrap();
+/// let text = dir.path().join("a.txt");
+/// std::fs::write(&text, "one document\n<|endoftext|>\nanother document\n").unwrap();
+/// let config = DataConfig {
+///     path: text.to_str().unwrap().into(),
+///     tokenizer_vocab: 260,
+///     ..Default::default()
+/// };
+/// let corpus = prepare(&config, &dir.path().join("cache"), &()).unwrap();
+/// let documents: u64 = corpus.manifest.shards.iter().map(|s| s.documents).sum();
+/// assert_eq!(documents, 2);
+/// ```
+pub fn prepare(
+    config: &DataConfig,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Corpus, DataError> {
+    let cache = config.cache.as_deref().unwrap_or(cache);
+    let sources = find_sources(config)?;
+    files::create_folder(cache)?;
+    let hashes = digests(&sources, cache, progress)?;
+    let records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
+    let tokenizer = tokenizer(config, &sources, &records, cache, progress)?;
+
+    let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
+    if !folder.join(MANIFEST).exists() {
+        files::create_folder(&folder)?;
+        let _lock = lock(&folder.join("lock"))?;
+        if !folder.join(MANIFEST).exists() {
+            let job = Job {
+                config,
+                tokenizer: &tokenizer,
+                folder: &folder,
+                token_type: TokenType::for_vocab(tokenizer.vocab_size()),
+                progress,
+            };
+            let shards = job.run(&groups(sources, config.shard_bytes))?;
+            let manifest = Manifest {
+                format: FORMAT_VERSION,
+                tokenizer: TokenizerRecord {
+                    sha256: tokenizer.sha256().into(),
+                    vocab_size: tokenizer.vocab_size(),
+                    eod_token: tokenizer.eod_token().into(),
+                    eod: tokenizer.eod(),
+                },
+                token_type: job.token_type,
+                text_field: config.text_field.clone(),
+                validation_fraction: config.validation_fraction,
+                sources: records,
+                shards,
+            };
+            tokenizer.save(&folder.join("tokenizer.json"))?;
+            files::write_atomically(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
+            job.remove_notes();
+        }
+    }
+    open(&folder, tokenizer)
+}
+
+fn open(folder: &Path, tokenizer: Tokenizer) -> Result<Corpus, DataError> {
+    let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
+        path: folder.join(MANIFEST),
+    })?;
+    if (manifest.tokenizer.sha256.as_str(), manifest.tokenizer.eod) != (tokenizer.sha256(), tokenizer.eod())
+        || manifest.tokenizer.vocab_size != tokenizer.vocab_size()
+    {
+        return Err(DataError::Damaged {
+            path: folder.join(MANIFEST),
+            message: "it names another tokenizer than its folder".into(),
+            cache: folder.to_path_buf(),
+        });
+    }
+    let train = PackedStore::open(folder, &manifest, Split::Train)?;
+    let validation = PackedStore::open(folder, &manifest, Split::Validation)?;
+    if train.stored_bytes() + validation.stored_bytes() <= VERIFY_BYTES {
+        train.verify()?;
+        validation.verify()?;
+    }
+    Ok(Corpus {
+        tokenizer,
+        train,
+        validation,
+        manifest,
+        folder: folder.to_path_buf(),
+    })
+}
+
+fn record((placed, sha256): (&PlacedSource, String)) -> SourceRecord {
+    SourceRecord {
+        name: placed.source.name().into(),
+        size: placed.source.size(),
+        sha256,
+        role: placed.role,
+    }
+}
+
+/// Hashes values with their lengths, so that no two lists of values give the same bytes.
+struct Key(Sha256);
+
+impl Key {
+    fn new(purpose: &str) -> Self {
+        let mut key = Self(Sha256::new());
+        key.add(purpose);
+        key.add(&FORMAT_VERSION.to_string());
+        key
+    }
+
+    fn add(&mut self, value: &str) {
+        self.0.update((value.len() as u64).to_le_bytes());
+        self.0.update(value.as_bytes());
+    }
+
+    fn finish(self) -> String {
+        files::hex(&self.0.finalize()[..10])
+    }
+
+    /// The text and its distribution over the splits.
+    fn add_text(&mut self, config: &DataConfig, records: &[SourceRecord]) {
+        self.add(&config.text_field);
+        if records.iter().any(|r| r.role == Role::Mixed) {
+            self.add(&config.validation_fraction.to_string());
+        }
+        for r in records {
+            self.add(&r.name);
+            self.add(&r.sha256);
+            self.add(&format!("{:?}", r.role));
+        }
+    }
+}
+
+fn key(config: &DataConfig, records: &[SourceRecord], tokenizer: &Tokenizer) -> String {
+    let mut key = Key::new("tokens");
+    key.add_text(config, records);
+    key.add(tokenizer.sha256());
+    key.add(tokenizer.eod_token());
+    key.add(&config.shard_bytes.to_string());
+    key.finish()
+}
+
+fn tokenizer(
+    config: &DataConfig,
+    sources: &[PlacedSource],
+    records: &[SourceRecord],
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Tokenizer, DataError> {
+    if config.tokenizer != DataConfig::TRAIN {
+        return Tokenizer::from_file(Path::new(&config.tokenizer), &config.eod_token);
+    }
+    let mut key = Key::new("tokenizer");
+    key.add_text(config, records);
+    key.add(&config.tokenizer_vocab.to_string());
+    key.add(&config.eod_token);
+    let path = cache.join(format!("tokenizer-{}.json", key.finish()));
+    if path.exists() {
+        return Tokenizer::from_file(&path, &config.eod_token);
+    }
+    let tokenizer = train_on(config, sources, progress)?;
+    tokenizer.save(&path)?;
+    Ok(tokenizer)
+}
+
+/// Trains the tokenizer that `tokenizer = "train"` stands for, on the configured training split.
+///
+/// # Errors
+/// Any [`DataError`] of the configuration or the sources.
+pub fn train_tokenizer(
+    config: &DataConfig,
+    progress: &dyn Progress,
+) -> Result<Tokenizer, DataError> {
+    train_on(config, &find_sources(config)?, progress)
+}
+
+fn train_on(
+    config: &DataConfig,
+    sources: &[PlacedSource],
+    progress: &dyn Progress,
+) -> Result<Tokenizer, DataError> {
+    let eligible: Vec<_> = sources.iter().filter(|s| s.role != Role::Validation).collect();
+    let count = eligible.len().min(TRAINING_SOURCES);
+    let chosen = (0..count).map(|i| eligible[i * eligible.len() / count]);
+    let texts = TrainingTexts {
+        sources: chosen.collect::<Vec<_>>().into_iter(),
+        current: None,
+        left_here: 0,
+        left: TRAINING_BYTES,
+        config,
+        progress,
+        documents: 0,
+    };
+    Tokenizer::train(texts, config.tokenizer_vocab, &config.eod_token)
+}
+
+/// The training split's documents up to a number of bytes, in equal shares of the sources; what a
+/// source doesn't use goes to those after it.
+struct TrainingTexts<'a, I> {
+    sources: I,
+    current: Option<(crate::Documents, &'a PlacedSource)>,
+    left_here: u64,
+    left: u64,
+    config: &'a DataConfig,
+    progress: &'a dyn Progress,
+    documents: u64,
+}
+
+impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
+    fn next_text(&mut self) -> Result<Option<String>, DataError> {
+        loop {
+            if self.left_here == 0 {
+                self.current = None;
+            }
+            let Some((documents, placed)) = &mut self.current else {
+                let sources = self.sources.len() as u64;
+                let Some(placed) = self.sources.next() else {
+                    return Ok(None);
+                };
+                self.left_here = self.left.div_ceil(sources);
+                let unused = Arc::new(AtomicU64::new(0));
+                let source = Arc::clone(&placed.source);
+                let documents = counted_documents(source, &self.config.text_field, &unused)?;
+                self.current = Some((documents, placed));
+                continue;
+            };
+            let Some(document) = documents.next().transpose()? else {
+                self.left_here = 0;
+                continue;
+            };
+            let placing = Placing::new(placed.role, self.config.validation_fraction);
+            if placing.split(&document) != Some(Split::Train) {
+                continue;
+            }
+            let name = placed.source.name().to_owned();
+            let bytes = document.text.len() as u64;
+            self.left_here = self.left_here.saturating_sub(bytes);
+            self.left = self.left.saturating_sub(bytes);
+            self.documents += 1;
+            self.report(name)?;
+            return Ok(Some(document.text));
+        }
+    }
+
+    fn report(&self, source: String) -> Result<(), DataError> {
+        if !self.documents.is_multiple_of(256) {
+            return Ok(());
+        }
+        let state = ProgressState {
+            phase: Phase::TrainingTokenizer,
+            source,
+            bytes_done: TRAINING_BYTES - self.left,
+            bytes_total: TRAINING_BYTES,
+            documents: self.documents,
+            tokens: 0,
+        };
+        match self.progress.report(&state) {
+            std::ops::ControlFlow::Continue(()) => Ok(()),
+            std::ops::ControlFlow::Break(()) => Err(DataError::Interrupted),
+        }
+    }
+}
+
+impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> Iterator for TrainingTexts<'a, I> {
+    type Item = Result<String, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_text().transpose()
+    }
+}
+
+/// Waits until no other process tokenizes into this folder. Dropping the file unlocks it.
+fn lock(path: &Path) -> Result<File, DataError> {
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|e| DataError::io("create", path, e))?;
+    match file.lock() {
+        Ok(()) => Ok(file),
+        // Some network file systems have no locks. Shards are renamed into place, so that two
+        // processes waste work but don't spoil each other's.
+        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(file),
+        Err(e) => Err(DataError::io("lock", path, e)),
+    }
+}

@@ -1,0 +1,52 @@
+//! How far preparing the data has come.
+
+use std::ops::ControlFlow;
+
+/// What is being done to the sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Their contents are hashed, to know whether the cache has their tokens.
+    Hashing,
+    /// A tokenizer is learned from them.
+    TrainingTokenizer,
+    /// They are turned into tokens.
+    Tokenizing,
+}
+
+/// A snapshot of [`prepare`](crate::prepare)'s work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgressState {
+    /// What is being done.
+    pub phase: Phase,
+    /// The source at hand.
+    pub source: String,
+    /// Stored bytes dealt with in this phase, those found in the cache included.
+    pub bytes_done: u64,
+    /// Stored bytes of all sources of this phase.
+    pub bytes_total: u64,
+    /// Documents processed by this call (none of those found in the cache).
+    pub documents: u64,
+    /// Tokens produced by this call (none of those found in the cache).
+    pub tokens: u64,
+}
+
+/// Hears how far [`prepare`](crate::prepare) has come, and may stop it.
+///
+/// `()` hears nothing. A closure `Fn(&ProgressState) -> ControlFlow<()>` is one too.
+pub trait Progress: Send + Sync {
+    /// Called some times a second. `Break` makes `prepare` return
+    /// [`DataError::Interrupted`](crate::DataError::Interrupted); finished shards are kept.
+    fn report(&self, state: &ProgressState) -> ControlFlow<()>;
+}
+
+impl Progress for () {
+    fn report(&self, _: &ProgressState) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl<F: Fn(&ProgressState) -> ControlFlow<()> + Send + Sync> Progress for F {
+    fn report(&self, state: &ProgressState) -> ControlFlow<()> {
+        self(state)
+    }
+}

@@ -1,0 +1,254 @@
+//! Tokenizes groups of sources into shards, with all cores, and continues after a kill.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use crate::decode::{Document, Documents, counted_documents};
+use crate::layout::{PlacedSource, Split};
+use crate::manifest::ShardRecord;
+use crate::megatron::{MegatronWriter, TokenType, bin_path, idx_path, idx_size};
+use crate::placing::Placing;
+use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut, files};
+
+/// Text encoded in parallel at a time, in bytes…
+const BATCH_BYTES: usize = 4 << 20;
+/// …and in documents.
+const BATCH_DOCUMENTS: usize = 8192;
+
+/// Sources that become one shard per split.
+#[derive(Debug)]
+pub(crate) struct Group {
+    sources: Vec<PlacedSource>,
+}
+
+impl Group {
+    fn bytes(&self) -> u64 {
+        self.sources.iter().map(|s| s.source.size()).sum()
+    }
+}
+
+/// Gathers consecutive sources of one role up to `limit` bytes; a larger source is alone.
+pub(crate) fn groups(sources: Vec<PlacedSource>, limit: u64) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for placed in sources {
+        match groups.last_mut() {
+            Some(group)
+                if group.sources[0].role == placed.role
+                    && group.bytes() + placed.source.size() <= limit =>
+            {
+                group.sources.push(placed);
+            }
+            _ => groups.push(Group {
+                sources: vec![placed],
+            }),
+        }
+    }
+    groups
+}
+
+/// One tokenization.
+pub(crate) struct Job<'a> {
+    pub(crate) config: &'a DataConfig,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) folder: &'a Path,
+    pub(crate) token_type: TokenType,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Job<'_> {
+    /// Tokenizes the groups that have no note yet, and returns the records of all.
+    pub(crate) fn run(&self, groups: &[Group]) -> Result<Vec<ShardRecord>, DataError> {
+        let mut state = ProgressState {
+            phase: Phase::Tokenizing,
+            source: String::new(),
+            bytes_done: 0,
+            bytes_total: groups.iter().map(Group::bytes).sum(),
+            documents: 0,
+            tokens: 0,
+        };
+        let mut shards = Vec::new();
+        let mut finished = 0;
+        for (number, group) in groups.iter().enumerate() {
+            let records = match self.read_note(number) {
+                Some(records) => records,
+                None => self.group(number, group, &mut state)?,
+            };
+            shards.extend(records);
+            finished += group.bytes();
+            state.bytes_done = finished;
+        }
+        Ok(shards)
+    }
+
+    /// A group's note lists its shards. It is written after them, so that it vouches for them.
+    fn note_path(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("group-{number:05}.json"))
+    }
+
+    /// The records of a finished group; `None` if it is unfinished or its files aren't whole.
+    fn read_note(&self, number: usize) -> Option<Vec<ShardRecord>> {
+        let json = fs::read(self.note_path(number)).ok()?;
+        let records: Vec<ShardRecord> = serde_json::from_slice(&json).ok()?;
+        let size = |path: PathBuf| fs::metadata(path).ok().map(|m| m.len());
+        let whole = records.iter().all(|r| {
+            let stem = self.folder.join(&r.name);
+            size(bin_path(&stem)) == Some(r.tokens * self.token_type.width() as u64)
+                && size(idx_path(&stem)) == Some(idx_size(r.documents))
+        });
+        whole.then_some(records)
+    }
+
+    /// Removes the notes once the manifest vouches for everything.
+    pub(crate) fn remove_notes(&self) {
+        // A note that stays is harmless, so a failure is too.
+        let mut number = 0;
+        while fs::remove_file(self.note_path(number)).is_ok() {
+            number += 1;
+        }
+    }
+
+    fn group(
+        &self,
+        number: usize,
+        group: &Group,
+        state: &mut ProgressState,
+    ) -> Result<Vec<ShardRecord>, DataError> {
+        let mut outputs = [Split::Train, Split::Validation].map(|split| Output {
+            split,
+            name: format!("{}-{number:05}", split.name()),
+            writer: None,
+            text_bytes: 0,
+        });
+        let mut before = state.bytes_done;
+        for placed in &group.sources {
+            state.source = placed.source.name().to_owned();
+            let read = Arc::new(AtomicU64::new(0));
+            let source = Arc::clone(&placed.source);
+            let documents = counted_documents(source, &self.config.text_field, &read)?;
+            let mut reader = Batches {
+                documents,
+                placing: Placing::new(placed.role, self.config.validation_fraction),
+            };
+            let mut batch = reader.next()?;
+            while !batch.is_empty() {
+                // The next batch is read and decompressed while this one is encoded.
+                let (ids, next) = rayon::join(|| self.encode(&batch), || reader.next());
+                for ((document, split), ids) in batch.iter().zip(ids?) {
+                    state.documents += 1;
+                    state.tokens += ids.len() as u64;
+                    let output = match split {
+                        Split::Train => &mut outputs[0],
+                        Split::Validation => &mut outputs[1],
+                    };
+                    output.add(self, &ids, document.text.len() as u64)?;
+                }
+                state.bytes_done =
+                    before + read.load(Ordering::Relaxed).min(placed.source.size());
+                if self.progress.report(state) == ControlFlow::Break(()) {
+                    return Err(DataError::Interrupted);
+                }
+                batch = next?;
+            }
+            before += placed.source.size();
+        }
+        let mut records = Vec::new();
+        for output in outputs {
+            records.extend(output.finish()?);
+        }
+        let note = serde_json::to_vec(&records)
+            .expect("shard records have string keys and integers only, which JSON can hold");
+        files::write_atomically(&self.note_path(number), &note)?;
+        Ok(records)
+    }
+
+    /// The ids of every document, each ended by the end-of-document token.
+    fn encode(&self, batch: &[(Document, Split)]) -> Result<Vec<Vec<u32>>, DataError> {
+        let pieces: Vec<(usize, &str)> = batch
+            .iter()
+            .enumerate()
+            .flat_map(|(i, (d, _))| cut::pieces(&d.text, cut::PIECE).into_iter().map(move |p| (i, p)))
+            .collect();
+        let encoded: Vec<Vec<u32>> = pieces
+            .par_iter()
+            .map(|(_, piece)| self.tokenizer.encode_piece(piece))
+            .collect::<Result<_, _>>()?;
+        let mut ids: Vec<Vec<u32>> = vec![Vec::new(); batch.len()];
+        for ((document, _), mut piece) in pieces.into_iter().zip(encoded) {
+            if ids[document].is_empty() {
+                ids[document] = piece;
+            } else {
+                ids[document].append(&mut piece);
+            }
+        }
+        for document in &mut ids {
+            document.push(self.tokenizer.eod());
+        }
+        Ok(ids)
+    }
+}
+
+/// Cuts a stream of documents into batches.
+struct Batches {
+    documents: Documents,
+    placing: Placing,
+}
+
+impl Batches {
+    /// The next documents with their splits; none at the end.
+    fn next(&mut self) -> Result<Vec<(Document, Split)>, DataError> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS {
+            let Some(document) = self.documents.next().transpose()? else {
+                break;
+            };
+            if let Some(split) = self.placing.split(&document) {
+                bytes += document.text.len();
+                batch.push((document, split));
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// The shard that a group's documents of one split go to. It has files only once it has a document.
+struct Output {
+    split: Split,
+    name: String,
+    writer: Option<MegatronWriter>,
+    text_bytes: u64,
+}
+
+impl Output {
+    fn add(&mut self, job: &Job, ids: &[u32], text_bytes: u64) -> Result<(), DataError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(MegatronWriter::create(
+                &job.folder.join(&self.name),
+                job.token_type,
+            )?),
+        };
+        self.text_bytes += text_bytes;
+        writer.document(ids)
+    }
+
+    fn finish(self) -> Result<Option<ShardRecord>, DataError> {
+        let Some(writer) = self.writer else {
+            return Ok(None);
+        };
+        let written = writer.finish()?;
+        Ok(Some(ShardRecord {
+            name: self.name,
+            split: self.split,
+            documents: written.documents,
+            tokens: written.tokens,
+            text_bytes: self.text_bytes,
+            bin_xxh3: written.bin_xxh3,
+            idx_xxh3: written.idx_xxh3,
+        }))
+    }
+}

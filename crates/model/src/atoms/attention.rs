@@ -1,0 +1,201 @@
+//! Causal self-attention with grouped heads.
+//!
+//! `B` batch, `T` time, `D` model, `H` query heads, `G` key/value heads, `K` head width.
+
+use super::{Gain, Norm, Projection, Rotary};
+use crate::dims::{Dims, Site};
+use crate::init::Initializer;
+use crate::plan::{AttentionPlan, LayerPlan};
+use burn::module::Module;
+use burn::tensor::module::attention;
+use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
+use burn::tensor::{Bool, Device, Int, Tensor};
+
+/// What happens to queries and keys between the rotation and the softmax.
+#[derive(Module, Debug)]
+pub struct Scores {
+    /// One learned scale on both q and k, `[H K]`.
+    pub gain: Option<Gain>,
+    norm: Option<Norm>,
+    scale: f64,
+}
+
+impl Scores {
+    /// Carries out an attention plan for heads of `d.head` channels.
+    pub fn new(plan: &AttentionPlan, d: &Dims, device: &Device) -> Self {
+        Self {
+            gain: plan
+                .qk_gain
+                .as_ref()
+                .map(|g| Gain::new(g, d.heads * d.head, device)),
+            norm: plan
+                .qk_norm
+                .as_ref()
+                .map(|n| Norm::new(n, d.head, d.head, device)),
+            scale: plan.softmax_scale,
+        }
+    }
+
+    /// Normalizes and scales `q [B, H, T, K]` and `k [B, G, T, K]`; with a gain, k is repeated to `H` heads, because
+    /// each query head has its own.
+    fn prepare(&self, q: Tensor<4>, k: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let (q, k) = match &self.norm {
+            Some(norm) => (norm.forward(q), norm.forward(k)),
+            None => (q, k),
+        };
+        let Some(gain) = &self.gain else {
+            return (q, k);
+        };
+        let [_, h, _, width] = q.dims();
+        let gain: Tensor<4> = gain.used().reshape([1, h, 1, width]);
+        (q * gain.clone(), repeat_heads(k, h) * gain)
+    }
+}
+
+/// `[B, G, T, K] -> [B, H, T, K]`, each head `H / G` times in a row.
+fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [b, groups, t, k] = x.dims();
+    if groups == heads {
+        return x;
+    }
+    let each: Tensor<5> = x.unsqueeze_dim::<5>(2).repeat_dim(2, heads / groups);
+    each.reshape([b, heads, t, k])
+}
+
+/// Which earlier positions a query may see.
+#[derive(Debug, Clone)]
+pub(crate) enum Visibility {
+    /// All of them.
+    Causal,
+    /// Those that this mask, `[B, T, S]` and true where hidden, leaves.
+    Masked(Tensor<3, Bool>),
+}
+
+impl Visibility {
+    /// Each position's place in its document, `[B, T]` from 0: it sees that many earlier ones.
+    pub(crate) fn positions(&self) -> Option<Tensor<2, Int>> {
+        match self {
+            Self::Causal => None,
+            Self::Masked(hidden) => {
+                let seen: Tensor<3, Int> = hidden.clone().bool_not().int().sum_dim(2);
+                Some(seen.squeeze_dim::<2>(2).sub_scalar(1))
+            }
+        }
+    }
+
+    /// Causal within documents: `segments [B, T]` holds each position's document.
+    pub(crate) fn within(segments: Tensor<2, Int>) -> Self {
+        let [b, t] = segments.dims();
+        let device = segments.device();
+        let query: Tensor<3, Int> = segments.clone().unsqueeze_dim::<3>(2).expand([b, t, t]);
+        let key: Tensor<3, Int> = segments.unsqueeze_dim::<3>(1).expand([b, t, t]);
+        let future = Tensor::<2, Bool>::tril_mask([t, t], 0, &device)
+            .unsqueeze::<3>()
+            .expand([b, t, t]);
+        Self::Masked(query.not_equal(key).bool_or(future))
+    }
+}
+
+/// Keys and values of earlier positions, `[B, heads, S, K]`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past(Option<(Tensor<4>, Tensor<4>)>);
+
+impl Past {
+    /// Appends new keys and values along time and returns all of them.
+    fn extend(&mut self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let (k, v) = match self.0.take() {
+            Some((old_k, old_v)) => (
+                Tensor::cat(vec![old_k, k], 2),
+                Tensor::cat(vec![old_v, v], 2),
+            ),
+            None => (k, v),
+        };
+        self.0 = Some((k.clone(), v.clone()));
+        (k, v)
+    }
+}
+
+/// Self-attention: four projections and the scores between them.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Queries, `[D, H K]`.
+    pub q: Projection,
+    /// Keys, `[D, G K]`.
+    pub k: Projection,
+    /// Values, `[D, G K]`.
+    pub v: Projection,
+    /// Between the projections.
+    pub scores: Scores,
+    /// Output, `[H K, D]`.
+    pub o: Projection,
+    heads: usize,
+    kv_heads: usize,
+    head: usize,
+}
+
+impl Attention {
+    pub(crate) fn new(
+        plan: &LayerPlan,
+        block: &str,
+        d: &Dims,
+        init: &Initializer,
+        device: &Device,
+    ) -> Self {
+        let project = |site: Site, plan| {
+            let path = format!("{block}.{}", site.path());
+            Projection::new(plan, site, &path, d, init, device)
+        };
+        Self {
+            q: project(Site::Q, &plan.q),
+            k: project(Site::K, &plan.k),
+            v: project(Site::V, &plan.v),
+            scores: Scores::new(&plan.attention, d, device),
+            o: project(Site::O, &plan.o),
+            heads: d.heads,
+            kv_heads: d.kv_heads,
+            head: d.head,
+        }
+    }
+
+    /// `[B, T, D] -> [B, T, D]`; with `past`, `x` holds the positions that follow it.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        rotary: &Rotary,
+        visible: &Visibility,
+        past: Option<&mut Past>,
+    ) -> Tensor<3> {
+        let [b, t, _] = x.dims();
+        let split = |y: Tensor<3>, heads: usize| -> Tensor<4> {
+            y.reshape([b, t, heads, self.head]).swap_dims(1, 2)
+        };
+        let q = rotary.forward(split(self.q.forward(x.clone()), self.heads));
+        let k = rotary.forward(split(self.k.forward(x.clone()), self.kv_heads));
+        let v = split(self.v.forward(x), self.kv_heads);
+        let (q, k) = self.scores.prepare(q, k);
+        // The attention op wants as many value heads as key heads.
+        let v = repeat_heads(v, k.dims()[1]);
+        let (k, v) = match past {
+            Some(past) => past.extend(k, v),
+            None => (k, v),
+        };
+        let keys = k.dims()[2];
+        let (mask, is_causal) = match visible {
+            Visibility::Causal => (None, true),
+            Visibility::Masked(mask) => {
+                let mask = mask.clone().unsqueeze_dim::<4>(1);
+                (Some(mask.expand([b, self.heads, t, keys])), false)
+            }
+        };
+        let options = AttentionModuleOptions {
+            scale: Some(self.scores.scale),
+            softcap: None,
+            is_causal,
+            // The queries are the newest positions: the last one sees every key.
+            causal_alignment: CausalAlignment::BottomRight,
+        };
+        let y = attention(q, k, v, mask, None, options);
+        let y = y.swap_dims(1, 2).reshape([b, t, self.heads * self.head]);
+        self.o.forward(y)
+    }
+}

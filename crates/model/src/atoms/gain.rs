@@ -1,0 +1,62 @@
+//! A learned scale.
+
+use crate::plan::{Form, GainPlan, GainShape};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+/// A learned scale whose stored and used values differ by a constant and a form.
+///
+/// `used = form(stored * init / scale)`, shape `[width]` or `[1]`.
+#[derive(Module, Debug)]
+pub struct Gain {
+    /// The stored value, what the optimizer moves.
+    pub value: Param<Tensor<1>>,
+    ratio: f64,
+    #[module(skip)]
+    form: Form,
+}
+
+impl Gain {
+    /// A scale at its initial value for a vector of `width` channels.
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use evenburn_model::{atoms::Gain, plan::{GainPlan, GainRole}};
+    /// let plan = GainPlan { init: 0.05, scale: 0.01, ..GainPlan::ones(GainRole::Output) };
+    /// let gain = Gain::new(&plan, 3, &Device::flex());
+    /// let used = gain.used().into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+    /// assert!(used.iter().all(|v| (v - 0.05).abs() < 1e-6));
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn new(plan: &GainPlan, width: usize, device: &Device) -> Self {
+        let entries = match plan.shape {
+            GainShape::Vector => width,
+            GainShape::Scalar => 1,
+        };
+        Self {
+            value: Param::from_tensor(Tensor::full([entries], plan.scale, device)),
+            ratio: plan.init / plan.scale,
+            form: plan.form,
+        }
+    }
+
+    /// The value that multiplies.
+    #[allow(clippy::float_cmp)] // exactly 1 is what skips the product
+    pub fn used(&self) -> Tensor<1> {
+        let stored = self.value.val();
+        let scaled = if self.ratio == 1.0 {
+            stored
+        } else {
+            stored.mul_scalar(self.ratio)
+        };
+        match self.form {
+            Form::Direct => scaled,
+            Form::Absolute => scaled.abs(),
+        }
+    }
+
+    /// Scales the last dimension of `x`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        x * self.used().unsqueeze()
+    }
+}

@@ -1,0 +1,52 @@
+//! The feed-forward network.
+
+use super::Projection;
+use super::projection::scaled;
+use crate::dims::{Dims, Site};
+use crate::init::Initializer;
+use crate::plan::LayerPlan;
+use burn::module::Module;
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor};
+
+/// SwiGLU: `y = down( after * up(x) * silu(before * gate(x)) )`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// Branch inside the activation, `[D, F]`.
+    pub gate: Projection,
+    /// Linear branch, `[D, F]`.
+    pub up: Projection,
+    /// Output, `[F, D]`.
+    pub down: Projection,
+    before: f64,
+    after: f64,
+}
+
+impl Mlp {
+    pub(crate) fn new(
+        plan: &LayerPlan,
+        block: &str,
+        d: &Dims,
+        init: &Initializer,
+        device: &Device,
+    ) -> Self {
+        let project = |site: Site, plan| {
+            let path = format!("{block}.{}", site.path());
+            Projection::new(plan, site, &path, d, init, device)
+        };
+        Self {
+            gate: project(Site::Gate, &plan.gate),
+            up: project(Site::Up, &plan.up),
+            down: project(Site::Down, &plan.down),
+            before: plan.mlp.before,
+            after: plan.mlp.after,
+        }
+    }
+
+    /// `[B, T, D] -> [B, T, D]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = scaled(self.gate.forward(x.clone()), self.before);
+        let y = self.up.forward(x) * silu(gate);
+        self.down.forward(scaled(y, self.after))
+    }
+}

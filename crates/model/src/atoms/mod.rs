@@ -1,0 +1,26 @@
+//! The parts that compute: each carries out one plan and is usable alone in any Burn model.
+//!
+//! None of them knows which scheme runs; what a plan leaves out costs nothing.
+
+mod attention;
+mod embedding;
+mod gain;
+mod head;
+mod mlp;
+mod norm;
+mod projection;
+mod residual;
+mod rotary;
+
+pub use attention::{Attention, Scores};
+pub use embedding::Embedding;
+pub use gain::Gain;
+pub use head::Head;
+pub(crate) use head::cross_entropy_sum;
+pub use mlp::Mlp;
+pub use norm::Norm;
+pub use projection::Projection;
+pub use residual::{Mix, Residual};
+pub use rotary::Rotary;
+
+pub(crate) use attention::{Past, Visibility};

@@ -1,0 +1,94 @@
+//! A linear map and what stands around its product.
+
+use super::{Gain, Norm};
+use crate::dims::{Dims, Site};
+use crate::init::Initializer;
+use crate::plan::SitePlan;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+/// `y = after * norm( factor * ((before * x) W) )`, with `W` of shape `[in, out]`.
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// `W`, `[in, out]`.
+    pub weight: Param<Tensor<2>>,
+    /// Learned scale of the input.
+    pub before: Option<Gain>,
+    /// Normalization of the product.
+    pub norm: Option<Norm>,
+    /// Learned scale of the output.
+    pub after: Option<Gain>,
+    factor: f64,
+}
+
+impl Projection {
+    pub(crate) fn new(
+        plan: &SitePlan,
+        site: Site,
+        path: &str,
+        d: &Dims,
+        init: &Initializer,
+        device: &Device,
+    ) -> Self {
+        let [input, output] = site.shape(d);
+        let linear = &plan.linear;
+        Self {
+            weight: init.matrix(
+                &format!("{path}.weight"),
+                plan.weight.init,
+                [input, output],
+                device,
+            ),
+            before: linear.before.as_ref().map(|g| Gain::new(g, input, device)),
+            norm: linear
+                .norm
+                .as_ref()
+                .map(|n| Norm::new(n, output, d.head, device)),
+            after: linear.after.as_ref().map(|g| Gain::new(g, output, device)),
+            factor: linear.factor,
+        }
+    }
+
+    /// `[B, T, in] -> [B, T, out]`.
+    ///
+    /// Scales multiply the matrix, `in * out` numbers, rather than the activations, `B * T` times as many rows; the
+    /// one behind a normalization can't.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [b, t, input] = x.dims();
+        let mut weight = self.weight.val();
+        let output = weight.dims()[1];
+        if let Some(before) = &self.before {
+            weight = weight * before.used().unsqueeze_dim::<2>(1);
+        }
+        if self.norm.is_none()
+            && let Some(after) = &self.after
+        {
+            weight = weight * after.used().mul_scalar(self.factor).unsqueeze::<2>();
+        } else {
+            weight = scaled(weight, self.factor);
+        }
+        // One product of two matrices: the batched form would multiply per sequence.
+        let y = x.reshape([b * t, input]).matmul(weight);
+        let y = match &self.norm {
+            Some(norm) => {
+                let y = norm.forward(y);
+                match &self.after {
+                    Some(after) => after.forward(y),
+                    None => y,
+                }
+            }
+            None => y,
+        };
+        y.reshape([b, t, output])
+    }
+}
+
+/// `x * factor`, without a pass over `x` where the factor is 1.
+#[allow(clippy::float_cmp)]
+pub(super) fn scaled<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
+    if factor == 1.0 {
+        x
+    } else {
+        x.mul_scalar(factor)
+    }
+}

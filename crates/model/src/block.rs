@@ -1,0 +1,52 @@
+//! One block: attention, then MLP, each inside its residual.
+
+use crate::atoms::{Attention, Mlp, Past, Residual, Rotary, Visibility};
+use crate::dims::Dims;
+use crate::init::Initializer;
+use crate::plan::LayerPlan;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// One block of the decoder.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// The stream around attention.
+    pub attn_residual: Residual,
+    /// Self-attention.
+    pub attn: Attention,
+    /// The stream around the MLP.
+    pub mlp_residual: Residual,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    pub(crate) fn new(
+        plan: &LayerPlan,
+        index: usize,
+        d: &Dims,
+        init: &Initializer,
+        device: &Device,
+    ) -> Self {
+        let block = format!("blocks.{index}");
+        Self {
+            attn_residual: Residual::new(&plan.attn_residual, d, device),
+            attn: Attention::new(plan, &block, d, init, device),
+            mlp_residual: Residual::new(&plan.mlp_residual, d, device),
+            mlp: Mlp::new(plan, &block, d, init, device),
+        }
+    }
+
+    pub(crate) fn forward(
+        &self,
+        h: Tensor<3>,
+        rotary: &Rotary,
+        visible: &Visibility,
+        past: Option<&mut Past>,
+    ) -> Tensor<3> {
+        let h = self
+            .attn_residual
+            .forward(h, |x| self.attn.forward(x, rotary, visible, past));
+        self.mlp_residual.forward(h, |x| self.mlp.forward(x))
+    }
+}

@@ -1,0 +1,195 @@
+//! The `[model]` section: sizes, before any scheme is chosen.
+
+use crate::dims::Dims;
+use crate::error::PlanError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether the output layer has a matrix of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadWeights {
+    /// A matrix of its own, as in Llama and in all three papers.
+    #[default]
+    Untied,
+    /// The transposed embedding table.
+    Tied,
+}
+
+/// Sizes of the decoder.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::PreNorm};
+/// let config = ModelConfig { vocab_size: 64, dim: 32, layers: 2, heads: 4, ..Default::default() };
+/// let plan = Plan::new(&config, &PreNorm::default())?;
+/// assert_eq!(plan.dims().head, 8);
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Entries of the vocabulary; at least the tokenizer's.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads, a divisor of `heads`; as many as `heads` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_heads: Option<usize>,
+    /// Width of one head, even; `dim / heads` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Width inside the MLP; 8/3 of `dim`, rounded up to a multiple of 16, when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Longest sequence, in tokens.
+    pub context: usize,
+    /// Base of the rotary frequencies: 10,000 in Llama 2, 500,000 in Llama 3.
+    pub rope_theta: f64,
+    /// Whether the output layer shares the embedding table: "untied" or "tied".
+    pub head: HeadWeights,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 4096,
+            dim: 128,
+            layers: 4,
+            heads: 4,
+            kv_heads: None,
+            head_dim: None,
+            hidden: None,
+            context: 256,
+            rope_theta: 10_000.0,
+            head: HeadWeights::Untied,
+        }
+    }
+}
+
+/// Multiple to which the default hidden width is rounded up: one cache line of f32.
+const HIDDEN_MULTIPLE: usize = 16;
+
+impl ModelConfig {
+    /// Resolves the sizes that may be left out and checks that they fit together.
+    ///
+    /// # Errors
+    /// [`PlanError::Size`] names the key that is zero, odd or does not divide.
+    pub fn dims(&self) -> Result<Dims, PlanError> {
+        let positive = [
+            ("vocab_size", self.vocab_size),
+            ("dim", self.dim),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads.unwrap_or(1)),
+            ("head_dim", self.head_dim.unwrap_or(2)),
+            ("hidden", self.hidden.unwrap_or(1)),
+            ("context", self.context),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, n)| *n == 0) {
+            return Err(PlanError::size(key, "must be at least 1"));
+        }
+        let head = match self.head_dim {
+            Some(width) => width,
+            None if self.dim.is_multiple_of(self.heads) => self.dim / self.heads,
+            None => {
+                let why = format!(
+                    "{} is not divisible by model.heads = {}; choose another, or give model.head_dim",
+                    self.dim, self.heads
+                );
+                return Err(PlanError::size("dim", why));
+            }
+        };
+        if head % 2 == 1 {
+            let why = format!("the rotary embedding turns pairs, but the head width is {head}");
+            return Err(PlanError::size("head_dim", why));
+        }
+        let kv_heads = self.kv_heads.unwrap_or(self.heads);
+        if !self.heads.is_multiple_of(kv_heads) {
+            let why = format!("{kv_heads} does not divide model.heads = {}", self.heads);
+            return Err(PlanError::size("kv_heads", why));
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            return Err(PlanError::size("rope_theta", "must be a positive number"));
+        }
+        Ok(Dims {
+            vocab: self.vocab_size,
+            model: self.dim,
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads,
+            head,
+            hidden: self
+                .hidden
+                .unwrap_or_else(|| (8 * self.dim).div_ceil(3).next_multiple_of(HIDDEN_MULTIPLE)),
+            context: self.context,
+            rope_theta: self.rope_theta,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_resolve() {
+        let dims = ModelConfig {
+            dim: 256,
+            heads: 4,
+            ..Default::default()
+        }
+        .dims()
+        .unwrap();
+        assert_eq!((dims.head, dims.kv_heads, dims.hidden), (64, 4, 688));
+    }
+
+    #[test]
+    fn each_misfit_names_its_key() {
+        let base = ModelConfig::default();
+        let cases = [
+            (
+                ModelConfig {
+                    layers: 0,
+                    ..base.clone()
+                },
+                "model.layers",
+            ),
+            (
+                ModelConfig {
+                    dim: 130,
+                    ..base.clone()
+                },
+                "model.dim",
+            ),
+            (
+                ModelConfig {
+                    head_dim: Some(7),
+                    ..base.clone()
+                },
+                "model.head_dim",
+            ),
+            (
+                ModelConfig {
+                    kv_heads: Some(3),
+                    ..base.clone()
+                },
+                "model.kv_heads",
+            ),
+            (
+                ModelConfig {
+                    rope_theta: f64::NAN,
+                    ..base
+                },
+                "model.rope_theta",
+            ),
+        ];
+        for (config, key) in cases {
+            let message = config.dims().unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The decoder: embedding, blocks, final normalization, output layer.
+//!
+//! `B` batch, `T` time, `D` model, `V` vocabulary.
+
+use crate::atoms::{Embedding, Head, Norm, Past, Rotary, Visibility, cross_entropy_sum};
+use crate::block::Block;
+use crate::dims::Dims;
+use crate::error::CacheError;
+use crate::init::Initializer;
+use crate::plan::Plan;
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+
+/// A decoder-only language model built from a [`Plan`].
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use evenburn_model::{Decoder, ModelConfig, Plan, strategy::AnGpt};
+/// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, ..Default::default() };
+/// let plan = Plan::new(&config, &AnGpt::default())?;
+/// let device = Device::flex();
+/// let model = Decoder::new(&plan, 0, &device);
+/// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
+/// assert_eq!(model.logits(model.hidden(tokens, None)).dims(), [1, 3, 32]);
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// Embedding table.
+    pub embed: Embedding,
+    /// Blocks, first to last.
+    pub blocks: Vec<Block>,
+    /// Normalization before the output layer.
+    pub final_norm: Option<Norm>,
+    /// Output layer.
+    pub head: Head,
+    #[module(skip)]
+    dims: Dims,
+}
+
+impl Decoder {
+    /// A decoder with initial weights that depend on the plan and the seed alone.
+    pub fn new(plan: &Plan, seed: u64, device: &Device) -> Self {
+        let d = &plan.dims;
+        let init = Initializer::new(seed);
+        Self {
+            embed: Embedding::new(&plan.embedding, d, &init, device),
+            blocks: plan
+                .layers
+                .iter()
+                .enumerate()
+                .map(|(index, layer)| Block::new(layer, index, d, &init, device))
+                .collect(),
+            final_norm: plan
+                .ends
+                .final_norm
+                .as_ref()
+                .map(|norm| Norm::new(norm, d.model, d.head, device)),
+            head: Head::new(plan, d, &init, device),
+            dims: d.clone(),
+        }
+    }
+
+    /// Sizes of the model.
+    pub fn dims(&self) -> &Dims {
+        &self.dims
+    }
+
+    /// `tokens [B, T]` to the vectors before the output layer, `[B, T, D]`.
+    ///
+    /// `segments [B, T]` numbers each position's document: attention does not cross from one to another, and
+    /// positions start at 0 in each. (A learned scale between rotation and product, as nGPT's, makes scores depend
+    /// on absolute positions.)
+    pub fn hidden(&self, tokens: Tensor<2, Int>, segments: Option<Tensor<2, Int>>) -> Tensor<3> {
+        let visible = segments.map_or(Visibility::Causal, Visibility::within);
+        let rotary = self.rotary(0, tokens.dims()[1]);
+        let rotary = match visible.positions() {
+            Some(positions) => rotary.at(positions),
+            None => rotary,
+        };
+        let h = self
+            .blocks
+            .iter()
+            .fold(self.embed.forward(tokens), |h, block| {
+                block.forward(h, &rotary, &visible, None)
+            });
+        self.normalized(h)
+    }
+
+    /// `hidden [B, T, D]` to logits `[B, T, V]`.
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [b, t, width] = hidden.dims();
+        let logits = self
+            .head
+            .forward(hidden.reshape([b * t, width]), &self.embed);
+        logits.reshape([b, t, self.dims.vocab])
+    }
+
+    /// Cross-entropy in nats, summed over the positions whose target is not negative; shape `[1]`.
+    ///
+    /// `tokens`, `targets` and `segments` are `[B, T]`.
+    pub fn loss_sum(
+        &self,
+        tokens: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+    ) -> Tensor<1> {
+        let hidden = self.hidden(tokens, segments);
+        let [b, t, width] = hidden.dims();
+        let logits = self
+            .head
+            .forward(hidden.reshape([b * t, width]), &self.embed);
+        cross_entropy_sum(logits, targets.reshape([b * t]))
+    }
+
+    /// Logits `[B, T, V]` of tokens that follow what the cache holds, and the cache extended by them.
+    ///
+    /// # Errors
+    /// [`CacheError`] when the cache belongs to a model of another depth.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut KvCache,
+    ) -> Result<Tensor<3>, CacheError> {
+        let time = tokens.dims()[1];
+        if cache.layers.len() != self.blocks.len() {
+            return Err(CacheError::Depth {
+                model: self.blocks.len(),
+                cache: cache.layers.len(),
+            });
+        }
+        let rotary = self.rotary(cache.len, time);
+        let mut h = self.embed.forward(tokens);
+        for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
+            h = block.forward(h, &rotary, &Visibility::Causal, Some(past));
+        }
+        cache.len += time;
+        Ok(self.logits(self.normalized(h)))
+    }
+
+    fn normalized(&self, h: Tensor<3>) -> Tensor<3> {
+        match &self.final_norm {
+            Some(norm) => norm.forward(h),
+            None => h,
+        }
+    }
+
+    /// Tables in the number format of the weights.
+    fn rotary(&self, start: usize, len: usize) -> Rotary {
+        let weight = self.embed.weight.val();
+        let device = weight.device();
+        Rotary::new(
+            start,
+            len,
+            self.dims.head,
+            self.dims.rope_theta,
+            weight.dtype(),
+            &device,
+        )
+    }
+}
+
+/// Keys and values of the positions a decoder has seen.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    layers: Vec<Past>,
+    len: usize,
+}
+
+impl KvCache {
+    /// An empty cache for a model.
+    pub fn new(model: &Decoder) -> Self {
+        Self {
+            layers: vec![Past::default(); model.blocks.len()],
+            len: 0,
+        }
+    }
+
+    /// Positions it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}

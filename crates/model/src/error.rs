@@ -1,0 +1,138 @@
+//! What can be wrong with what a user asks of a model.
+
+use crate::dims::Site;
+
+/// A configuration or a scheme that does not describe a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A size that is zero, odd, or does not fit another one.
+    #[error("model.{key}: {why}")]
+    Size {
+        /// The key of the `[model]` section.
+        key: &'static str,
+        /// What is wrong with its value.
+        why: String,
+    },
+    /// Two decisions of a scheme that contradict each other.
+    #[error("{scheme}, {place}: {first} clashes with {second}")]
+    Clash {
+        /// Name of the scheme.
+        scheme: String,
+        /// Where in the model.
+        place: String,
+        /// One decision.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A number that no decision may have.
+    #[error("{scheme}, {place}: {what} is {value}, which is not a usable number")]
+    Number {
+        /// Name of the scheme.
+        scheme: String,
+        /// Where in the model.
+        place: String,
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+impl PlanError {
+    pub(crate) fn size(key: &'static str, why: impl Into<String>) -> Self {
+        Self::Size {
+            key,
+            why: why.into(),
+        }
+    }
+}
+
+/// Weights that do not belong to the model they are loaded into.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// Parameters without a value, or values without a parameter.
+    #[error("weights do not match the model: missing [{}], unexpected [{}]", missing.join(", "), unexpected.join(", "))]
+    Names {
+        /// Paths of the model that have no value.
+        missing: Vec<String>,
+        /// Paths that have a value and no parameter.
+        unexpected: Vec<String>,
+    },
+    /// A value of another shape.
+    #[error("{path}: the model has shape {expected:?}, the weights have {found:?}")]
+    Shape {
+        /// Path of the parameter.
+        path: String,
+        /// Shape in the model.
+        expected: Vec<usize>,
+        /// Shape of the value.
+        found: Vec<usize>,
+    },
+    /// A path that no parameter of a decoder has.
+    #[error("{path}: not a parameter of a decoder")]
+    Path {
+        /// The path.
+        path: String,
+    },
+}
+
+/// A prompt or an option that can't be sampled from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SampleError {
+    /// Nothing to continue.
+    #[error("the prompt has no tokens; give at least one, for example the end-of-document token")]
+    EmptyPrompt,
+    /// A token that the model does not know.
+    #[error("token {token} of the prompt is outside the vocabulary of {vocab}")]
+    Token {
+        /// The token.
+        token: i64,
+        /// Entries of the vocabulary.
+        vocab: usize,
+    },
+    /// An option outside its range.
+    #[error("{option} = {value} must be {range}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// Its value.
+        value: f64,
+        /// Where it must lie.
+        range: &'static str,
+    },
+    /// The model produced numbers that are no probabilities.
+    #[error("logits are not finite at position {position}")]
+    NonFinite {
+        /// Position of the token that was to be drawn.
+        position: usize,
+    },
+    /// The device did not hand over a result.
+    #[error("reading logits from the device failed: {0}")]
+    Read(String),
+}
+
+/// A decision about a matrix site that a strategy has to name in an error.
+pub(crate) fn place(layer: usize, site: Site) -> String {
+    match site {
+        Site::Embedding | Site::Head => site.to_string(),
+        _ => format!("block {layer}, {site}"),
+    }
+}
+
+/// Tokens that a key/value cache can't take.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// A cache of another model.
+    #[error("the cache has {cache} layers and the model {model}")]
+    Depth {
+        /// Blocks of the model.
+        model: usize,
+        /// Layers of the cache.
+        cache: usize,
+    },
+}

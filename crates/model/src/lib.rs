@@ -1,0 +1,41 @@
+//! A decoder whose normalization is a choice.
+//!
+//! A scheme is a [`strategy::NormStrategy`]: it returns plain data, once, while a [`Plan`] is made. The
+//! [`atoms`] carry plans out and never ask which scheme runs; each is usable alone in any Burn model. Nothing here
+//! names a backend: the device decides at run time.
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use evenburn_model::{Decoder, ModelConfig, Plan, strategy::SimpleNorm};
+//!
+//! let config = ModelConfig { vocab_size: 64, dim: 32, layers: 2, heads: 2, ..Default::default() };
+//! let plan = Plan::new(&config, &SimpleNorm::default())?;
+//! let device = Device::flex().autodiff();
+//! let model = Decoder::new(&plan, 0, &device);
+//! let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3, 4]], &device);
+//! let targets = Tensor::<2, Int>::from_ints([[2, 3, 4, 5]], &device);
+//! let gradients = model.loss_sum(tokens, targets, None).backward();
+//! assert!(model.embed.weight.grad(&gradients).is_some());
+//! # Ok::<(), evenburn_model::PlanError>(())
+//! ```
+
+pub mod atoms;
+mod block;
+mod config;
+mod decoder;
+mod dims;
+mod error;
+mod init;
+pub mod plan;
+mod sample;
+pub mod strategy;
+pub mod weights;
+
+pub use block::Block;
+pub use config::{HeadWeights, ModelConfig};
+pub use decoder::{Decoder, KvCache};
+pub use dims::{Branch, Dims, Site};
+pub use error::{CacheError, PlanError, SampleError, WeightsError};
+pub use plan::{ParamRef, ParamSpec, Place, Plan, Role};
+pub use sample::{Recompute, Sampler};
+pub use strategy::Scheme;

@@ -1,0 +1,145 @@
+//! A model as resolved decisions: sizes, then one plan per place.
+
+mod cost;
+mod params;
+mod parts;
+mod table;
+mod validate;
+
+pub use cost::Cost;
+pub use params::{ParamRef, ParamSpec, Place, Role};
+pub use parts::{
+    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LerpFactor, LinearPlan,
+    MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
+};
+
+use crate::config::{HeadWeights, ModelConfig};
+use crate::dims::{Branch, Dims, Site};
+use crate::error::PlanError;
+use crate::strategy::NormStrategy;
+use serde::Serialize;
+
+/// One linear map of a block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SitePlan {
+    /// The matrix.
+    pub weight: WeightPlan,
+    /// What stands around the product.
+    pub linear: LinearPlan,
+}
+
+/// One block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerPlan {
+    /// The stream around attention.
+    pub attn_residual: ResidualPlan,
+    /// Query projection.
+    pub q: SitePlan,
+    /// Key projection.
+    pub k: SitePlan,
+    /// Value projection.
+    pub v: SitePlan,
+    /// Between the projections.
+    pub attention: AttentionPlan,
+    /// Output projection of attention.
+    pub o: SitePlan,
+    /// The stream around the MLP.
+    pub mlp_residual: ResidualPlan,
+    /// Branch inside the activation.
+    pub gate: SitePlan,
+    /// Linear branch.
+    pub up: SitePlan,
+    /// Between the branches.
+    pub mlp: MlpPlan,
+    /// Output projection of the MLP.
+    pub down: SitePlan,
+}
+
+impl LayerPlan {
+    /// The plan of one of the seven linear maps; `None` for the two ends, which no block owns.
+    pub fn site(&self, site: Site) -> Option<&SitePlan> {
+        Some(match site {
+            Site::Q => &self.q,
+            Site::K => &self.k,
+            Site::V => &self.v,
+            Site::O => &self.o,
+            Site::Gate => &self.gate,
+            Site::Up => &self.up,
+            Site::Down => &self.down,
+            Site::Embedding | Site::Head => return None,
+        })
+    }
+}
+
+/// Every decision of a model, resolved: what `describe` prints and a run records.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Name of the scheme that decided.
+    pub scheme: String,
+    /// Sizes.
+    pub dims: Dims,
+    /// The embedding table.
+    pub embedding: WeightPlan,
+    /// The output layer's own matrix; absent when it is the embedding table, transposed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<WeightPlan>,
+    /// Decisions at both ends.
+    pub ends: EndsPlan,
+    /// One plan per block.
+    pub layers: Vec<LayerPlan>,
+}
+
+impl Plan {
+    /// Asks a strategy for every decision and checks that they fit together.
+    ///
+    /// # Errors
+    /// [`PlanError`] when a size does not fit, two decisions clash or a number is not usable.
+    ///
+    /// ```
+    /// use evenburn_model::{ModelConfig, Plan, strategy::SimpleNorm};
+    /// let plan = Plan::new(&ModelConfig::default(), &SimpleNorm::default())?;
+    /// let total: usize = plan.params().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+    /// assert_eq!(total, plan.cost().params);
+    /// # Ok::<(), evenburn_model::PlanError>(())
+    /// ```
+    pub fn new(config: &ModelConfig, strategy: &dyn NormStrategy) -> Result<Self, PlanError> {
+        let dims = config.dims()?;
+        let site = |layer, site| SitePlan {
+            weight: strategy.weight(layer, site, &dims),
+            linear: strategy.linear(layer, site, &dims),
+        };
+        let layers = (0..dims.layers)
+            .map(|layer| LayerPlan {
+                attn_residual: strategy.residual(layer, Branch::Attention, &dims),
+                q: site(layer, Site::Q),
+                k: site(layer, Site::K),
+                v: site(layer, Site::V),
+                attention: strategy.attention(layer, &dims),
+                o: site(layer, Site::O),
+                mlp_residual: strategy.residual(layer, Branch::Mlp, &dims),
+                gate: site(layer, Site::Gate),
+                up: site(layer, Site::Up),
+                mlp: strategy.mlp(layer, &dims),
+                down: site(layer, Site::Down),
+            })
+            .collect();
+        let plan = Self {
+            scheme: strategy.name().to_owned(),
+            embedding: strategy.weight(0, Site::Embedding, &dims),
+            head: match config.head {
+                HeadWeights::Untied => Some(strategy.weight(0, Site::Head, &dims)),
+                HeadWeights::Tied => None,
+            },
+            ends: strategy.ends(&dims),
+            layers,
+            dims,
+        };
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// Sizes of the model.
+    pub fn dims(&self) -> &Dims {
+        &self.dims
+    }
+}

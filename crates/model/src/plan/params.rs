@@ -1,0 +1,259 @@
+//! Every parameter of a plan, exactly once, by its path.
+
+use super::{
+    GainPlan, GainShape, LinearPlan, MixPlan, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+};
+use crate::dims::{Branch, Dims, Site};
+use crate::error::WeightsError;
+use evenburn_geometry::Constraint;
+use serde::Serialize;
+
+/// What a parameter is to an optimizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The embedding table.
+    Embedding,
+    /// A matrix inside a block.
+    Matrix,
+    /// The output layer's matrix.
+    Head,
+    /// A learned scale.
+    Gain,
+}
+
+/// Where in the model a parameter belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A linear map, the embedding or the output layer.
+    Site(Site),
+    /// The scores of attention.
+    Scores,
+    /// The residual stream around a branch.
+    Residual(Branch),
+    /// The normalization before the output layer.
+    FinalNorm,
+}
+
+/// Paths of the places, longest first where one begins another.
+const PLACES: [(&str, Place); 13] = [
+    ("embed", Place::Site(Site::Embedding)),
+    ("attn.q", Place::Site(Site::Q)),
+    ("attn.k", Place::Site(Site::K)),
+    ("attn.v", Place::Site(Site::V)),
+    ("attn.o", Place::Site(Site::O)),
+    ("attn.scores", Place::Scores),
+    ("mlp.gate", Place::Site(Site::Gate)),
+    ("mlp.up", Place::Site(Site::Up)),
+    ("mlp.down", Place::Site(Site::Down)),
+    ("attn_residual", Place::Residual(Branch::Attention)),
+    ("mlp_residual", Place::Residual(Branch::Mlp)),
+    ("final_norm", Place::FinalNorm),
+    ("head", Place::Site(Site::Head)),
+];
+
+/// A parameter's address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct ParamRef {
+    /// Block, counted from 0; none for the two ends.
+    pub layer: Option<usize>,
+    /// Place in the block or at the ends.
+    pub place: Place,
+    /// What it is there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
+    pub part: String,
+}
+
+impl ParamRef {
+    /// Reads a path such as `blocks.3.attn.q.norm.gain.value`.
+    ///
+    /// # Errors
+    /// [`WeightsError::Path`] when no decoder has such a parameter.
+    ///
+    /// ```
+    /// use evenburn_model::{ParamRef, Place, Site};
+    /// let param = ParamRef::from_path("blocks.10.attn.q.weight")?;
+    /// assert_eq!((param.layer, param.place), (Some(10), Place::Site(Site::Q)));
+    /// # Ok::<(), evenburn_model::WeightsError>(())
+    /// ```
+    pub fn from_path(path: &str) -> Result<Self, WeightsError> {
+        let unknown = || WeightsError::Path {
+            path: path.to_owned(),
+        };
+        let (layer, rest) = match path.strip_prefix("blocks.") {
+            Some(rest) => {
+                let (index, rest) = rest.split_once('.').ok_or_else(unknown)?;
+                (Some(index.parse().map_err(|_| unknown())?), rest)
+            }
+            None => (None, path),
+        };
+        let (place, part) = PLACES
+            .into_iter()
+            .find_map(|(name, place)| {
+                let part = rest.strip_prefix(name)?.strip_prefix('.')?;
+                Some((place, part))
+            })
+            .ok_or_else(unknown)?;
+        let at_an_end = matches!(
+            place,
+            Place::Site(Site::Embedding | Site::Head) | Place::FinalNorm
+        );
+        if part.is_empty() || at_an_end == layer.is_some() {
+            return Err(unknown());
+        }
+        Ok(Self {
+            layer,
+            place,
+            part: part.to_owned(),
+        })
+    }
+}
+
+/// One parameter as the plan decides it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ParamSpec {
+    /// Its exact path in the module.
+    pub path: String,
+    /// Its shape; matrices are `[in, out]`.
+    pub shape: Vec<usize>,
+    /// What it is to an optimizer.
+    pub role: Role,
+    /// The set it is projected onto after a step.
+    pub constraint: Constraint,
+    /// Whether weight decay applies.
+    pub decay: bool,
+}
+
+impl ParamSpec {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no entries; no valid plan has such a parameter.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Collects specs in the order in which the module visits its parameters.
+struct Collector<'a> {
+    dims: &'a Dims,
+    specs: Vec<ParamSpec>,
+}
+
+impl Collector<'_> {
+    fn gain(&mut self, at: &str, width: usize, plan: Option<&GainPlan>) {
+        let Some(plan) = plan else { return };
+        let entries = match plan.shape {
+            GainShape::Vector => width,
+            GainShape::Scalar => 1,
+        };
+        self.specs.push(ParamSpec {
+            path: format!("{at}.value"),
+            shape: vec![entries],
+            role: Role::Gain,
+            constraint: Constraint::Free,
+            decay: plan.decay,
+        });
+    }
+
+    fn norm(&mut self, at: &str, width: usize, plan: Option<&NormPlan>) {
+        let Some(plan) = plan else { return };
+        let width = match plan.over {
+            Over::Full => width,
+            Over::PerHead => self.dims.head,
+        };
+        self.gain(&format!("{at}.gain"), width, plan.gain.as_ref());
+    }
+
+    fn matrix(&mut self, at: &str, site: Site, weight: &WeightPlan) {
+        self.specs.push(ParamSpec {
+            path: format!("{at}.weight"),
+            shape: site.shape(self.dims).to_vec(),
+            role: match site {
+                Site::Embedding => Role::Embedding,
+                Site::Head => Role::Head,
+                _ => Role::Matrix,
+            },
+            constraint: weight.constraint,
+            decay: weight.decay,
+        });
+    }
+
+    fn linear(&mut self, at: &str, site: Site, plan: &LinearPlan) {
+        let [input, output] = site.shape(self.dims);
+        self.gain(&format!("{at}.before"), input, plan.before.as_ref());
+        self.norm(&format!("{at}.norm"), output, plan.norm.as_ref());
+        self.gain(&format!("{at}.after"), output, plan.after.as_ref());
+    }
+
+    fn residual(&mut self, at: &str, plan: &ResidualPlan) {
+        let width = self.dims.model;
+        self.norm(&format!("{at}.stream"), width, plan.stream.as_ref());
+        self.norm(&format!("{at}.input"), width, plan.input.as_ref());
+        self.norm(&format!("{at}.output"), width, plan.output.as_ref());
+        self.norm(&format!("{at}.skip"), width, plan.skip.as_ref());
+        if let MixPlan::Lerp { alpha, .. } = &plan.mix {
+            self.gain(&format!("{at}.mix.alpha"), width, Some(alpha));
+        }
+        self.norm(&format!("{at}.after"), width, plan.after.as_ref());
+    }
+}
+
+impl Plan {
+    /// Every parameter exactly once, in the order in which the module visits them.
+    pub fn params(&self) -> Vec<ParamSpec> {
+        let d = &self.dims;
+        let mut all = Collector {
+            dims: d,
+            specs: Vec::new(),
+        };
+        all.matrix("embed", Site::Embedding, &self.embedding);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let block = format!("blocks.{index}");
+            all.residual(&format!("{block}.attn_residual"), &layer.attn_residual);
+            for site in Site::BLOCK {
+                if site == Site::O {
+                    let at = format!("{block}.attn.scores.gain");
+                    all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
+                }
+                if site == Site::Gate {
+                    all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
+                }
+                if let Some(plan) = layer.site(site) {
+                    let at = format!("{block}.{}", site.path());
+                    all.matrix(&at, site, &plan.weight);
+                    all.linear(&at, site, &plan.linear);
+                }
+            }
+        }
+        all.norm("final_norm", d.model, self.ends.final_norm.as_ref());
+        if let Some(head) = &self.head {
+            all.matrix("head", Site::Head, head);
+        }
+        all.gain("head.after", d.vocab, self.ends.logit_gain.as_ref());
+        all.specs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_no_decoder_has_are_refused() {
+        for path in [
+            "",
+            "weight",
+            "embed",
+            "blocks.x.attn.q.weight",
+            "blocks.1",
+            "blocks.1.head.weight",
+            "attn.q.weight",
+            "blocks.0.attn.qq.weight",
+        ] {
+            assert!(ParamRef::from_path(path).is_err(), "{path}");
+        }
+    }
+}

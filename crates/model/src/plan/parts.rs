@@ -1,0 +1,321 @@
+//! The decisions a scheme makes, as plain data: no tensors, no device.
+
+use evenburn_geometry::{Axis, Constraint};
+use serde::Serialize;
+
+/// How the stored value of a learned scale becomes the used one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// `used = stored * init / scale`.
+    Direct,
+    /// `used = |stored * init / scale|`, as nGPT does for its step sizes.
+    Absolute,
+}
+
+/// How many entries a learned scale has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GainShape {
+    /// One entry per channel of the place it stands at.
+    Vector,
+    /// One entry for all channels.
+    Scalar,
+}
+
+/// What follows a learned scale: it tells what weight decay does to it (2605.26895, Input-Norm and Output-Norm).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GainRole {
+    /// A linear map follows, which could absorb it.
+    Input,
+    /// No linear map follows directly.
+    Output,
+}
+
+/// A learned scale.
+///
+/// The parameter starts at `scale` and `used = form(stored * init / scale)`, so the value starts at `init` and an
+/// Adam step of size `lr` moves it by `lr * init / scale` (nGPT, 2410.01131, section 2.5).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GainPlan {
+    /// Entries.
+    pub shape: GainShape,
+    /// Used value at initialization.
+    pub init: f64,
+    /// Stored value at initialization.
+    pub scale: f64,
+    /// From the stored to the used value.
+    pub form: Form,
+    /// What follows it.
+    pub role: GainRole,
+    /// Whether weight decay applies to the stored value.
+    pub decay: bool,
+}
+
+impl GainPlan {
+    /// A gain as normalization layers have it: a vector of ones, stored as itself, not decayed.
+    pub fn ones(role: GainRole) -> Self {
+        Self {
+            shape: GainShape::Vector,
+            init: 1.0,
+            scale: 1.0,
+            form: Form::Direct,
+            role,
+            decay: false,
+        }
+    }
+
+    /// The same gain, with or without weight decay.
+    #[must_use]
+    pub fn decayed(mut self, decay: bool) -> Self {
+        self.decay = decay;
+        self
+    }
+}
+
+/// What a normalization divides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// `x / sqrt(mean(x^2) + eps)`.
+    Rms,
+    /// `x / sqrt(sum(x^2) + eps)`: unit length.
+    L2,
+    /// `(x - mean(x)) / sqrt(var(x) + eps)`.
+    Layer,
+}
+
+/// Over which channels a normalization runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// All channels of the vector.
+    Full,
+    /// Each head by itself; a gain has the width of one head and serves them all.
+    PerHead,
+}
+
+/// A normalization layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NormPlan {
+    /// What it divides by.
+    pub kind: NormKind,
+    /// Added under the square root.
+    pub eps: f64,
+    /// Channels it runs over.
+    pub over: Over,
+    /// Learned scale after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain: Option<GainPlan>,
+}
+
+impl NormPlan {
+    /// RMS normalization of the whole vector with a gain of ones.
+    pub fn rms(eps: f64, role: GainRole) -> Self {
+        Self {
+            kind: NormKind::Rms,
+            eps,
+            over: Over::Full,
+            gain: Some(GainPlan::ones(role)),
+        }
+    }
+
+    /// Unit length of the whole vector: no epsilon and no gain, as nGPT and anGPT normalize.
+    pub fn unit() -> Self {
+        Self {
+            kind: NormKind::L2,
+            eps: 0.0,
+            over: Over::Full,
+            gain: None,
+        }
+    }
+
+    /// The same normalization, head by head.
+    #[must_use]
+    pub fn per_head(mut self) -> Self {
+        self.over = Over::PerHead;
+        self
+    }
+
+    /// The same normalization with its gain decayed or not.
+    #[must_use]
+    pub fn decayed(mut self, decay: bool) -> Self {
+        self.gain = self.gain.map(|gain| gain.decayed(decay));
+        self
+    }
+}
+
+/// What stands around the product of one linear map, in this order: `before`, product, `factor`, `norm`, `after`.
+///
+/// ```text
+/// y = after * norm( factor * ((before * x) W) )
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LinearPlan {
+    /// Learned scale of the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<GainPlan>,
+    /// Constant on the product.
+    pub factor: f64,
+    /// Normalization of the product; for q, k and v before the rotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<NormPlan>,
+    /// Learned scale of the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<GainPlan>,
+}
+
+impl Default for LinearPlan {
+    fn default() -> Self {
+        Self {
+            before: None,
+            factor: 1.0,
+            norm: None,
+            after: None,
+        }
+    }
+}
+
+impl LinearPlan {
+    /// A product and a constant.
+    pub fn scaled(factor: f64) -> Self {
+        Self {
+            factor,
+            ..Self::default()
+        }
+    }
+}
+
+/// How a branch's output `x` joins the stream `h`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MixPlan {
+    /// `h + x`.
+    Add,
+    /// `nu(alpha) * (h + alpha * (x - h))` with a learned `alpha`.
+    Lerp {
+        /// The step size.
+        alpha: GainPlan,
+        /// The factor `nu`.
+        factor: LerpFactor,
+    },
+}
+
+/// What multiplies an interpolation of two vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LerpFactor {
+    /// `nu = 1`.
+    One,
+    /// `nu = 1 / sqrt(alpha^2 + (1 - alpha)^2)`, which keeps the second moment of the mix of two independent
+    /// vectors; the gradient passes through it (2505.22014).
+    SecondMoment,
+}
+
+/// The way of the residual stream around one branch, in this order:
+///
+/// ```text
+/// h = stream(h);  h' = after( mix( skip(h), output( branch( input(h) ) ) ) )
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ResidualPlan {
+    /// Normalization of the stream before it splits into skip and branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<NormPlan>,
+    /// Normalization of what the branch reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<NormPlan>,
+    /// Normalization of what the branch writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<NormPlan>,
+    /// Normalization of the skip connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<NormPlan>,
+    /// How skip and branch join.
+    pub mix: MixPlan,
+    /// Normalization of the sum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<NormPlan>,
+}
+
+impl ResidualPlan {
+    /// `h + branch(h)`, with no normalization anywhere.
+    pub fn plain() -> Self {
+        Self {
+            stream: None,
+            input: None,
+            output: None,
+            skip: None,
+            mix: MixPlan::Add,
+            after: None,
+        }
+    }
+}
+
+/// Decisions inside attention that no single linear map owns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttentionPlan {
+    /// Normalization of each head of q and k after the rotation; it has no gain of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qk_norm: Option<NormPlan>,
+    /// One learned scale of `H K` entries on both q and k, after `qk_norm` (nGPT's `s_qk`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qk_gain: Option<GainPlan>,
+    /// Multiplies the scores before the softmax.
+    pub softmax_scale: f64,
+}
+
+/// Decisions inside the MLP, `y = after * up * silu(before * gate)`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MlpPlan {
+    /// Constant on the argument of the activation.
+    pub before: f64,
+    /// Constant on the product of the branches.
+    pub after: f64,
+}
+
+/// Decisions at both ends of the decoder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndsPlan {
+    /// Normalization before the output layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_norm: Option<NormPlan>,
+    /// Learned scale of each logit (`s_z` of nGPT and anGPT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logit_gain: Option<GainPlan>,
+}
+
+/// Distribution of a matrix at initialization.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Init {
+    /// Normal with mean zero.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Normal, drawn again where it falls outside `cut` standard deviations.
+    TruncatedNormal {
+        /// Standard deviation before the cut.
+        std: f64,
+        /// Bound in standard deviations.
+        cut: f64,
+    },
+    /// Directions uniform on the sphere: each slice along `along` has length 1.
+    UnitSphere {
+        /// The axis a slice runs along.
+        along: Axis,
+    },
+}
+
+/// What a matrix starts as and where it may go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WeightPlan {
+    /// Its distribution at the start.
+    pub init: Init,
+    /// The set it is projected onto after every optimizer step.
+    pub constraint: Constraint,
+    /// Whether weight decay applies to it.
+    pub decay: bool,
+}

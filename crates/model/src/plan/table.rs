@@ -1,0 +1,194 @@
+//! A plan as a person reads it.
+
+use super::{
+    Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind,
+    NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+};
+use crate::dims::Site;
+use evenburn_geometry::Constraint;
+use std::fmt;
+
+fn gain(plan: &GainPlan) -> String {
+    let name = match plan.shape {
+        GainShape::Vector => "gain",
+        GainShape::Scalar => "scalar gain",
+    };
+    let form = match plan.form {
+        Form::Direct => "",
+        Form::Absolute => ", absolute",
+    };
+    let decay = if plan.decay { ", decays" } else { "" };
+    if (plan.scale - plan.init).abs() < f64::EPSILON {
+        format!("{name} {}{form}{decay}", plan.init)
+    } else {
+        format!(
+            "{name} {} stored as {:.4}{form}{decay}",
+            plan.init, plan.scale
+        )
+    }
+}
+
+fn norm(plan: &NormPlan) -> String {
+    let kind = match plan.kind {
+        NormKind::Rms => "RMS",
+        NormKind::L2 => "unit length",
+        NormKind::Layer => "LayerNorm",
+    };
+    let over = match plan.over {
+        Over::Full => "",
+        Over::PerHead => " per head",
+    };
+    let gain = plan
+        .gain
+        .as_ref()
+        .map_or(String::new(), |g| format!(", {}", gain(g)));
+    format!("{kind}{over}{gain}")
+}
+
+fn residual(plan: &ResidualPlan) -> String {
+    let mut parts = Vec::new();
+    for (name, plan) in [
+        ("stream", &plan.stream),
+        ("input", &plan.input),
+        ("output", &plan.output),
+        ("skip", &plan.skip),
+    ] {
+        parts.extend(plan.as_ref().map(|p| format!("{name}: {}", norm(p))));
+    }
+    parts.push(match &plan.mix {
+        MixPlan::Add => "h + x".to_owned(),
+        MixPlan::Lerp { alpha, factor } => {
+            let nu = match factor {
+                LerpFactor::One => "",
+                LerpFactor::SecondMoment => "nu ",
+            };
+            format!("{nu}(h + a (x - h)), a: {}", gain(alpha))
+        }
+    });
+    parts.extend(plan.after.as_ref().map(|p| format!("after: {}", norm(p))));
+    parts.join("; ")
+}
+
+fn weight(plan: &WeightPlan) -> String {
+    let init = match plan.init {
+        Init::Normal { std } => format!("normal {std:.4}"),
+        Init::TruncatedNormal { std, cut } => format!("normal {std:.4} within {cut} deviations"),
+        Init::UnitSphere { along } => format!("unit {along}"),
+    };
+    let constraint = match plan.constraint {
+        Constraint::Free => String::new(),
+        other => format!(", {other}"),
+    };
+    let decay = if plan.decay { ", decays" } else { "" };
+    format!("{init}{constraint}{decay}")
+}
+
+fn linear(plan: &LinearPlan) -> String {
+    let mut parts = Vec::new();
+    parts.extend(plan.before.as_ref().map(|g| format!("before: {}", gain(g))));
+    if (plan.factor - 1.0).abs() > f64::EPSILON {
+        parts.push(format!("factor {:.4}", plan.factor));
+    }
+    parts.extend(plan.norm.as_ref().map(|n| format!("norm: {}", norm(n))));
+    parts.extend(plan.after.as_ref().map(|g| format!("after: {}", gain(g))));
+    parts.join("; ")
+}
+
+/// The rows of one block: place, matrix, what stands around it.
+fn rows(layer: &LayerPlan) -> Vec<[String; 3]> {
+    let mut rows = Vec::new();
+    for site in Site::BLOCK {
+        if site == Site::Q {
+            rows.push([
+                "attn_residual".into(),
+                String::new(),
+                residual(&layer.attn_residual),
+            ]);
+        }
+        if site == Site::O {
+            let a = &layer.attention;
+            let mut parts = vec![format!("softmax scale {:.4}", a.softmax_scale)];
+            parts.extend(
+                a.qk_norm
+                    .as_ref()
+                    .map(|n| format!("q, k after rotation: {}", norm(n))),
+            );
+            parts.extend(a.qk_gain.as_ref().map(|g| format!("q, k: {}", gain(g))));
+            rows.push(["attn.scores".into(), String::new(), parts.join("; ")]);
+        }
+        if site == Site::Gate {
+            rows.push([
+                "mlp_residual".into(),
+                String::new(),
+                residual(&layer.mlp_residual),
+            ]);
+        }
+        if site == Site::Down {
+            let m = &layer.mlp;
+            let factors = format!("{:.4} up silu({:.4} gate)", m.after, m.before);
+            rows.push(["mlp".into(), String::new(), factors]);
+        }
+        if let Some(plan) = layer.site(site) {
+            rows.push([
+                site.path().into(),
+                weight(&plan.weight),
+                linear(&plan.linear),
+            ]);
+        }
+    }
+    rows
+}
+
+impl fmt::Display for Plan {
+    /// One row per place; blocks with the same decisions share theirs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let d = &self.dims;
+        writeln!(
+            f,
+            "{}: {} blocks, width {}, {} heads of {} ({} for keys and values), hidden {}, vocabulary {}, context {}",
+            self.scheme,
+            d.layers,
+            d.model,
+            d.heads,
+            d.head,
+            d.kv_heads,
+            d.hidden,
+            d.vocab,
+            d.context
+        )?;
+        let row = |f: &mut fmt::Formatter<'_>, r: &[String; 3]| {
+            let line = format!("  {:<15} {:<40} {}", r[0], r[1], r[2]);
+            writeln!(f, "{}", line.trim_end())
+        };
+        row(f, &["embed".into(), weight(&self.embedding), String::new()])?;
+        let mut first = 0;
+        while first < self.layers.len() {
+            let same = rows(&self.layers[first]);
+            let count = self.layers[first..]
+                .iter()
+                .take_while(|l| rows(l) == same)
+                .count();
+            match count {
+                1 => writeln!(f, "block {first}")?,
+                _ => writeln!(f, "blocks {first} to {}", first + count - 1)?,
+            }
+            for r in &same {
+                row(f, r)?;
+            }
+            first += count;
+        }
+        if let Some(plan) = &self.ends.final_norm {
+            row(f, &["final_norm".into(), String::new(), norm(plan)])?;
+        }
+        let matrix = self
+            .head
+            .as_ref()
+            .map_or("the embedding table".into(), weight);
+        let logits = self
+            .ends
+            .logit_gain
+            .as_ref()
+            .map_or(String::new(), |g| format!("after: {}", gain(g)));
+        row(f, &["head".into(), matrix, logits])
+    }
+}

@@ -1,0 +1,226 @@
+//! Refuses decisions that contradict each other, when the model is built.
+
+use super::{
+    Form, GainPlan, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind, NormPlan, Over,
+    Plan, ResidualPlan, WeightPlan,
+};
+use crate::dims::{Branch, Site};
+use crate::error::{PlanError, place};
+use evenburn_geometry::{Axis, Constraint};
+
+/// Collects the scheme's name so that each check can name it.
+struct Check<'a> {
+    scheme: &'a str,
+}
+
+impl Check<'_> {
+    fn clash(&self, at: &str, first: &str, second: &str) -> PlanError {
+        PlanError::Clash {
+            scheme: self.scheme.to_owned(),
+            place: at.to_owned(),
+            first: first.to_owned(),
+            second: second.to_owned(),
+        }
+    }
+
+    fn usable(&self, at: &str, what: &'static str, value: f64, ok: bool) -> Result<(), PlanError> {
+        if ok && value.is_finite() {
+            return Ok(());
+        }
+        Err(PlanError::Number {
+            scheme: self.scheme.to_owned(),
+            place: at.to_owned(),
+            what,
+            value,
+        })
+    }
+
+    fn gain(&self, at: &str, plan: Option<&GainPlan>) -> Result<(), PlanError> {
+        let Some(plan) = plan else { return Ok(()) };
+        self.usable(
+            at,
+            "the stored initial value",
+            plan.scale,
+            plan.scale != 0.0,
+        )?;
+        self.usable(at, "the initial value", plan.init, true)?;
+        if plan.form == Form::Absolute && plan.init < 0.0 {
+            return Err(self.clash(
+                at,
+                "a negative initial value",
+                "a scale used as its absolute value",
+            ));
+        }
+        Ok(())
+    }
+
+    fn norm(&self, at: &str, plan: Option<&NormPlan>, headed: bool) -> Result<(), PlanError> {
+        let Some(plan) = plan else { return Ok(()) };
+        self.usable(at, "the epsilon", plan.eps, plan.eps >= 0.0)?;
+        if plan.over == Over::PerHead && !headed {
+            return Err(self.clash(
+                at,
+                "a normalization per head",
+                "a vector that is not split into heads",
+            ));
+        }
+        if plan.kind == NormKind::Layer && plan.eps == 0.0 {
+            return Err(self.clash(
+                at,
+                "LayerNorm",
+                "an epsilon of zero, which divides by zero where all channels agree",
+            ));
+        }
+        self.gain(at, plan.gain.as_ref())
+    }
+
+    fn linear(&self, at: &str, site: Site, plan: &LinearPlan) -> Result<(), PlanError> {
+        self.usable(at, "the constant factor", plan.factor, plan.factor != 0.0)?;
+        self.gain(&format!("{at}, scale before"), plan.before.as_ref())?;
+        let headed = matches!(site, Site::Q | Site::K | Site::V);
+        self.norm(&format!("{at}, norm"), plan.norm.as_ref(), headed)?;
+        self.gain(&format!("{at}, scale after"), plan.after.as_ref())?;
+        let gained = plan.norm.as_ref().is_some_and(|norm| norm.gain.is_some());
+        if gained && plan.after.is_some() {
+            return Err(self.clash(
+                at,
+                "a gain of the normalization",
+                "a scale after it, which is the same thing twice",
+            ));
+        }
+        Ok(())
+    }
+
+    fn weight(&self, at: &str, plan: &WeightPlan) -> Result<(), PlanError> {
+        match plan.init {
+            Init::Normal { std } => {
+                self.usable(at, "the initial standard deviation", std, std >= 0.0)?
+            }
+            Init::TruncatedNormal { std, cut } => {
+                self.usable(at, "the initial standard deviation", std, std >= 0.0)?;
+                // Below half a deviation most draws are thrown away: a sign of swapped numbers.
+                self.usable(at, "the truncation in standard deviations", cut, cut >= 0.5)?;
+            }
+            Init::UnitSphere { along } => {
+                let other = |constrained: Axis| constrained != along;
+                if let Constraint::Unit { along: c } | Constraint::AtMost { along: c, .. } =
+                    plan.constraint
+                    && other(c)
+                {
+                    return Err(self.clash(
+                        at,
+                        "unit slices along one axis at the start",
+                        "a constraint along the other",
+                    ));
+                }
+            }
+        }
+        match plan.constraint {
+            Constraint::AtMost { radius, .. } | Constraint::Frobenius { radius } => {
+                self.usable(at, "the radius of the constraint", radius, radius > 0.0)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn residual(&self, at: &str, plan: &ResidualPlan) -> Result<(), PlanError> {
+        for (name, norm) in [
+            ("stream norm", &plan.stream),
+            ("input norm", &plan.input),
+            ("output norm", &plan.output),
+            ("skip norm", &plan.skip),
+            ("norm after", &plan.after),
+        ] {
+            self.norm(&format!("{at}, {name}"), norm.as_ref(), false)?;
+        }
+        let MixPlan::Lerp { alpha, factor } = &plan.mix else {
+            return Ok(());
+        };
+        self.gain(&format!("{at}, alpha"), Some(alpha))?;
+        if *factor == LerpFactor::SecondMoment && plan.after.is_some() {
+            return Err(self.clash(
+                at,
+                "a constant factor that keeps the stream's scale",
+                "a normalization after the mix",
+            ));
+        }
+        Ok(())
+    }
+
+    fn layer(&self, index: usize, plan: &LayerPlan) -> Result<(), PlanError> {
+        for (branch, residual) in [
+            (Branch::Attention, &plan.attn_residual),
+            (Branch::Mlp, &plan.mlp_residual),
+        ] {
+            self.residual(&format!("block {index}, {}", branch.path()), residual)?;
+        }
+        for site in Site::BLOCK {
+            if let Some(plan) = plan.site(site) {
+                let at = place(index, site);
+                self.weight(&at, &plan.weight)?;
+                self.linear(&at, site, &plan.linear)?;
+            }
+        }
+        let at = format!("block {index}, attention scores");
+        let attention = &plan.attention;
+        self.norm(&at, attention.qk_norm.as_ref(), true)?;
+        if let Some(norm) = &attention.qk_norm {
+            if norm.over == Over::Full {
+                return Err(self.clash(
+                    &at,
+                    "q and k split into heads",
+                    "a normalization of the full width after the rotation",
+                ));
+            }
+            if norm.gain.is_some() {
+                return Err(self.clash(
+                    &at,
+                    "a gain of the q/k norm",
+                    "its place after the rotation, where qk_gain is the gain",
+                ));
+            }
+        }
+        self.gain(&at, attention.qk_gain.as_ref())?;
+        self.usable(
+            &at,
+            "the softmax scale",
+            attention.softmax_scale,
+            attention.softmax_scale > 0.0,
+        )?;
+        let at = format!("block {index}, mlp");
+        self.usable(
+            &at,
+            "the factor before the activation",
+            plan.mlp.before,
+            plan.mlp.before != 0.0,
+        )?;
+        self.usable(
+            &at,
+            "the factor after the activation",
+            plan.mlp.after,
+            plan.mlp.after != 0.0,
+        )
+    }
+}
+
+impl Plan {
+    /// Checks that every number is usable and that no two decisions contradict each other.
+    ///
+    /// # Errors
+    /// [`PlanError::Number`] or [`PlanError::Clash`], with the scheme and the place.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        let check = Check {
+            scheme: &self.scheme,
+        };
+        check.weight(Site::Embedding.path(), &self.embedding)?;
+        if let Some(head) = &self.head {
+            check.weight(Site::Head.path(), head)?;
+        }
+        check.norm("final norm", self.ends.final_norm.as_ref(), false)?;
+        check.gain("logits", self.ends.logit_gain.as_ref())?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            check.layer(index, layer)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! anGPT (2505.22014): constant factors instead of norms.
+//!
+//! ```text
+//! h = nu(a) (h + a (x - h)),  nu(a) = 1 / sqrt(a^2 + (1 - a)^2)
+//! q, k, v = nu_qkv (W h);  q, k = unit(RoPE(.)) per head;  scores = sqrt(K) q k;  x = nu_p (Wo concat)
+//! u, g = nu_u (W h);  y = nu_act u silu(sqrt(D) g);  x = nu_d (Wd y);  logits = s_z (W h)
+//! ```
+//!
+//! Rows of every matrix have length 1 at the start and at most 1 after every step. A map with `r` unit rows of
+//! width `d` takes a unit vector to length sqrt(r / d) on average, so its factor is sqrt(d / r): that gives every
+//! constant here, for any ratio of widths, and `nu_act` is 1 / sqrt(E[silu(z)^2]) with z of variance `D / F`.
+
+use super::ngpt::{base_scale, stored};
+use super::{HeadNorm, NormStrategy, RowNorm};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{
+    AttentionPlan, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
+    ResidualPlan, WeightPlan,
+};
+use evenburn_geometry::Axis;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The factor of the residual interpolation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResidualFactor {
+    /// `1 / sqrt(a^2 + (1 - a)^2)`.
+    SecondMoment,
+    /// 1: the ablation that the paper reports as unstable.
+    One,
+}
+
+/// anGPT with the paper's values where they are known and nGPT's where they are not.
+///
+/// ```
+/// use evenburn_model::strategy::AnGpt;
+/// // The paper's Monte Carlo value for F = 4 D is 3.74, and it says that 2 % do not matter.
+/// let factor = AnGpt::activation_factor(4.0);
+/// assert!((factor - 3.7203).abs() < 1e-4);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnGpt {
+    /// Unit heads of q and k after the rotation: "unit" or "none".
+    pub qk: HeadNorm,
+    /// Initial step size of both branches.
+    pub alpha_init: f64,
+    /// Stored initial value of the step sizes.
+    pub alpha_scale: f64,
+    /// Initial scale of the logits.
+    pub sz_init: f64,
+    /// Stored initial value of the logit scale; 1 / sqrt(dim) when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sz_scale: Option<f64>,
+    /// Constant after the activation; computed for the model's ratio of widths when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation_factor: Option<f64>,
+    /// Factor of the residual interpolation: "second_moment" or "one".
+    pub residual_factor: ResidualFactor,
+    /// Length of a weight's rows: "one" or "at_most_one".
+    pub rows: RowNorm,
+}
+
+impl Default for AnGpt {
+    fn default() -> Self {
+        Self {
+            qk: HeadNorm::Unit,
+            alpha_init: 0.05,
+            alpha_scale: 0.01,
+            sz_init: 1.0,
+            sz_scale: None,
+            activation_factor: None,
+            residual_factor: ResidualFactor::SecondMoment,
+            rows: RowNorm::AtMostOne,
+        }
+    }
+}
+
+/// Half-width and number of intervals of the quadrature below; its error is below 1e-12 for any ratio of widths.
+const QUADRATURE: (f64, usize) = (12.0, 2400);
+
+impl AnGpt {
+    /// `1 / sqrt(E[silu(z)^2])` for z normal with variance `1 / ratio`, `ratio` = hidden width over model width.
+    ///
+    /// Trapezoidal rule over 12 standard deviations: for a smooth integrand that vanishes at both ends it converges
+    /// faster than any power of the step.
+    pub fn activation_factor(ratio: f64) -> f64 {
+        let (half, intervals) = QUADRATURE;
+        let step = 2.0 * half / intervals as f64;
+        let second_moment: f64 = (0..=intervals)
+            .map(|i| {
+                let g = i as f64 * step - half;
+                let z = g / ratio.sqrt();
+                let silu = z / (1.0 + (-z).exp());
+                silu * silu * (-0.5 * g * g).exp()
+            })
+            .sum::<f64>()
+            * step
+            / (2.0 * std::f64::consts::PI).sqrt();
+        second_moment.sqrt().recip()
+    }
+
+    /// `sqrt(in / out)`: keeps the expected length of a vector through unit rows.
+    fn nu(input: usize, output: usize) -> f64 {
+        (input as f64 / output as f64).sqrt()
+    }
+}
+
+impl NormStrategy for AnGpt {
+    fn name(&self) -> &'static str {
+        "angpt"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            mix: MixPlan::Lerp {
+                alpha: stored(self.alpha_init, self.alpha_scale, Form::Direct),
+                factor: match self.residual_factor {
+                    ResidualFactor::SecondMoment => LerpFactor::SecondMoment,
+                    ResidualFactor::One => LerpFactor::One,
+                },
+            },
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn linear(&self, _: usize, site: Site, d: &Dims) -> LinearPlan {
+        LinearPlan::scaled(match site {
+            // Each head by itself has length 1.
+            Site::Q | Site::K | Site::V => Self::nu(d.model, d.head),
+            // H unit heads side by side have length sqrt(H), and D unit rows of width H K follow:
+            // sqrt(H K / D) / sqrt(H).
+            Site::O => Self::nu(d.head, d.model),
+            Site::Gate | Site::Up => Self::nu(d.model, d.hidden),
+            Site::Down => Self::nu(d.hidden, d.model),
+            Site::Embedding | Site::Head => 1.0,
+        })
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        AttentionPlan {
+            qk_norm: match self.qk {
+                HeadNorm::Unit => Some(NormPlan::unit().per_head()),
+                HeadNorm::None => None,
+            },
+            qk_gain: None,
+            softmax_scale: (d.head as f64).sqrt(),
+        }
+    }
+
+    fn mlp(&self, _: usize, d: &Dims) -> MlpPlan {
+        let ratio = d.hidden as f64 / d.model as f64;
+        MlpPlan {
+            before: (d.model as f64).sqrt(),
+            after: self
+                .activation_factor
+                .unwrap_or_else(|| Self::activation_factor(ratio)),
+        }
+    }
+
+    fn ends(&self, d: &Dims) -> EndsPlan {
+        let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
+        EndsPlan {
+            final_norm: None,
+            logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
+        }
+    }
+
+    fn weight(&self, _: usize, site: Site, _: &Dims) -> WeightPlan {
+        // A row is what makes one output: it runs along the input. The embedding's row is one token's vector.
+        let along = match site {
+            Site::Embedding => Axis::Out,
+            _ => Axis::In,
+        };
+        WeightPlan {
+            init: Init::UnitSphere { along },
+            constraint: self.rows.along(along),
+            decay: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ModelConfig, Plan};
+
+    #[test]
+    fn factors_are_the_papers() {
+        let config = ModelConfig {
+            dim: 256,
+            heads: 4,
+            hidden: Some(1024),
+            ..Default::default()
+        };
+        let plan = Plan::new(&config, &AnGpt::default()).unwrap();
+        let layer = &plan.layers[0];
+        assert_eq!(layer.v.linear.factor, 2.0); // sqrt(256 / 64)
+        assert_eq!(layer.o.linear.factor, 0.5); // 1 / sqrt(4 heads)
+        assert_eq!(layer.up.linear.factor, 0.5);
+        assert_eq!(layer.down.linear.factor, 2.0);
+        assert_eq!(layer.mlp.before, 16.0);
+    }
+
+    #[test]
+    fn activation_factor_of_other_ratios() {
+        // 2.96 at the SwiGLU ratio 8/3, from an independent Monte Carlo run.
+        assert!((AnGpt::activation_factor(8.0 / 3.0) - 2.96).abs() < 5e-3);
+        // For ratio -> infinity silu(z) -> z / 2, so the factor tends to 2 sqrt(ratio).
+        let large = 1e6;
+        assert!((AnGpt::activation_factor(large) / (2.0 * large.sqrt()) - 1.0).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,87 @@
+//! Pre-norm: `h + branch(N(h))` with N = RMSNorm, a final N before the output layer.
+//!
+//! With `qk = "head"` this is GPT+, the baseline of anGPT (2505.22014); with `qk = "full"` SimpleGPT's
+//! LLaMA2 + QKNorm; with `qk = "none"` Llama 2.
+
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Pre-norm with RMSNorm.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::{PreNorm, QkNorm}};
+/// let llama = PreNorm { qk: QkNorm::None, ..PreNorm::default() };
+/// let plan = Plan::new(&ModelConfig::default(), &llama)?;
+/// assert!(plan.layers[0].q.linear.norm.is_none());
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreNorm {
+    /// Normalization of q and k, with a gain, before the rotation: "none", "head" or "full".
+    pub qk: QkNorm,
+    /// Epsilon of every RMSNorm.
+    pub eps: f64,
+    /// Initial weights: "simple_gpt" or "gpt2".
+    pub start: Start,
+    /// Which parameters decay: "all" or "matrices".
+    pub decay: Decay,
+}
+
+impl Default for PreNorm {
+    fn default() -> Self {
+        Self {
+            qk: QkNorm::Head,
+            eps: RMS_EPS,
+            start: Start::SimpleGpt,
+            decay: Decay::Matrices,
+        }
+    }
+}
+
+impl PreNorm {
+    fn norm(&self, role: GainRole) -> NormPlan {
+        NormPlan::rms(self.eps, role).decayed(self.decay.gains())
+    }
+}
+
+impl NormStrategy for PreNorm {
+    fn name(&self) -> &'static str {
+        "pre_norm"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            input: Some(self.norm(GainRole::Input)),
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        // The rotation follows, so no linear map could absorb these gains.
+        let norm = self.norm(GainRole::Output);
+        let norm = match (site, self.qk) {
+            (Site::Q | Site::K, QkNorm::Head) => Some(norm.per_head()),
+            (Site::Q | Site::K, QkNorm::Full) => Some(norm),
+            _ => None,
+        };
+        LinearPlan {
+            norm,
+            ..LinearPlan::default()
+        }
+    }
+
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan {
+            final_norm: Some(self.norm(GainRole::Input)),
+            logit_gain: None,
+        }
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}

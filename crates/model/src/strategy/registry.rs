@@ -1,0 +1,66 @@
+//! The list of schemes: one line each.
+
+use super::{AnGpt, Ngpt, NormStrategy, PreNorm, SimpleNorm};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Makes the enum of all schemes, its default aside, from lines `Type = "name"`.
+macro_rules! registry {
+    ($($(#[$doc:meta])* $scheme:ident = $name:literal,)+) => {
+        /// The `[norm]` section: a scheme by name, with its options beside it.
+        ///
+        /// ```
+        /// use evenburn_model::strategy::Scheme;
+        /// let names: Vec<_> = Scheme::all().iter().map(|scheme| scheme.name()).collect();
+        /// assert_eq!(names, Scheme::NAMES);
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(tag = "scheme")]
+        #[non_exhaustive]
+        pub enum Scheme {
+            $($(#[$doc])* #[serde(rename = $name)] $scheme($scheme),)+
+        }
+
+        impl Scheme {
+            /// Names of all schemes, as `scheme` takes them.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// Every scheme with its default options.
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$scheme($scheme::default())),+]
+            }
+
+            /// The decisions of this scheme.
+            pub fn strategy(&self) -> &dyn NormStrategy {
+                match self {
+                    $(Self::$scheme(strategy) => strategy,)+
+                }
+            }
+
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$scheme(_) => $name,)+
+                }
+            }
+        }
+    };
+}
+
+registry! {
+    /// RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.
+    PreNorm = "pre_norm",
+    /// SimpleGPT: RMSNorm right after every linear map of a block (2602.01212).
+    SimpleNorm = "simple_norm",
+    /// nGPT: everything on the unit sphere (2410.01131).
+    Ngpt = "ngpt",
+    /// anGPT: constants instead of norms, rows of weights of length at most 1 (2505.22014).
+    AnGpt = "angpt",
+}
+
+impl Default for Scheme {
+    /// The scheme of the default preset; `docs/log.md` has the comparison it won.
+    fn default() -> Self {
+        Self::SimpleNorm(SimpleNorm::default())
+    }
+}

@@ -1,0 +1,84 @@
+//! SimpleGPT (2602.01212): a normalization right after every linear map of a block, and none before.
+//!
+//! ```text
+//! Psi(x; W, gain) = gain * N(W x),    h = h + attn(h),    h = h + mlp(h)
+//! ```
+//!
+//! N is RMSNorm over the whole projected vector, before the split into heads and the rotation. The embedding and
+//! the output layer stay plain, and one RMSNorm stands before the output layer, as in the official code.
+
+use super::{Decay, NormStrategy, RMS_EPS, Start};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// SimpleNorm on every linear map of a block.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, Site, strategy::SimpleNorm};
+/// let plan = Plan::new(&ModelConfig::default(), &SimpleNorm::default())?;
+/// let layer = &plan.layers[0];
+/// assert!(layer.attn_residual.input.is_none());
+/// assert!(Site::BLOCK.iter().all(|site| layer.site(*site).is_some_and(|p| p.linear.norm.is_some())));
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimpleNorm {
+    /// Epsilon of every RMSNorm.
+    pub eps: f64,
+    /// Initial weights: "simple_gpt" or "gpt2".
+    pub start: Start,
+    /// Which parameters decay: "all" or "matrices".
+    pub decay: Decay,
+}
+
+impl Default for SimpleNorm {
+    fn default() -> Self {
+        Self {
+            eps: RMS_EPS,
+            start: Start::SimpleGpt,
+            decay: Decay::All,
+        }
+    }
+}
+
+impl SimpleNorm {
+    fn norm(&self, role: GainRole) -> NormPlan {
+        NormPlan::rms(self.eps, role).decayed(self.decay.gains())
+    }
+}
+
+impl NormStrategy for SimpleNorm {
+    fn name(&self) -> &'static str {
+        "simple_norm"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan::plain()
+    }
+
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        // Attention mixes tokens and not channels, and `up` only multiplies: the next matrix could absorb these two.
+        let role = match site {
+            Site::V | Site::Up => GainRole::Input,
+            _ => GainRole::Output,
+        };
+        LinearPlan {
+            norm: Some(self.norm(role)),
+            ..LinearPlan::default()
+        }
+    }
+
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan {
+            final_norm: Some(self.norm(GainRole::Input)),
+            logit_gain: None,
+        }
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}

@@ -1,0 +1,106 @@
+//! A module's parameters by their exact paths.
+
+use crate::error::WeightsError;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// Every float parameter with its path, in visiting order.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use evenburn_model::{Decoder, ModelConfig, Plan, strategy::PreNorm, weights};
+/// let plan = Plan::new(&ModelConfig::default(), &PreNorm::default())?;
+/// let model = Decoder::new(&plan, 0, &Device::flex());
+/// let named = weights::collect(&model);
+/// assert_eq!(named[0].0, "embed.weight");
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
+    struct Collect {
+        path: Vec<String>,
+        found: Vec<(String, TensorData)>,
+    }
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found
+                .push((self.path.join("."), param.val().into_data()));
+        }
+    }
+    let mut visitor = Collect {
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+/// The module with every float parameter replaced; a value's number format becomes the parameter's.
+///
+/// # Errors
+/// [`WeightsError`] when a parameter has no value, a value has no parameter, or shapes differ; nothing is replaced
+/// then.
+pub fn replace<M: Module>(
+    module: M,
+    values: BTreeMap<String, TensorData>,
+) -> Result<M, WeightsError> {
+    struct Replace {
+        path: Vec<String>,
+        values: BTreeMap<String, TensorData>,
+        missing: Vec<String>,
+        shape: Option<WeightsError>,
+    }
+    impl ModuleMapper for Replace {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join(".");
+            let Some(data) = self.values.remove(&path) else {
+                self.missing.push(path);
+                return param;
+            };
+            let (expected, found) = (param.lazy_shape().to_vec(), data.shape().to_vec());
+            if expected != found {
+                self.shape.get_or_insert(WeightsError::Shape {
+                    path,
+                    expected,
+                    found,
+                });
+                return param;
+            }
+            let (id, old, mapper) = param.consume();
+            let device = old.device();
+            let dtype = data.dtype();
+            let new = Tensor::<D>::from_data(data, (&device, dtype))
+                .set_require_grad(old.is_require_grad());
+            Param::from_mapped_value(id, new, mapper)
+        }
+    }
+    let mut mapper = Replace {
+        path: Vec::new(),
+        values,
+        missing: Vec::new(),
+        shape: None,
+    };
+    let module = module.map(&mut mapper);
+    if let Some(error) = mapper.shape {
+        return Err(error);
+    }
+    if !mapper.missing.is_empty() || !mapper.values.is_empty() {
+        return Err(WeightsError::Names {
+            missing: mapper.missing,
+            unexpected: mapper.values.into_keys().collect(),
+        });
+    }
+    Ok(module)
+}

@@ -1,0 +1,180 @@
+//! The engine: every parameter of a module, stepped together.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::TensorData;
+
+use crate::slot::Slot;
+use crate::survey;
+use crate::walk::{Gather, Stepper, Walk};
+use crate::{Counts, OptimError, Rule};
+
+/// Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does.
+const CLIP_EPS: f64 = 1e-6;
+
+/// Steps every parameter of a module by the rule of its path.
+///
+/// Parameters are known by their exact path (the names on the way to them joined by dots, such as
+/// `blocks.0.attn.q.weight`), never by id or position, so neither a reload nor a reordering of
+/// the module changes what happens to them. The engine owns the whole optimizer state.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use burn::nn::LinearConfig;
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Tensor};
+/// use evenburn_geometry::{Axis, Constraint};
+/// use evenburn_optim::{Adam, Engine, Recipe, Rule};
+///
+/// let device = Device::flex().autodiff();
+/// let linear = LinearConfig::new(4, 3).with_bias(false).init(&device);
+/// let rule = Rule {
+///     group: "matrices".into(),
+///     recipe: Recipe::AdamW(Adam::default()),
+///     lr: 1e-2,
+///     weight_decay: 0.0,
+///     constraint: Constraint::AtMost { along: Axis::In, radius: 1.0 },
+/// };
+/// let mut engine = Engine::new(BTreeMap::from([("weight".to_owned(), rule)]), Some(1.0));
+///
+/// let loss = linear.forward(Tensor::<2>::ones([1, 4], &device)).square().sum();
+/// let grads = GradientsParams::from_grads(loss.backward(), &linear);
+/// let (linear, report) = engine.step(linear, grads, 1.0)?;
+/// assert!(report.grad_norm > 0.0 && report.clip_factor <= 1.0);
+/// # let _ = linear;
+/// # Ok::<(), evenburn_optim::OptimError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) rules: BTreeMap<String, Rule>,
+    max_grad_norm: Option<f64>,
+    pub(crate) slots: BTreeMap<String, Slot>,
+    pub(crate) step: u64,
+}
+
+/// What one step found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The norm over all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// What every gradient was multiplied by, `min(1, max / (norm + 1e-6))`.
+    pub clip_factor: f64,
+}
+
+impl Engine {
+    /// An engine without state, from one rule per exact parameter path and the largest global
+    /// gradient norm (`None`: no clipping).
+    pub fn new(rules: BTreeMap<String, Rule>, max_grad_norm: Option<f64>) -> Self {
+        Self {
+            rules,
+            max_grad_norm,
+            slots: BTreeMap::new(),
+            step: 0,
+        }
+    }
+
+    /// The rules by path.
+    pub fn rules(&self) -> &BTreeMap<String, Rule> {
+        &self.rules
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Whether every float parameter of `module` has exactly one rule, every rule a parameter,
+    /// and every rule can train its parameter.
+    ///
+    /// # Errors
+    /// [`OptimError::RuleMismatch`] listing what is left over on either side,
+    /// [`OptimError::SharedParameter`], [`OptimError::Rule`] or [`OptimError::Constraint`].
+    pub fn check<M: Module>(&self, module: &M) -> Result<(), OptimError> {
+        survey::check(&survey::survey(module, None), &self.rules)
+    }
+
+    /// Everything that can fail in [`step`](Self::step), and its report, without a change to
+    /// anything.
+    ///
+    /// `step` consumes the module, and loses it on an error; a caller who wants to keep a module
+    /// whose gradients are bad asks here first, or steps a clone.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), [`OptimError::MissingGradient`] for parameters that
+    /// require a gradient (frozen ones are left alone), [`OptimError::GradientMismatch`],
+    /// [`OptimError::NonFiniteGradient`].
+    pub fn measure<M: Module>(
+        &self,
+        module: &M,
+        grads: &GradientsParams,
+    ) -> Result<StepReport, OptimError> {
+        let parameters = survey::survey(module, Some(grads));
+        survey::check(&parameters, &self.rules)?;
+        let grad_norm = survey::global_norm(&parameters, self.step)?;
+        let clip_factor = match self.max_grad_norm {
+            Some(max) => (max / (grad_norm + CLIP_EPS)).min(1.0),
+            None => 1.0,
+        };
+        Ok(StepReport {
+            grad_norm,
+            clip_factor,
+        })
+    }
+
+    /// One optimizer step: the global norm, clipping, each parameter's recipe at the rate
+    /// `rule.lr * factor`, weight decay, projection.
+    ///
+    /// `grads` holds the sum over the micro-batches of this step, already divided as the loss
+    /// asks for. Ids, `require_grad` and checkpointing strategies of the parameters are kept.
+    ///
+    /// # Errors
+    /// Those of [`measure`](Self::measure), and [`OptimError::Factor`]. The engine is then as it
+    /// was, and so are the tensors of any clone of the module.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        mut grads: GradientsParams,
+        factor: f64,
+    ) -> Result<(M, StepReport), OptimError> {
+        if !(factor.is_finite() && factor >= 0.0) {
+            let step = self.step;
+            return Err(OptimError::Factor { step, factor });
+        }
+        let report = self.measure(&module, &grads)?;
+
+        let mut walk = Walk {
+            rules: &self.rules,
+            slots: &mut self.slots,
+            grads: &mut grads,
+            grad_scale: report.clip_factor,
+            factor,
+        };
+        let directions = Gather::directions(&module, &mut walk);
+        let module = module.map(&mut Stepper::new(&mut walk, directions));
+        self.step += 1;
+        Ok((module, report))
+    }
+
+    /// Every state tensor, named `<path>/<name>` (`blocks.0.attn.q.weight/m`), in order of the
+    /// paths. [`counts`](Self::counts) is the rest of the state.
+    pub fn state(&self) -> Vec<(String, TensorData)> {
+        self.slots
+            .iter()
+            .flat_map(|(path, slot)| {
+                let named = move |(name, data)| (format!("{path}/{name}"), data);
+                slot.export().into_iter().map(named)
+            })
+            .collect()
+    }
+
+    /// How often the engine and each of its parameters have been stepped.
+    pub fn counts(&self) -> Counts {
+        let parameters = self.slots.iter().map(|(path, slot)| (path.clone(), slot.t));
+        Counts {
+            step: self.step,
+            parameters: parameters.collect(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! An engine's state, read back and checked before it replaces anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::Module;
+use burn::tensor::TensorData;
+
+use crate::slot::{Slot, Tensors, restore};
+use crate::survey::{self, Parameter};
+use crate::{Counts, Engine, OptimError, Recipe};
+
+impl Engine {
+    /// Continues from a saved [`state`](Self::state) and its [`counts`](Self::counts): the next
+    /// step is bit for bit what it would have been.
+    ///
+    /// `module` gives the shapes, dtypes and devices.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check); [`OptimError::StateMismatch`] listing tensors that are
+    /// missing or unexpected, [`OptimError::DuplicateParameter`], [`OptimError::StateShape`].
+    pub fn load_state<M: Module>(
+        &mut self,
+        module: &M,
+        tensors: Vec<(String, TensorData)>,
+        counts: Counts,
+    ) -> Result<(), OptimError> {
+        let parameters = survey::survey(module, None);
+        survey::check(&parameters, &self.rules)?;
+
+        let mut given = BTreeMap::new();
+        for (name, data) in tensors {
+            if given.contains_key(&name) {
+                return Err(OptimError::DuplicateParameter { path: name });
+            }
+            given.insert(name, data);
+        }
+        self.check_names(&parameters, &given, &counts)?;
+
+        let mut slots = BTreeMap::new();
+        for parameter in &parameters {
+            let Some(&t) = counts.parameters.get(&parameter.path) else {
+                continue;
+            };
+            let slot = self.load_slot(parameter, t, &mut given)?;
+            slots.insert(parameter.path.clone(), slot);
+        }
+        self.slots = slots;
+        self.step = counts.step;
+        Ok(())
+    }
+
+    fn check_names(
+        &self,
+        parameters: &[Parameter],
+        given: &BTreeMap<String, TensorData>,
+        counts: &Counts,
+    ) -> Result<(), OptimError> {
+        let names = |path: &str| {
+            let names = self.rules[path].recipe.state_names().iter();
+            names
+                .map(|name| format!("{path}/{name}"))
+                .collect::<Vec<_>>()
+        };
+        let mut missing = Vec::new();
+        let mut known = BTreeSet::new();
+        for Parameter {
+            path,
+            requires_grad,
+            ..
+        } in parameters
+        {
+            let counted = counts.parameters.contains_key(path);
+            // A frozen parameter may never have been stepped.
+            if counted || (counts.step > 0 && *requires_grad) {
+                missing.extend(names(path).into_iter().filter(|n| !given.contains_key(n)));
+                if !counted {
+                    missing.push(format!("the step count of {path}"));
+                }
+            }
+            if counted {
+                known.extend(names(path));
+            }
+        }
+        let mut unexpected: Vec<String> = given
+            .keys()
+            .filter(|name| !known.contains(*name))
+            .cloned()
+            .collect();
+        unexpected.extend(
+            counts
+                .parameters
+                .keys()
+                .filter(|path| !self.rules.contains_key(*path))
+                .map(|path| format!("the step count of {path}")),
+        );
+        if missing.is_empty() && unexpected.is_empty() {
+            return Ok(());
+        }
+        Err(OptimError::StateMismatch {
+            missing,
+            unexpected,
+        })
+    }
+
+    fn load_slot(
+        &self,
+        parameter: &Parameter,
+        t: u64,
+        given: &mut BTreeMap<String, TensorData>,
+    ) -> Result<Slot, OptimError> {
+        let Parameter {
+            path,
+            shape,
+            dtype,
+            device,
+            ..
+        } = parameter;
+        let mut take = |name: &str| {
+            let name = format!("{path}/{name}");
+            let data = given
+                .remove(&name)
+                .ok_or_else(|| OptimError::StateMismatch {
+                    missing: vec![name.clone()],
+                    unexpected: Vec::new(),
+                })?;
+            if data.shape().to_vec() != *shape || data.dtype() != *dtype {
+                return Err(OptimError::StateShape {
+                    name,
+                    expected: survey::describe(shape, *dtype),
+                    found: survey::describe(data.shape(), data.dtype()),
+                });
+            }
+            Ok(restore(data, device))
+        };
+        let tensors = match self.rules[path].recipe {
+            Recipe::AdamW(_) | Recipe::Adam(_) => Tensors::Moments {
+                m: take("m")?,
+                v: take("v")?,
+            },
+            Recipe::Muon(_) => Tensors::Momentum { m: take("m")? },
+        };
+        Ok(Slot {
+            shape: shape.clone(),
+            t,
+            tensors,
+        })
+    }
+}

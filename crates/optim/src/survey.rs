@@ -1,0 +1,212 @@
+//! One look at every parameter of a module, and at its gradient.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+
+use crate::{OptimError, Rule};
+
+/// A parameter as it stands in the module.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    pub(crate) path: String,
+    pub(crate) id: ParamId,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+    pub(crate) requires_grad: bool,
+    pub(crate) gradient: Option<Gradient>,
+}
+
+/// What is known of a gradient before it is used.
+#[derive(Debug)]
+pub(crate) struct Gradient {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: DType,
+    /// `[1]`, still on the device: one read serves them all.
+    squared_norm: Tensor<1>,
+}
+
+/// Shape and dtype, as errors say it.
+pub(crate) fn describe(shape: &[usize], dtype: DType) -> String {
+    format!("{shape:?} {dtype:?}")
+}
+
+/// Every float parameter in visiting order, with its gradient's norm where `grads` has one.
+pub(crate) fn survey<M: Module>(module: &M, grads: Option<&GradientsParams>) -> Vec<Parameter> {
+    let mut visitor = Survey {
+        path: Vec::new(),
+        grads,
+        parameters: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    visitor.parameters
+}
+
+struct Survey<'a> {
+    path: Vec<String>,
+    grads: Option<&'a GradientsParams>,
+    parameters: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Survey<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.base();
+        let gradient = self
+            .grads
+            .and_then(|grads| grads.get::<D>(param.id))
+            .map(|grad| {
+                let grad = grad.inner();
+                Gradient {
+                    shape: grad.dims().to_vec(),
+                    dtype: grad.dtype(),
+                    squared_norm: squared_norm(grad),
+                }
+            });
+        self.parameters.push(Parameter {
+            path: self.path.join("."),
+            id: param.id,
+            shape: value.dims().to_vec(),
+            dtype: value.dtype(),
+            device: value.device(),
+            requires_grad: value.is_require_grad(),
+            gradient,
+        });
+    }
+}
+
+/// The sum of squares, axis by axis: a sum of everything at once may run in an order that depends
+/// on the threads (Flex does so from 4M entries on), and equal runs must be equal bit by bit.
+fn squared_norm<const D: usize>(grad: Tensor<D>) -> Tensor<1> {
+    // Narrow floats have too few digits for a sum of many squares.
+    let grad = match grad.dtype() {
+        DType::F64 | DType::F32 => grad,
+        _ => grad.cast(FloatDType::F32),
+    };
+    (0..D)
+        .rev()
+        .fold(grad.square(), Tensor::sum_dim)
+        .reshape([1])
+}
+
+/// Whether parameters and rules match one to one, and every rule can train its parameter.
+pub(crate) fn check(
+    parameters: &[Parameter],
+    rules: &BTreeMap<String, Rule>,
+) -> Result<(), OptimError> {
+    let mut owners = HashMap::new();
+    for parameter in parameters {
+        if let Some(first) = owners.insert(parameter.id, &parameter.path) {
+            return Err(OptimError::SharedParameter {
+                first: first.clone(),
+                second: parameter.path.clone(),
+            });
+        }
+    }
+    let paths: BTreeSet<&String> = parameters.iter().map(|p| &p.path).collect();
+    let unclaimed: Vec<String> = parameters
+        .iter()
+        .filter(|p| !rules.contains_key(&p.path))
+        .map(|p| p.path.clone())
+        .collect();
+    let unmatched: Vec<String> = rules
+        .keys()
+        .filter(|path| !paths.contains(path))
+        .cloned()
+        .collect();
+    if !(unclaimed.is_empty() && unmatched.is_empty()) {
+        return Err(OptimError::RuleMismatch {
+            unclaimed,
+            unmatched,
+        });
+    }
+    for parameter in parameters {
+        rules[&parameter.path].check(&parameter.path, &parameter.shape)?;
+    }
+    Ok(())
+}
+
+/// The norm over all gradients together, in `f64` over the parameters' own norms.
+pub(crate) fn global_norm(parameters: &[Parameter], step: u64) -> Result<f64, OptimError> {
+    let missing: Vec<String> = parameters
+        .iter()
+        .filter(|p| p.requires_grad && p.gradient.is_none())
+        .map(|p| p.path.clone())
+        .collect();
+    let nothing = parameters.iter().all(|p| p.gradient.is_none());
+    if !missing.is_empty() || nothing {
+        let everything = || parameters.iter().map(|p| p.path.clone()).collect();
+        return Err(OptimError::MissingGradient {
+            step,
+            parameters: if nothing { everything() } else { missing },
+        });
+    }
+
+    let mut squares = Vec::new();
+    for parameter in parameters {
+        let Some(gradient) = &parameter.gradient else {
+            continue;
+        };
+        if (&gradient.shape, gradient.dtype) != (&parameter.shape, parameter.dtype) {
+            return Err(OptimError::GradientMismatch {
+                step,
+                parameter: parameter.path.clone(),
+                expected: describe(&parameter.shape, parameter.dtype),
+                found: describe(&gradient.shape, gradient.dtype),
+            });
+        }
+        squares.push((&parameter.path, &gradient.squared_norm));
+    }
+
+    let values = read(&squares.iter().map(|&(_, t)| t).collect::<Vec<_>>());
+    let non_finite = squares.iter().zip(&values).find(|(_, v)| !v.is_finite());
+    let total: f64 = values.iter().sum();
+    match non_finite {
+        None if total.is_finite() => Ok(total.sqrt()),
+        // Only `f64` squares can overflow their sum alone: then the largest is to blame.
+        culprit => Err(OptimError::NonFiniteGradient {
+            step,
+            parameter: culprit
+                .or_else(|| {
+                    let pairs = squares.iter().zip(&values);
+                    pairs.max_by(|(_, a), (_, b)| a.total_cmp(b))
+                })
+                .map(|((path, _), _)| (*path).clone())
+                .unwrap_or_default(),
+        }),
+    }
+}
+
+/// Values of `[1]` tensors, with one read per device and dtype instead of one per tensor.
+fn read(tensors: &[&Tensor<1>]) -> Vec<f64> {
+    let mut values = vec![f64::NAN; tensors.len()];
+    let mut batches: Vec<(Device, DType, Vec<usize>)> = Vec::new();
+    for (i, tensor) in tensors.iter().enumerate() {
+        let (device, dtype) = (tensor.device(), tensor.dtype());
+        let batch = batches
+            .iter_mut()
+            .find(|(d, t, _)| *d == device && *t == dtype);
+        match batch {
+            Some((_, _, members)) => members.push(i),
+            None => batches.push((device, dtype, vec![i])),
+        }
+    }
+    for (_, _, members) in batches {
+        let members_of = |&i: &usize| (*tensors[i]).clone();
+        let together = Tensor::cat(members.iter().map(members_of).collect(), 0);
+        for (i, value) in members.iter().zip(together.into_data().iter::<f64>()) {
+            values[*i] = value;
+        }
+    }
+    values
+}

@@ -1,0 +1,230 @@
+//! What the tests share: numbers, tensors, and a module of every rank.
+#![allow(dead_code)] // each test file uses its part
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use evenburn_geometry::Constraint;
+use evenburn_optim::{Adam, Engine, Muon, Recipe, Rule};
+
+/// Deterministic numbers in (-1, 1).
+pub struct Numbers(u64);
+
+impl Numbers {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    pub fn take(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| self.next()).collect()
+    }
+}
+
+pub fn tensor<const D: usize>(values: &[f64], shape: [usize; D], dtype: DType) -> Tensor<D> {
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
+    Tensor::from_data(data, (&Device::flex(), dtype))
+}
+
+pub fn values<const D: usize>(t: Tensor<D>) -> Vec<f64> {
+    t.into_data().convert::<f64>().try_to_vec().unwrap()
+}
+
+pub fn largest_error(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let errors = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    errors.fold(
+        0.0,
+        |worst, e| {
+            if e.is_nan() { f64::NAN } else { worst.max(e) }
+        },
+    )
+}
+
+#[derive(Module, Debug)]
+pub struct Linear {
+    pub weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+pub struct Block {
+    pub up: Linear,
+    pub down: Linear,
+    pub gain: Param<Tensor<1>>,
+}
+
+/// Paths: `embed.weight`, `blocks.{0,1}.{up.weight,down.weight,gain}`, `experts`, `head.weight`.
+#[derive(Module, Debug)]
+pub struct Net {
+    pub embed: Linear,
+    pub blocks: Vec<Block>,
+    pub experts: Param<Tensor<3>>,
+    pub head: Option<Linear>,
+}
+
+pub const PATHS: [&str; 9] = [
+    "embed.weight",
+    "blocks.0.up.weight",
+    "blocks.0.down.weight",
+    "blocks.0.gain",
+    "blocks.1.up.weight",
+    "blocks.1.down.weight",
+    "blocks.1.gain",
+    "experts",
+    "head.weight",
+];
+
+pub fn param<const D: usize>(
+    numbers: &mut Numbers,
+    shape: [usize; D],
+    dtype: DType,
+) -> Param<Tensor<D>> {
+    let values = numbers.take(shape.iter().product());
+    let tensor = tensor(&values, shape, dtype);
+    Param::from_tensor(Tensor::from_inner(tensor).require_grad())
+}
+
+pub fn net(seed: u64, dtype: DType) -> Net {
+    let numbers = &mut Numbers::new(seed);
+    let linear = |numbers: &mut Numbers, shape| Linear {
+        weight: param(numbers, shape, dtype),
+    };
+    Net {
+        embed: linear(numbers, [7, 4]),
+        blocks: (0..2)
+            .map(|_| Block {
+                up: linear(numbers, [4, 6]),
+                down: linear(numbers, [6, 4]),
+                gain: param(numbers, [4], dtype),
+            })
+            .collect(),
+        experts: param(numbers, [3, 4, 6], dtype),
+        head: Some(linear(numbers, [4, 7])),
+    }
+}
+
+struct Read {
+    path: Vec<String>,
+    found: BTreeMap<String, Vec<f64>>,
+}
+
+impl ModuleVisitor for Read {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let all = values(param.val());
+        self.found.insert(self.path.join("."), all);
+    }
+}
+
+/// Every parameter's values, by path.
+pub fn weights<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
+    let mut read = Read {
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    module.visit(&mut read);
+    read.found
+}
+
+struct Fill<'a> {
+    path: Vec<String>,
+    seed: u64,
+    scale: f64,
+    values: BTreeMap<String, Vec<f64>>,
+    grads: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Fill<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let name = path
+            .bytes()
+            .fold(17u64, |h, b| h * 31 % 9973 + u64::from(b));
+        let value = param.val();
+        let n = value.dims().iter().product();
+        let mut all = Numbers::new(self.seed * 10_007 + name).take(n);
+        all.iter_mut().for_each(|g| *g *= self.scale);
+        let grad = tensor(&all, value.dims(), value.dtype());
+        self.values.insert(path, values(grad.clone()));
+        self.grads.register(param.id, grad);
+    }
+}
+
+/// Fresh gradients that depend on the seed and each parameter's path alone.
+pub fn gradients<M: Module>(
+    module: &M,
+    seed: u64,
+    scale: f64,
+) -> (GradientsParams, BTreeMap<String, Vec<f64>>) {
+    let mut grads = GradientsParams::new();
+    let mut fill = Fill {
+        path: Vec::new(),
+        seed,
+        scale,
+        values: BTreeMap::new(),
+        grads: &mut grads,
+    };
+    module.visit(&mut fill);
+    let values = fill.values;
+    (grads, values)
+}
+
+pub fn norm(gradients: &BTreeMap<String, Vec<f64>>) -> f64 {
+    let squares = gradients.values().flatten().map(|g| g * g);
+    squares.sum::<f64>().sqrt()
+}
+
+pub fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
+    Rule {
+        group: "test".to_owned(),
+        recipe,
+        lr,
+        weight_decay,
+        constraint: Constraint::Free,
+    }
+}
+
+/// `AdamW` everywhere.
+pub fn adamw_rules(lr: f64, weight_decay: f64) -> BTreeMap<String, Rule> {
+    let recipe = Recipe::AdamW(Adam::default());
+    let rule = |path: &&str| (path.to_string(), rule(recipe, lr, weight_decay));
+    PATHS.iter().map(rule).collect()
+}
+
+/// Muon for what sits between embedding and head, `AdamW` for the rest.
+pub fn mixed_rules(muon: Muon) -> BTreeMap<String, Rule> {
+    let mut rules = adamw_rules(1e-2, 0.1);
+    for (path, slot) in &mut rules {
+        if path.contains("up") || path.contains("down") || path == "experts" {
+            *slot = rule(Recipe::Muon(muon), 0.02, 0.1);
+        }
+    }
+    rules
+}
+
+pub fn engine(rules: BTreeMap<String, Rule>) -> Engine {
+    Engine::new(rules, Some(1.0))
+}

@@ -1,0 +1,60 @@
+//! The recipes as Burn optimizers: the same numbers as the engine's, and records that go on.
+
+mod common;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::DType;
+use common::{gradients, net, rule, weights};
+use evenburn_geometry::{Axis, Constraint};
+use evenburn_optim::{Adam, Engine, Muon, PerTensor, Recipe};
+
+fn constraint(path: &str) -> Constraint {
+    match path {
+        // `PerTensor` leaves vectors alone under a constraint along `In`.
+        "blocks.0.gain" | "blocks.1.gain" => Constraint::Free,
+        _ => Constraint::AtMost {
+            along: Axis::In,
+            radius: 1.0,
+        },
+    }
+}
+
+#[test]
+fn steps_equal_the_engines() {
+    for recipe in [
+        Recipe::Muon(Muon::default()),
+        Recipe::AdamW(Adam::default()),
+    ] {
+        let rules = common::PATHS.iter().map(|path| {
+            let recipe = match (recipe, path.ends_with("gain")) {
+                (Recipe::Muon(_), true) => Recipe::AdamW(Adam::default()),
+                _ => recipe,
+            };
+            let mut rule = rule(recipe, 0.02, 0.1);
+            rule.constraint = constraint(path);
+            ((*path).to_owned(), rule)
+        });
+        let mut engine = Engine::new(rules.collect(), None);
+        let per_tensor = PerTensor::new(recipe)
+            .with_weight_decay(0.1)
+            .with_constraint(constraint("head.weight"));
+        let mut burn = ModuleOptimizer::from(per_tensor.clone());
+
+        let (mut ours, mut burns) = (net(4, DType::F64), net(4, DType::F64));
+        for step in 0..4 {
+            let (grads, _) = gradients(&ours, step, 1.0);
+            ours = engine.step(ours, grads, 1.0).unwrap().0;
+            let (grads, _) = gradients(&burns, step, 1.0);
+            burns = burn.step(0.02, burns, grads);
+            // Through a record at every step.
+            let bytes = burn.into_bytes().unwrap();
+            burn = ModuleOptimizer::from(per_tensor.clone())
+                .from_bytes(bytes)
+                .unwrap();
+        }
+        let burns = weights(&burns);
+        for (path, w) in weights(&ours) {
+            assert!(common::largest_error(&w, &burns[&path]) < 1e-13, "{path}");
+        }
+    }
+}

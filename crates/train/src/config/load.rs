@@ -1,0 +1,288 @@
+//! From a file and overrides to a resolved configuration.
+//!
+//! Keys and types are checked against the list of keys before serde sees them: serde's own errors lose file and line
+//! inside tagged enums.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Key, Kind, lookup};
+use super::{Origin, Provenance, RunConfig, keys};
+use crate::error::TrainError;
+
+/// A configuration and where its values came from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Resolved {
+    /// The configuration.
+    pub config: RunConfig,
+    /// Where its values came from.
+    pub origins: Provenance,
+}
+
+/// Splits `section.field=VALUE` into key and value.
+///
+/// # Errors
+/// [`TrainError::Invalid`] without an `=`.
+///
+/// ```
+/// let (key, value) = evenburn_train::config::parse_override("train.steps=40")?;
+/// assert_eq!((key.as_str(), value.as_str()), ("train.steps", "40"));
+/// # Ok::<(), evenburn_train::TrainError>(())
+/// ```
+pub fn parse_override(text: &str) -> Result<(String, String), TrainError> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| TrainError::invalid(text, "an override has the form section.field=VALUE"))
+}
+
+impl RunConfig {
+    /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order.
+    ///
+    /// # Errors
+    /// [`TrainError`] with file and line (or the override) for a file that can't be read or parsed, an unknown key
+    /// (with the nearest valid one) and a value of the wrong type; and with the key for a value out of range.
+    pub fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Resolved, TrainError> {
+        let Some(path) = file else {
+            return Self::from_toml("", "", overrides);
+        };
+        let text = fs::read_to_string(path).map_err(|e| TrainError::io("read", path, e))?;
+        Self::from_toml(&path.display().to_string(), &text, overrides)
+    }
+
+    /// The same for text that is already in memory; `label` names it in errors.
+    ///
+    /// # Errors
+    /// As [`RunConfig::load`].
+    ///
+    /// ```
+    /// use evenburn_train::config::RunConfig;
+    ///
+    /// let error = RunConfig::from_toml("tiny.toml", "[train]\nstepps = 3", &[]).unwrap_err();
+    /// assert_eq!(error.to_string(), "tiny.toml:2: unknown key `train.stepps`; did you mean `train.steps`?");
+    /// ```
+    pub fn from_toml(label: &str, text: &str, overrides: &[(String, String)]) -> Result<Resolved, TrainError> {
+        let mut loader = Loader::new(keys());
+        loader.file(label, text)?;
+        for (key, value) in overrides {
+            loader.set(key, value)?;
+        }
+        let resolved = loader.finish()?;
+        resolved
+            .config
+            .validate()
+            .map_err(|e| e.locate(&resolved.origins))?;
+        Ok(resolved)
+    }
+}
+
+struct Loader {
+    keys: Vec<Key>,
+    values: toml::Table,
+    origins: Provenance,
+    /// Keys that were set, in order.
+    set: Vec<String>,
+}
+
+impl Loader {
+    fn new(keys: Vec<Key>) -> Self {
+        Self {
+            keys,
+            values: toml::Table::new(),
+            origins: Provenance::default(),
+            set: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, label: &str, text: &str) -> Result<(), TrainError> {
+        let syntax = |e: &toml::de::Error| TrainError::ConfigSyntax {
+            file: label.to_owned(),
+            line: e.span().map_or(1, |span| line_of(text, span.start)),
+            message: e.message().to_owned(),
+        };
+        let spans = DeTable::parse(text).map_err(|e| syntax(&e))?;
+        let values: toml::Table = toml::from_str(text).map_err(|e| syntax(&e))?;
+        self.table(label, text, "", spans.get_ref(), &values)?;
+        Ok(())
+    }
+
+    fn table(
+        &mut self,
+        label: &str,
+        text: &str,
+        prefix: &str,
+        spans: &DeTable<'_>,
+        values: &toml::Table,
+    ) -> Result<(), TrainError> {
+        for (name, span) in spans {
+            let path = join(prefix, name.get_ref());
+            let origin = Origin::File {
+                file: label.to_owned(),
+                line: line_of(text, name.span().start),
+            };
+            let Some(value) = values.get(name.get_ref().as_ref()) else {
+                continue;
+            };
+            match (span.get_ref(), value) {
+                (DeValue::Table(inner), toml::Value::Table(values)) if self.is_group(&path) => {
+                    self.table(label, text, &path, inner, values)?;
+                }
+                _ => self.assign(&path, value.clone(), origin)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), TrainError> {
+        let string_only = self
+            .keys
+            .iter()
+            .find(|k| k.path == key)
+            .is_some_and(|k| k.kinds == [Kind::String]);
+        let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"))
+            .ok()
+            .and_then(|mut table| (table.len() == 1).then(|| table.remove("v")).flatten());
+        let value = match parsed {
+            Some(value @ toml::Value::String(_)) => value,
+            Some(value) if !string_only => value,
+            _ => toml::Value::String(text.to_owned()),
+        };
+        self.assign(key, value, Origin::CommandLine)
+    }
+
+    /// Whether a path is a section or a table of keys.
+    fn is_group(&self, path: &str) -> bool {
+        let inside = |k: &Key| k.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        self.keys.iter().any(inside)
+    }
+
+    fn assign(&mut self, path: &str, value: toml::Value, origin: Origin) -> Result<(), TrainError> {
+        let Some(key) = self.keys.iter().find(|k| k.path == path) else {
+            if self.is_group(path) {
+                return Err(TrainError::WrongValue {
+                    place: origin,
+                    key: path.to_owned(),
+                    expected: "table".to_owned(),
+                    found: value.to_string(),
+                });
+            }
+            return Err(TrainError::UnknownKey {
+                place: origin,
+                nearest: self.nearest(path),
+                key: path.to_owned(),
+            });
+        };
+        if !key.accepts(&value) {
+            return Err(TrainError::WrongValue {
+                place: origin,
+                key: path.to_owned(),
+                expected: key.expected(),
+                found: value.to_string(),
+            });
+        }
+        insert(&mut self.values, path, value);
+        self.origins.set(path.to_owned(), origin);
+        self.set.push(path.to_owned());
+        Ok(())
+    }
+
+    /// The valid key that looks most like `path`; the field counts for more than the section.
+    fn nearest(&self, path: &str) -> Option<String> {
+        let field = |p: &str| p.rsplit_once('.').map_or(p, |(_, f)| f).to_owned();
+        let sections: Vec<String> = RunConfig::SECTIONS.iter().map(ToString::to_string).collect();
+        let candidates = self.keys.iter().map(|k| &k.path).chain(sections.iter());
+        candidates
+            .map(|known| {
+                let whole = strsim::jaro_winkler(known, path);
+                let tail = strsim::jaro_winkler(&field(known), &field(path));
+                (0.5 * (whole + tail), known)
+            })
+            .filter(|(score, _)| *score > 0.6)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known.clone())
+    }
+
+    fn finish(mut self) -> Result<Resolved, TrainError> {
+        self.fill_tags();
+        for path in &self.set {
+            let Some(key) = self.keys.iter().find(|k| k.path == *path) else {
+                continue;
+            };
+            for tag in &key.only_with {
+                let actual = lookup(&self.values, &tag.path).and_then(toml::Value::as_str);
+                if let Some(actual) = actual
+                    && !tag.values.iter().any(|v| v == actual)
+                {
+                    return Err(TrainError::WrongVariant {
+                        place: self.origins.of(path),
+                        key: path.clone(),
+                        tag: tag.path.clone(),
+                        wanted: tag.values.join(" | "),
+                        actual: actual.to_owned(),
+                        chosen: self.origins.of(&tag.path),
+                    });
+                }
+            }
+        }
+        let config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| TrainError::Config {
+            message: e.to_string().trim().replace('\n', " "),
+        })?;
+        Ok(Resolved {
+            config,
+            origins: self.origins,
+        })
+    }
+
+    /// A section whose options are given without its tag has the default one.
+    fn fill_tags(&mut self) {
+        let tags: Vec<String> = self
+            .keys
+            .iter()
+            .flat_map(|k| k.only_with.iter().map(|t| t.path.clone()))
+            .collect();
+        for tag in tags {
+            let Some((parent, _)) = tag.rsplit_once('.') else {
+                continue;
+            };
+            let default = self.keys.iter().find(|k| k.path == tag).and_then(|k| k.default.as_ref());
+            let Some(default) = default.map(|d| d.trim_matches('"').to_owned()) else {
+                continue;
+            };
+            if lookup(&self.values, parent).is_some() && lookup(&self.values, &tag).is_none() {
+                insert(&mut self.values, &tag, toml::Value::String(default));
+            }
+        }
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
+    }
+}
+
+fn insert(table: &mut toml::Table, path: &str, value: toml::Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner = table
+                .entry(head)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Line of a byte offset, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    let end = offset.min(text.len());
+    text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
+}

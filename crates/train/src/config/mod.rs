@@ -1,0 +1,91 @@
+//! The configuration of a run: one TOML file, overrides, and where each value came from.
+
+mod keys;
+mod load;
+mod provenance;
+mod sections;
+
+pub use keys::{Key, Kind, Tag, keys};
+pub use load::{Resolved, parse_override};
+pub use provenance::{Origin, Provenance};
+pub use sections::{DeviceName, MetricsConfig, RunSection, TrainConfig};
+
+use evenburn_data::DataConfig;
+use evenburn_model::{ModelConfig, Scheme};
+use evenburn_optim::OptimConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// Everything a run is made from. Each section belongs to the crate that reads it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Where the run lives.
+    pub run: RunSection,
+    /// Sizes of the decoder.
+    pub model: ModelConfig,
+    /// Normalization scheme and its options.
+    pub norm: Scheme,
+    /// Optimizers and their schedule.
+    pub optim: OptimConfig,
+    /// Text, tokenizer and packing.
+    pub data: DataConfig,
+    /// Budget and loop.
+    pub train: TrainConfig,
+    /// What is measured.
+    pub metrics: MetricsConfig,
+}
+
+impl RunConfig {
+    /// Names of the sections, in the order they are written.
+    pub const SECTIONS: [&'static str; 7] = ["run", "model", "norm", "optim", "data", "train", "metrics"];
+
+    /// The configuration as TOML, every key that has a value included.
+    ///
+    /// # Errors
+    /// [`TrainError::Unwritable`] if a section holds something TOML can't express.
+    pub fn to_toml(&self) -> Result<String, TrainError> {
+        toml::to_string_pretty(self).map_err(|e| TrainError::Unwritable {
+            what: "the configuration",
+            why: e.to_string(),
+        })
+    }
+
+    /// Every key that has a value with that value, by dotted path.
+    ///
+    /// # Errors
+    /// [`TrainError::Unwritable`] if a section holds something TOML can't express.
+    pub fn flatten(&self) -> Result<std::collections::BTreeMap<String, toml::Value>, TrainError> {
+        let table = toml::Table::try_from(self).map_err(|e| TrainError::Unwritable {
+            what: "the configuration",
+            why: e.to_string(),
+        })?;
+        let mut flat = std::collections::BTreeMap::new();
+        flatten_into("", table, &mut flat);
+        Ok(flat)
+    }
+
+    /// Checks what concerns more than one section's types. Sizes of the model are checked by its plan.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] names the key.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        self.train.validate()?;
+        self.train.total_steps(self.model.context)?;
+        Ok(())
+    }
+}
+
+fn flatten_into(prefix: &str, table: toml::Table, flat: &mut std::collections::BTreeMap<String, toml::Value>) {
+    for (name, value) in table {
+        let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => flatten_into(&path, inner, flat),
+            value => {
+                flat.insert(path, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The sections the trainer owns: `[run]`, `[train]` and `[metrics]`.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// Where a run lives and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunSection {
+    /// Name of the run, the second half of its directory's name.
+    pub name: String,
+    /// Folder that holds the run directories.
+    pub dir: PathBuf,
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        Self {
+            name: "run".to_owned(),
+            dir: PathBuf::from("runs"),
+        }
+    }
+}
+
+/// The backend a run computes on; which ones exist depends on the features of the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceName {
+    /// The CPU, in pure Rust.
+    #[default]
+    Flex,
+    /// NVIDIA GPUs.
+    Cuda,
+    /// GPUs through Vulkan.
+    Vulkan,
+    /// Apple GPUs.
+    Metal,
+    /// GPUs through WebGPU.
+    Webgpu,
+    /// AMD GPUs.
+    Rocm,
+    /// The CPU through `CubeCL`.
+    Cpu,
+}
+
+
+/// The budget of a run and what happens along its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Budget in optimizer steps; give this or `train.tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<NonZeroU64>,
+    /// Budget in tokens, rounded up to whole steps; give this or `train.steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<NonZeroU64>,
+    /// Sequences in one micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches whose gradients are added up before one optimizer step.
+    pub accumulate: usize,
+    /// Seed of the initial weights and of the order of the data.
+    pub seed: u64,
+    /// Backend to compute on.
+    pub device: DeviceName,
+    /// Steps between evaluations on the validation split; 0 evaluates at the end alone.
+    pub eval_every: u64,
+    /// Tokens of the validation split that one evaluation reads, rounded up to whole batches.
+    pub eval_tokens: NonZeroU64,
+    /// Steps between checkpoints; 0 saves at the end alone.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept; older ones are removed once a newer one is in place.
+    pub keep: usize,
+    /// Step after which this launch ends with a checkpoint; the schedule still follows the whole budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<NonZeroU64>,
+    /// Steps between progress lines where the output is no terminal.
+    pub log_every: u64,
+    /// Steps between samples of generated text; 0 samples at the end alone.
+    pub sample_every: u64,
+    /// Tokens in one sample of generated text; 0 turns samples off.
+    pub sample_tokens: usize,
+    /// Text a sample continues; empty starts a new document.
+    pub prompt: String,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: None,
+            tokens: None,
+            batch_size: 8,
+            accumulate: 1,
+            seed: 1,
+            device: DeviceName::Flex,
+            eval_every: 100,
+            eval_tokens: NonZeroU64::MIN.saturating_add(65_535),
+            checkpoint_every: 200,
+            keep: 2,
+            stop_after: None,
+            log_every: 10,
+            sample_every: 0,
+            sample_tokens: 64,
+            prompt: String::new(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Tokens of one optimizer step, `accumulate * batch_size * context`.
+    pub fn tokens_per_step(&self, context: usize) -> u64 {
+        self.accumulate as u64 * self.batch_size as u64 * context as u64
+    }
+
+    /// Optimizer steps of the whole budget, which the schedule spans.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] unless exactly one of `train.steps` and `train.tokens` is given.
+    ///
+    /// ```
+    /// use evenburn_train::config::TrainConfig;
+    /// use std::num::NonZeroU64;
+    ///
+    /// let train = TrainConfig { tokens: NonZeroU64::new(10_000), batch_size: 4, ..Default::default() };
+    /// assert_eq!(train.total_steps(256)?, 10); // 10,000 / (4 * 256), rounded up
+    /// # Ok::<(), evenburn_train::TrainError>(())
+    /// ```
+    pub fn total_steps(&self, context: usize) -> Result<u64, TrainError> {
+        match (self.steps, self.tokens) {
+            (Some(steps), None) => Ok(steps.get()),
+            (None, Some(tokens)) => Ok(tokens.get().div_ceil(self.tokens_per_step(context).max(1))),
+            (None, None) => Err(TrainError::invalid(
+                "train.steps",
+                "a run needs a budget: give train.steps or train.tokens",
+            )),
+            (Some(steps), Some(tokens)) => Err(TrainError::invalid(
+                "train.steps",
+                format!("train.steps = {steps} and train.tokens = {tokens} are two budgets; give one of them"),
+            )),
+        }
+    }
+
+    /// Checks what no type can.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] names the key.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let at_least_one = [
+            ("train.batch_size", self.batch_size),
+            ("train.accumulate", self.accumulate),
+            ("train.keep", self.keep),
+        ];
+        match at_least_one.into_iter().find(|(_, n)| *n == 0) {
+            Some((key, _)) => Err(TrainError::invalid(key, "must be at least 1")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is measured beside the losses.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Steps between logs of every parameter's and gradient's norm; 0 turns them off.
+    pub norms_every: u64,
+    /// Peak arithmetic of the device in TFLOP/s; without it `perf/mfu` is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_tflops: Option<f64>,
+}

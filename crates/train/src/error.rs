@@ -1,0 +1,246 @@
+//! What can go wrong while a run is set up, trained or resumed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Origin, Provenance};
+
+/// A run that can't start, continue or be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file or folder that can't be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A configuration file that is not TOML.
+    #[error("{file}:{line}: {message}")]
+    ConfigSyntax {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A key nobody reads.
+    #[error("{place}: unknown key `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// Where it was set.
+        place: Origin,
+        /// The key.
+        key: String,
+        /// The valid key most like it.
+        nearest: Option<String>,
+    },
+    /// A value of another type, or outside the values allowed.
+    #[error("{place}: `{key}` must be {expected}, not {found}")]
+    WrongValue {
+        /// Where it was set.
+        place: Origin,
+        /// The key.
+        key: String,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A key of another variant of a tagged section.
+    #[error("{place}: `{key}` belongs to {tag} = {wanted}, but {tag} is {actual} ({chosen})")]
+    WrongVariant {
+        /// Where it was set.
+        place: Origin,
+        /// The key.
+        key: String,
+        /// The tag that decides.
+        tag: String,
+        /// Values of the tag the key goes with.
+        wanted: String,
+        /// Its value.
+        actual: String,
+        /// Where that value came from.
+        chosen: Origin,
+    },
+    /// Values that have the right types and still make no configuration.
+    #[error("configuration: {message}")]
+    Config {
+        /// What is wrong.
+        message: String,
+    },
+    /// A value that is out of range or contradicts another one.
+    #[error("{}{key}: {why}", origin.as_ref().map(|o| format!("{o}: ")).unwrap_or_default())]
+    Invalid {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+        /// Where it was set, if it was.
+        origin: Option<Origin>,
+    },
+    /// A value that has no form in the file it is to be written to.
+    #[error("{what} can't be written: {why}")]
+    Unwritable {
+        /// The value.
+        what: &'static str,
+        /// The reason.
+        why: String,
+    },
+    /// A model that makes no sense.
+    #[error(transparent)]
+    Plan(#[from] evenburn_model::PlanError),
+    /// Weights that do not fit the model.
+    #[error(transparent)]
+    Weights(#[from] evenburn_model::WeightsError),
+    /// Data that can't be read.
+    #[error(transparent)]
+    Data(#[from] evenburn_data::DataError),
+    /// Groups, gradients or optimizer states that do not fit the model.
+    #[error(transparent)]
+    Optim(#[from] evenburn_optim::OptimError),
+    /// A device this build has no backend for.
+    #[error("train.device = \"{device}\" needs a build with the feature `{device}`")]
+    Device {
+        /// Name of the device.
+        device: String,
+    },
+    /// A run directory another process works in.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A folder that holds no run.
+    #[error("{} is not a run directory: it has no {missing}", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// A resume with other settings than the run was started with.
+    #[error("{} was started with other settings: {}", path.display(), differences.join("; "))]
+    ConfigDiffers {
+        /// The run directory.
+        path: PathBuf,
+        /// One line per key: both values and where the new one came from.
+        differences: Vec<String>,
+    },
+    /// A resume with another model, optimizer or corpus than the checkpoint was made with.
+    #[error("{} belongs to another {what}: {why}", path.display())]
+    Foreign {
+        /// The checkpoint or run.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// How.
+        why: String,
+    },
+    /// A file of a checkpoint that is not what was written.
+    #[error("{} is damaged: {why}{}", file.display(), intact.as_ref().map(|p| format!("; {} is intact, and resumes once {} is removed", p.display(), file.parent().unwrap_or(file).display())).unwrap_or_default())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The newest checkpoint of the run that is intact.
+        intact: Option<PathBuf>,
+    },
+    /// A loss or gradient that is no number; the weights are still those of the step before.
+    #[error("step {step}: the {what} is {value}; {}", match checkpoint { Some(p) => format!("the last checkpoint is {}", p.display()), None => "there is no checkpoint yet".to_owned() })]
+    NonFinite {
+        /// Loss or gradient norm.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The step, counted from 1.
+        step: u64,
+        /// The last checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A device that did not hand over a result.
+    #[error("step {step}: reading from the device failed: {why}")]
+    DeviceRead {
+        /// The step, counted from 1.
+        step: u64,
+        /// The reason.
+        why: String,
+    },
+    /// burn-train stopped the run.
+    #[error("the training loop was stopped: {0}")]
+    Stopped(String),
+    /// The user killed the run from the dashboard.
+    #[error("killed from the dashboard{}", checkpoint.as_ref().map(|p| format!("; {} resumes it", p.display())).unwrap_or_default())]
+    Killed {
+        /// The run directory.
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+impl TrainError {
+    /// Whether the fault is in what the user gave (exit code 2), not in the machine or the run (exit code 1).
+    ///
+    /// ```
+    /// use evenburn_train::config::RunConfig;
+    /// assert!(RunConfig::from_toml("x.toml", "[modell]", &[]).unwrap_err().is_wrong_input());
+    /// ```
+    pub fn is_wrong_input(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::ConfigSyntax { .. }
+            | Self::UnknownKey { .. }
+            | Self::WrongValue { .. }
+            | Self::WrongVariant { .. }
+            | Self::Config { .. }
+            | Self::Invalid { .. }
+            | Self::Plan(_)
+            | Self::Weights(_)
+            | Self::Data(_)
+            | Self::Optim(_)
+            | Self::Device { .. }
+            | Self::Locked { .. }
+            | Self::NotARun { .. }
+            | Self::ConfigDiffers { .. }
+            | Self::Foreign { .. }
+            | Self::Damaged { .. } => true,
+            Self::Unwritable { .. }
+            | Self::NonFinite { .. }
+            | Self::DeviceRead { .. }
+            | Self::Stopped(_)
+            | Self::Killed { .. } => false,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.as_ref().to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn invalid(key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Invalid {
+            key: key.into(),
+            why: why.into(),
+            origin: None,
+        }
+    }
+
+    /// The same error with the place its key was set at.
+    pub(crate) fn locate(self, origins: &Provenance) -> Self {
+        match self {
+            Self::Invalid { key, why, .. } => Self::Invalid {
+                origin: Some(origins.of(&key)).filter(|o| *o != Origin::Default),
+                key,
+                why,
+            },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! From the parameters of a plan to the rules of an optimizer.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use evenburn_model::{Plan, Role};
+use evenburn_optim::{Engine, OptimConfig, ParamInfo, Rule, rules};
+
+use crate::error::TrainError;
+
+/// One rule for each parameter of a plan, by exact path.
+///
+/// # Errors
+/// [`TrainError::Optim`] for a value out of range.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::AnGpt};
+/// use evenburn_optim::OptimConfig;
+///
+/// let plan = Plan::new(&ModelConfig::default(), &AnGpt::default())?;
+/// let rules = evenburn_train::groups::from_plan(&plan, &OptimConfig::default())?;
+/// assert_eq!(rules.len(), plan.params().len());
+/// assert_eq!(rules["embed.weight"].group, "embedding");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, Rule>, TrainError> {
+    let params = plan.params().into_iter().map(|spec| ParamInfo {
+        path: spec.path,
+        role: match spec.role {
+            Role::Embedding => evenburn_optim::Role::Embedding,
+            Role::Matrix => evenburn_optim::Role::Matrix,
+            Role::Head => evenburn_optim::Role::Head,
+            Role::Gain => evenburn_optim::Role::Gain,
+        },
+        constraint: spec.constraint,
+        decay: spec.decay,
+    });
+    Ok(rules(config, params)?)
+}
+
+/// The optimizer of a plan's module, every parameter claimed exactly once.
+///
+/// # Errors
+/// [`TrainError::Optim`] listing parameters without a rule and rules without a parameter, or naming a value out of
+/// range.
+pub fn engine<M: Module>(
+    plan: &Plan,
+    config: &OptimConfig,
+    steps: u64,
+    module: &M,
+) -> Result<Engine, TrainError> {
+    config.check(steps)?;
+    let engine = Engine::new(from_plan(plan, config)?, config.max_grad_norm());
+    engine.check(module)?;
+    Ok(engine)
+}

@@ -1,0 +1,1 @@
+//! Run configuration, training loop, metrics and exact checkpoints.

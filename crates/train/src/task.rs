@@ -1,0 +1,128 @@
+//! The training task: next-token prediction by a decoder, as burn-train knows it.
+//!
+//! `B` batch, `T` time.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
+use burn_train::metric::Adaptor;
+use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use evenburn_data::{Batch, DocumentMask};
+use evenburn_model::Decoder;
+
+/// A decoder with the way its batches are read.
+#[derive(Module, Debug)]
+pub struct Task {
+    /// The model.
+    pub decoder: Decoder,
+    #[module(skip)]
+    mask: DocumentMask,
+}
+
+/// A micro-batch, and how many tokens the whole step has.
+#[derive(Debug, Clone)]
+pub struct MicroBatch {
+    /// The samples.
+    pub batch: Batch,
+    /// Targets that count, over all micro-batches of the step: the loss is divided by it.
+    pub step_tokens: u64,
+}
+
+/// What the dashboard shows of a step or an evaluation; values that don't apply are absent.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Shown {
+    /// Loss in nats per token.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: Option<f64>,
+    /// Global gradient norm.
+    pub grad_norm: Option<f64>,
+    /// Speed.
+    pub tokens_per_sec: Option<f64>,
+    /// Bits per byte.
+    pub bpb: Option<f64>,
+}
+
+impl ItemLazy for Shown {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl Adaptor<Self> for Shown {
+    fn adapt(&self) -> Self {
+        *self
+    }
+}
+
+impl Task {
+    /// A task on a decoder.
+    pub fn new(decoder: Decoder, mask: DocumentMask) -> Self {
+        Self { decoder, mask }
+    }
+
+    /// The device the decoder is on.
+    pub fn device(&self) -> Device {
+        self.decoder.embed.weight.val().device()
+    }
+
+    /// Summed cross-entropy in nats of a batch, shape `[1]`.
+    pub fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
+        let device = self.device();
+        let shape = [batch.batch, batch.time];
+        let ids = |values: &[i32]| {
+            Tensor::<2, Int>::from_data(TensorData::new(values.to_vec(), shape), &device)
+        };
+        let segments = match self.mask {
+            DocumentMask::Across => None,
+            DocumentMask::Within => Some(ids(&batch.segments)),
+        };
+        self.decoder.loss_sum(ids(&batch.tokens), ids(&batch.targets), segments)
+    }
+
+    /// Gradients of a micro-batch's share of the step's loss, and that share in nats per token, shape `[1]`.
+    pub fn gradients(&self, micro: &MicroBatch) -> (GradientsParams, Tensor<1>) {
+        let share = self.loss_sum(&micro.batch) / micro.step_tokens as f64;
+        let gradients = GradientsParams::from_grads(share.backward(), &self.decoder);
+        (gradients, share.inner())
+    }
+}
+
+/// Targets of a batch that count.
+pub(crate) fn valid_targets(batch: &Batch) -> u64 {
+    batch.targets.iter().filter(|target| **target >= 0).count() as u64
+}
+
+/// One micro-batch as a step of its own. The trainer's loop uses [`Task::gradients`], which waits for the device once
+/// a step and not once a micro-batch.
+impl TrainStep for Task {
+    type Input = MicroBatch;
+    type Output = Shown;
+
+    fn step(&self, micro: MicroBatch) -> TrainOutput<Shown> {
+        let (grads, loss) = self.gradients(&micro);
+        let item = Shown {
+            loss: read(loss),
+            ..Shown::default()
+        };
+        TrainOutput { grads, item }
+    }
+}
+
+impl InferenceStep for Task {
+    type Input = Batch;
+    type Output = Shown;
+
+    fn step(&self, batch: Batch) -> Shown {
+        let tokens = valid_targets(&batch).max(1);
+        Shown {
+            loss: read(self.loss_sum(&batch)) / tokens as f64,
+            ..Shown::default()
+        }
+    }
+}
+
+/// A loss that the device can't hand over is no number.
+fn read(loss: Tensor<1>) -> f64 {
+    loss.try_into_scalar::<f64>().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,3 @@
+//! Reference numbers and how the project is compared with them.
+
+pub mod parity;

@@ -1,0 +1,357 @@
+//! Names of the sources beside ours, and which matrices are transposed.
+//!
+//! Linear weights of the sources are `[out, in]`, ours `[in, out]`; embedding tables are `[vocabulary, model]` in
+//! both.
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::TensorData;
+use std::collections::BTreeMap;
+
+use super::case::{Array, Case};
+
+/// How a source writes its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The SimpleGPT implementation.
+    SimpleGpt,
+    /// The nGPT implementation.
+    Ngpt,
+    /// The independent implementation of the formulas.
+    Formulas,
+}
+
+/// Where a source tensor's rows go: our paths, each with as many rows as it has outputs.
+///
+/// `{}` stands for the block. A source tensor that stacks two of ours names both, first rows first.
+type Row = (&'static str, &'static [&'static str]);
+
+const SIMPLE_GPT: &[Row] = &[
+    ("tok_embeddings.weight", &["embed.weight"]),
+    ("output.weight", &["head.weight"]),
+    ("norm.weight", &["final_norm.gain.value"]),
+    (
+        "layers.{}.attention_norm.weight",
+        &["blocks.{}.attn_residual.input.gain.value"],
+    ),
+    (
+        "layers.{}.ffn_norm.weight",
+        &["blocks.{}.mlp_residual.input.gain.value"],
+    ),
+    (
+        "layers.{}.attention.wq.weight",
+        &["blocks.{}.attn.q.weight"],
+    ),
+    (
+        "layers.{}.attention.wk.weight",
+        &["blocks.{}.attn.k.weight"],
+    ),
+    (
+        "layers.{}.attention.wv.weight",
+        &["blocks.{}.attn.v.weight"],
+    ),
+    (
+        "layers.{}.attention.wo.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    (
+        "layers.{}.attention.q_norm.weight",
+        &["blocks.{}.attn.q.norm.gain.value"],
+    ),
+    (
+        "layers.{}.attention.k_norm.weight",
+        &["blocks.{}.attn.k.norm.gain.value"],
+    ),
+    (
+        "layers.{}.feed_forward.w1.weight",
+        &["blocks.{}.mlp.gate.weight"],
+    ),
+    (
+        "layers.{}.feed_forward.w3.weight",
+        &["blocks.{}.mlp.up.weight"],
+    ),
+    (
+        "layers.{}.feed_forward.w2.weight",
+        &["blocks.{}.mlp.down.weight"],
+    ),
+    (
+        "layers.{}.attention.snq.lin.weight",
+        &["blocks.{}.attn.q.weight"],
+    ),
+    (
+        "layers.{}.attention.snk.lin.weight",
+        &["blocks.{}.attn.k.weight"],
+    ),
+    (
+        "layers.{}.attention.snv.lin.weight",
+        &["blocks.{}.attn.v.weight"],
+    ),
+    (
+        "layers.{}.attention.sno.lin.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    (
+        "layers.{}.attention.snq.norm.weight",
+        &["blocks.{}.attn.q.norm.gain.value"],
+    ),
+    (
+        "layers.{}.attention.snk.norm.weight",
+        &["blocks.{}.attn.k.norm.gain.value"],
+    ),
+    (
+        "layers.{}.attention.snv.norm.weight",
+        &["blocks.{}.attn.v.norm.gain.value"],
+    ),
+    (
+        "layers.{}.attention.sno.norm.weight",
+        &["blocks.{}.attn.o.norm.gain.value"],
+    ),
+    (
+        "layers.{}.feed_forward.sn1.lin.weight",
+        &["blocks.{}.mlp.gate.weight"],
+    ),
+    (
+        "layers.{}.feed_forward.sn3.lin.weight",
+        &["blocks.{}.mlp.up.weight"],
+    ),
+    (
+        "layers.{}.feed_forward.sn2.lin.weight",
+        &["blocks.{}.mlp.down.weight"],
+    ),
+    (
+        "layers.{}.feed_forward.sn1.norm.weight",
+        &["blocks.{}.mlp.gate.norm.gain.value"],
+    ),
+    (
+        "layers.{}.feed_forward.sn3.norm.weight",
+        &["blocks.{}.mlp.up.norm.gain.value"],
+    ),
+    (
+        "layers.{}.feed_forward.sn2.norm.weight",
+        &["blocks.{}.mlp.down.norm.gain.value"],
+    ),
+];
+
+const NGPT: &[Row] = &[
+    ("transformer.wte.weight", &["embed.weight"]),
+    ("lm_head.weight", &["head.weight"]),
+    ("sz", &["head.after.value"]),
+    ("rmsnorm_f.weight", &["final_norm.gain.value"]),
+    (
+        "transformer.h.{}.rmsnorm_att.weight",
+        &["blocks.{}.attn_residual.input.gain.value"],
+    ),
+    (
+        "transformer.h.{}.rmsnorm_mlp.weight",
+        &["blocks.{}.mlp_residual.input.gain.value"],
+    ),
+    (
+        "transformer.h.{}.query.weight",
+        &["blocks.{}.attn.q.weight"],
+    ),
+    ("transformer.h.{}.key.weight", &["blocks.{}.attn.k.weight"]),
+    (
+        "transformer.h.{}.value.weight",
+        &["blocks.{}.attn.v.weight"],
+    ),
+    (
+        "transformer.h.{}.att_c_proj.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    (
+        "transformer.h.{}.c_fc.weight",
+        &["blocks.{}.mlp.up.weight", "blocks.{}.mlp.gate.weight"],
+    ),
+    (
+        "transformer.h.{}.mlp_c_proj.weight",
+        &["blocks.{}.mlp.down.weight"],
+    ),
+    (
+        "transformer.h.{}.attn_alpha",
+        &["blocks.{}.attn_residual.mix.alpha.value"],
+    ),
+    (
+        "transformer.h.{}.mlp_alpha",
+        &["blocks.{}.mlp_residual.mix.alpha.value"],
+    ),
+    (
+        "transformer.h.{}.sqk",
+        &["blocks.{}.attn.scores.gain.value"],
+    ),
+    (
+        "transformer.h.{}.suv",
+        &[
+            "blocks.{}.mlp.up.after.value",
+            "blocks.{}.mlp.gate.after.value",
+        ],
+    ),
+];
+
+const FORMULAS: &[Row] = &[
+    ("emb", &["embed.weight"]),
+    ("head", &["head.weight"]),
+    ("sz.w", &["head.after.value"]),
+    ("nf.g.alpha", &["final_norm.gain.value"]),
+    ("layers.{}.q.w", &["blocks.{}.attn.q.weight"]),
+    ("layers.{}.k.w", &["blocks.{}.attn.k.weight"]),
+    ("layers.{}.v.w", &["blocks.{}.attn.v.weight"]),
+    ("layers.{}.o.w", &["blocks.{}.attn.o.weight"]),
+    ("layers.{}.g.w", &["blocks.{}.mlp.gate.weight"]),
+    ("layers.{}.u.w", &["blocks.{}.mlp.up.weight"]),
+    ("layers.{}.d.w", &["blocks.{}.mlp.down.weight"]),
+    (
+        "layers.{}.n1.g.alpha",
+        &["blocks.{}.attn_residual.input.gain.value"],
+    ),
+    (
+        "layers.{}.n2.g.alpha",
+        &["blocks.{}.mlp_residual.input.gain.value"],
+    ),
+    (
+        "layers.{}.qn.g.alpha",
+        &["blocks.{}.attn.q.norm.gain.value"],
+    ),
+    (
+        "layers.{}.kn.g.alpha",
+        &["blocks.{}.attn.k.norm.gain.value"],
+    ),
+    (
+        "layers.{}.aA.w",
+        &["blocks.{}.attn_residual.mix.alpha.value"],
+    ),
+    (
+        "layers.{}.aM.w",
+        &["blocks.{}.mlp_residual.mix.alpha.value"],
+    ),
+];
+
+/// A source tensor and the parameters it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Mapped {
+    /// Name in the source.
+    pub(super) source: String,
+    /// Our paths, first rows first.
+    pub(super) ours: Vec<String>,
+}
+
+impl Source {
+    fn rows(self) -> &'static [Row] {
+        match self {
+            Self::SimpleGpt => SIMPLE_GPT,
+            Self::Ngpt => NGPT,
+            Self::Formulas => FORMULAS,
+        }
+    }
+
+    /// Finds each parameter of a case in the table.
+    ///
+    /// # Errors
+    /// When the case has a tensor that the table lacks.
+    pub(super) fn map(self, case: &Case) -> Result<Vec<Mapped>> {
+        case.names("param.")
+            .into_iter()
+            .map(|name| {
+                let (pattern, block) = generalize(name);
+                let (_, ours) = self
+                    .rows()
+                    .iter()
+                    .find(|(source, _)| *source == pattern)
+                    .with_context(|| format!("no parameter corresponds to `{name}`"))?;
+                let ours = ours.iter().map(|path| path.replace("{}", &block)).collect();
+                Ok(Mapped {
+                    source: name.to_owned(),
+                    ours,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Replaces the first number that is a whole name by `{}`: `layers.3.q.w` gives `layers.{}.q.w` and `3`.
+fn generalize(name: &str) -> (String, String) {
+    let mut block = String::new();
+    let parts: Vec<&str> = name
+        .split('.')
+        .map(|part| {
+            if block.is_empty() && part.parse::<usize>().is_ok() {
+                part.clone_into(&mut block);
+                "{}"
+            } else {
+                part
+            }
+        })
+        .collect();
+    (parts.join("."), block)
+}
+
+/// Whether our tensor of this path is the transpose of the source's.
+fn transposed(path: &str) -> bool {
+    path.ends_with(".weight") && path != "embed.weight"
+}
+
+/// Splits a source tensor among our parameters.
+///
+/// # Errors
+/// When its rows can't be shared out evenly.
+pub(super) fn to_ours(mapped: &Mapped, source: &Array) -> Result<Vec<(String, Array)>> {
+    let rows = source.shape[0];
+    let parts = mapped.ours.len();
+    ensure!(
+        rows % parts == 0,
+        "{}: {rows} rows for {parts} parameters",
+        mapped.source
+    );
+    let each = rows / parts;
+    let width: usize = source.shape[1..].iter().product();
+    Ok(mapped
+        .ours
+        .iter()
+        .zip(source.values.chunks(each * width))
+        .map(|(path, values)| {
+            let array = if transposed(path) {
+                Array {
+                    shape: vec![width, each],
+                    values: transpose(values, each, width),
+                }
+            } else {
+                let mut shape = source.shape.clone();
+                shape[0] = each;
+                Array {
+                    shape,
+                    values: values.to_vec(),
+                }
+            };
+            (path.clone(), array)
+        })
+        .collect())
+}
+
+/// Puts our parameters together as the source has them.
+///
+/// # Errors
+/// When one of them is missing.
+pub(super) fn to_source(mapped: &Mapped, ours: &BTreeMap<String, TensorData>) -> Result<Vec<f64>> {
+    let mut values = Vec::new();
+    for path in &mapped.ours {
+        let data = ours
+            .get(path)
+            .with_context(|| format!("the model has no `{path}`"))?;
+        let shape = data.shape().to_vec();
+        let part: Vec<f64> = data
+            .clone()
+            .convert::<f64>()
+            .try_to_vec()
+            .map_err(|e| anyhow::anyhow!("{path}: {e:?}"))?;
+        if transposed(path) {
+            values.extend(transpose(&part, shape[0], shape[1]));
+        } else {
+            values.extend(part);
+        }
+    }
+    Ok(values)
+}
+
+fn transpose(values: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    (0..columns)
+        .flat_map(|c| (0..rows).map(move |r| values[r * columns + c]))
+        .collect()
+}

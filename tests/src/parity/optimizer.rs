@@ -1,0 +1,126 @@
+//! From a case's description to rules for the engine.
+
+use super::case::Case;
+use anyhow::{Context, Result, bail};
+use evenburn_geometry::Constraint;
+use evenburn_model::{ParamSpec, Role};
+use evenburn_optim::{Adam, Adjust, Engine, Muon, NormFloor, Recipe, Rule};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The engine that trains as the case was trained.
+///
+/// # Errors
+/// When the description lacks something or asks for what does not exist.
+pub(super) fn engine(case: &Case, specs: &[ParamSpec]) -> Result<Engine> {
+    let optimizer = object(&case.config, "optimizer")?;
+    let constrained = case.config.get("after_step").and_then(Value::as_str) != Some("none");
+    let rules = specs
+        .iter()
+        .map(|spec| {
+            let constraint = if constrained {
+                spec.constraint
+            } else {
+                Constraint::Free
+            };
+            if constrained && constraint == Constraint::Free && spec.shape.len() > 1 {
+                bail!(
+                    "the case projects after each step, the plan leaves `{}` free",
+                    spec.path
+                );
+            }
+            Ok((spec.path.clone(), rule(optimizer, spec, constraint)?))
+        })
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    let clip = optimizer.get("clip_global_norm").and_then(Value::as_f64);
+    Ok(Engine::new(rules, clip))
+}
+
+fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint) -> Result<Rule> {
+    let (options, recipe) = if optimizer.contains_key("muon") {
+        let muon = object(optimizer, "muon")?;
+        if muon.get("on").and_then(Value::as_str) != Some("block matrices") {
+            bail!("muon on {:?}", muon.get("on"));
+        }
+        if spec.role == Role::Matrix {
+            (muon, Recipe::Muon(muon_recipe(muon)?))
+        } else {
+            let adamw = object(optimizer, "adamw")?;
+            (adamw, Recipe::AdamW(adam(adamw)?))
+        }
+    } else {
+        match optimizer.get("name").and_then(Value::as_str) {
+            Some("adamw") => (optimizer, Recipe::AdamW(adam(optimizer)?)),
+            other => bail!("optimizer {other:?}"),
+        }
+    };
+    let decays = match options.get("decays").and_then(Value::as_str) {
+        None | Some("every parameter") => true,
+        Some("tensors of rank >= 2") => spec.shape.len() >= 2,
+        Some(other) => bail!("decay of {other}"),
+    };
+    Ok(Rule {
+        group: format!("{:?}", spec.role),
+        recipe,
+        lr: number(options, "lr")?,
+        weight_decay: if decays {
+            number(options, "weight_decay")?
+        } else {
+            0.0
+        },
+        constraint,
+    })
+}
+
+fn adam(options: &Map<String, Value>) -> Result<Adam> {
+    let betas = options
+        .get("betas")
+        .and_then(Value::as_array)
+        .context("`betas` is missing")?;
+    let beta = |i: usize| {
+        betas
+            .get(i)
+            .and_then(Value::as_f64)
+            .context("`betas` are two numbers")
+    };
+    Ok(Adam {
+        beta1: beta(0)?,
+        beta2: beta(1)?,
+        eps: number(options, "eps")?,
+    })
+}
+
+fn muon_recipe(options: &Map<String, Value>) -> Result<Muon> {
+    let coefficients = options.get("ns_coefficients").cloned().unwrap_or_default();
+    let ours = serde_json::json!([3.4445, -4.775, 2.0315]);
+    if coefficients != ours {
+        bail!("Newton-Schulz coefficients {coefficients}");
+    }
+    Ok(Muon {
+        momentum: number(options, "momentum")?,
+        nesterov: options
+            .get("nesterov")
+            .and_then(Value::as_bool)
+            .context("`nesterov` is missing")?,
+        ns_steps: number(options, "ns_steps")? as usize,
+        eps: number(options, "eps")?,
+        floor: NormFloor::Clamp,
+        adjust: match options.get("adjust_lr").and_then(Value::as_str) {
+            Some("original") => Adjust::Original,
+            Some("match_rms_adamw") => Adjust::MatchRmsAdamw,
+            other => bail!("muon's adjust_lr {other:?}"),
+        },
+    })
+}
+
+fn object<'a>(map: &'a Map<String, Value>, key: &str) -> Result<&'a Map<String, Value>> {
+    map.get(key)
+        .and_then(Value::as_object)
+        .with_context(|| format!("`{key}` is not an object"))
+}
+
+fn number(map: &Map<String, Value>, key: &str) -> Result<f64> {
+    map.get(key)
+        .and_then(Value::as_f64)
+        .with_context(|| format!("`{key}` is not a number"))
+}

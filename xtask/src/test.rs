@@ -1,0 +1,58 @@
+//! `cargo xtask test`: every test of the workspace.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::workspace::{cargo, root, run};
+
+/// Runs all tests: with cargo-nextest where it is installed, with plain `cargo test` elsewhere.
+///
+/// Without arguments this is every unit test, integration test and documentation example of the workspace. Arguments
+/// go to the test runner and choose among the tests; examples in the documentation are left out then.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test resume")]
+pub(crate) struct TestArgs {
+    /// Arguments of the runner, such as a part of a test's name
+    #[arg(value_name = "ARGS", allow_hyphen_values = true, num_args = 0..)]
+    args: Vec<OsString>,
+}
+
+impl TestArgs {
+    pub(crate) fn run(&self) -> Result<()> {
+        all(&root()?, &self.args)
+    }
+}
+
+/// Runs the tests that `args` choose, or all.
+pub(crate) fn all(root: &Path, args: &[OsString]) -> Result<()> {
+    let command = |words: &[&str]| {
+        let mut command = cargo();
+        command
+            .current_dir(root)
+            .args(words)
+            .args(["--workspace", "--locked"]);
+        command
+    };
+    if !has_nextest() {
+        return run(command(&["test"]).args(args));
+    }
+    run(command(&["nextest", "run"]).args(args))?;
+    if args.is_empty() {
+        // Nextest doesn't run the examples in the documentation.
+        run(command(&["test", "--doc"]).arg("--quiet"))?;
+    }
+    Ok(())
+}
+
+fn has_nextest() -> bool {
+    cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

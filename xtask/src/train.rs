@@ -1,0 +1,260 @@
+//! `cargo xtask train`: builds the binary for a backend and trains.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::corpus;
+use crate::workspace::{cargo, root, short, shown};
+
+/// The preset that is trained when no other is named.
+const PRESET: &str = "configs/default.toml";
+
+/// A backend, which is a feature of the binary and a device of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// The CPU, in pure Rust
+    Flex,
+    /// NVIDIA GPUs
+    Cuda,
+    /// GPUs through Vulkan
+    Vulkan,
+    /// Apple GPUs
+    Metal,
+    /// GPUs through WebGPU, on whatever the system offers
+    Webgpu,
+    /// AMD GPUs
+    Rocm,
+    /// The CPU, with kernels compiled at run time
+    Cpu,
+}
+
+impl Backend {
+    /// The name of the feature and of the device.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Cuda => "cuda",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
+            Self::Webgpu => "webgpu",
+            Self::Rocm => "rocm",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// Builds the binary in release and trains a language model: by default configs/default.toml on the default corpus.
+///
+/// All arguments that follow go to `evenburn train`. `--config FILE` trains another preset, `--data.path PATH` other
+/// text, and every configuration key can be set as `--section.field VALUE` (`cargo run -p evenburn -- config keys`
+/// lists them).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask train\n  \
+    cargo xtask train --backend cuda --config configs/slimpajama-angpt.toml --data.path /data/SlimPajama\n  \
+    cargo xtask train --train.steps 100 --resume auto")]
+pub(crate) struct TrainArgs {
+    /// What to build for and train on
+    #[arg(long, value_enum, default_value_t = Backend::Flex)]
+    backend: Backend,
+    /// Build without optimization of the project's own crates: quicker to build, slower to train
+    #[arg(long)]
+    debug_build: bool,
+    /// Arguments of `evenburn train`
+    #[arg(value_name = "ARGS", allow_hyphen_values = true, num_args = 0..)]
+    args: Vec<OsString>,
+}
+
+impl TrainArgs {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let root = root()?;
+        let binary = build(&root, self.backend, self.debug_build)?;
+        // After the build, which has fetched whatever the corpus is read from.
+        let corpus = if wants_corpus(&root, &self.args) {
+            Some(corpus::make(&root, None)?)
+        } else {
+            None
+        };
+        let mut command = Command::new(binary);
+        command.args(arguments(
+            &root,
+            self.backend,
+            corpus.as_deref(),
+            &self.args,
+        ));
+        become_it(&mut command)
+    }
+}
+
+/// Builds the binary and returns its path.
+pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.current_dir(root).args([
+        "build",
+        "--locked",
+        "--package=evenburn",
+        "--bin=evenburn",
+        "--no-default-features",
+        "--features",
+        backend.name(),
+        // Artifacts on stdout, warnings and progress on the terminal.
+        "--message-format=json-render-diagnostics",
+    ]);
+    if !debug {
+        command.arg("--release");
+    }
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", shown(&command)))?;
+    if !output.status.success() {
+        bail!("the build for {} failed", backend.name());
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(executable)
+        .context("the build named no executable `evenburn`")
+}
+
+/// The path in cargo's message about the finished binary.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    (message["reason"] == "compiler-artifact" && message["target"]["name"] == "evenburn")
+        .then(|| message["executable"].as_str().map(PathBuf::from))
+        .flatten()
+}
+
+/// The command line of the binary. What the user says is never said twice.
+fn arguments(
+    root: &Path,
+    backend: Backend,
+    corpus: Option<&Path>,
+    user: &[OsString],
+) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec!["train".into()];
+    if value_of(user, "--config").is_none() {
+        all.extend(["--config".into(), short(&root.join(PRESET)).into()]);
+    }
+    if let Some(corpus) = corpus {
+        all.extend(["--data.path".into(), short(corpus).into()]);
+    }
+    if backend != Backend::Flex && value_of(user, "--train.device").is_none() {
+        all.extend(["--train.device".into(), backend.name().into()]);
+    }
+    all.extend_from_slice(user);
+    all
+}
+
+/// Whether neither the arguments nor the configuration file say what to train on.
+fn wants_corpus(root: &Path, user: &[OsString]) -> bool {
+    if value_of(user, "--data.path").is_some() {
+        return false;
+    }
+    let file = value_of(user, "--config").map_or_else(|| root.join(PRESET), PathBuf::from);
+    match fs::read_to_string(file).map(|text| text.parse::<toml::Table>()) {
+        Ok(Ok(table)) => table
+            .get("data")
+            .and_then(|data| data.get("path"))
+            .is_none(),
+        // The binary says what is wrong with the file.
+        _ => false,
+    }
+}
+
+/// The value of an option given as `--name value` or `--name=value`.
+fn value_of(arguments: &[OsString], name: &str) -> Option<OsString> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == name {
+            return Some(rest.next().cloned().unwrap_or_default());
+        }
+        let joined = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix(name)?.strip_prefix('='));
+        if let Some(value) = joined {
+            return Some(OsStr::new(value).to_owned());
+        }
+    }
+    None
+}
+
+/// Lets the binary take this process's place, so that signals, the terminal and the exit code are its own.
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", shown(command)))
+}
+
+/// Waits for the binary. The terminal sends Ctrl-C to both; this process lets the binary answer it.
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> Result<ExitCode> {
+    #[cfg(windows)]
+    ctrlc::set_handler(|| {}).context("cannot leave Ctrl-C to the trainer")?;
+    crate::workspace::exit_code(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn defaults_are_added_and_what_the_user_says_stands() {
+        let root = Path::new("/repository");
+        let corpus = Path::new("/repository/target/corpus/k");
+        let made = |backend, user: &str| {
+            arguments(root, backend, Some(corpus), &words(user))
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            made(Backend::Flex, "--train.steps 5"),
+            "train --config /repository/configs/default.toml --data.path /repository/target/corpus/k --train.steps 5"
+        );
+        assert_eq!(
+            made(Backend::Cuda, "--config=x.toml --resume auto"),
+            "train --data.path /repository/target/corpus/k --train.device cuda --config=x.toml --resume auto"
+        );
+        assert_eq!(
+            made(Backend::Cuda, "--config x.toml --train.device cuda:1"),
+            "train --data.path /repository/target/corpus/k --config x.toml --train.device cuda:1"
+        );
+    }
+
+    #[test]
+    fn the_corpus_is_made_only_where_nothing_else_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir(root.join("configs")).unwrap();
+        fs::write(root.join(PRESET), "[data]\ncontext = 8\n").unwrap();
+        let own = root.join("own.toml");
+        fs::write(&own, "[data]\npath = \"texts\"\n").unwrap();
+        let own = own.to_str().unwrap();
+        assert!(wants_corpus(root, &words("--train.steps 5")));
+        assert!(!wants_corpus(root, &words("--data.path texts")));
+        assert!(!wants_corpus(root, &words("--data.path=texts")));
+        assert!(!wants_corpus(root, &words(&format!("--config {own}"))));
+        assert!(!wants_corpus(root, &words("--config missing.toml")));
+    }
+
+    #[test]
+    fn the_executable_is_found_among_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"evenburn"},"executable":"a/evenburn"}"#;
+        assert_eq!(executable(line), Some(PathBuf::from("a/evenburn")));
+        let library =
+            r#"{"reason":"compiler-artifact","target":{"name":"evenburn"},"executable":null}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable("no JSON"), None);
+    }
+}
