@@ -8,11 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use rayon::prelude::*;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{
-    AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-};
+use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 use crate::cut;
 
@@ -152,7 +150,10 @@ fn learn(
     let mut words: Vec<Word> = words
         .iter()
         .map(|(word, &count)| Word {
-            symbols: word.chars().filter_map(|c| ids.get(&*c.to_string()).copied()).collect(),
+            symbols: word
+                .chars()
+                .filter_map(|c| ids.get(&*c.to_string()).copied())
+                .collect(),
             count,
         })
         .collect();
@@ -208,7 +209,10 @@ fn merge(symbols: &[u32], pair: Pair, id: u32) -> Vec<u32> {
     let mut merged = Vec::with_capacity(symbols.len());
     let mut i = 0;
     while i < symbols.len() {
-        if symbols.get(i + 1).is_some_and(|&next| (symbols[i], next) == pair) {
+        if symbols
+            .get(i + 1)
+            .is_some_and(|&next| (symbols[i], next) == pair)
+        {
             merged.push(id);
             i += 2;
         } else {
@@ -219,12 +223,16 @@ fn merge(symbols: &[u32], pair: Pair, id: u32) -> Vec<u32> {
     merged
 }
 
-fn build(symbols: &[String], merges: &[Pair], special: &str) -> Result<tokenizers::Tokenizer, Error> {
+fn build(
+    symbols: &[String],
+    merges: &[Pair],
+    special: &str,
+) -> Result<tokenizers::Tokenizer, Error> {
     let merges = merges
         .iter()
         .map(|&(a, b)| (symbols[a as usize].clone(), symbols[b as usize].clone()))
         .collect();
-    let vocab: HashMap<String, u32> = symbols.iter().cloned().zip(0..).collect();
+    let vocab: Vocab = symbols.iter().cloned().zip(0..).collect();
     let model = BPE::builder().vocab_and_merges(vocab, merges).build()?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(byte_level()));
@@ -236,14 +244,18 @@ fn build(symbols: &[String], merges: &[Pair], special: &str) -> Result<tokenizer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenizers::models::bpe::BpeTrainer;
     use tokenizers::models::TrainerWrapper;
+    use tokenizers::models::bpe::BpeTrainer;
 
     const TEXT: &str = "the cat sat on the mat, the rat ate the cat's hat; that's that. \
         Über the äther the other mother bothers another brother. 12 123 1234 12345\n\n\tthen";
 
     fn ok(texts: &[&str]) -> impl Iterator<Item = Result<String, Error>> {
-        texts.iter().map(|t| Ok((*t).to_owned())).collect::<Vec<_>>().into_iter()
+        texts
+            .iter()
+            .map(|t| Ok((*t).to_owned()))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     #[test]
@@ -257,10 +269,15 @@ mod tests {
             .min_frequency(MIN_COUNT)
             .vocab_size(290)
             .special_tokens(vec![AddedToken::from("<eod>", true)])
-            .initial_alphabet(ByteLevel::alphabet())
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build();
-        theirs.train(&mut TrainerWrapper::from(trainer), [TEXT].into_iter()).unwrap();
-        assert_eq!(ours.to_string(true).unwrap(), theirs.to_string(true).unwrap());
+        theirs
+            .train(&mut TrainerWrapper::from(trainer), [TEXT].into_iter())
+            .unwrap();
+        assert_eq!(
+            ours.to_string(true).unwrap(),
+            theirs.to_string(true).unwrap()
+        );
         assert!(ours.get_vocab_size(true) > 280);
     }
 

@@ -82,7 +82,11 @@ impl DataConfig {
                 "is not set; give a file, a glob or a folder of text",
             ));
         }
-        if self.validation_path.as_ref().is_some_and(|p| p.0.is_empty()) {
+        if self
+            .validation_path
+            .as_ref()
+            .is_some_and(|p| p.0.is_empty())
+        {
             return Err(DataError::config(
                 "data.validation_path",
                 "is an empty list; remove it or name a file",

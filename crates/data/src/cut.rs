@@ -29,7 +29,11 @@ fn safe_cut(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     (from.max(1)..bytes.len()).find(|&i| {
         // A line break is ASCII, so `i` is a character boundary.
-        bytes[i] == b'\n' && text[..i].chars().next_back().is_some_and(char::is_alphanumeric)
+        bytes[i] == b'\n'
+            && text[..i]
+                .chars()
+                .next_back()
+                .is_some_and(char::is_alphanumeric)
     })
 }
 

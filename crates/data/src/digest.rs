@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use crate::{DataError, Phase, Progress, ProgressState, files};
 /// The memory's file name in the cache folder.
 const MEMORY: &str = "source-hashes.json";
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Known {
     size: u64,
     stamp: String,
@@ -35,60 +35,64 @@ pub(crate) fn digests(
     progress: &dyn Progress,
 ) -> Result<Vec<String>, DataError> {
     let path = cache.join(MEMORY);
-    // It only saves time: an unreadable one counts as empty.
-    let known: BTreeMap<String, Known> = fs::read(&path)
-        .ok()
-        .and_then(|json| serde_json::from_slice(&json).ok())
-        .unwrap_or_default();
-    let done = AtomicU64::new(0);
-    let total = sources.iter().map(|s| s.source.size()).sum();
-    let learned = Mutex::new(BTreeMap::new());
+    let recall = |memory: &Memory| -> Option<Vec<String>> {
+        sources.iter().map(|s| memory.recall(&*s.source)).collect()
+    };
+    if let Some(digests) = recall(&Memory::read(&path)) {
+        return Ok(digests);
+    }
+    let _lock = files::lock(cache)?;
+    let mut memory = Memory::read(&path);
+    let work = Work {
+        done: AtomicU64::new(0),
+        total: sources.iter().map(|s| s.source.size()).sum(),
+        progress,
+    };
     let digests: Vec<String> = sources
         .par_iter()
-        .map(|placed| {
-            let source = &*placed.source;
-            let key = key_of(source);
-            let (size, stamp) = (source.size(), source.stamp());
-            if let Some(entry) = known.get(&key)
-                && (entry.size, &entry.stamp) == (size, &stamp)
-            {
-                done.fetch_add(size, Ordering::Relaxed);
-                return Ok(entry.sha256.clone());
+        .map(|placed| match memory.recall(&*placed.source) {
+            Some(sha256) => {
+                work.done.fetch_add(placed.source.size(), Ordering::Relaxed);
+                Ok(sha256)
             }
-            let sha256 = hash(source, |read| {
-                let state = ProgressState {
-                    phase: Phase::Hashing,
-                    source: source.name().to_owned(),
-                    bytes_done: done.fetch_add(read, Ordering::Relaxed) + read,
-                    bytes_total: total,
-                    documents: 0,
-                    tokens: 0,
-                };
-                match progress.report(&state) {
-                    std::ops::ControlFlow::Continue(()) => Ok(()),
-                    std::ops::ControlFlow::Break(()) => Err(DataError::Interrupted),
-                }
-            })?;
-            let entry = Known {
-                size,
-                stamp,
-                sha256: sha256.clone(),
-            };
-            if let Ok(mut learned) = learned.lock() {
-                learned.insert(key, entry);
-            }
-            Ok(sha256)
+            None => work.hash(&*placed.source),
         })
         .collect::<Result<_, DataError>>()?;
-    let learned = learned.into_inner().unwrap_or_default();
-    if !learned.is_empty() {
-        let mut all = known;
-        all.extend(learned);
-        if let Ok(json) = serde_json::to_vec_pretty(&all) {
-            files::write_atomically(&path, &json)?;
-        }
+    for (placed, sha256) in sources.iter().zip(&digests) {
+        memory.learn(&*placed.source, sha256);
+    }
+    if let Ok(json) = serde_json::to_vec_pretty(&memory) {
+        files::write_atomically(&path, &json)?;
     }
     Ok(digests)
+}
+
+/// Hashes by location.
+#[derive(Default, Serialize, Deserialize)]
+struct Memory(BTreeMap<String, Known>);
+
+impl Memory {
+    /// It only saves time: an unreadable one counts as empty.
+    fn read(path: &Path) -> Self {
+        let json = fs::read(path).ok();
+        json.and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+
+    fn recall(&self, source: &dyn Source) -> Option<String> {
+        let known = self.0.get(&key_of(source))?;
+        let same = known.size == source.size() && known.stamp == source.stamp();
+        same.then(|| known.sha256.clone())
+    }
+
+    fn learn(&mut self, source: &dyn Source, sha256: &str) {
+        let known = Known {
+            size: source.size(),
+            stamp: source.stamp(),
+            sha256: sha256.into(),
+        };
+        self.0.insert(key_of(source), known);
+    }
 }
 
 fn key_of(source: &dyn Source) -> String {
@@ -97,20 +101,35 @@ fn key_of(source: &dyn Source) -> String {
     absolute.to_string_lossy().into_owned()
 }
 
-fn hash(
-    source: &dyn Source,
-    mut report: impl FnMut(u64) -> Result<(), DataError>,
-) -> Result<String, DataError> {
-    let fault = |e| DataError::io("read", source.location(), e);
-    let mut reader = source.open().map_err(fault)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match reader.read(&mut buffer).map_err(fault)? {
-            0 => return Ok(files::hex(&hash.finalize())),
-            n => {
-                hash.update(&buffer[..n]);
-                report(n as u64)?;
+struct Work<'a> {
+    done: AtomicU64,
+    total: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Work<'_> {
+    fn hash(&self, source: &dyn Source) -> Result<String, DataError> {
+        let fault = |e| DataError::io("read", source.location(), e);
+        let mut reader = source.open().map_err(fault)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = reader.read(&mut buffer).map_err(fault)?;
+            if read == 0 {
+                return Ok(files::hex(&hash.finalize()));
+            }
+            hash.update(&buffer[..read]);
+            let read = read as u64;
+            let state = ProgressState {
+                phase: Phase::Hashing,
+                source: source.name().to_owned(),
+                bytes_done: self.done.fetch_add(read, Ordering::Relaxed) + read,
+                bytes_total: self.total,
+                documents: 0,
+                tokens: 0,
+            };
+            if self.progress.report(&state) == ControlFlow::Break(()) {
+                return Err(DataError::Interrupted);
             }
         }
     }

@@ -164,7 +164,9 @@ pub enum DataError {
         context: usize,
     },
     /// A cursor doesn't point into the store, so it belongs to other data or another context.
-    #[error("the data cursor (epoch {epoch}, shard {shard}, sample {sample}) lies outside the data: {message}")]
+    #[error(
+        "the data cursor (epoch {epoch}, shard {shard}, sample {sample}) lies outside the data: {message}"
+    )]
     Cursor {
         /// Its epoch.
         epoch: u64,

@@ -42,6 +42,22 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), DataError> {
     fs::create_dir_all(path).map_err(|e| DataError::io("create", path, e))
 }
 
+/// Waits until no other process works in this folder. Dropping the file unlocks it.
+pub(crate) fn lock(folder: &Path) -> Result<File, DataError> {
+    let path = folder.join("lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|e| DataError::io("create", &path, e))?;
+    match file.lock() {
+        Ok(()) => Ok(file),
+        // Some network file systems have no locks. What two processes do at once is then done twice.
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(e) => Err(DataError::io("lock", &path, e)),
+    }
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, b| {

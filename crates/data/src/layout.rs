@@ -166,7 +166,9 @@ fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
             });
         }
         // The user named this very file: its name says nothing about splits.
-        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         return Ok(vec![Found {
             name,
             path: path.to_path_buf(),
@@ -180,7 +182,7 @@ fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
         })? {
             let hit = hit.map_err(|e| {
                 let path = e.path().to_path_buf();
-                DataError::io("read", &path, e.into_error())
+                DataError::io("read", &path, e.into())
             })?;
             if hit.is_file() && Format::of(&hit.to_string_lossy()).is_some() {
                 files.insert(relative(&base, &hit), hit);
@@ -300,9 +302,18 @@ mod tests {
             ],
         );
         let want = vec![
-            ("train/chunk1/example_train_1.jsonl.zst".to_owned(), Role::Train),
-            ("train/chunk2/example_train_0.jsonl.zst".to_owned(), Role::Train),
-            ("validation/chunk1/example_holdout_0.jsonl.zst".to_owned(), Role::Validation),
+            (
+                "train/chunk1/example_train_1.jsonl.zst".to_owned(),
+                Role::Train,
+            ),
+            (
+                "train/chunk2/example_train_0.jsonl.zst".to_owned(),
+                Role::Train,
+            ),
+            (
+                "validation/chunk1/example_holdout_0.jsonl.zst".to_owned(),
+                Role::Validation,
+            ),
         ];
         assert_eq!(roles(&config(dir.path())), want);
     }
@@ -312,20 +323,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         touch(
             dir.path(),
-            &["data/train-0.parquet", "data/validation-0.parquet", "data/test-0.parquet"],
+            &[
+                "data/train-0.parquet",
+                "data/validation-0.parquet",
+                "data/test-0.parquet",
+            ],
         );
         let found = roles(&config(dir.path()));
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].1, Role::Train);
         assert_eq!(found[1].1, Role::Validation);
         fs::remove_file(dir.path().join("data/validation-0.parquet")).unwrap();
-        assert_eq!(roles(&config(dir.path())), vec![("data/train-0.parquet".to_owned(), Role::Mixed)]);
+        assert_eq!(
+            roles(&config(dir.path())),
+            vec![("data/train-0.parquet".to_owned(), Role::Mixed)]
+        );
     }
 
     #[test]
     fn globs_and_named_files() {
         let dir = tempfile::tempdir().unwrap();
-        touch(dir.path(), &["a/1.jsonl", "a/2.jsonl", "a/3.csv", "b/test.txt"]);
+        touch(
+            dir.path(),
+            &["a/1.jsonl", "a/2.jsonl", "a/3.csv", "b/test.txt"],
+        );
         let glob = dir.path().join("a/*");
         assert_eq!(roles(&config(&glob)).len(), 2);
         // A file the user names is read, whatever it is called.
@@ -339,7 +360,10 @@ mod tests {
         };
         assert_eq!(
             roles(&with_validation),
-            vec![("1.jsonl".to_owned(), Role::Train), ("2.jsonl".to_owned(), Role::Validation)]
+            vec![
+                ("1.jsonl".to_owned(), Role::Train),
+                ("2.jsonl".to_owned(), Role::Validation)
+            ]
         );
     }
 
@@ -349,7 +373,10 @@ mod tests {
         touch(dir.path(), &["a/1.jsonl", "a/3.csv", "empty/x.md"]);
         let fails = |p: &str| find_sources(&config(&dir.path().join(p))).unwrap_err();
         assert!(matches!(fails("nope.jsonl"), DataError::Missing { .. }));
-        assert!(matches!(fails("a/*.parquet"), DataError::NothingMatched { .. }));
+        assert!(matches!(
+            fails("a/*.parquet"),
+            DataError::NothingMatched { .. }
+        ));
         assert!(matches!(fails("empty"), DataError::NothingMatched { .. }));
         assert!(matches!(fails("a/3.csv"), DataError::UnknownFormat { .. }));
         assert!(matches!(fails("a/***"), DataError::Pattern { .. }));
@@ -357,7 +384,17 @@ mod tests {
             validation_path: Some(dir.path().join("a/1.jsonl").to_str().unwrap().into()),
             ..config(&dir.path().join("a/1.jsonl"))
         };
-        assert!(find_sources(&both).unwrap_err().to_string().contains("data.validation_path"));
-        assert!(find_sources(&DataConfig::default()).unwrap_err().to_string().contains("data.path"));
+        assert!(
+            find_sources(&both)
+                .unwrap_err()
+                .to_string()
+                .contains("data.validation_path")
+        );
+        assert!(
+            find_sources(&DataConfig::default())
+                .unwrap_err()
+                .to_string()
+                .contains("data.path")
+        );
     }
 }

@@ -1,1 +1,57 @@
 //! A resumable stream of packed token samples from text files.
+//!
+//! [`prepare`] finds the text that a [`DataConfig`] names, tokenizes it into cached shards and opens
+//! both splits as [`PackedStore`]s; a [`Stream`] reads shuffled training batches from one, with a
+//! [`Cursor`] that fits in a checkpoint.
+//!
+//! ```text
+//! layout (which files) -> decode (documents) -> tokenize (shards: megatron, manifest)
+//!        -> store (samples) -> order, stream (batches) -> model
+//! ```
+//!
+//! - The order of samples is a pure function of manifest, seed, epoch and sample; nothing depends on
+//!   how many ranks or threads read.
+//! - A sample never crosses a shard.
+//! - Nothing in a file can make this crate panic: wrong input is a [`DataError`].
+
+mod baseline;
+mod batch;
+mod bpe;
+mod config;
+mod cut;
+mod decode;
+mod digest;
+mod error;
+mod files;
+mod inspect;
+mod layout;
+mod manifest;
+pub mod megatron;
+pub mod order;
+mod placing;
+mod prepare;
+mod progress;
+mod score;
+mod source;
+mod store;
+mod stream;
+mod tokenize;
+mod tokenizer;
+
+pub use baseline::{BaselineScores, Baselines};
+pub use batch::{Batch, Sample, SampleDataset};
+pub use config::{DataConfig, DocumentMask, PathList};
+pub use decode::{Document, Documents, EXTENSIONS, SPLIT_FIELD, TXT_SEPARATOR, documents};
+pub use error::DataError;
+pub use inspect::{
+    DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
+};
+pub use layout::{PlacedSource, Role, Split, find_sources};
+pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
+pub use prepare::{Corpus, prepare, train_tokenizer};
+pub use progress::{Phase, Progress, ProgressState};
+pub use score::{Score, scored_bytes};
+pub use source::{LocalFile, ReadSeek, Source};
+pub use store::PackedStore;
+pub use stream::{Cursor, Stream};
+pub use tokenizer::{Tokenizer, token_bytes, train_bpe};

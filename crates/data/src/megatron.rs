@@ -156,7 +156,10 @@ impl MegatronWriter {
     pub fn document(&mut self, ids: &[u32]) -> Result<(), DataError> {
         let length = i32::try_from(ids.len()).map_err(|_| DataError::Tokenizer {
             path: self.stem.clone(),
-            message: format!("a document of {} tokens is too long for the index", ids.len()),
+            message: format!(
+                "a document of {} tokens is too long for the index",
+                ids.len()
+            ),
         })?;
         self.buffer.clear();
         for &id in ids {
@@ -182,7 +185,8 @@ impl MegatronWriter {
             .bin
             .into_inner()
             .map_err(|e| DataError::io("write", &aside, e.into_error()))?;
-        file.sync_all().map_err(|e| DataError::io("sync", &aside, e))?;
+        file.sync_all()
+            .map_err(|e| DataError::io("sync", &aside, e))?;
         let idx = index(&self.lengths, self.token_type);
         files::write_atomically(&idx_path(&self.stem), &idx)?;
         files::publish(&aside, &bin)?;
@@ -245,7 +249,9 @@ impl Index {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let array = |at: usize| -> Result<[u8; 8], String> {
             let slice = bytes.get(at..at + 8).ok_or("it ends inside its header")?;
-            slice.try_into().map_err(|_| "it ends inside its header".to_owned())
+            slice
+                .try_into()
+                .map_err(|_| "it ends inside its header".to_owned())
         };
         if !bytes.starts_with(MAGIC) {
             return Err("it doesn't start with Megatron's mark".into());
@@ -257,12 +263,19 @@ impl Index {
         let token_type = match bytes.get(17) {
             Some(8) => TokenType::Uint16,
             Some(4) => TokenType::Int32,
-            code => return Err(format!("its element type is {code:?}, not 8 (uint16) or 4 (int32)")),
+            code => {
+                return Err(format!(
+                    "its element type is {code:?}, not 8 (uint16) or 4 (int32)"
+                ));
+            }
         };
         let documents = u64::from_le_bytes(array(18)?);
         let bounds = u64::from_le_bytes(array(26)?);
         if documents > bytes.len() as u64 || bytes.len() as u64 != idx_size(documents) {
-            return Err(format!("{} bytes can't index {documents} documents", bytes.len()));
+            return Err(format!(
+                "{} bytes can't index {documents} documents",
+                bytes.len()
+            ));
         }
         let n = documents as usize;
         let start = HEADER as usize;
@@ -307,7 +320,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let written = write(dir.path(), &[&[1, 2, 0x1234], &[7]], TokenType::Uint16);
         assert_eq!((written.documents, written.tokens), (2, 4));
-        assert_eq!(fs::read(dir.path().join("s.bin")).unwrap(), [1, 0, 2, 0, 0x34, 0x12, 7, 0]);
+        assert_eq!(
+            fs::read(dir.path().join("s.bin")).unwrap(),
+            [1, 0, 2, 0, 0x34, 0x12, 7, 0]
+        );
         let idx = fs::read(dir.path().join("s.idx")).unwrap();
         let mut want = b"MMIDIDX\0\0\x01\0\0\0\0\0\0\0\x08".to_vec();
         for word in [2u64, 3] {
@@ -320,8 +336,14 @@ mod tests {
             want.extend(word.to_le_bytes());
         }
         assert_eq!(idx, want);
-        assert_eq!(files::xxh3(&dir.path().join("s.idx")).unwrap(), written.idx_xxh3);
-        assert_eq!(files::xxh3(&dir.path().join("s.bin")).unwrap(), written.bin_xxh3);
+        assert_eq!(
+            files::xxh3(&dir.path().join("s.idx")).unwrap(),
+            written.idx_xxh3
+        );
+        assert_eq!(
+            files::xxh3(&dir.path().join("s.bin")).unwrap(),
+            written.bin_xxh3
+        );
     }
 
     #[test]
@@ -333,7 +355,13 @@ mod tests {
         let bin = fs::read(dir.path().join("s.bin")).unwrap();
         assert_eq!(TokenType::Int32.decode(&bin), [70_000, 1]);
         let index = Index::read(&dir.path().join("s")).unwrap();
-        assert_eq!(index, Index { token_type: TokenType::Int32, lengths: vec![2] });
+        assert_eq!(
+            index,
+            Index {
+                token_type: TokenType::Int32,
+                lengths: vec![2]
+            }
+        );
     }
 
     #[test]
@@ -342,7 +370,14 @@ mod tests {
         write(dir.path(), &[&[1, 2], &[3]], TokenType::Uint16);
         let stem = dir.path().join("s");
         let good = fs::read(idx_path(&stem)).unwrap();
-        for (at, what) in [(0, "mark"), (9, "version"), (17, "type"), (18, "can't index"), (44, "starts at"), (26, "one sequence")] {
+        for (at, what) in [
+            (0, "mark"),
+            (9, "version"),
+            (17, "type"),
+            (18, "can't index"),
+            (44, "starts at"),
+            (26, "one sequence"),
+        ] {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(idx_path(&stem), bad).unwrap();

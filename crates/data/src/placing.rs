@@ -34,7 +34,11 @@ impl Placing {
                 // The upper 53 bits, as a number in [0, 1) that f64 holds exactly.
                 let hash = xxh3_64(document.text.as_bytes()) >> 11;
                 let unit = hash as f64 / (1u64 << 53) as f64;
-                Some(if unit < self.fraction { Split::Validation } else { Split::Train })
+                Some(if unit < self.fraction {
+                    Split::Validation
+                } else {
+                    Split::Train
+                })
             }
         }
     }

@@ -1,7 +1,5 @@
 //! From a configuration to packed splits: find, hash, tokenize or reuse, open.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -93,7 +91,7 @@ pub fn prepare(
     let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
     if !folder.join(MANIFEST).exists() {
         files::create_folder(&folder)?;
-        let _lock = lock(&folder.join("lock"))?;
+        let _lock = files::lock(&folder)?;
         if !folder.join(MANIFEST).exists() {
             let job = Job {
                 config,
@@ -129,7 +127,8 @@ fn open(folder: &Path, tokenizer: Tokenizer) -> Result<Corpus, DataError> {
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
-    if (manifest.tokenizer.sha256.as_str(), manifest.tokenizer.eod) != (tokenizer.sha256(), tokenizer.eod())
+    if (manifest.tokenizer.sha256.as_str(), manifest.tokenizer.eod)
+        != (tokenizer.sha256(), tokenizer.eod())
         || manifest.tokenizer.vocab_size != tokenizer.vocab_size()
     {
         return Err(DataError::Damaged {
@@ -223,6 +222,10 @@ fn tokenizer(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
+    let _lock = files::lock(cache)?;
+    if path.exists() {
+        return Tokenizer::from_file(&path, &config.eod_token);
+    }
     let tokenizer = train_on(config, sources, progress)?;
     tokenizer.save(&path)?;
     Ok(tokenizer)
@@ -244,7 +247,10 @@ fn train_on(
     sources: &[PlacedSource],
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let eligible: Vec<_> = sources.iter().filter(|s| s.role != Role::Validation).collect();
+    let eligible: Vec<_> = sources
+        .iter()
+        .filter(|s| s.role != Role::Validation)
+        .collect();
     let count = eligible.len().min(TRAINING_SOURCES);
     let chosen = (0..count).map(|i| eligible[i * eligible.len() / count]);
     let texts = TrainingTexts {
@@ -331,21 +337,5 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> Iterator for TrainingTex
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_text().transpose()
-    }
-}
-
-/// Waits until no other process tokenizes into this folder. Dropping the file unlocks it.
-fn lock(path: &Path) -> Result<File, DataError> {
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(|e| DataError::io("create", path, e))?;
-    match file.lock() {
-        Ok(()) => Ok(file),
-        // Some network file systems have no locks. Shards are renamed into place, so that two
-        // processes waste work but don't spoil each other's.
-        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(file),
-        Err(e) => Err(DataError::io("lock", path, e)),
     }
 }

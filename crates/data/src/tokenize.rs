@@ -147,8 +147,7 @@ impl Job<'_> {
                     };
                     output.add(self, &ids, document.text.len() as u64)?;
                 }
-                state.bytes_done =
-                    before + read.load(Ordering::Relaxed).min(placed.source.size());
+                state.bytes_done = before + read.load(Ordering::Relaxed).min(placed.source.size());
                 if self.progress.report(state) == ControlFlow::Break(()) {
                     return Err(DataError::Interrupted);
                 }
@@ -171,7 +170,11 @@ impl Job<'_> {
         let pieces: Vec<(usize, &str)> = batch
             .iter()
             .enumerate()
-            .flat_map(|(i, (d, _))| cut::pieces(&d.text, cut::PIECE).into_iter().map(move |p| (i, p)))
+            .flat_map(|(i, (d, _))| {
+                cut::pieces(&d.text, cut::PIECE)
+                    .into_iter()
+                    .map(move |p| (i, p))
+            })
             .collect();
         let encoded: Vec<Vec<u32>> = pieces
             .par_iter()

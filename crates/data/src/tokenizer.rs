@@ -77,7 +77,11 @@ impl Tokenizer {
                 candidates: added.into_iter().map(|(_, token)| token.content).collect(),
             });
         };
-        let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        let vocab_size = inner
+            .get_vocab(true)
+            .values()
+            .max()
+            .map_or(0, |id| *id as usize + 1);
         Ok(Self {
             inner,
             origin: origin.to_path_buf(),
@@ -131,7 +135,9 @@ impl Tokenizer {
     /// The ids of a text small enough to be encoded at once.
     pub(crate) fn encode_piece(&self, piece: &str) -> Result<Vec<u32>, DataError> {
         let encoding = self.inner.encode_fast(piece, false);
-        encoding.map(|e| e.get_ids().to_vec()).map_err(|e| self.fault(&e))
+        encoding
+            .map(|e| e.get_ids().to_vec())
+            .map_err(|e| self.fault(&e))
     }
 
     /// The text of the ids; special tokens are written out.
@@ -217,7 +223,11 @@ impl Tokenizer {
         }
         // An added token is matched in the text itself, so its content is what it stands for.
         for (id, token) in self.inner.get_added_tokens_decoder() {
-            table[id as usize] = if token.special { 0 } else { token.content.len() as u32 };
+            table[id as usize] = if token.special {
+                0
+            } else {
+                token.content.len() as u32
+            };
         }
         table[self.eod as usize] = 0;
         table

@@ -14,7 +14,10 @@ fn tensor<const D: usize>(values: &[f64], shape: [usize; D], dtype: DType) -> Te
 }
 
 fn values<const D: usize>(w: Tensor<D>) -> Vec<f64> {
-    w.into_data().convert::<f64>().try_to_vec().unwrap()
+    w.into_data()
+        .convert::<f64>()
+        .try_to_vec()
+        .expect("the data was just made f64")
 }
 
 /// The slices of an `[e, i, o]` weight along an axis, as index lists.
@@ -56,7 +59,9 @@ fn reference(w: &[f64], shape: [usize; 3], c: Constraint) -> Vec<f64> {
     for slice in groups {
         let n = norm(w, &slice);
         if n > 0.0 {
-            slice.iter().for_each(|&i| out[i] = w[i] * factor(n));
+            for i in slice {
+                out[i] = w[i] * factor(n);
+            }
         }
     }
     out

@@ -24,7 +24,7 @@ pub struct OptimConfig {
     /// Added to the root of the squared gradients' mean in `adamw` and `adam`.
     pub eps: f64,
     /// Decoupled weight decay of the parameters that the scheme decays: each step multiplies them
-    /// by 1 - rate * weight_decay. `adam` ignores it.
+    /// by `1 - rate * weight_decay`. `adam` ignores it.
     pub weight_decay: f64,
     /// Peak learning rate of the matrices that `muon` trains.
     pub muon_lr: f64,

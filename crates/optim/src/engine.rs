@@ -18,7 +18,8 @@ const CLIP_EPS: f64 = 1e-6;
 ///
 /// Parameters are known by their exact path (the names on the way to them joined by dots, such as
 /// `blocks.0.attn.q.weight`), never by id or position, so neither a reload nor a reordering of
-/// the module changes what happens to them. The engine owns the whole optimizer state.
+/// the module changes what happens to them. The engine owns the whole optimizer state, which has
+/// each parameter's dtype and device.
 ///
 /// ```
 /// use std::collections::BTreeMap;

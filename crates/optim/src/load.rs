@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::Module;
 use burn::tensor::TensorData;
 
-use crate::slot::{Slot, Tensors, restore};
+use crate::slot::{Slot, restore};
 use crate::survey::{self, Parameter};
 use crate::{Counts, Engine, OptimError, Recipe};
 
@@ -22,7 +22,7 @@ impl Engine {
         &mut self,
         module: &M,
         tensors: Vec<(String, TensorData)>,
-        counts: Counts,
+        counts: &Counts,
     ) -> Result<(), OptimError> {
         let parameters = survey::survey(module, None);
         survey::check(&parameters, &self.rules)?;
@@ -34,7 +34,7 @@ impl Engine {
             }
             given.insert(name, data);
         }
-        self.check_names(&parameters, &given, &counts)?;
+        self.check_names(&parameters, &given, counts)?;
 
         let mut slots = BTreeMap::new();
         for parameter in &parameters {
@@ -132,17 +132,16 @@ impl Engine {
             }
             Ok(restore(data, device))
         };
-        let tensors = match self.rules[path].recipe {
-            Recipe::AdamW(_) | Recipe::Adam(_) => Tensors::Moments {
-                m: take("m")?,
-                v: take("v")?,
-            },
-            Recipe::Muon(_) => Tensors::Momentum { m: take("m")? },
+        let m = take("m")?;
+        let v = match self.rules[path].recipe {
+            Recipe::AdamW(_) | Recipe::Adam(_) => Some(take("v")?),
+            Recipe::Muon(_) => None,
         };
         Ok(Slot {
             shape: shape.clone(),
             t,
-            tensors,
+            m,
+            v,
         })
     }
 }

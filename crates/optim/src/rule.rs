@@ -36,12 +36,11 @@ impl Rule {
             return Err(error(format!("the weight decay is {}", self.weight_decay)));
         }
         match &self.recipe {
-            Recipe::AdamW(adam) => check_adam(adam),
             Recipe::Adam(_) if self.weight_decay != 0.0 => Err(format!(
                 "adam has no weight decay, and the rule asks for {}: use adamw",
                 self.weight_decay
             )),
-            Recipe::Adam(adam) => check_adam(adam),
+            Recipe::AdamW(adam) | Recipe::Adam(adam) => check_adam(adam),
             Recipe::Muon(_) if muon::as_matrices(shape).is_none() => {
                 Err(format!("muon trains matrices, and its shape is {shape:?}"))
             }

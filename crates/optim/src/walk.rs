@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::slot::{Context, Slot};
+use crate::slot::{Slot, update};
 use crate::update::{Direction, apply};
 use crate::{Muon, Recipe, Rule, muon};
 
@@ -82,7 +82,7 @@ impl ModuleVisitor for Gather<'_, '_> {
         };
         let slot = self.walk.slots.remove(&path);
         let t = slot.as_ref().map_or(0, |slot| slot.t);
-        let momentum = slot.and_then(|slot| slot.into_momentum(grad.dims()));
+        let momentum = slot.map(|slot| slot.into_momentum(grad.dims()));
         let (u, momentum) = muon.velocity(grad, self.walk.grad_scale, momentum);
         let slot = Slot::of_momentum(momentum, t.saturating_add(1));
         self.walk.slots.insert(path.clone(), slot);
@@ -199,7 +199,7 @@ impl ModuleMapper for Stepper<'_, '_> {
             return param;
         };
         let lr = rule.lr * self.walk.factor;
-        Context::update(param, |w| {
+        update(param, |w| {
             apply(w, direction, lr, rule.weight_decay, rule.constraint)
         })
     }

@@ -100,6 +100,9 @@ pub enum TrainError {
     /// Data that can't be read.
     #[error(transparent)]
     Data(#[from] evenburn_data::DataError),
+    /// Text that can't be generated.
+    #[error("sample: {0}")]
+    Sample(#[from] evenburn_model::SampleError),
     /// Groups, gradients or optimizer states that do not fit the model.
     #[error(transparent)]
     Optim(#[from] evenburn_optim::OptimError),
@@ -154,8 +157,8 @@ pub enum TrainError {
     /// A loss or gradient that is no number; the weights are still those of the step before.
     #[error("step {step}: the {what} is {value}; {}", match checkpoint { Some(p) => format!("the last checkpoint is {}", p.display()), None => "there is no checkpoint yet".to_owned() })]
     NonFinite {
-        /// Loss or gradient norm.
-        what: &'static str,
+        /// The loss, or whose gradient.
+        what: String,
         /// Its value.
         value: f64,
         /// The step, counted from 1.
@@ -164,10 +167,8 @@ pub enum TrainError {
         checkpoint: Option<PathBuf>,
     },
     /// A device that did not hand over a result.
-    #[error("step {step}: reading from the device failed: {why}")]
+    #[error("reading from the device failed: {why}")]
     DeviceRead {
-        /// The step, counted from 1.
-        step: u64,
         /// The reason.
         why: String,
     },
@@ -175,10 +176,10 @@ pub enum TrainError {
     #[error("the training loop was stopped: {0}")]
     Stopped(String),
     /// The user killed the run from the dashboard.
-    #[error("killed from the dashboard{}", checkpoint.as_ref().map(|p| format!("; {} resumes it", p.display())).unwrap_or_default())]
+    #[error("killed from the dashboard; resume {} to go on from its last checkpoint", run.display())]
     Killed {
         /// The run directory.
-        checkpoint: Option<PathBuf>,
+        run: PathBuf,
     },
 }
 
@@ -192,6 +193,7 @@ impl TrainError {
     pub fn is_wrong_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Data(error) => error.is_wrong_input(),
             Self::ConfigSyntax { .. }
             | Self::UnknownKey { .. }
             | Self::WrongValue { .. }
@@ -200,7 +202,7 @@ impl TrainError {
             | Self::Invalid { .. }
             | Self::Plan(_)
             | Self::Weights(_)
-            | Self::Data(_)
+            | Self::Sample(_)
             | Self::Optim(_)
             | Self::Device { .. }
             | Self::Locked { .. }

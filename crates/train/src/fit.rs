@@ -3,32 +3,35 @@
 //! burn-train runs it as its training strategy, which gives the dashboard and its interrupter. The loop holds the
 //! model, the optimizer and the schedule itself: burn-train's learner keeps its own private.
 
-use std::path::PathBuf;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::data::dataloader::Progress as Done;
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsAccumulator;
+use burn::tensor::Device;
 use burn_train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
+use evenburn_data::{Batch, Score};
 use evenburn_model::{Decoder, Plan, weights};
 use evenburn_optim::{Engine, OptimError, Schedule};
 
 use crate::checkpoint::{Checkpoints, State};
 use crate::config::RunConfig;
 use crate::error::TrainError;
-use crate::evaluate::{Evaluation, evaluate, read};
+use crate::evaluate::{evaluate, read};
 use crate::feed::Feed;
 use crate::memory::peak_rss;
 use crate::metrics::{MetricsFile, Record};
 use crate::norms::norms;
 use crate::progress::{Line, Pace, Progress};
 use crate::samples::Samples;
-use crate::task::{MicroBatch, Shown, Task, valid_targets};
+use crate::task::{MicroBatch, Shown, Task};
 use crate::tensorboard::EventFile;
 
 /// Why the loop ended.
@@ -48,7 +51,7 @@ pub(crate) struct Outcome {
     pub(crate) ended: Ended,
     pub(crate) state: State,
     pub(crate) loss: Option<f64>,
-    pub(crate) evaluation: Option<Evaluation>,
+    pub(crate) evaluation: Option<Score>,
     pub(crate) checkpoint: Option<PathBuf>,
     pub(crate) seconds: f64,
     pub(crate) steps_done: u64,
@@ -61,7 +64,6 @@ pub(crate) struct Loop {
     pub(crate) engine: Engine,
     pub(crate) schedule: Schedule,
     pub(crate) total: u64,
-    pub(crate) flops_per_token: f64,
     pub(crate) state: State,
     pub(crate) feed: Feed,
     pub(crate) checkpoints: Checkpoints,
@@ -101,7 +103,7 @@ impl SupervisedLearningStrategy<Task> for Strategy {
         _: ValidLoader<Task>,
         _: usize,
     ) -> (Task, SupervisedTrainingEventProcessor<Task>) {
-        let mut task = learner.model();
+        let task = learner.model();
         // The learner's copy would keep the first weights in memory for the whole run.
         drop(learner);
         let mut shown = Events {
@@ -109,11 +111,17 @@ impl SupervisedLearningStrategy<Task> for Strategy {
             interrupter: components.interrupter,
         };
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut work) = work {
-            let outcome = work.run(&mut task, &mut shown);
-            work.progress.finish();
-            *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        }
+        let Some(mut work) = work else {
+            return (task, shown.processor);
+        };
+        let device = task.device();
+        let (task, outcome) = match work.run(task, &mut shown) {
+            Ok((task, outcome)) => (task, Ok(outcome)),
+            // The failed step consumed the weights; burn-train wants some, and nobody reads them.
+            Err(error) => (work.untrained(&device), Err(error)),
+        };
+        work.progress.finish();
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         (task, shown.processor)
     }
 }
@@ -134,21 +142,32 @@ impl Events {
         self.interrupter.fail_on_error(result);
     }
 
-    fn step(&mut self, shown: Shown, step: u64, total: u64) {
-        let item = TrainingItem::new(shown, steps(step, total), Some(step as usize), None);
-        let result = self.processor.process_train(LearnerEvent::ProcessedItem(item));
-        self.interrupter.fail_on_error(result);
-    }
-
-    fn evaluation(&mut self, shown: Shown, step: u64, total: u64) {
+    fn step(&mut self, stepped: &Stepped, speed: f64, step: u64, total: u64) {
+        let shown = Shown {
+            loss: stepped.loss,
+            lr: Some(stepped.lr),
+            grad_norm: Some(stepped.grad_norm),
+            tokens_per_sec: Some(speed),
+            bpb: None,
+        };
         let progress = steps(step, total);
         let item = TrainingItem::new(shown, progress.clone(), Some(step as usize), None);
+        let result = self.processor.process_train(LearnerEvent::ProcessedItem(item));
+        self.interrupter.fail_on_error(result);
+        let Some(evaluation) = stepped.evaluation else {
+            return;
+        };
+        let shown = Shown {
+            loss: evaluation.nats_per_token(),
+            bpb: Some(evaluation.bits_per_byte()),
+            ..Shown::default()
+        };
         for event in [
             LearnerEvent::StartSplit {
                 epoch_number: 1,
                 progress: progress.clone(),
             },
-            LearnerEvent::ProcessedItem(item),
+            LearnerEvent::ProcessedItem(TrainingItem::new(shown, progress.clone(), Some(step as usize), None)),
             LearnerEvent::EndSplit { epoch: 1, progress },
         ] {
             let result = self.processor.process_valid(event);
@@ -176,28 +195,35 @@ struct Stepped {
     lr: f64,
     grad_norm: f64,
     norms: Vec<(String, f64)>,
+    /// Seconds until the data was there.
     data_wait: f64,
+    evaluation: Option<Score>,
 }
 
 impl Loop {
-    fn run(&mut self, task: &mut Task, shown: &mut Events) -> Result<Outcome, TrainError> {
-        let config = &self.config.train;
-        let last = config.stop_after.map_or(self.total, |stop| stop.get().min(self.total));
-        let mut pace = Pace::new();
+    fn run(&mut self, mut task: Task, shown: &mut Events) -> Result<(Task, Outcome), TrainError> {
+        let stop_after = self.config.train.stop_after.map_or(u64::MAX, NonZeroU64::get);
+        let last = self.total.min(stop_after);
         let first = self.state.step;
-        let mut saved = (first > 0).then_some(first);
+        let mut pace = Pace::new();
         let mut checkpoint = self.checkpoints.newest()?;
+        let mut saved = first;
         let (mut loss, mut evaluation) = (None, None);
-        let mut interrupted = false;
+        self.progress.note(&format!(
+            "{}: step {first} of {}, {} parameters",
+            self.checkpoints.run().display(),
+            self.total,
+            self.plan.cost().params
+        ));
         shown.start(first, self.total);
-        while self.state.step < last && !interrupted {
-            let found = self.one(task, shown, &mut pace, &checkpoint)?;
-            loss = Some(found.0);
-            evaluation = found.1.or(evaluation);
-            interrupted = self.stop.load(Ordering::Relaxed) || shown.interrupter.should_stop();
+        while self.state.step < last && !self.is_stopped(shown) {
+            let stepped;
+            (task, stepped) = self.one(task, shown, &mut pace, checkpoint.as_deref())?;
+            loss = Some(stepped.loss);
+            evaluation = stepped.evaluation.or(evaluation);
             if due(self.state.step, self.config.train.checkpoint_every) {
-                checkpoint = Some(self.save(task)?);
-                saved = Some(self.state.step);
+                checkpoint = Some(self.save(&task)?);
+                saved = self.state.step;
             }
             if due(self.state.step, self.config.train.sample_every) && self.state.step < self.total {
                 self.samples.write(&task.decoder.valid(), self.state.step)?;
@@ -206,11 +232,11 @@ impl Loop {
                 return Err(TrainError::Stopped(error.to_string()));
             }
         }
-        if self.state.step > first && saved != Some(self.state.step) {
-            checkpoint = Some(self.save(task)?);
+        if saved != self.state.step {
+            checkpoint = Some(self.save(&task)?);
         }
         shown.end(self.state.step, self.total);
-        Ok(Outcome {
+        let outcome = Outcome {
             ended: match self.state.step {
                 step if step >= self.total => Ended::Finished,
                 step if step >= last => Ended::StopAfter,
@@ -222,77 +248,76 @@ impl Loop {
             checkpoint,
             seconds: pace.elapsed().as_secs_f64(),
             steps_done: self.state.step - first,
-        })
+        };
+        Ok((task, outcome))
     }
 
-    /// One step with all that is written and shown of it: the loss, and the evaluation if one was due.
+    fn is_stopped(&self, shown: &Events) -> bool {
+        self.stop.load(Ordering::Relaxed) || shown.interrupter.should_stop()
+    }
+
+    fn untrained(&self, device: &Device) -> Task {
+        let decoder = Decoder::new(&self.plan, self.config.train.seed, device);
+        Task::new(decoder, self.config.data.document_mask)
+    }
+
+    /// One step with all that is written and shown of it.
     fn one(
         &mut self,
-        task: &mut Task,
+        task: Task,
         shown: &mut Events,
         pace: &mut Pace,
-        checkpoint: &Option<PathBuf>,
-    ) -> Result<(f64, Option<Evaluation>), TrainError> {
+        checkpoint: Option<&Path>,
+    ) -> Result<(Task, Stepped), TrainError> {
         let started = Instant::now();
-        let stepped = self.step(task, checkpoint)?;
+        let (task, mut stepped) = self.step(task, checkpoint)?;
         let took = started.elapsed();
         pace.step(took);
         let step = self.state.step;
-        let tokens = self.config.train.tokens_per_step(self.config.model.context) as f64;
-        let speed = tokens / took.as_secs_f64();
+        let speed = self.tokens_per_step() as f64 / took.as_secs_f64();
+        if due(step, self.config.train.eval_every) || step == self.total {
+            stepped.evaluation = Some(self.evaluate(&task)?);
+        }
 
         let mut record = Record::new(step);
         record.push("train/loss", stepped.loss);
         record.push("train/lr", stepped.lr);
         record.push("train/grad_norm", stepped.grad_norm);
         record.push("train/tokens", self.state.tokens as f64);
-        let evaluation = if due(step, self.config.train.eval_every) || step == self.total {
-            let evaluation = self.evaluate(task)?;
-            record.push("val/loss", evaluation.loss);
-            record.push("val/bpb", evaluation.bits_per_byte);
-            Some(evaluation)
-        } else {
-            None
-        };
+        if let Some(evaluation) = &stepped.evaluation {
+            record.push("val/loss", evaluation.nats_per_token());
+            record.push("val/bpb", evaluation.bits_per_byte());
+        }
         record.push("perf/tokens_per_sec", speed);
         record.push("perf/step_ms", took.as_secs_f64() * 1e3);
         record.push("perf/data_wait_ms", stepped.data_wait * 1e3);
         if let Some(peak) = self.config.metrics.peak_tflops {
-            record.push("perf/mfu", speed * self.flops_per_token / (peak * 1e12));
+            record.push("perf/mfu", speed * self.plan.cost().train_flops_per_token / (peak * 1e12));
         }
         if let Some(bytes) = peak_rss() {
             record.push("mem/peak_rss", bytes as f64);
         }
-        for (name, value) in stepped.norms {
+        for (name, value) in std::mem::take(&mut stepped.norms) {
             record.push(name, value);
         }
         self.metrics.append(&record)?;
         self.events.append(&record)?;
-        self.show(shown, &stepped_line(step, self.total, stepped.loss, evaluation, speed, pace), Shown {
-            loss: stepped.loss,
-            lr: Some(stepped.lr),
-            grad_norm: Some(stepped.grad_norm),
-            tokens_per_sec: Some(speed),
-            bpb: None,
-        }, evaluation);
-        Ok((stepped.loss, evaluation))
-    }
 
-    fn show(&self, events: &mut Events, line: &Line, shown: Shown, evaluation: Option<Evaluation>) {
-        self.progress.show(line, evaluation.is_some());
-        events.step(shown, line.step, line.total);
-        if let Some(evaluation) = evaluation {
-            let shown = Shown {
-                loss: evaluation.loss,
-                bpb: Some(evaluation.bits_per_byte),
-                ..Shown::default()
-            };
-            events.evaluation(shown, line.step, line.total);
-        }
+        let line = Line {
+            step,
+            total: self.total,
+            loss: stepped.loss,
+            val_loss: stepped.evaluation.map(|e| e.nats_per_token()),
+            tokens_per_sec: speed,
+            left: pace.left(self.total - step),
+        };
+        self.progress.show(&line);
+        shown.step(&stepped, speed, step, self.total);
+        Ok((task, stepped))
     }
 
     /// One optimizer step. An error leaves no trace in the state of the run.
-    fn step(&mut self, task: &mut Task, checkpoint: &Option<PathBuf>) -> Result<Stepped, TrainError> {
+    fn step(&mut self, task: Task, checkpoint: Option<&Path>) -> Result<(Task, Stepped), TrainError> {
         let step = self.state.step + 1;
         let started = Instant::now();
         let batches = (0..self.config.train.accumulate)
@@ -300,7 +325,7 @@ impl Loop {
             .collect::<Result<Vec<_>, _>>()?;
         let data_wait = started.elapsed().as_secs_f64();
         // A step whose targets are all ignored has the loss 0, not 0 / 0.
-        let step_tokens = batches.iter().map(valid_targets).sum::<u64>().max(1);
+        let step_tokens = batches.iter().map(Batch::scored).sum::<usize>().max(1) as u64;
 
         let mut gradients = GradientsAccumulator::new();
         let mut shares = Vec::with_capacity(batches.len());
@@ -312,13 +337,13 @@ impl Loop {
         let gradients = gradients.grads();
         let mut loss = 0.0;
         for share in shares {
-            loss += read(share, step)?;
+            loss += read(share)?;
         }
         let unusable = |what: String, value: f64| TrainError::NonFinite {
             what,
             value,
             step,
-            checkpoint: checkpoint.clone(),
+            checkpoint: checkpoint.map(Path::to_owned),
         };
         if !loss.is_finite() {
             return Err(unusable("loss".to_owned(), loss));
@@ -329,37 +354,35 @@ impl Loop {
             Vec::new()
         };
         let factor = self.schedule.factor(self.state.step, self.total);
-        let report = self.optimize(task, gradients, factor).map_err(|error| match error {
-            OptimError::NonFiniteGradient { parameter, .. } => {
-                unusable(format!("gradient of {parameter}"), f64::NAN)
-            }
-            other => other.into(),
-        })?;
+        let mask = self.config.data.document_mask;
+        let (decoder, report) =
+            self.engine.step(task.decoder, gradients, factor).map_err(|error| match error {
+                OptimError::NonFiniteGradient { parameter, .. } => {
+                    unusable(format!("gradient of {parameter}"), f64::NAN)
+                }
+                other => other.into(),
+            })?;
         self.state.step = step;
-        self.state.tokens += self.config.train.tokens_per_step(self.config.model.context);
+        self.state.tokens += self.tokens_per_step();
         self.state.cursor = self.feed.cursor();
-        Ok(Stepped {
+        let stepped = Stepped {
             loss,
             lr: self.config.optim.lr * factor,
-            grad_norm: report,
+            grad_norm: report.grad_norm,
             norms,
             data_wait,
-        })
+            evaluation: None,
+        };
+        Ok((Task::new(decoder, mask), stepped))
     }
 
-    /// Steps the weights and returns the global gradient norm.
-    fn optimize(&mut self, task: &mut Task, gradients: GradientsParams, factor: f64) -> Result<f64, OptimError> {
-        // Asked first, because a step that fails keeps the weights it was given.
-        self.engine.measure(&task.decoder, &gradients)?;
-        let decoder = task.decoder.clone();
-        let (decoder, report) = self.engine.step(decoder, gradients, factor)?;
-        task.decoder = decoder;
-        Ok(report.grad_norm)
+    fn tokens_per_step(&self) -> u64 {
+        self.config.train.tokens_per_step(self.config.model.context)
     }
 
-    fn evaluate(&self, task: &Task) -> Result<Evaluation, TrainError> {
+    fn evaluate(&self, task: &Task) -> Result<Score, TrainError> {
         let train = &self.config.train;
-        let batches = self.feed.validation(train.batch_size, train.eval_tokens.get())?;
+        let batches = self.feed.validation(train.eval_tokens.get())?;
         evaluate(task, batches, self.feed.token_bytes())
     }
 

@@ -97,7 +97,7 @@ impl Launch {
                 given
             }
         };
-        compare(&run, &RunConfig::load(Some(&recorded), &[])?.config, &given)?;
+        compare_recorded(&run, &given)?;
         Ok((given, Start::Continue(run)))
     }
 
@@ -111,6 +111,12 @@ pub(crate) fn binding(config: &RunConfig) -> Result<std::collections::BTreeMap<S
     let mut flat = config.flatten()?;
     flat.retain(|key, _| !FREE.contains(&key.as_str()));
     Ok(flat)
+}
+
+/// Compares a configuration with the one a run was started with.
+pub(crate) fn compare_recorded(run: &Path, given: &Resolved) -> Result<(), TrainError> {
+    let recorded = RunConfig::load(Some(&run_dir::config_of(run)), &[])?;
+    compare(run, &recorded.config, given)
 }
 
 fn compare(run: &Path, recorded: &RunConfig, given: &Resolved) -> Result<(), TrainError> {

@@ -1,1 +1,57 @@
 //! Run configuration, training loop, metrics and exact checkpoints.
+//!
+//! - [`config`]: one TOML file and overrides, each value with its origin, each key with its meaning.
+//! - [`Launch`] decides whether a run starts or continues; [`Trainer`] runs it to its [`Summary`].
+//! - [`checkpoint`]: complete or absent, every byte verified. A run that was killed anywhere and resumed equals, on a
+//!   CPU, the run that wasn't, bit for bit.
+//! - [`metrics`] and [`tensorboard`]: one line and one event a step.
+//! - [`load_run`] reads a run back, [`evaluate()`] measures it, [`sample`] lets it write.
+//!
+//! A run directory:
+//!
+//! ```text
+//! runs/20261123T075312Z-name/
+//!   config.toml      the resolved configuration, every key
+//!   plan.toml        every decision of the model
+//!   provenance.json  where each value came from, program, machine, command
+//!   metrics.jsonl    one line a step
+//!   tb/              the same for TensorBoard
+//!   checkpoints/     step-00001000/ ..., latest
+//!   samples/         generated text
+//!   run.log          messages of the program
+//! ```
+
+pub mod checkpoint;
+mod clock;
+pub mod config;
+mod dashboard;
+pub mod device;
+mod durable;
+mod error;
+mod evaluate;
+mod feed;
+mod fit;
+pub mod groups;
+mod launch;
+mod memory;
+pub mod metrics;
+mod norms;
+mod progress;
+mod run_dir;
+mod samples;
+mod task;
+pub mod tensorboard;
+mod trained;
+mod trainer;
+
+pub use error::TrainError;
+pub use evaluate::evaluate;
+pub use fit::Ended;
+pub use launch::{Launch, Resume, Start};
+pub use memory::peak_rss;
+pub use progress::Display;
+pub use run_dir::{Record as Provenance, RunDir};
+pub use samples::sample;
+pub use task::{MicroBatch, Shown, Task};
+pub use trained::{TrainedRun, load_run, load_run_with};
+pub use trainer::{Summary, Trainer};

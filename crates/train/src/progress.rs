@@ -86,11 +86,11 @@ impl Progress {
     }
 
     /// Shows a step. Evaluations and the last step always make a line.
-    pub(crate) fn show(&self, line: &Line, evaluated: bool) {
+    pub(crate) fn show(&self, line: &Line) {
         match self {
             Self::Rewritten(bar) => bar.set_message(line.to_string()),
             Self::Appended { every } => {
-                if evaluated || line.step.is_multiple_of(*every) || line.step == line.total {
+                if line.val_loss.is_some() || line.step.is_multiple_of(*every) || line.step == line.total {
                     say(&line.to_string());
                 }
             }

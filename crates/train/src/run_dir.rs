@@ -13,6 +13,8 @@ const CONFIG: &str = "config.toml";
 const PLAN: &str = "plan.toml";
 const PROVENANCE: &str = "provenance.json";
 const LOCK: &str = "lock";
+/// The folder of the checkpoints.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Run directories under construction start with this.
 const ASIDE: &str = ".new-";
 
@@ -84,7 +86,7 @@ impl RunDir {
         durable::write(&aside.join(CONFIG), config.to_toml()?.as_bytes())?;
         durable::write(&aside.join(PLAN), plan.as_bytes())?;
         durable::write(&aside.join(PROVENANCE), &json)?;
-        for folder in ["checkpoints", "samples", "tb"] {
+        for folder in [CHECKPOINTS, "samples", "tb"] {
             let folder = aside.join(folder);
             fs::create_dir(&folder).map_err(|e| TrainError::io("create", &folder, e))?;
         }
@@ -117,7 +119,7 @@ impl RunDir {
 
     /// The folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// The folder of the TensorBoard events.

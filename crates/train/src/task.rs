@@ -88,11 +88,6 @@ impl Task {
     }
 }
 
-/// Targets of a batch that count.
-pub(crate) fn valid_targets(batch: &Batch) -> u64 {
-    batch.targets.iter().filter(|target| **target >= 0).count() as u64
-}
-
 /// One micro-batch as a step of its own. The trainer's loop uses [`Task::gradients`], which waits for the device once
 /// a step and not once a micro-batch.
 impl TrainStep for Task {
@@ -114,7 +109,7 @@ impl InferenceStep for Task {
     type Output = Shown;
 
     fn step(&self, batch: Batch) -> Shown {
-        let tokens = valid_targets(&batch).max(1);
+        let tokens = batch.scored().max(1);
         Shown {
             loss: read(self.loss_sum(&batch)) / tokens as f64,
             ..Shown::default()

@@ -339,7 +339,7 @@ fn is_prose_file(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PROSE: &str = "//! A crate whose first page says what it is for, at a length that makes a document.\n//!\n//! It goes on with a second paragraph, since one alone would be too short to be taken for prose, and ends here.\n";
+    const PROSE: &str = "//! A crate whose first page says what it is for, at a length that makes a document.\n//!\n//! It goes on with a second paragraph, since one alone would be too short to be taken for prose, and ends here, after these words.\n";
 
     /// A list of one package `demo`, whose sources are in the returned folder.
     fn demo() -> (tempfile::TempDir, List, Metadata) {

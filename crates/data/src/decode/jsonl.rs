@@ -26,7 +26,8 @@ impl<R: BufRead> Jsonl<R> {
             let Some(line) = self.lines.next()? else {
                 return Ok(None);
             };
-            if line.trim_ascii().is_empty() {
+            let line = line.trim_ascii_end();
+            if line.is_empty() {
                 continue;
             }
             let parsed = record::parse(line, &self.text_field);

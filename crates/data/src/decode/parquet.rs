@@ -9,7 +9,8 @@ use arrow_array::{Array, RecordBatch, StringArray};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
@@ -23,6 +24,7 @@ use crate::source::{Counted, ReadSeek, Source};
 const ROWS: usize = 256;
 
 /// Lets Parquet read ranges of any source: every range is an independent reader.
+#[derive(Clone)]
 struct Ranges {
     source: Arc<dyn Source>,
     bytes: Arc<AtomicU64>,
@@ -48,7 +50,10 @@ impl ChunkReader for Ranges {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut buffer = Vec::new();
-        let read = self.get_read(start)?.take(length as u64).read_to_end(&mut buffer)?;
+        let read = self
+            .get_read(start)?
+            .take(length as u64)
+            .read_to_end(&mut buffer)?;
         if read != length {
             return Err(ParquetError::EOF(format!(
                 "the file ends at byte {}, {} were expected",
@@ -77,9 +82,9 @@ pub(super) fn open(
     // Without the writer's Arrow schema every text column reads as the one plain string type,
     // whether it was written as large, view or dictionary strings.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(ranges, options)
+    let metadata = ArrowReaderMetadata::load(&ranges, options)
         .map_err(|e| fault(format!("not a readable Parquet file: {e}")))?;
-    let fields = builder.schema().fields();
+    let fields = metadata.schema().fields();
     let find = |name: &str| fields.iter().position(|f| f.name() == name);
     let Some(text) = find(text_field) else {
         let names: Vec<_> = fields.iter().map(|f| format!("`{}`", f.name())).collect();
@@ -89,23 +94,15 @@ pub(super) fn open(
         )));
     };
     let roots = [Some(text), find(SPLIT_FIELD)].into_iter().flatten();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let groups = builder
-        .metadata()
-        .row_groups()
-        .iter()
-        .map(|g| u64::try_from(g.num_rows()).unwrap_or(0))
-        .collect();
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(ROWS)
-        .build()
-        .map_err(|e| fault(e.to_string()))?;
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     Ok(Box::new(Rows {
-        reader,
+        ranges,
+        metadata,
+        mask,
         path,
         text_field: text_field.into(),
-        groups,
+        group: 0,
+        reader: None,
         batch: None,
         next_in_batch: 0,
         row: 0,
@@ -114,11 +111,15 @@ pub(super) fn open(
 }
 
 struct Rows {
-    reader: ParquetRecordBatchReader,
+    ranges: Ranges,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
     path: PathBuf,
     text_field: String,
-    /// Rows of each row group.
-    groups: Vec<u64>,
+    /// The row group at hand.
+    group: usize,
+    /// Its reader. Every group has its own, so that an error is known to be in it.
+    reader: Option<ParquetRecordBatchReader>,
     batch: Option<RecordBatch>,
     next_in_batch: usize,
     /// The next row in the file, from 0.
@@ -128,17 +129,41 @@ struct Rows {
 
 impl Rows {
     fn error(&self, message: String) -> DataError {
-        let mut end = 0;
-        let passed = self.groups.iter().take_while(|rows| {
-            end += **rows;
-            end <= self.row
-        });
         DataError::Row {
             path: self.path.clone(),
             row: self.row,
-            row_group: passed.count().min(self.groups.len().saturating_sub(1)),
+            row_group: self.group,
             message,
         }
+    }
+
+    fn open_group(&self) -> Result<ParquetRecordBatchReader, ParquetError> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.ranges.clone(),
+            self.metadata.clone(),
+        )
+        .with_row_groups(vec![self.group])
+        .with_projection(self.mask.clone())
+        .with_batch_size(ROWS)
+        .build()
+    }
+
+    /// The next rows; `None` after the last row group.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataError> {
+        while self.group < self.metadata.metadata().num_row_groups() {
+            let mut reader = match self.reader.take() {
+                Some(reader) => reader,
+                None => self.open_group().map_err(|e| self.error(e.to_string()))?,
+            };
+            if let Some(batch) = reader.next() {
+                self.reader = Some(reader);
+                return batch.map(Some).map_err(|e| {
+                    self.error(format!("cannot decode the {ROWS} rows from here on: {e}"))
+                });
+            }
+            self.group += 1;
+        }
+        Ok(None)
     }
 
     fn strings(&self, batch: &RecordBatch, column: &str) -> Option<StringArray> {
@@ -149,12 +174,11 @@ impl Rows {
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
         loop {
             let Some(batch) = &self.batch else {
-                match self.reader.next() {
-                    None => return Ok(None),
-                    Some(Err(e)) => return Err(self.error(e.to_string())),
-                    Some(Ok(batch)) => self.batch = Some(batch),
-                }
                 self.next_in_batch = 0;
+                self.batch = self.next_batch()?;
+                if self.batch.is_none() {
+                    return Ok(None);
+                }
                 continue;
             };
             let i = self.next_in_batch;

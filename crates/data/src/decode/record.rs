@@ -22,16 +22,29 @@ pub(super) fn parse(line: &[u8], text_field: &str) -> Result<Document, String> {
         })?;
     let text = match fields.text {
         Some(Value::String(text)) => text,
-        Some(other) => return Err(format!("field `{text_field}` is {}, not a string", kind(&other))),
+        Some(other) => {
+            return Err(format!(
+                "field `{text_field}` is {}, not a string",
+                kind(&other)
+            ));
+        }
         None => {
             let names: Vec<_> = fields.others.iter().map(|n| format!("`{n}`")).collect();
             return Err(format!(
                 "no field `{text_field}` (data.text_field); it has {}",
-                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
             ));
         }
     };
-    let tag = fields.tag.as_ref().and_then(Value::as_str).and_then(Tag::parse);
+    let tag = fields
+        .tag
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(Tag::parse);
     Ok(Document { text, tag })
 }
 

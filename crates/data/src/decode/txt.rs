@@ -43,7 +43,8 @@ impl<R: BufRead> Txt<R> {
             let text = String::from_utf8(bytes).map_err(|e| {
                 let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
                 let breaks = valid.iter().filter(|b| **b == b'\n').count() as u64;
-                self.lines.error(first + breaks, "the text is not valid UTF-8")
+                self.lines
+                    .error(first + breaks, "the text is not valid UTF-8")
             })?;
             if !text.trim().is_empty() {
                 return Ok(Some(Document { text, tag: None }));

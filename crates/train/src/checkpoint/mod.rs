@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use evenburn_data::Cursor;
+use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -28,7 +29,7 @@ use crate::error::TrainError;
 
 const MODEL: &str = "model.safetensors";
 const OPTIM: &str = "optim.safetensors";
-const STATE: &str = "state.json";
+pub(crate) const STATE: &str = "state.json";
 const SUMS: &str = "checksums.b3";
 const LATEST: &str = "latest";
 const PREFIX: &str = "step-";
@@ -54,6 +55,8 @@ pub struct State {
     pub seed: u64,
     /// Next sample of the data stream.
     pub cursor: Cursor,
+    /// Step counts of the optimizer.
+    pub optim: Counts,
     /// Length of `metrics.jsonl` in bytes: the history up to this step.
     pub metrics_bytes: u64,
     /// BLAKE3 of the configuration's keys that decide the numbers.
@@ -98,6 +101,11 @@ impl Checkpoints {
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The run the folder belongs to.
+    pub fn run(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// The newest checkpoint, if there is one.

@@ -69,7 +69,7 @@ pub struct TrainConfig {
     pub device: DeviceName,
     /// Steps between evaluations on the validation split; 0 evaluates at the end alone.
     pub eval_every: u64,
-    /// Tokens of the validation split that one evaluation reads, rounded up to whole batches.
+    /// Tokens of the validation split that one evaluation reads, rounded up to whole samples.
     pub eval_tokens: NonZeroU64,
     /// Steps between checkpoints; 0 saves at the end alone.
     pub checkpoint_every: u64,

@@ -1,5 +1,4 @@
 //! What the tests share: numbers, tensors, and a module of every rank.
-#![allow(dead_code)] // each test file uses its part
 
 use std::collections::BTreeMap;
 
@@ -10,35 +9,38 @@ use evenburn_geometry::Constraint;
 use evenburn_optim::{Adam, Engine, Muon, Recipe, Rule};
 
 /// Deterministic numbers in (-1, 1).
-pub struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    pub fn take(&mut self, n: usize) -> Vec<f64> {
+    pub(crate) fn take(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.next()).collect()
     }
 }
 
-pub fn tensor<const D: usize>(values: &[f64], shape: [usize; D], dtype: DType) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize>(values: &[f64], shape: [usize; D], dtype: DType) -> Tensor<D> {
     let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
     Tensor::from_data(data, (&Device::flex(), dtype))
 }
 
-pub fn values<const D: usize>(t: Tensor<D>) -> Vec<f64> {
-    t.into_data().convert::<f64>().try_to_vec().unwrap()
+pub(crate) fn values<const D: usize>(t: Tensor<D>) -> Vec<f64> {
+    t.into_data()
+        .convert::<f64>()
+        .try_to_vec()
+        .expect("the data was just made f64")
 }
 
-pub fn largest_error(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn largest_error(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let errors = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     errors.fold(
@@ -50,27 +52,27 @@ pub fn largest_error(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[derive(Module, Debug)]
-pub struct Linear {
-    pub weight: Param<Tensor<2>>,
+pub(crate) struct Linear {
+    pub(crate) weight: Param<Tensor<2>>,
 }
 
 #[derive(Module, Debug)]
-pub struct Block {
-    pub up: Linear,
-    pub down: Linear,
-    pub gain: Param<Tensor<1>>,
+pub(crate) struct Block {
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+    pub(crate) gain: Param<Tensor<1>>,
 }
 
 /// Paths: `embed.weight`, `blocks.{0,1}.{up.weight,down.weight,gain}`, `experts`, `head.weight`.
 #[derive(Module, Debug)]
-pub struct Net {
-    pub embed: Linear,
-    pub blocks: Vec<Block>,
-    pub experts: Param<Tensor<3>>,
-    pub head: Option<Linear>,
+pub(crate) struct Net {
+    pub(crate) embed: Linear,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) experts: Param<Tensor<3>>,
+    pub(crate) head: Option<Linear>,
 }
 
-pub const PATHS: [&str; 9] = [
+pub(crate) const PATHS: [&str; 9] = [
     "embed.weight",
     "blocks.0.up.weight",
     "blocks.0.down.weight",
@@ -82,7 +84,7 @@ pub const PATHS: [&str; 9] = [
     "head.weight",
 ];
 
-pub fn param<const D: usize>(
+pub(crate) fn param<const D: usize>(
     numbers: &mut Numbers,
     shape: [usize; D],
     dtype: DType,
@@ -92,7 +94,7 @@ pub fn param<const D: usize>(
     Param::from_tensor(Tensor::from_inner(tensor).require_grad())
 }
 
-pub fn net(seed: u64, dtype: DType) -> Net {
+pub(crate) fn net(seed: u64, dtype: DType) -> Net {
     let numbers = &mut Numbers::new(seed);
     let linear = |numbers: &mut Numbers, shape| Linear {
         weight: param(numbers, shape, dtype),
@@ -132,7 +134,7 @@ impl ModuleVisitor for Read {
 }
 
 /// Every parameter's values, by path.
-pub fn weights<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn weights<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
     let mut read = Read {
         path: Vec::new(),
         found: BTreeMap::new(),
@@ -166,7 +168,9 @@ impl ModuleVisitor for Fill<'_> {
         let value = param.val();
         let n = value.dims().iter().product();
         let mut all = Numbers::new(self.seed * 10_007 + name).take(n);
-        all.iter_mut().for_each(|g| *g *= self.scale);
+        for g in &mut all {
+            *g *= self.scale;
+        }
         let grad = tensor(&all, value.dims(), value.dtype());
         self.values.insert(path, values(grad.clone()));
         self.grads.register(param.id, grad);
@@ -174,7 +178,7 @@ impl ModuleVisitor for Fill<'_> {
 }
 
 /// Fresh gradients that depend on the seed and each parameter's path alone.
-pub fn gradients<M: Module>(
+pub(crate) fn gradients<M: Module>(
     module: &M,
     seed: u64,
     scale: f64,
@@ -192,12 +196,12 @@ pub fn gradients<M: Module>(
     (grads, values)
 }
 
-pub fn norm(gradients: &BTreeMap<String, Vec<f64>>) -> f64 {
+pub(crate) fn norm(gradients: &BTreeMap<String, Vec<f64>>) -> f64 {
     let squares = gradients.values().flatten().map(|g| g * g);
     squares.sum::<f64>().sqrt()
 }
 
-pub fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
+pub(crate) fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
     Rule {
         group: "test".to_owned(),
         recipe,
@@ -208,14 +212,14 @@ pub fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
 }
 
 /// `AdamW` everywhere.
-pub fn adamw_rules(lr: f64, weight_decay: f64) -> BTreeMap<String, Rule> {
+pub(crate) fn adamw_rules(lr: f64, weight_decay: f64) -> BTreeMap<String, Rule> {
     let recipe = Recipe::AdamW(Adam::default());
     let rule = |path: &&str| (path.to_string(), rule(recipe, lr, weight_decay));
     PATHS.iter().map(rule).collect()
 }
 
 /// Muon for what sits between embedding and head, `AdamW` for the rest.
-pub fn mixed_rules(muon: Muon) -> BTreeMap<String, Rule> {
+pub(crate) fn mixed_rules(muon: Muon) -> BTreeMap<String, Rule> {
     let mut rules = adamw_rules(1e-2, 0.1);
     for (path, slot) in &mut rules {
         if path.contains("up") || path.contains("down") || path == "experts" {
@@ -225,6 +229,6 @@ pub fn mixed_rules(muon: Muon) -> BTreeMap<String, Rule> {
     rules
 }
 
-pub fn engine(rules: BTreeMap<String, Rule>) -> Engine {
+pub(crate) fn engine(rules: BTreeMap<String, Rule>) -> Engine {
     Engine::new(rules, Some(1.0))
 }

@@ -1,16 +1,14 @@
 //! Muon, compared with plain loops, and its scale by role.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor};
-use common::{
+use crate::common::{
     Net, Numbers, engine, gradients, largest_error, mixed_rules, net, norm, rule, tensor, values,
     weights,
 };
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Tensor};
 use evenburn_optim::{Adjust, Engine, Muon, NormFloor, Recipe, orthogonalize};
 use proptest::prelude::*;
 
@@ -94,7 +92,7 @@ fn error_after_steps(shape: [usize; 2], dtype: DType, muon: Muon) -> f64 {
     let [input, output] = shape;
     let mut numbers = Numbers::new((input * 100 + output) as u64);
     let mut model = Matrix {
-        weight: common::param(&mut numbers, shape, dtype),
+        weight: crate::common::param(&mut numbers, shape, dtype),
     };
     let rules = BTreeMap::from([("weight".to_owned(), rule(Recipe::Muon(muon), 0.02, 0.1))]);
     let mut engine = Engine::new(rules, Some(0.5));
@@ -144,7 +142,7 @@ fn the_scale_follows_the_roles_not_the_dimensions() {
         let g = if transpose { g.transpose() } else { g };
         assert_eq!(g.dims(), shape);
         let model = Matrix {
-            weight: Param::from_tensor(Tensor::zeros(shape, (g.device(), DType::F64))),
+            weight: Param::from_tensor(Tensor::zeros(shape, (&g.device(), DType::F64))),
         };
         let recipe = Recipe::Muon(Muon::default());
         let rules = BTreeMap::from([("weight".to_owned(), rule(recipe, 1.0, 0.0))]);

@@ -1,11 +1,9 @@
 //! Adam and `AdamW`, compared with one-number-at-a-time arithmetic in `f64`.
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{adamw_rules, gradients, largest_error, net, norm, weights};
 use burn::tensor::DType;
-use common::{adamw_rules, gradients, largest_error, net, norm, weights};
 use evenburn_optim::{Adam, Engine, Recipe};
 
 /// `torch.optim.AdamW`, written as its documentation has it.
@@ -34,7 +32,9 @@ impl Reference {
 
 fn twenty_steps(dtype: DType, adam: Adam, weight_decay: f64, recipe: Recipe) -> f64 {
     let mut rules = adamw_rules(1e-2, weight_decay);
-    rules.values_mut().for_each(|r| r.recipe = recipe);
+    for rule in rules.values_mut() {
+        rule.recipe = recipe;
+    }
     let mut engine = Engine::new(rules, Some(1.0));
     let mut model = net(3, dtype);
     let mut expected = weights(&model);

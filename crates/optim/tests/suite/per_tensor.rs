@@ -1,10 +1,8 @@
 //! The recipes as Burn optimizers: the same numbers as the engine's, and records that go on.
 
-mod common;
-
+use crate::common::{gradients, net, rule, weights};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::DType;
-use common::{gradients, net, rule, weights};
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{Adam, Engine, Muon, PerTensor, Recipe};
 
@@ -25,7 +23,7 @@ fn steps_equal_the_engines() {
         Recipe::Muon(Muon::default()),
         Recipe::AdamW(Adam::default()),
     ] {
-        let rules = common::PATHS.iter().map(|path| {
+        let rules = crate::common::PATHS.iter().map(|path| {
             let recipe = match (recipe, path.ends_with("gain")) {
                 (Recipe::Muon(_), true) => Recipe::AdamW(Adam::default()),
                 _ => recipe,
@@ -54,7 +52,10 @@ fn steps_equal_the_engines() {
         }
         let burns = weights(&burns);
         for (path, w) in weights(&ours) {
-            assert!(common::largest_error(&w, &burns[&path]) < 1e-13, "{path}");
+            assert!(
+                crate::common::largest_error(&w, &burns[&path]) < 1e-13,
+                "{path}"
+            );
         }
     }
 }

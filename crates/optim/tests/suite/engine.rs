@@ -1,15 +1,13 @@
 //! The engine around the recipes: rules, gradients, clipping, constraints, what it keeps.
 
-mod common;
-
-use burn::module::{Module, Param};
-use burn::nn;
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Tensor};
-use common::{
+use crate::common::{
     Net, Numbers, PATHS, adamw_rules, engine, gradients, largest_error, mixed_rules, net, norm,
     rule, tensor, values, weights,
 };
+use burn::module::{Module, Param};
+use burn::nn;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{DType, Device, Tensor};
 use evenburn_geometry::{Axis, Constraint, l2_norm_along};
 use evenburn_optim::{Adam, Engine, Muon, OptimError, Recipe};
 
@@ -253,12 +251,11 @@ fn summed_micro_batches_equal_one_batch() {
         for step in 0..3 {
             let (mut grads, _) = gradients(&model, step, 1.0);
             if micro {
-                let (mut first, _) = gradients(&model, step, 0.25);
-                let (second, _) = gradients(&model, step, 0.75);
-                let id = model.experts.id;
-                let sum = first.get::<3>(id).unwrap() + second.get::<3>(id).unwrap();
-                first.register(id, sum.clone());
-                grads.register(id, sum);
+                let mut sum = GradientsAccumulator::new();
+                for share in [0.25, 0.75] {
+                    sum.accumulate(&model, gradients(&model, step, share).0);
+                }
+                grads = sum.grads();
             }
             model = engine.step(model, grads, 1.0).unwrap().0;
         }

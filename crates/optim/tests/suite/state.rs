@@ -1,12 +1,10 @@
 //! State out and in again: bit for bit, or an error that says what doesn't fit.
 
-mod common;
-
+use crate::common::{engine, gradients, mixed_rules, net, weights};
 use burn::tensor::{DType, TensorData};
-use common::{engine, gradients, mixed_rules, net, weights};
 use evenburn_optim::{Counts, Engine, Muon, OptimError};
 
-fn trained(dtype: DType, steps: u64) -> (common::Net, Engine) {
+fn trained(dtype: DType, steps: u64) -> (crate::common::Net, Engine) {
     let mut engine = engine(mixed_rules(Muon::default()));
     let mut model = net(9, dtype);
     for step in 0..steps {
@@ -24,7 +22,9 @@ fn a_reloaded_engine_goes_on_bit_for_bit() {
         let counts: Counts = serde_json::from_str(&counts).unwrap();
         assert_eq!(counts.step, 3);
         let mut reloaded = Engine::new(engine.rules().clone(), Some(1.0));
-        reloaded.load_state(&model, engine.state(), counts).unwrap();
+        reloaded
+            .load_state(&model, engine.state(), &counts)
+            .unwrap();
 
         let saved = engine.state();
         assert_eq!(saved.len(), 2 * 4 + 5);
@@ -52,7 +52,7 @@ fn an_engine_before_its_first_step_has_an_empty_state() {
     assert!(engine.state().is_empty());
     let mut other = engine.clone();
     other
-        .load_state(&model, engine.state(), engine.counts())
+        .load_state(&model, engine.state(), &engine.counts())
         .unwrap();
 }
 
@@ -62,7 +62,7 @@ fn load(change: impl FnOnce(&mut Vec<(String, TensorData)>, &mut Counts)) -> Opt
     let (mut state, mut counts) = (engine.state(), engine.counts());
     let before = (engine.state(), engine.counts());
     change(&mut state, &mut counts);
-    let error = engine.load_state(&model, state, counts).unwrap_err();
+    let error = engine.load_state(&model, state, &counts).unwrap_err();
     assert_eq!(engine.counts(), before.1);
     for ((name, a), (other, b)) in engine.state().iter().zip(&before.0) {
         assert_eq!((name, a.as_bytes()), (other, b.as_bytes()));
@@ -126,9 +126,9 @@ fn state_that_does_not_fit_is_an_error_that_lists_it() {
 #[test]
 fn state_of_another_recipe_is_refused() {
     let (model, engine) = trained(DType::F32, 1);
-    let mut other = Engine::new(common::adamw_rules(1e-3, 0.0), None);
+    let mut other = Engine::new(crate::common::adamw_rules(1e-3, 0.0), None);
     let error = other
-        .load_state(&model, engine.state(), engine.counts())
+        .load_state(&model, engine.state(), &engine.counts())
         .unwrap_err();
     let OptimError::StateMismatch { missing, .. } = error else {
         panic!("{error}")

@@ -1,0 +1,186 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Pre-train language models whose normalization is a choice.
+///
+/// Every configuration key can be set on the command line as `--section.field VALUE`, for example
+/// `evenburn train --config configs/angpt.toml --optim.lr 0.003`. `evenburn config keys` lists them.
+#[derive(Debug, Parser)]
+#[command(name = "evenburn", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model, or continue a run.
+    ///
+    /// A run lives in a directory of its own with its configuration, metrics, checkpoints and samples. Ctrl-C finishes
+    /// the step, writes a checkpoint and exits.
+    #[command(after_help = "Examples:
+  evenburn train --config configs/default.toml --data.path text/
+  evenburn train --config configs/default.toml --data.path text/ --norm.scheme angpt --train.steps 500
+  evenburn train --resume auto                      continue the newest run
+  evenburn train --resume runs/20261123T075312Z-run")]
+    Train(Train),
+    /// Evaluate a trained run: loss, perplexity, bits per byte.
+    #[command(after_help = "Examples:
+  evenburn eval runs/20261123T075312Z-run
+  evenburn eval runs/20261123T075312Z-run --baselines --tokens 500000")]
+    Eval(Eval),
+    /// Generate text with a trained run.
+    #[command(after_help = "Examples:
+  evenburn sample runs/20261123T075312Z-run --prompt \"The function returns\"
+  evenburn sample runs/20261123T075312Z-run --temperature 0 --tokens 200")]
+    Sample(Sample),
+    /// Show what a configuration resolves to, without training.
+    ///
+    /// Prints every decision of the scheme, the parameter groups of the optimizer, the exact parameter count,
+    /// floating-point operations per token and an estimate of memory.
+    Describe(Describe),
+    /// List configuration keys, or print a resolved configuration.
+    #[command(subcommand)]
+    Config(Config),
+    /// Look at the data.
+    #[command(subcommand)]
+    Data(Data),
+    /// Make tokenizers.
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// Configuration file; keys that it leaves out have their defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Continue a run: a run directory, or `auto` for the newest one (or that of --run-dir); `auto` starts a new run
+    /// where there is none.
+    #[arg(long, value_name = "auto|PATH")]
+    pub(crate) resume: Option<String>,
+    /// Directory of the run, instead of one named by time under `run.dir`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Progress lines instead of the dashboard, on a terminal too.
+    #[arg(long)]
+    pub(crate) no_dashboard: bool,
+    /// Skip the unigram and bigram models that the final summary compares with.
+    #[arg(long)]
+    pub(crate) no_baselines: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Split {
+    Train,
+    Validation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// Run directory, or one checkpoint in it.
+    pub(crate) run: PathBuf,
+    /// Which part of the data.
+    #[arg(long, value_enum, default_value = "validation")]
+    pub(crate) split: Split,
+    /// Tokens to read, rounded up to whole samples; the whole split when left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<u64>,
+    /// Also score a unigram and an interpolated bigram model of the training tokens on the same tokens.
+    #[arg(long)]
+    pub(crate) baselines: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sample {
+    /// Run directory, or one checkpoint in it.
+    pub(crate) run: PathBuf,
+    /// Text to continue; a new document when left out.
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// Tokens to generate at most.
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    pub(crate) tokens: usize,
+    /// Logits are divided by it; 0 always takes the most likely token.
+    #[arg(long, default_value_t = 0.8, value_name = "T")]
+    pub(crate) temperature: f64,
+    /// Only the K most likely tokens; 0 for all.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub(crate) top_k: usize,
+    /// Only the most likely tokens whose probabilities first sum to P.
+    #[arg(long, default_value_t = 0.95, value_name = "P")]
+    pub(crate) top_p: f64,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Number of samples; each has a seed of its own.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// Configuration file; the defaults when left out.
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Every key with its type, default and meaning.
+    Keys,
+    /// The resolved configuration, each value with where it came from.
+    Print {
+        /// Configuration file; the defaults when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// First documents, packed samples decoded, token counts.
+    Inspect {
+        /// Configuration file; the defaults when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Documents to show.
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        documents: usize,
+        /// Packed samples to show.
+        #[arg(long, default_value_t = 2, value_name = "N")]
+        samples: usize,
+    },
+    /// Token ids of each document of text files, one JSON object `{"text", "ids"}` a line.
+    Ids {
+        /// The tokenizer.
+        #[arg(long, value_name = "FILE")]
+        tokenizer: PathBuf,
+        /// Text files, in any form that `data.path` reads.
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+        /// Documents to write at most.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        documents: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenizerCommand {
+    /// Learn a byte-level BPE from text; the same text always gives the same file.
+    Train {
+        /// Text files, folders or globs, in any form that `data.path` reads.
+        #[arg(required = true)]
+        path: Vec<String>,
+        /// Entries of the vocabulary, at least 257.
+        #[arg(long, default_value_t = 4096, value_name = "N")]
+        vocab: usize,
+        /// File to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}

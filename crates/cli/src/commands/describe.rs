@@ -1,0 +1,74 @@
+//! `evenburn describe`.
+
+use super::train::count;
+use crate::args::Describe;
+use crate::overrides::Overrides;
+use anyhow::Result;
+use evenburn_model::Plan;
+use evenburn_optim::Rule;
+use evenburn_train::config::RunConfig;
+use evenburn_train::{estimate, groups};
+use std::collections::BTreeMap;
+
+pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
+    let config = RunConfig::load(arguments.config.as_deref(), overrides)?.config;
+    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let cost = plan.cost();
+    println!("{plan}");
+    println!("{}", group_table(&plan, &groups::from_plan(&plan, &config.optim)?));
+    println!(
+        "parameters: {} ({} outside embedding and output layer)",
+        count(cost.params as u64),
+        count(cost.non_embedding as u64)
+    );
+    println!(
+        "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
+        cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context
+    );
+    let memory = estimate::memory(&plan, &config);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "memory of a training step (estimate): {:.0} MiB: weights {:.0}, gradients {:.0}, optimizer {:.0}, activations {:.0}, program and data {:.0}",
+        mib(memory.total()),
+        mib(memory.weights),
+        mib(memory.gradients),
+        mib(memory.optimizer),
+        mib(memory.activations),
+        mib(memory.fixed)
+    );
+    Ok(())
+}
+
+/// One row per group of parameters with the same rule.
+fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
+    struct Row {
+        tensors: usize,
+        numbers: u64,
+    }
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    for spec in plan.params() {
+        let Some(rule) = rules.get(&spec.path) else { continue };
+        let text = format!(
+            "{:<12} {:<8} {:>10.3e} {:>8} {:<26}",
+            rule.group,
+            rule.recipe.name(),
+            rule.lr,
+            rule.weight_decay,
+            rule.constraint.to_string()
+        );
+        let row = rows.entry(text).or_insert(Row {
+            tensors: 0,
+            numbers: 0,
+        });
+        row.tensors += 1;
+        row.numbers += spec.len() as u64;
+    }
+    let mut table = format!(
+        "{:<12} {:<8} {:>10} {:>8} {:<26} {:>8} {:>12}\n",
+        "group", "recipe", "rate", "decay", "constraint", "tensors", "numbers"
+    );
+    for (text, row) in rows {
+        table += &format!("{text} {:>8} {:>12}\n", row.tensors, count(row.numbers));
+    }
+    table
+}

@@ -1,0 +1,45 @@
+//! One file per command.
+
+mod config;
+mod data;
+mod describe;
+mod eval;
+mod run_data;
+mod sample;
+mod tokenizer;
+mod train;
+
+use crate::args::Command;
+use crate::failure::WrongInput;
+use crate::overrides::Overrides;
+use anyhow::Result;
+
+/// Runs one command.
+pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
+    match command {
+        Command::Train(arguments) => train::run(arguments, overrides),
+        Command::Eval(arguments) => eval::run(&arguments, &overrides),
+        Command::Describe(arguments) => describe::run(&arguments, &overrides),
+        Command::Config(arguments) => config::run(&arguments, &overrides),
+        Command::Data(arguments) => data::run(&arguments, &overrides),
+        Command::Sample(arguments) => {
+            refuse(&overrides)?;
+            sample::run(&arguments)
+        }
+        Command::Tokenizer(arguments) => {
+            refuse(&overrides)?;
+            tokenizer::run(&arguments)
+        }
+    }
+}
+
+/// Keys that a command would ignore are a mistake.
+fn refuse(overrides: &Overrides) -> Result<()> {
+    match overrides.first() {
+        None => Ok(()),
+        Some((key, _)) => {
+            let why = format!("--{key}: this command takes no configuration keys");
+            Err(WrongInput(why).into())
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! `evenburn sample`.
+
+use crate::args::Sample;
+use anyhow::Result;
+use evenburn_data::Tokenizer;
+use evenburn_model::Sampler;
+use evenburn_train::{load_run, sample};
+
+pub(super) fn run(arguments: &Sample) -> Result<()> {
+    let run = load_run(&arguments.run)?;
+    let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
+    for n in 0..arguments.count {
+        let sampler = Sampler {
+            temperature: arguments.temperature,
+            top_k: arguments.top_k,
+            top_p: arguments.top_p,
+            seed: arguments.seed.wrapping_add(n),
+        };
+        let text = sample(&run.decoder, &tokenizer, &arguments.prompt, arguments.tokens, &sampler)?;
+        if arguments.count > 1 {
+            println!("--- sample {} of {}", n + 1, arguments.count);
+        }
+        println!("{text}");
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `evenburn train`.
+
+use super::run_data::baselines;
+use crate::args::Train;
+use crate::overrides::Overrides;
+use crate::tokenizing;
+use anyhow::{Context, Result};
+use evenburn_data::{BaselineScores, Corpus};
+use evenburn_model::Plan;
+use evenburn_train::config::RunConfig;
+use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
+    let launch = Launch {
+        file: arguments.config,
+        overrides,
+        resume: arguments.resume.as_deref().map_or(Resume::Never, Resume::from),
+        run_dir: arguments.run_dir,
+    };
+    let (resolved, start) = launch.resolve()?;
+    let config = resolved.config.clone();
+    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let stop = stop_on_signals()?;
+    let corpus = tokenizing::corpus(&config.data, Arc::clone(&stop))?;
+    announce(&config, &plan, &corpus, &start)?;
+    let display = if arguments.no_dashboard { Display::Lines } else { Display::detect() };
+    let summary = Trainer::new(resolved, plan, corpus.clone())
+        .start(start)
+        .display(display)
+        .stop_flag(stop)
+        .with_run_log()
+        .run()?;
+    let scores = match summary.ended {
+        Ended::Finished if !arguments.no_baselines => Some(baselines(&config, &corpus)?),
+        _ => None,
+    };
+    report(&summary, scores.as_ref());
+    Ok(())
+}
+
+/// A flag that Ctrl-C and SIGTERM set; a second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping: finishing the step and saving a checkpoint (again to quit at once)");
+    })
+    .context("installing a handler for Ctrl-C failed")?;
+    Ok(stop)
+}
+
+fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> Result<()> {
+    let cost = plan.cost();
+    let steps = config.train.total_steps(config.model.context)?;
+    let tokens = steps * config.train.tokens_per_step(config.model.context);
+    let action = match start {
+        Start::Fresh(_) => "training".to_owned(),
+        Start::Continue(run) => format!("continuing {}:", run.display()),
+    };
+    eprintln!(
+        "{action} {} with {} parameters ({} outside embedding and output layer) on {:?}",
+        plan.scheme,
+        count(cost.params as u64),
+        count(cost.non_embedding as u64),
+        config.train.device
+    );
+    eprintln!(
+        "{} training tokens, {} validation tokens, vocabulary {}; {steps} steps, {} tokens",
+        count(corpus.train.tokens()),
+        count(corpus.validation.tokens()),
+        corpus.tokenizer.vocab_size(),
+        count(tokens)
+    );
+    Ok(())
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
+    let why = match summary.ended {
+        Ended::Finished => "finished",
+        Ended::StopAfter => "stopped at train.stop_after",
+        Ended::Interrupted => "interrupted",
+    };
+    println!(
+        "{why} after step {} of {}: {} tokens, {:.0} s, {:.0} tokens/s",
+        summary.step,
+        summary.total,
+        count(summary.tokens),
+        summary.seconds,
+        summary.tokens_per_sec
+    );
+    if let Some(model) = &summary.evaluation {
+        let loss = model.nats_per_token();
+        match baselines {
+            Some(b) => println!(
+                "validation loss (nats per token): unigram {:.2}, bigram {:.2}, model {loss:.2}",
+                b.unigram.nats_per_token(),
+                b.bigram.nats_per_token()
+            ),
+            None => println!("validation loss (nats per token): model {loss:.2}"),
+        }
+        match baselines {
+            Some(b) => println!(
+                "bits per byte: unigram {:.3}, bigram {:.3}, model {:.3}",
+                b.unigram.bits_per_byte(),
+                b.bigram.bits_per_byte(),
+                model.bits_per_byte()
+            ),
+            None => println!("bits per byte: model {:.3}", model.bits_per_byte()),
+        }
+    }
+    if let Some((path, text)) = &summary.sample {
+        println!("sample ({}):\n{}", path.display(), indent(text));
+    }
+    println!("run: {}", summary.run.display());
+    if let Some(checkpoint) = &summary.checkpoint {
+        println!("checkpoint: {}", checkpoint.display());
+    }
+    let run = summary.run.display();
+    match summary.ended {
+        Ended::Finished => println!("next: evenburn sample {run} --prompt \"...\""),
+        Ended::StopAfter | Ended::Interrupted => println!("next: evenburn train --resume {run}"),
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect::<String>().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([7, 1000, 1_234_567].map(count), ["7", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,49 @@
+//! From an error to what the user sees and the process returns.
+
+use evenburn_data::DataError;
+use evenburn_model::{PlanError, SampleError};
+use evenburn_optim::OptimError;
+use evenburn_train::TrainError;
+use std::process::ExitCode;
+
+/// Wrong input of the command line itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongInput(pub(crate) String);
+
+/// An error that ends the process.
+pub(crate) struct Failure(anyhow::Error);
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl Failure {
+    /// 2 for what the user gave, 1 for everything else.
+    fn code(&self) -> u8 {
+        let wrong = self.0.chain().any(|cause| {
+            cause.is::<WrongInput>()
+                || cause.is::<PlanError>()
+                || cause.is::<SampleError>()
+                || cause.is::<OptimError>()
+                || cause.downcast_ref().is_some_and(TrainError::is_wrong_input)
+                || cause.downcast_ref().is_some_and(DataError::is_wrong_input)
+        });
+        if wrong { 2 } else { 1 }
+    }
+
+    /// Prints one clear error and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        // Many errors already print their source; a chain would say it twice.
+        let mut text = self.0.to_string();
+        for cause in self.0.chain().skip(1).map(ToString::to_string) {
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
+        eprintln!("error: {text}");
+        ExitCode::from(self.code())
+    }
+}

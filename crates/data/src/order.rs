@@ -1,0 +1,104 @@
+//! The order of samples, as a pure function of seed, epoch and shard.
+//!
+//! Every permutation comes from a `ChaCha8` generator whose key says what it is for, so that none
+//! depends on how many numbers something else has drawn.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// The order in which an epoch visits `shards` shards.
+///
+/// ```
+/// use evenburn_data::order::shard_order;
+/// let mut order = shard_order(7, 0, 100);
+/// assert_ne!(order, shard_order(7, 1, 100));
+/// order.sort();
+/// assert!(order.into_iter().eq(0..100));
+/// ```
+pub fn shard_order(seed: u64, epoch: u64, shards: usize) -> Vec<u32> {
+    permutation(shards as u64, key(*b"shards\0\0", seed, epoch, 0))
+}
+
+/// The order in which an epoch visits the `samples` samples of shard number `shard`.
+pub fn sample_order(seed: u64, epoch: u64, shard: usize, samples: u64) -> Vec<u32> {
+    permutation(samples, key(*b"samples\0", seed, epoch, shard as u64))
+}
+
+fn key(purpose: [u8; 8], seed: u64, epoch: u64, shard: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    let words = [
+        purpose,
+        seed.to_le_bytes(),
+        epoch.to_le_bytes(),
+        shard.to_le_bytes(),
+    ];
+    for (slot, word) in key.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word);
+    }
+    key
+}
+
+/// Fisher-Yates. Written out, because the shuffles of random-number crates may change between
+/// versions, and an order must not.
+fn permutation(n: u64, key: [u8; 32]) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::from_seed(key);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..order.len()).rev() {
+        let j = below(&mut rng, i as u64 + 1) as usize;
+        order.swap(i, j);
+    }
+    order
+}
+
+/// A uniform integer below `n` (Lemire, "Fast random integer generation in an interval", 2019).
+fn below(rng: &mut impl Rng, n: u64) -> u64 {
+    let threshold = n.wrapping_neg() % n;
+    loop {
+        let product = u128::from(rng.next_u64()) * u128::from(n);
+        if product as u64 >= threshold {
+            return (product >> 64) as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_order_never_changes() {
+        // A change here changes what every recorded run was trained on.
+        assert_eq!(shard_order(42, 3, 10), [9, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(sample_order(42, 3, 5, 10), [9, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    proptest! {
+        #[test]
+        fn permutations_hit_every_index_once(seed: u64, epoch in 0u64..5, shard in 0usize..9, n in 0u64..500) {
+            let mut order = sample_order(seed, epoch, shard, n);
+            order.sort_unstable();
+            prop_assert!(order.into_iter().map(u64::from).eq(0..n));
+        }
+
+        #[test]
+        fn draws_stay_below_their_bound(seed: u64, n in 1u64..) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            prop_assert!(below(&mut rng, n) < n);
+        }
+    }
+
+    #[test]
+    fn orders_differ_by_seed_epoch_and_shard() {
+        let all = [
+            sample_order(1, 0, 0, 64),
+            sample_order(2, 0, 0, 64),
+            sample_order(1, 1, 0, 64),
+            sample_order(1, 0, 1, 64),
+            shard_order(1, 0, 64),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|b| a != b));
+        }
+    }
+}

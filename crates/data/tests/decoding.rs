@@ -1,0 +1,311 @@
+//! Every format, with the oddities real corpora have, and every way a file can be broken.
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+use common::{gz, zst};
+use evenburn_data::{DataError, LocalFile, documents};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// Writes a file and reads its documents up to the first error.
+fn read(name: &str, bytes: &[u8]) -> (Vec<String>, Option<DataError>) {
+    read_field(name, bytes, "text")
+}
+
+fn read_field(name: &str, bytes: &[u8], field: &str) -> (Vec<String>, Option<DataError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let source = Arc::new(LocalFile::new(name.into(), path).unwrap());
+    let mut texts = Vec::new();
+    let documents = match documents(source, field) {
+        Ok(documents) => documents,
+        Err(e) => return (texts, Some(e)),
+    };
+    let mut error = None;
+    for document in documents {
+        assert!(error.is_none(), "something follows an error");
+        match document {
+            Ok(d) => texts.push(d.text),
+            Err(e) => error = Some(e),
+        }
+    }
+    (texts, error)
+}
+
+fn texts(name: &str, bytes: &[u8]) -> Vec<String> {
+    let (texts, error) = read(name, bytes);
+    assert!(error.is_none(), "{error:?}");
+    texts
+}
+
+fn line(text: &str) -> String {
+    serde_json::json!({"text": text, "meta": {"redpajama_set_name": "RedPajamaC4"}}).to_string()
+}
+
+#[test]
+fn jsonl_with_crlf_blank_lines_u2028_and_no_final_newline() {
+    let odd = "a\u{2028}b\u{85}c\u{0}d \u{1F600} \"quoted\" \\ \n tab\t";
+    let file = format!(
+        "\u{feff}{}\r\n\r\n{}\n   \n{}",
+        line("one"),
+        line(odd),
+        line("three")
+    );
+    assert_eq!(texts("a.jsonl", file.as_bytes()), ["one", odd, "three"]);
+    // U+2028 unescaped in the file, where some readers would split the line.
+    assert_eq!(
+        texts("a.jsonl", "{\"text\":\"x\u{2028}y\"}".as_bytes()),
+        ["x\u{2028}y"]
+    );
+}
+
+#[test]
+fn jsonl_in_several_frames_cut_anywhere() {
+    let long = "long line ".repeat(300_000);
+    let file = format!("{}\n{}\n{}", line("one"), line(&long), line("three"));
+    let bytes = file.as_bytes();
+    for compress in [zst as fn(&[&[u8]]) -> Vec<u8>, gz] {
+        let name = if compress(&[b""])[0] == 0x1f {
+            "a.jsonl.gz"
+        } else {
+            "a.jsonl.zst"
+        };
+        let parts: Vec<&[u8]> = vec![
+            &bytes[..10],
+            &bytes[10..10],
+            &bytes[10..2_000_000],
+            &bytes[2_000_000..],
+        ];
+        let read = texts(name, &compress(&parts));
+        assert_eq!(read, ["one", &*long, "three"]);
+    }
+}
+
+#[test]
+fn a_skippable_zstd_frame_is_skipped() {
+    let mut file = vec![0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+    file.extend(zst(&[line("one").as_bytes()]));
+    assert_eq!(texts("a.jsonl.zst", &file), ["one"]);
+}
+
+#[test]
+fn txt_is_one_document_or_separated() {
+    assert_eq!(
+        texts("a.txt", b"one\r\ntwo\n\nthree\n"),
+        ["one\r\ntwo\n\nthree"]
+    );
+    let file =
+        "first\nline\n<|endoftext|>\n\n<|endoftext|>\r\nsecond <|endoftext|> kept\n<|endoftext|>\n";
+    let want = ["first\nline", "second <|endoftext|> kept"];
+    assert_eq!(texts("a.txt", file.as_bytes()), want);
+    assert_eq!(texts("a.txt.zst", &zst(&[file.as_bytes()])), want);
+    assert_eq!(texts("a.txt.gz", &gz(&[file.as_bytes()])), want);
+    assert!(texts("a.txt", b"").is_empty());
+}
+
+#[test]
+fn broken_frames_say_which_and_where() {
+    let (one, two) = (
+        format!("{}\n", line("one")),
+        format!("{}\n", line(&"two ".repeat(99))),
+    );
+    for (name, compress, codec) in [
+        ("a.jsonl.zst", zst as fn(&[&[u8]]) -> Vec<u8>, "zstd"),
+        ("a.jsonl.gz", gz, "gzip"),
+    ] {
+        let mut file = compress(&[one.as_bytes()]);
+        let second = compress(&[two.as_bytes()]);
+        file.extend(&second[..second.len() - 6]);
+        let (_, error) = read(name, &file);
+        let error = error.unwrap();
+        let DataError::Frame {
+            frame,
+            codec: named,
+            message,
+            ..
+        } = &error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((*frame, *named), (2, codec));
+        assert!(message.contains("ends inside"), "{message}");
+
+        let mut file = compress(&[one.as_bytes()]);
+        file.extend(b"garbage that is no frame");
+        let (read_texts, error) = read(name, &file);
+        let error = error.unwrap();
+        assert!(
+            matches!(
+                error,
+                DataError::Frame {
+                    frame: 2,
+                    line: 1,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(error.is_wrong_input());
+        assert_eq!(read_texts, ["one"]);
+    }
+    // A flipped byte in the middle of a checksummed frame.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(two.as_bytes()).unwrap();
+    let mut file = encoder.finish().unwrap();
+    let middle = file.len() - 5;
+    file[middle] ^= 0x55;
+    let (_, error) = read("a.jsonl.zst", &file);
+    assert!(
+        matches!(error, Some(DataError::Frame { frame: 1, .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn broken_lines_say_which_and_why() {
+    let good = line("one");
+    for (bad, says) in [
+        ("{\"text\": \"x\"", "invalid JSON at column 12: EOF"),
+        (
+            "{\"text\": \"x\"} trailing",
+            "invalid JSON at column 15: trailing",
+        ),
+        ("[1, 2]", "expected an object with a field `text`"),
+        (
+            "{\"body\": \"x\", \"n\": 1}",
+            "no field `text` (data.text_field); it has `body`, `n`",
+        ),
+        ("{}", "it has none"),
+        ("{\"text\": 7}", "field `text` is a number, not a string"),
+        ("{\"text\": null}", "field `text` is null"),
+        ("{\"text\": \"\\ud800\"}", "invalid JSON"),
+    ] {
+        let (before, error) = read("a.jsonl", format!("{good}\n\n{bad}\n{good}\n").as_bytes());
+        let error = error.unwrap();
+        assert!(
+            matches!(error, DataError::Line { line: 3, .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("a.jsonl, line 3: "), "{error}");
+        assert!(error.to_string().contains(says), "{says}: {error}");
+        assert_eq!(before, ["one"]);
+    }
+    let (_, error) = read("a.jsonl", b"{\"text\": \"\xff\"}");
+    assert!(matches!(error, Some(DataError::Line { line: 1, .. })));
+    let (_, error) = read("a.txt", b"fine\n<|endoftext|>\nfine\nbad \xff\n");
+    assert!(
+        matches!(error, Some(DataError::Line { line: 4, .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn unknown_formats_and_missing_files() {
+    let (_, error) = read("a.csv", b"x");
+    assert!(matches!(error, Some(DataError::UnknownFormat { .. })));
+    assert!(LocalFile::new("x.txt".into(), Path::new("/no/such/x.txt").into()).is_err());
+}
+
+fn parquet(columns: Vec<(&str, ArrayRef)>, compression: Compression, rows: usize) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_max_row_group_row_count(Some(rows))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn parquet_compressions_string_types_and_row_groups() {
+    let want: Vec<String> = (0..1000).map(|i| format!("row {i}\u{2028}é")).collect();
+    let other: ArrayRef = Arc::new(StringArray::from_iter_values(want.iter().map(|_| "x")));
+    let columns: [ArrayRef; 3] = [
+        Arc::new(StringArray::from_iter_values(&want)),
+        Arc::new(LargeStringArray::from_iter_values(&want)),
+        Arc::new(StringViewArray::from_iter_values(&want)),
+    ];
+    let compressions = [
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::UNCOMPRESSED,
+    ];
+    for (i, compression) in compressions.into_iter().enumerate() {
+        let text = Arc::clone(&columns[i % 3]);
+        let file = parquet(
+            vec![("meta", Arc::clone(&other)), ("text", text)],
+            compression,
+            300,
+        );
+        assert_eq!(texts("a.parquet", &file), want);
+    }
+}
+
+#[test]
+fn parquet_errors_name_the_row() {
+    let mut values = vec![Some("x"); 10];
+    values[7] = None;
+    let column: ArrayRef = Arc::new(StringArray::from(values));
+    let file = parquet(vec![("text", column)], Compression::SNAPPY, 4);
+    let (before, error) = read("a.parquet", &file);
+    assert_eq!(before.len(), 7);
+    assert!(
+        matches!(
+            error,
+            Some(DataError::Row {
+                row: 7,
+                row_group: 1,
+                ..
+            })
+        ),
+        "{error:?}"
+    );
+
+    let (_, error) = read_field("a.parquet", &file, "body");
+    assert!(
+        error
+            .unwrap()
+            .to_string()
+            .contains("no column `body` (data.text_field); it has `text`")
+    );
+    let (_, error) = read("a.parquet", &file[..file.len() - 9]);
+    assert!(
+        matches!(error, Some(DataError::Parquet { .. })),
+        "{error:?}"
+    );
+    let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1, 2]));
+    let (_, error) = read(
+        "a.parquet",
+        &parquet(vec![("text", numbers)], Compression::SNAPPY, 4),
+    );
+    assert!(error.unwrap().to_string().contains("holds no strings"));
+
+    // Damage inside the data pages of the second row group.
+    let values: Vec<String> = (0..4000_u32)
+        .map(|i| format!("{}", i.wrapping_mul(2_654_435_761)))
+        .collect();
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(&values));
+    let mut file = parquet(
+        vec![("text", column)],
+        Compression::ZSTD(ZstdLevel::default()),
+        2000,
+    );
+    let at = file.len() / 2 + 2000;
+    file[at..at + 400].fill(0xff);
+    let (before, error) = read("a.parquet", &file);
+    assert!(before.len() < 4000);
+    assert!(
+        matches!(error, Some(DataError::Row { row_group: 1, .. })),
+        "{error:?}"
+    );
+}

@@ -1,0 +1,1 @@
+//! Fused differentiable operations with a plain reference beside each.

@@ -1,0 +1,13 @@
+//! The tests of the public interface, in one binary.
+
+// Helpers of tests fail like tests.
+#![allow(clippy::unwrap_used)]
+
+mod adam;
+mod common;
+mod config;
+mod engine;
+mod muon;
+mod per_tensor;
+mod schedule;
+mod state;

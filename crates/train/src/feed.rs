@@ -1,0 +1,64 @@
+//! Batches from a corpus: the one place that knows the data crate's streams.
+
+use evenburn_data::{Batch, Corpus, Cursor, DataError, PackedStore, Split, Stream};
+
+use crate::error::TrainError;
+
+/// The training stream and the validation split of a run.
+pub(crate) struct Feed {
+    train: Stream,
+    validation: PackedStore,
+    batch_size: usize,
+    context: usize,
+    token_bytes: Vec<u32>,
+}
+
+impl Feed {
+    /// Opens both splits at samples of `context` tokens; training starts at `cursor`, or at the beginning.
+    pub(crate) fn open(
+        corpus: &Corpus,
+        context: usize,
+        batch_size: usize,
+        seed: u64,
+        cursor: Option<Cursor>,
+    ) -> Result<Self, TrainError> {
+        let mut train = Stream::new(corpus.store(Split::Train).clone(), context, seed)?;
+        if let Some(cursor) = cursor {
+            train.seek(cursor)?;
+        }
+        let validation = corpus.store(Split::Validation).clone();
+        // Asked now: the first evaluation may be hours away.
+        validation.require(context)?;
+        Ok(Self {
+            train,
+            validation,
+            batch_size,
+            context,
+            token_bytes: corpus.tokenizer.token_bytes(),
+        })
+    }
+
+    /// The next micro-batch.
+    pub(crate) fn next(&mut self) -> Result<Batch, DataError> {
+        self.train.next_batch(self.batch_size)
+    }
+
+    /// The sample after the last one that was read.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.train.cursor()
+    }
+
+    /// Bytes of text each token stands for.
+    pub(crate) fn token_bytes(&self) -> &[u32] {
+        &self.token_bytes
+    }
+
+    /// The first samples of the validation split, in its stored order, that hold `tokens` tokens.
+    pub(crate) fn validation(
+        &self,
+        tokens: u64,
+    ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
+        let samples = tokens.div_ceil(self.context as u64);
+        Ok(self.validation.batches(self.context, self.batch_size, Some(samples))?)
+    }
+}

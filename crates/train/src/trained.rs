@@ -1,0 +1,86 @@
+//! Reading a run back: for evaluation, for samples, for whoever wants the weights.
+
+use std::path::{Path, PathBuf};
+
+use evenburn_model::strategy::NormStrategy;
+use evenburn_model::{Decoder, Plan, weights};
+
+use crate::checkpoint::{self, Loaded, State};
+use crate::config::RunConfig;
+use crate::error::TrainError;
+use crate::task::Task;
+use crate::trainer::{plan_text, same};
+use crate::{device, run_dir};
+
+/// A trained model with what it was made from.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TrainedRun {
+    /// The configuration of the run.
+    pub config: RunConfig,
+    /// The plan of the model.
+    pub plan: Plan,
+    /// The model, without gradients.
+    pub decoder: Decoder,
+    /// Counters of the checkpoint.
+    pub state: State,
+    /// The checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+impl TrainedRun {
+    /// The model as a task, to evaluate it.
+    pub fn task(&self) -> Task {
+        Task::new(self.decoder.clone(), self.config.data.document_mask)
+    }
+}
+
+/// Loads the newest checkpoint of a run, or the one that `path` names (`RUN/checkpoints/step-...`).
+///
+/// # Errors
+/// [`TrainError::NotARun`] for another folder, [`TrainError::Damaged`] for a file that isn't what was written, and
+/// [`TrainError::Foreign`] for a run of a strategy that is not in the registry: [`load_run_with`] takes it.
+pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
+    let (run, _) = locate(path)?;
+    let config = RunConfig::load(Some(&run_dir::config_of(&run)), &[])?.config;
+    let strategy = config.norm.clone();
+    load_run_with(path, strategy.strategy())
+}
+
+/// [`load_run`] for a run of a strategy of one's own.
+///
+/// # Errors
+/// As [`load_run`]; [`TrainError::Foreign`] if the strategy doesn't make the plan the run recorded.
+pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<TrainedRun, TrainError> {
+    let (run, checkpoint) = locate(path)?;
+    let config = RunConfig::load(Some(&run_dir::config_of(&run)), &[])?.config;
+    let plan = Plan::new(&config.model, strategy)?;
+    same(&run, "plan", &run_dir::plan_of(&run)?, &plan_text(&plan)?)?;
+    let loaded = Loaded::read(&checkpoint)?;
+    let decoder = Decoder::new(&plan, config.train.seed, &device::open(config.train.device)?);
+    Ok(TrainedRun {
+        decoder: weights::replace(decoder, loaded.model.into_iter().collect())?,
+        config,
+        plan,
+        state: loaded.state,
+        checkpoint,
+    })
+}
+
+/// The run and the checkpoint a path names.
+fn locate(path: &Path) -> Result<(PathBuf, PathBuf), TrainError> {
+    if path.join(checkpoint::STATE).is_file()
+        && let Some(run) = path.parent().and_then(Path::parent)
+    {
+        run_dir::require_run(run)?;
+        return Ok((run.to_owned(), path.to_owned()));
+    }
+    run_dir::require_run(path)?;
+    match checkpoint::newest(&path.join(run_dir::CHECKPOINTS))? {
+        Some(checkpoint) => Ok((path.to_owned(), checkpoint)),
+        None => Err(TrainError::NotARun {
+            path: path.to_owned(),
+            missing: "checkpoint",
+        }),
+    }
+}

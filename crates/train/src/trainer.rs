@@ -1,0 +1,400 @@
+//! A run from its configuration to its summary.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress as Done};
+use burn::data::dataset::DatasetError;
+use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn::tensor::Device;
+use burn_train::renderer::MetricsRenderer;
+use burn_train::{
+    FileApplicationLoggerInstaller, Interrupter, Learner, SupervisedTraining, TrainingStrategy,
+};
+use evenburn_data::{Corpus, Score};
+use evenburn_model::{Decoder, Plan, weights};
+
+use crate::checkpoint::{Checkpoints, FORMAT, Loaded, State};
+use crate::config::Resolved;
+use crate::dashboard::{Dashboard, Figure, NoFiles};
+use crate::error::TrainError;
+use crate::feed::Feed;
+use crate::fit::{Ended, Loop, Outcome, Strategy};
+use crate::launch::{self, Start};
+use crate::metrics::MetricsFile;
+use crate::progress::{Display, Progress};
+use crate::run_dir::RunDir;
+use crate::samples::Samples;
+use crate::task::Task;
+use crate::tensorboard::EventFile;
+use crate::{device, groups, memory};
+
+/// A run that is ready to start or to continue.
+///
+/// The plan may come from a strategy this crate has never heard of: nothing here asks which one decided.
+pub struct Trainer {
+    resolved: Resolved,
+    plan: Plan,
+    corpus: Corpus,
+    start: Start,
+    display: Display,
+    stop: Arc<AtomicBool>,
+    log: bool,
+}
+
+/// What a run came to and where everything is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Why it ended.
+    pub ended: Ended,
+    /// The run directory.
+    pub run: PathBuf,
+    /// Optimizer steps done, over all launches.
+    pub step: u64,
+    /// Optimizer steps of the budget.
+    pub total: u64,
+    /// Tokens trained on, over all launches.
+    pub tokens: u64,
+    /// Training loss of the last step of this launch.
+    pub loss: Option<f64>,
+    /// The last evaluation of this launch.
+    pub evaluation: Option<Score>,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// The generated text and the file it is in.
+    pub sample: Option<(PathBuf, String)>,
+    /// Seconds of this launch, from its first step on.
+    pub seconds: f64,
+    /// Tokens trained on per second of this launch, evaluations and checkpoints included.
+    pub tokens_per_sec: f64,
+    /// Largest resident set of the process, in bytes.
+    pub peak_rss: Option<u64>,
+}
+
+impl Trainer {
+    /// A new run of a plan on a corpus.
+    pub fn new(resolved: Resolved, plan: Plan, corpus: Corpus) -> Self {
+        Self {
+            resolved,
+            plan,
+            corpus,
+            start: Start::Fresh(None),
+            display: Display::Silent,
+            stop: Arc::default(),
+            log: false,
+        }
+    }
+
+    /// Where the run begins: see [`Launch::resolve`](crate::Launch::resolve).
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// How the run shows itself; it doesn't unless told.
+    #[must_use]
+    pub fn display(mut self, display: Display) -> Self {
+        self.display = display;
+        self
+    }
+
+    /// A flag that ends the run after the step it is in, with a checkpoint, once somebody sets it.
+    #[must_use]
+    pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Sends the program's log messages to `run.log`. This installs a logger for the whole process, once.
+    #[must_use]
+    pub fn with_run_log(mut self) -> Self {
+        self.log = true;
+        self
+    }
+
+    /// Trains until the budget is spent, `train.stop_after` is reached or somebody asks to stop.
+    ///
+    /// # Errors
+    /// [`TrainError`]. The run keeps its last checkpoint, and nothing that was there before is lost.
+    pub fn run(self) -> Result<Summary, TrainError> {
+        let config = &self.resolved.config;
+        config.validate().map_err(|e| e.locate(&self.resolved.origins))?;
+        let total = config.train.total_steps(config.model.context)?;
+        self.corpus.tokenizer.check_vocab(self.plan.dims().vocab)?;
+        let device = device::open(config.train.device)?;
+        let plan = plan_text(&self.plan)?;
+        let identities = Identities::new(&self.resolved, &plan, &self.corpus)?;
+
+        let decoder = Decoder::new(&self.plan, config.train.seed, &device.clone().autodiff());
+        let engine = groups::engine(&self.plan, &config.optim, total, &decoder)?;
+        let run = match &self.start {
+            Start::Fresh(at) => RunDir::create(at.as_deref(), &self.resolved, &plan)?,
+            Start::Continue(path) => {
+                let run = RunDir::open(path)?;
+                launch::compare_recorded(path, &self.resolved)?;
+                same(path, "plan", &run.plan()?, &plan)?;
+                run
+            }
+        };
+        let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
+        let setup = Setup {
+            trainer: &self,
+            run: &run,
+            total,
+            identities,
+        };
+        let (task, work) = setup.prepare(decoder, engine, checkpoints)?;
+        self.launch(&run, task, work)
+    }
+
+    fn launch(&self, run: &RunDir, task: Task, work: Loop) -> Result<Summary, TrainError> {
+        let total = work.total;
+        let samples = work.samples.clone();
+        let context = work.config.model.context;
+        let per_step = work.config.train.tokens_per_step(context);
+        let strategy = Arc::new(Strategy::new(work));
+        let interrupter = Interrupter::new();
+        let renderer: Box<dyn MetricsRenderer> = match self.display {
+            Display::Dashboard => Box::new(Dashboard::open(interrupter.clone())),
+            Display::Lines | Display::Silent => Box::new(Dashboard::none()),
+        };
+        let custom: Arc<dyn burn_train::SupervisedLearningStrategy<Task>> = Arc::clone(&strategy) as _;
+        let mut training = SupervisedTraining::new(run.path(), Arc::new(NoLoader), Arc::new(NoLoader))
+            .with_training_strategy(TrainingStrategy::Custom(custom))
+            .with_metric_logger(NoFiles)
+            .with_interrupter(interrupter)
+            .renderer(renderer)
+            // Zero epochs make the dashboard count steps.
+            .num_epochs(0)
+            .label(&self.resolved.config.run.name)
+            .with_application_logger(None);
+        if self.log {
+            let log = FileApplicationLoggerInstaller::new(run.log());
+            training = training.with_application_logger(Some(Box::new(log)));
+        }
+        for figure in Figure::of_training() {
+            training = training.metric_train_numeric(figure);
+        }
+        for figure in Figure::of_evaluation() {
+            training = training.metric_valid_numeric(figure);
+        }
+        // The learner's own optimizer is never stepped.
+        let optimizer: ModuleOptimizer = SgdConfig::new().init();
+        let learner = Learner::new(task, optimizer, 0.0);
+        let result = catch_unwind(AssertUnwindSafe(|| training.launch(learner)))
+            .map_err(|panic| killed(panic, run.path()))?;
+        // Closes the dashboard.
+        drop(result.renderer);
+        let outcome = strategy.outcome().unwrap_or_else(|| {
+            let why = result.error.as_ref().map_or_else(|| "it never began".to_owned(), ToString::to_string);
+            Err(TrainError::Stopped(why))
+        })?;
+        let sample = if outcome.ended == Ended::Finished {
+            samples.write(&result.model.decoder, outcome.state.step)?
+        } else {
+            None
+        };
+        Ok(summary(run, outcome, total, per_step, sample))
+    }
+}
+
+fn summary(
+    run: &RunDir,
+    outcome: Outcome,
+    total: u64,
+    per_step: u64,
+    sample: Option<(PathBuf, String)>,
+) -> Summary {
+    Summary {
+        ended: outcome.ended,
+        run: run.path().to_owned(),
+        step: outcome.state.step,
+        total,
+        tokens: outcome.state.tokens,
+        loss: outcome.loss,
+        evaluation: outcome.evaluation,
+        checkpoint: outcome.checkpoint,
+        sample,
+        seconds: outcome.seconds,
+        tokens_per_sec: (outcome.steps_done * per_step) as f64 / outcome.seconds.max(f64::MIN_POSITIVE),
+        peak_rss: memory::peak_rss(),
+    }
+}
+
+/// The plan as it is recorded.
+pub(crate) fn plan_text(plan: &Plan) -> Result<String, TrainError> {
+    toml::to_string_pretty(plan).map_err(|e| TrainError::Unwritable {
+        what: "the plan",
+        why: e.to_string(),
+    })
+}
+
+/// What a checkpoint must agree with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identities {
+    config: String,
+    plan: String,
+    corpus: String,
+}
+
+impl Identities {
+    fn new(resolved: &Resolved, plan: &str, corpus: &Corpus) -> Result<Self, TrainError> {
+        let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+        let binding = launch::binding(&resolved.config)?;
+        let lines: Vec<String> = binding.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        Ok(Self {
+            config: hash(&lines.concat()),
+            plan: hash(plan),
+            corpus: corpus.manifest.fingerprint(),
+        })
+    }
+
+    fn check(&self, path: &Path, state: &State) -> Result<(), TrainError> {
+        same(path, "configuration", &state.config, &self.config)?;
+        same(path, "plan", &state.plan, &self.plan)?;
+        same(path, "corpus", &state.corpus, &self.corpus)
+    }
+}
+
+/// Texts that must be equal; the first line that isn't is named.
+pub(crate) fn same(path: &Path, what: &'static str, recorded: &str, now: &str) -> Result<(), TrainError> {
+    if recorded == now {
+        return Ok(());
+    }
+    let pairs = recorded.lines().zip(now.lines()).enumerate();
+    let why = pairs.into_iter().find(|(_, (a, b))| a != b).map_or_else(
+        || "one is longer than the other".to_owned(),
+        |(n, (a, b))| format!("line {} was `{a}` and is now `{b}`", n + 1),
+    );
+    Err(TrainError::Foreign {
+        path: path.to_owned(),
+        what,
+        why,
+    })
+}
+
+/// What the loop is made from.
+struct Setup<'t> {
+    trainer: &'t Trainer,
+    run: &'t RunDir,
+    total: u64,
+    identities: Identities,
+}
+
+impl Setup<'_> {
+    /// The loop at the run's last checkpoint, or at its beginning.
+    fn prepare(
+        self,
+        decoder: Decoder,
+        mut engine: evenburn_optim::Engine,
+        checkpoints: Checkpoints,
+    ) -> Result<(Task, Loop), TrainError> {
+        let config = &self.trainer.resolved.config;
+        let (decoder, state) = match checkpoints.newest()? {
+            None => (decoder, None),
+            Some(path) => {
+                let loaded = Loaded::read(&path)?;
+                self.identities.check(&path, &loaded.state)?;
+                let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
+                engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
+                (decoder, Some(loaded.state))
+            }
+        };
+        let feed = Feed::open(
+            &self.trainer.corpus,
+            config.model.context,
+            config.train.batch_size,
+            config.train.seed,
+            state.as_ref().map(|s| s.cursor),
+        )?;
+        let state = state.unwrap_or_else(|| State {
+            format: FORMAT,
+            step: 0,
+            tokens: 0,
+            seed: config.train.seed,
+            cursor: feed.cursor(),
+            optim: engine.counts(),
+            metrics_bytes: 0,
+            config: self.identities.config,
+            plan: self.identities.plan,
+            corpus: self.identities.corpus,
+        });
+        let work = Loop {
+            plan: self.trainer.plan.clone(),
+            engine,
+            schedule: config.optim.schedule(),
+            total: self.total,
+            metrics: MetricsFile::open(self.run.metrics(), state.metrics_bytes)?,
+            events: EventFile::create(&self.run.events(), state.step + 1)?,
+            state,
+            feed,
+            checkpoints,
+            samples: Samples {
+                dir: self.run.samples(),
+                tokenizer: self.trainer.corpus.tokenizer.clone(),
+                prompt: config.train.prompt.clone(),
+                tokens: config.train.sample_tokens,
+                seed: config.train.seed,
+            },
+            progress: Progress::new(self.trainer.display, config.train.log_every),
+            stop: Arc::clone(&self.trainer.stop),
+            config: config.clone(),
+        };
+        Ok((Task::new(decoder, config.data.document_mask), work))
+    }
+}
+
+/// The dashboard's "stop immediately" panics on several threads; everything else is a fault of ours.
+fn killed(panic: Box<dyn Any + Send>, run: &Path) -> TrainError {
+    const KILL: &str = "Killing training from user input.";
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    if text == Some(KILL) {
+        return TrainError::Killed { run: run.to_owned() };
+    }
+    resume_unwind(panic)
+}
+
+/// burn-train asks for data loaders; the loop reads its own stream, whose position a checkpoint can hold.
+struct NoLoader;
+
+impl<O: 'static> DataLoader<O> for NoLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
+        Box::new(NoItems(std::iter::empty()))
+    }
+
+    fn num_items(&self) -> usize {
+        0
+    }
+
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<O>> {
+        Arc::new(NoLoader)
+    }
+
+    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<O>> {
+        Arc::new(NoLoader)
+    }
+}
+
+struct NoItems<O>(std::iter::Empty<Result<O, DatasetError>>);
+
+impl<O> Iterator for NoItems<O> {
+    type Item = Result<O, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<O> DataLoaderIterator<O> for NoItems<O> {
+    fn progress(&self) -> Done {
+        Done::new(0, Some(0), None)
+    }
+}

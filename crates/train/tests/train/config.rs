@@ -1,0 +1,121 @@
+//! What a user can get wrong in a configuration, and what they are told.
+
+use evenburn_train::TrainError;
+use evenburn_train::config::{Origin, RunConfig, keys};
+
+fn load(text: &str, overrides: &[(&str, &str)]) -> Result<evenburn_train::config::Resolved, TrainError> {
+    let overrides: Vec<_> = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    RunConfig::from_toml("run.toml", text, &overrides)
+}
+
+/// A configuration that is complete.
+const GOOD: &str = "[run]\nname = \"tiny\"\n\n[model]\ndim = 32\n\n[train]\nsteps = 40\n";
+
+#[test]
+fn values_know_where_they_came_from() {
+    let resolved = load(GOOD, &[("train.seed", "7"), ("model.dim", "64")]).unwrap();
+    assert_eq!((resolved.config.model.dim, resolved.config.train.seed), (64, 7));
+    let line = |line| Origin::File {
+        file: "run.toml".into(),
+        line,
+    };
+    assert_eq!(resolved.origins.of("run.name"), line(2));
+    assert_eq!(resolved.origins.of("train.steps"), line(8));
+    assert_eq!(resolved.origins.of("model.dim"), Origin::CommandLine);
+    assert_eq!(resolved.origins.of("train.keep"), Origin::Default);
+}
+
+#[test]
+fn each_mistake_has_its_place_and_a_way_out() {
+    let cases: [(&str, &[(&str, &str)], &[&str]); 14] = [
+        ("[train]\nsteps = 1\nbatchsize = 2", &[], &["run.toml:3", "train.batchsize", "train.batch_size"]),
+        ("[trian]\nsteps = 1", &[], &["run.toml:1", "trian", "train"]),
+        ("[train]\nsteps = 1\n[model]\nlayers = \"four\"", &[], &["run.toml:4", "model.layers", "integer", "four"]),
+        ("[train]\nsteps = -3", &[], &["run.toml:2", "train.steps", "at least"]),
+        ("[train]\nsteps = 0", &[], &["train.steps", "at least 1"]),
+        ("[train]\nsteps = 1\ndevice = \"gpu\"", &[], &["run.toml:3", "train.device", "\"flex\"", "\"cuda\""]),
+        ("train = 3", &[], &["run.toml:1", "train", "table"]),
+        ("[train\nsteps = 1", &[], &["run.toml:1"]),
+        ("[train]\nsteps = 1\nsteps = 2", &[], &["run.toml:3"]),
+        (GOOD, &[("train.step", "3")], &["command line", "train.step", "train.steps"]),
+        (GOOD, &[("model.dim", "wide")], &["command line", "model.dim", "integer", "wide"]),
+        (GOOD, &[("train.tokens", "100")], &["train.steps = 40", "train.tokens = 100"]),
+        ("[model]\ndim = 32", &[], &["train.steps", "train.tokens", "budget"]),
+        ("[train]\nsteps = 1\nbatch_size = 0", &[], &["run.toml:3", "train.batch_size", "at least 1"]),
+    ];
+    for (text, overrides, parts) in cases {
+        let error = load(text, overrides).unwrap_err();
+        let message = error.to_string();
+        for part in parts {
+            assert!(message.contains(part), "{text:?}: {message:?} lacks {part:?}");
+        }
+        assert!(error.is_wrong_input(), "{message}");
+    }
+}
+
+#[test]
+fn a_tagged_section_takes_the_keys_of_its_variant_alone() {
+    let all = keys();
+    let scheme = all.iter().find(|key| key.path == "norm.scheme").unwrap();
+    assert_eq!(scheme.choices.len(), evenburn_model::Scheme::NAMES.len(), "{scheme:?}");
+    let own = all
+        .iter()
+        .find(|key| key.only_with.iter().any(|tag| tag.values == ["ngpt"]))
+        .expect("ngpt has a key of its own");
+    let value = own.choices.first().cloned().or_else(|| own.default.clone()).unwrap();
+    let set = [("norm.scheme", "pre_norm"), (own.path.as_str(), value.as_str())];
+    let message = load(GOOD, &set).unwrap_err().to_string();
+    for part in [own.path.as_str(), "ngpt", "pre_norm"] {
+        assert!(message.contains(part), "{message}");
+    }
+    load(GOOD, &[("norm.scheme", "ngpt"), (own.path.as_str(), value.as_str())]).unwrap();
+}
+
+#[test]
+fn every_scheme_loads_by_its_name() {
+    for name in evenburn_model::Scheme::NAMES {
+        let resolved = load(GOOD, &[("norm.scheme", name)]).unwrap();
+        assert_eq!(resolved.config.norm.name(), *name);
+    }
+}
+
+#[test]
+fn every_key_has_a_meaning_and_a_type() {
+    for key in keys() {
+        assert!(!key.meaning.is_empty(), "{}", key.path);
+        assert!(!key.expected().is_empty(), "{}", key.path);
+        assert!(key.path.contains('.'), "{}", key.path);
+    }
+}
+
+#[test]
+fn every_default_is_a_value_its_key_takes() {
+    for key in keys() {
+        let Some(default) = key.default else { continue };
+        let mut overrides: Vec<(&str, &str)> = key
+            .only_with
+            .iter()
+            .map(|tag| (tag.path.as_str(), tag.values[0].as_str()))
+            .collect();
+        overrides.push((&key.path, &default));
+        load(GOOD, &overrides).unwrap_or_else(|e| panic!("{} = {default}: {e}", key.path));
+    }
+}
+
+#[test]
+fn text_stays_text_where_only_text_goes() {
+    let resolved = load(GOOD, &[("run.name", "2026"), ("train.prompt", "true")]).unwrap();
+    assert_eq!((resolved.config.run.name.as_str(), resolved.config.train.prompt.as_str()), ("2026", "true"));
+}
+
+#[test]
+fn the_resolved_configuration_reads_back_as_itself() {
+    let resolved = load(GOOD, &[("norm.scheme", "angpt"), ("data.path", "[\"a.txt\", \"b.txt\"]")]).unwrap();
+    let again = load(&resolved.config.to_toml().unwrap(), &[]).unwrap();
+    assert_eq!(again.config, resolved.config);
+}
+
+#[test]
+fn dump() {
+    for key in keys() { println!("{} [{}] = {:?} only {:?}: {}", key.path, key.expected(), key.default, key.only_with, key.meaning); }
+}

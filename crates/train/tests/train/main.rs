@@ -1,0 +1,6 @@
+//! What the crate promises, on models that train in a second.
+
+mod config;
+mod launch;
+mod run;
+mod world;

@@ -1,0 +1,243 @@
+//! Runs of a tiny model from start to end.
+
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
+use evenburn_train::{Ended, Start, TrainError, load_run};
+
+#[test]
+fn a_run_learns_and_leaves_everything_behind() {
+    let world = World::new();
+    let summary = world.run("simple_norm", &[], Start::Fresh(None)).unwrap();
+    assert_eq!((summary.ended, summary.step, summary.total), (Ended::Finished, 40, 40));
+    assert_eq!(summary.tokens, 40 * 2 * 2 * 16);
+    for file in [
+        "config.toml",
+        "plan.toml",
+        "provenance.json",
+        "metrics.jsonl",
+        "checkpoints/latest",
+        "checkpoints/step-00000040/model.safetensors",
+        "samples/step-00000040.txt",
+    ] {
+        assert!(summary.run.join(file).is_file(), "{file}");
+    }
+    assert!(!summary.run.join("checkpoints/step-00000024").exists(), "two are kept");
+    let events = std::fs::read_dir(summary.run.join("tb")).unwrap().count();
+    assert_eq!(events, 1);
+
+    let lines = metrics(&summary.run);
+    assert_eq!(lines.len(), 40);
+    let loss = |line: usize| lines[line]["train/loss"].as_f64().unwrap();
+    assert!(loss(39) < loss(0) - 1.0, "{} -> {}", loss(0), loss(39));
+    for (index, line) in lines.iter().enumerate() {
+        let step = index as u64 + 1;
+        assert_eq!(line["step"].as_u64(), Some(step));
+        assert_eq!(line["train/tokens"].as_u64(), Some(step * 64));
+        assert_eq!(line.contains_key("val/loss"), step % 10 == 0);
+        assert_eq!(line.contains_key("val/bpb"), step % 10 == 0);
+        assert_eq!(line.contains_key("norm/param/embed.weight"), step % 5 == 0);
+        assert_eq!(line.contains_key("norm/grad/embed.weight"), step % 5 == 0);
+        for name in ["train/lr", "train/grad_norm", "perf/tokens_per_sec", "perf/step_ms", "perf/data_wait_ms"] {
+            assert!(line[name].as_f64().is_some(), "{name}");
+        }
+        assert!(!line.contains_key("perf/mfu"));
+    }
+    let (path, text) = summary.sample.unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+
+    let trained = load_run(&summary.run).unwrap();
+    assert_eq!(trained.state.step, 40);
+}
+
+#[test]
+fn nothing_is_written_outside_the_run_directory() {
+    let world = World::new();
+    let here = |dir: &std::path::Path| -> Vec<_> {
+        let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let cwd = std::env::current_dir().unwrap();
+    let before = here(&cwd);
+    let summary = world.run("pre_norm", &[("train.steps", "3")], Start::Fresh(None)).unwrap();
+    assert_eq!(here(&cwd), before);
+    let inside = here(&summary.run);
+    let expected = [
+        "checkpoints", "config.toml", "lock", "metrics.jsonl", "plan.toml", "provenance.json", "samples", "tb",
+    ];
+    assert_eq!(inside, expected);
+    assert_eq!(here(&world.path("runs")).len(), 1);
+}
+
+#[test]
+fn a_stopped_and_resumed_run_equals_the_straight_one() {
+    for scheme in evenburn_model::Scheme::NAMES {
+        let world = World::new();
+        let straight = world.run(scheme, &[], world.fresh("straight")).unwrap();
+        // 21 lies between two checkpoints and between two evaluations.
+        let half = world
+            .run(scheme, &[("train.stop_after", "21")], world.fresh("halves"))
+            .unwrap();
+        assert_eq!((half.ended, half.step), (Ended::StopAfter, 21));
+        let whole = world.run(scheme, &[], world.resume("halves")).unwrap();
+        assert_eq!((whole.ended, whole.step), (Ended::Finished, 40));
+        assert_same_history(&straight.run, &whole.run);
+        assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+    }
+}
+
+#[test]
+fn a_run_that_lost_its_last_steps_does_them_again() {
+    let world = World::new();
+    let straight = world.run("angpt", &[], world.fresh("straight")).unwrap();
+    world.run("angpt", &[("train.stop_after", "30")], world.fresh("lost")).unwrap();
+    // As a kill after step 30 would have left it, before the checkpoint of step 30 was complete.
+    let last = world.path("lost").join("checkpoints/step-00000030");
+    let aside = world.path("lost").join("checkpoints/.saving-step-00000030");
+    std::fs::rename(last, &aside).unwrap();
+    std::fs::remove_file(aside.join("checksums.b3")).unwrap();
+    let whole = world.run("angpt", &[], world.resume("lost")).unwrap();
+    assert_same_history(&straight.run, &whole.run);
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_starts_over_in_its_place() {
+    let world = World::new();
+    let straight = world.run("ngpt", &[], world.fresh("straight")).unwrap();
+    world.run("ngpt", &[("train.stop_after", "3")], world.fresh("early")).unwrap();
+    std::fs::remove_dir_all(world.path("early").join("checkpoints")).unwrap();
+    let whole = world.run("ngpt", &[], world.resume("early")).unwrap();
+    assert_same_history(&straight.run, &whole.run);
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+}
+
+#[test]
+fn a_stop_flag_ends_the_run_with_a_checkpoint() {
+    let world = World::new();
+    let stop = Arc::new(AtomicBool::new(true));
+    let trainer = world.trainer("pre_norm", &[], world.fresh("run"));
+    let summary = trainer.stop_flag(Arc::clone(&stop)).run().unwrap();
+    assert_eq!((summary.ended, summary.step), (Ended::Interrupted, 0));
+
+    stop.store(false, Ordering::Relaxed);
+    let setter = Arc::clone(&stop);
+    let metrics_file = world.path("run").join("metrics.jsonl");
+    let waiter = std::thread::spawn(move || {
+        while std::fs::metadata(&metrics_file).map_or(0, |m| m.len()) == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        setter.store(true, Ordering::Relaxed);
+    });
+    let trainer = world.trainer("pre_norm", &[], world.resume("run"));
+    let summary = trainer.stop_flag(stop).run().unwrap();
+    waiter.join().unwrap();
+    assert_eq!(summary.ended, Ended::Interrupted);
+    assert!(summary.step > 0 && summary.step < 40, "{}", summary.step);
+    let name = format!("step-{:08}", summary.step);
+    assert!(summary.checkpoint.unwrap().ends_with(name));
+    assert_eq!(metrics(&summary.run).len() as u64, summary.step);
+}
+
+#[test]
+fn a_finished_run_has_nothing_left_to_do() {
+    let world = World::new();
+    let first = world.run("pre_norm", &[("train.steps", "8")], world.fresh("run")).unwrap();
+    let again = world.run("pre_norm", &[("train.steps", "8")], world.resume("run")).unwrap();
+    assert_eq!((again.ended, again.step), (Ended::Finished, 8));
+    assert_eq!(again.checkpoint, first.checkpoint);
+    assert_eq!(metrics(&again.run).len(), 8);
+}
+
+#[test]
+fn a_run_in_use_is_locked() {
+    let world = World::new();
+    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    let held = evenburn_train::RunDir::open(&world.path("run")).unwrap();
+    let error = world.run("pre_norm", &[], world.resume("run")).unwrap_err();
+    assert!(matches!(error, TrainError::Locked { .. }), "{error}");
+    assert!(error.is_wrong_input());
+    drop(held);
+    world.run("pre_norm", &[("train.stop_after", "4")], world.resume("run")).unwrap();
+}
+
+#[test]
+fn a_resume_names_every_key_that_would_change_the_past() {
+    let world = World::new();
+    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    let error = world
+        .run("pre_norm", &[("train.seed", "2"), ("optim.lr", "0.5"), ("train.keep", "9")], world.resume("run"))
+        .unwrap_err();
+    let message = error.to_string();
+    for part in ["optim.lr was 0.01 and is now 0.5 (command line)", "train.seed was 1 and is now 2"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("keep"), "{message}");
+    assert!(error.is_wrong_input());
+    let free = [
+        ("train.keep", "9"), ("train.eval_every", "3"), ("train.checkpoint_every", "1"), ("train.log_every", "1"),
+        ("run.name", "other"), ("train.stop_after", "4"), ("metrics.norms_every", "1"),
+    ];
+    world.run("pre_norm", &free, world.resume("run")).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_one_clear_error_and_nothing_is_lost() {
+    let world = World::new();
+    world.run("pre_norm", &[("train.stop_after", "16")], world.fresh("run")).unwrap();
+    let file = world.path("run").join("checkpoints/step-00000016/optim.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let history = std::fs::read(world.path("run").join("metrics.jsonl")).unwrap();
+    let error = world.run("pre_norm", &[], world.resume("run")).unwrap_err();
+    let message = error.to_string();
+    for part in ["optim.safetensors", "step-00000008", "intact"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(error.is_wrong_input());
+    assert_eq!(std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(), history);
+    assert!(load_run(&world.path("run")).is_err());
+    // The way out the message names.
+    std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    world.run("pre_norm", &[("train.stop_after", "16")], world.resume("run")).unwrap();
+}
+
+#[test]
+fn another_corpus_is_refused() {
+    let world = World::new();
+    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    let mut text = std::fs::read_to_string(world.path("text.txt")).unwrap();
+    text.push_str("one more document\n");
+    std::fs::write(world.path("text.txt"), text).unwrap();
+    let error = world.run("pre_norm", &[], world.resume("run")).unwrap_err();
+    assert!(error.to_string().contains("corpus"), "{error}");
+}
+
+#[test]
+fn a_run_directory_that_exists_is_not_overwritten() {
+    let world = World::new();
+    world.run("pre_norm", &[("train.steps", "2")], world.fresh("run")).unwrap();
+    let before = std::fs::read(world.path("run").join("metrics.jsonl")).unwrap();
+    let error = world.run("pre_norm", &[("train.steps", "2")], world.fresh("run")).unwrap_err();
+    assert!(error.is_wrong_input(), "{error}");
+    assert_eq!(std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_before_the_weights_change() {
+    let world = World::new();
+    let wild = [("optim.lr", "1e30"), ("optim.clip", "0"), ("optim.warmup_steps", "0"), ("train.checkpoint_every", "1")];
+    let error = world.run("pre_norm", &wild, world.fresh("run")).unwrap_err();
+    let TrainError::NonFinite { step, checkpoint, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(error.to_string().contains(&format!("step {step}")), "{error}");
+    assert!(!error.is_wrong_input());
+    assert_eq!(metrics(&world.path("run")).len() as u64, step - 1);
+    assert!(checkpoint.as_ref().unwrap().ends_with(format!("step-{:08}", step - 1)));
+}
