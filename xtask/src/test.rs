@@ -14,7 +14,10 @@ use crate::workspace::{cargo, root, run};
 /// Without arguments this is every unit test, integration test and documentation example of the workspace. Arguments
 /// go to the test runner and choose among the tests; examples in the documentation are left out then.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test resume")]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test resume\n  \
+    cargo xtask test -p evenburn-optim"
+)]
 pub(crate) struct TestArgs {
     /// Arguments of the runner, such as a part of a test's name
     #[arg(value_name = "ARGS", allow_hyphen_values = true, num_args = 0..)]
@@ -31,10 +34,10 @@ impl TestArgs {
 pub(crate) fn all(root: &Path, args: &[OsString]) -> Result<()> {
     let command = |words: &[&str]| {
         let mut command = cargo();
-        command
-            .current_dir(root)
-            .args(words)
-            .args(["--workspace", "--locked"]);
+        command.current_dir(root).args(words).arg("--locked");
+        if !names_package(args) {
+            command.arg("--workspace");
+        }
         command
     };
     if !has_nextest() {
@@ -48,6 +51,14 @@ pub(crate) fn all(root: &Path, args: &[OsString]) -> Result<()> {
     Ok(())
 }
 
+/// Whether the arguments choose packages themselves.
+fn names_package(args: &[OsString]) -> bool {
+    args.iter().any(|word| {
+        let word = word.to_string_lossy();
+        word == "-p" || word == "--package" || word.starts_with("--package=")
+    })
+}
+
 fn has_nextest() -> bool {
     cargo()
         .args(["nextest", "--version"])
@@ -55,4 +66,17 @@ fn has_nextest() -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chosen_packages_replace_the_workspace() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert!(names_package(&words("-p evenburn-optim adam")));
+        assert!(names_package(&words("--package=evenburn-optim")));
+        assert!(!names_package(&words("resume")));
+    }
 }

@@ -91,6 +91,28 @@ impl TrainArgs {
     }
 }
 
+/// Moves this command's own options before the arguments of the binary, so that they may stand anywhere.
+pub(crate) fn own_options_first(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_none_or(|command| command != "train") {
+        return words;
+    }
+    let mut rest = words.split_off(2).into_iter();
+    let mut others = Vec::new();
+    while let Some(word) = rest.next() {
+        let text = word.to_string_lossy();
+        if text == "--backend" {
+            words.push(word);
+            words.extend(rest.next());
+        } else if text == "--debug-build" || text.starts_with("--backend=") {
+            words.push(word);
+        } else {
+            others.push(word);
+        }
+    }
+    words.extend(others);
+    words
+}
+
 /// Builds the binary and returns its path.
 pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
     let mut command = cargo();
@@ -230,6 +252,17 @@ mod tests {
             made(Backend::Cuda, "--config x.toml --train.device cuda:1"),
             "train --data.path /repository/target/corpus/k --config x.toml --train.device cuda:1"
         );
+    }
+
+    #[test]
+    fn own_options_may_stand_after_those_of_the_binary() {
+        let line = words("xtask train --train.steps 5 --backend cuda --resume auto --debug-build");
+        assert_eq!(
+            own_options_first(line),
+            words("xtask train --backend cuda --debug-build --train.steps 5 --resume auto")
+        );
+        let other = words("xtask test x --backend cuda");
+        assert_eq!(own_options_first(other.clone()), other);
     }
 
     #[test]

@@ -1,6 +1,43 @@
 //! Pre-training of language models whose normalization is a choice.
+//!
+//! This crate is the command line ([`main`]) and one name for the project's libraries:
+//!
+//! - [`geometry`]: axes by role, norms, projections onto constraint sets.
+//! - [`kernels`]: fused differentiable operations.
+//! - [`model`]: the decoder, its plans, the strategies that make them, the atoms that carry them out.
+//! - [`optim`]: optimizer recipes and the engine that steps a module by path.
+//! - [`data`]: a resumable stream of packed tokens.
+//! - [`train`]: run configuration, the trainer, checkpoints, metrics.
+//!
+//! A program that only wants the normalization layers depends on `evenburn-model` alone.
 
-/// Stub until the parts below are wired.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod args;
+mod commands;
+mod failure;
+mod overrides;
+mod tokenizing;
+
+pub use evenburn_data as data;
+pub use evenburn_geometry as geometry;
+pub use evenburn_kernels as kernels;
+pub use evenburn_model as model;
+pub use evenburn_optim as optim;
+pub use evenburn_train as train;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+///
+/// Exits with 0 on success, 1 on a failure and 2 on wrong input.
+pub fn main() -> ExitCode {
+    let (rest, overrides) = match overrides::split(std::env::args()) {
+        Ok(split) => split,
+        Err(failure) => return failure.report(),
+    };
+    let arguments = args::Arguments::parse_from(rest);
+    match commands::run(arguments.command, overrides) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::Failure::from(error).report(),
+    }
 }

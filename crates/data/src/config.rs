@@ -177,3 +177,70 @@ impl From<PathList> for OneOrMany {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented() {
+        let schema = schemars::schema_for!(DataConfig);
+        let keys = schema.get("properties").unwrap().as_object().unwrap();
+        let defaults = serde_json::to_value(DataConfig::default()).unwrap();
+        assert_eq!(keys.len(), defaults.as_object().unwrap().len());
+        for (key, property) in keys {
+            let text = property.get("description").and_then(|d| d.as_str());
+            assert!(text.is_some_and(|t| t.len() > 20), "{key}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_unusable_values_are_refused() {
+        let unknown = serde_json::from_str::<DataConfig>(r#"{"pth": "a.txt"}"#).unwrap_err();
+        assert!(unknown.to_string().contains("pth"));
+        let good = r#"{"path": "a.txt", "document_mask": "within"}"#;
+        let good: DataConfig = serde_json::from_str(good).unwrap();
+        assert_eq!(good.document_mask, DocumentMask::Within);
+        let fails = |config: DataConfig, field: &str| {
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.starts_with(field), "{message}");
+        };
+        fails(
+            DataConfig {
+                path: PathList::default(),
+                ..good.clone()
+            },
+            "data.path",
+        );
+        fails(
+            DataConfig {
+                validation_path: Some(PathList::default()),
+                ..good.clone()
+            },
+            "data.validation_path",
+        );
+        for validation_fraction in [1.0, -0.1, f64::NAN] {
+            fails(
+                DataConfig {
+                    validation_fraction,
+                    ..good.clone()
+                },
+                "data.validation_fraction",
+            );
+        }
+        fails(
+            DataConfig {
+                tokenizer_vocab: 256,
+                ..good.clone()
+            },
+            "data.tokenizer_vocab",
+        );
+        fails(
+            DataConfig {
+                text_field: String::new(),
+                ..good
+            },
+            "data.text_field",
+        );
+    }
+}

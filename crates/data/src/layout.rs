@@ -1,6 +1,6 @@
 //! Which files a configuration names, and which split each belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -87,10 +87,8 @@ pub fn find_sources(config: &DataConfig) -> Result<Vec<PlacedSource>, DataError>
     };
     if !explicit.is_empty() {
         found.retain(|f| !matches!(f.tag, Some(Tag::Split(Split::Validation))));
-        if let Some(both) = found
-            .iter()
-            .find(|f| explicit.iter().any(|v| v.path == f.path))
-        {
+        let validation: HashSet<_> = explicit.iter().map(|f| &f.path).collect();
+        if let Some(both) = found.iter().find(|f| validation.contains(&f.path)) {
             return Err(DataError::config(
                 "data.validation_path",
                 format!("{} is in data.path too", both.path.display()),
@@ -138,16 +136,14 @@ impl Found {
 }
 
 fn expand(list: &PathList, field: &'static str) -> Result<Vec<Found>, DataError> {
-    let mut found: Vec<Found> = Vec::new();
+    let mut found = Vec::new();
+    let mut paths = HashSet::new();
     for entry in &list.0 {
         if entry.is_empty() {
             return Err(DataError::config(field, "has an empty path"));
         }
-        for file in expand_one(entry)? {
-            if !found.iter().any(|f| f.path == file.path) {
-                found.push(file);
-            }
-        }
+        let files = expand_one(entry)?.into_iter();
+        found.extend(files.filter(|file| paths.insert(file.path.clone())));
     }
     Ok(found)
 }
@@ -156,7 +152,9 @@ fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
     let path = Path::new(entry);
     let mut files = BTreeMap::new();
     let base = if path.is_dir() {
-        walk(path, path, &mut files)?;
+        let mut walk = Walk::default();
+        walk.folder(path, path)?;
+        files = walk.files;
         path.to_path_buf()
     } else if path.exists() {
         if Format::of(entry).is_none() {
@@ -210,22 +208,35 @@ fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
         .collect())
 }
 
-/// Reads a folder recursively, leaving out hidden entries (a hub's download cache is one).
-fn walk(base: &Path, dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), DataError> {
-    let entries = fs::read_dir(dir).map_err(|e| DataError::io("list", dir, e))?;
-    for entry in entries {
-        let path = entry.map_err(|e| DataError::io("list", dir, e))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
-            continue;
+/// The data files below a folder.
+#[derive(Default)]
+struct Walk {
+    files: BTreeMap<String, PathBuf>,
+    /// Folders entered, resolved: a link back to one of them is not followed again.
+    entered: HashSet<PathBuf>,
+}
+
+impl Walk {
+    /// Reads a folder recursively, leaving out hidden entries (a hub's download cache is one).
+    fn folder(&mut self, base: &Path, folder: &Path) -> Result<(), DataError> {
+        let fault = |e| DataError::io("list", folder, e);
+        if !self.entered.insert(folder.canonicalize().map_err(fault)?) {
+            return Ok(());
         }
-        if path.is_dir() {
-            walk(base, &path, files)?;
-        } else if Format::of(&name).is_some() {
-            files.insert(relative(base, &path), path);
+        for entry in fs::read_dir(folder).map_err(fault)? {
+            let path = entry.map_err(fault)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                self.folder(base, &path)?;
+            } else if Format::of(&name).is_some() {
+                self.files.insert(relative(base, &path), path);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The leading components of a pattern that hold no wildcard.
@@ -365,6 +376,23 @@ mod tests {
                 ("2.jsonl".to_owned(), Role::Validation)
             ]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_but_not_in_circles() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["text/a.txt", "blobs/1234"]);
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(dir.path().join(to), dir.path().join(at)).unwrap();
+        };
+        link("text", "text/again");
+        link("blobs/1234", "text/b.txt");
+        let names: Vec<_> = roles(&config(&dir.path().join("text")))
+            .into_iter()
+            .map(|f| f.0)
+            .collect();
+        assert_eq!(names, ["a.txt", "b.txt"]);
     }
 
     #[test]

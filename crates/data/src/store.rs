@@ -148,13 +148,12 @@ impl PackedStore {
         self.tokens() * self.inner.token_type.width() as u64
     }
 
-    /// Samples of one shard with context `T`.
+    /// Samples of one shard with context `T`. At most 2^32 - 1: the rest of a larger shard, which
+    /// no permutation of 32-bit numbers reaches, is left out.
     pub fn samples_in(&self, shard: usize, context: usize) -> u64 {
         let tokens = self.inner.shards.get(shard).map_or(0, |s| s.tokens);
-        tokens
-            .saturating_sub(1)
-            .checked_div(context as u64)
-            .unwrap_or(0)
+        let samples = tokens.saturating_sub(1).checked_div(context as u64);
+        samples.unwrap_or(0).min(u64::from(u32::MAX))
     }
 
     /// Samples of all shards with context `T`: the length of an epoch.

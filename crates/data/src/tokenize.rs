@@ -24,27 +24,23 @@ const BATCH_DOCUMENTS: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Group {
     sources: Vec<PlacedSource>,
-}
-
-impl Group {
-    fn bytes(&self) -> u64 {
-        self.sources.iter().map(|s| s.source.size()).sum()
-    }
+    /// Their stored size together.
+    bytes: u64,
 }
 
 /// Gathers consecutive sources of one role up to `limit` bytes; a larger source is alone.
 pub(crate) fn groups(sources: Vec<PlacedSource>, limit: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for placed in sources {
+        let bytes = placed.source.size();
         match groups.last_mut() {
-            Some(group)
-                if group.sources[0].role == placed.role
-                    && group.bytes() + placed.source.size() <= limit =>
-            {
+            Some(group) if group.sources[0].role == placed.role && group.bytes + bytes <= limit => {
                 group.sources.push(placed);
+                group.bytes += bytes;
             }
             _ => groups.push(Group {
                 sources: vec![placed],
+                bytes,
             }),
         }
     }
@@ -67,7 +63,7 @@ impl Job<'_> {
             phase: Phase::Tokenizing,
             source: String::new(),
             bytes_done: 0,
-            bytes_total: groups.iter().map(Group::bytes).sum(),
+            bytes_total: groups.iter().map(|g| g.bytes).sum(),
             documents: 0,
             tokens: 0,
         };
@@ -79,7 +75,7 @@ impl Job<'_> {
                 None => self.group(number, group, &mut state)?,
             };
             shards.extend(records);
-            finished += group.bytes();
+            finished += group.bytes;
             state.bytes_done = finished;
         }
         Ok(shards)
@@ -126,7 +122,7 @@ impl Job<'_> {
         });
         let mut before = state.bytes_done;
         for placed in &group.sources {
-            state.source = placed.source.name().to_owned();
+            placed.source.name().clone_into(&mut state.source);
             let read = Arc::new(AtomicU64::new(0));
             let source = Arc::clone(&placed.source);
             let documents = counted_documents(source, &self.config.text_field, &read)?;

@@ -101,7 +101,7 @@ impl Tokenizer {
     /// # Errors
     /// The first error of `texts`; [`DataError::Config`] if `vocab_size` is below 257.
     pub fn train(
-        texts: impl Iterator<Item = Result<String, DataError>>,
+        texts: impl Iterator<Item = Result<String, DataError>> + Send,
         vocab_size: usize,
         eod_token: &str,
     ) -> Result<Self, DataError> {
@@ -111,12 +111,15 @@ impl Tokenizer {
                 format!("is {vocab_size}, must be at least 257"),
             ));
         }
-        let trained = bpe::train::<TrainError>(
-            texts.map(|t| t.map_err(TrainError::Data)),
-            vocab_size,
-            eod_token,
-        )?;
-        let json = trained.to_string(false).map_err(TrainError::from)?;
+        let trained = bpe::train(texts, vocab_size, eod_token)
+            .and_then(|trained| Ok(trained.to_string(false)?));
+        let json = trained.map_err(|failure| match failure {
+            bpe::Failure::Texts(e) => e,
+            bpe::Failure::Trainer(e) => DataError::Tokenizer {
+                path: TRAINED.into(),
+                message: e.to_string(),
+            },
+        })?;
         Self::from_json(json, Path::new(TRAINED), eod_token)
     }
 
@@ -259,30 +262,6 @@ impl Tokenizer {
 /// What a tokenizer that was just trained is called in messages.
 const TRAINED: &str = "(trained)";
 
-/// Carries the documents' own errors through training.
-enum TrainError {
-    Data(DataError),
-    Tokenizer(tokenizers::Error),
-}
-
-impl From<tokenizers::Error> for TrainError {
-    fn from(error: tokenizers::Error) -> Self {
-        Self::Tokenizer(error)
-    }
-}
-
-impl From<TrainError> for DataError {
-    fn from(error: TrainError) -> Self {
-        match error {
-            TrainError::Data(e) => e,
-            TrainError::Tokenizer(e) => Self::Tokenizer {
-                path: TRAINED.into(),
-                message: e.to_string(),
-            },
-        }
-    }
-}
-
 /// For each id the number of bytes it stands for; see [`Tokenizer::token_bytes`].
 pub fn token_bytes(tokenizer: &Tokenizer) -> Vec<u32> {
     tokenizer.token_bytes()
@@ -293,7 +272,7 @@ pub fn token_bytes(tokenizer: &Tokenizer) -> Vec<u32> {
 /// # Errors
 /// As [`Tokenizer::train`].
 pub fn train_bpe(
-    texts: impl Iterator<Item = Result<String, DataError>>,
+    texts: impl Iterator<Item = Result<String, DataError>> + Send,
     vocab_size: usize,
     eod_token: &str,
 ) -> Result<Tokenizer, DataError> {

@@ -1,5 +1,7 @@
 //! Every format, with the oddities real corpora have, and every way a file can be broken.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::io::Write;

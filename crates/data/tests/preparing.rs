@@ -1,5 +1,7 @@
 //! The cache: what it holds, when it is reused, how it survives a kill and notices damage.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

@@ -1,1 +1,44 @@
 //! Fused differentiable operations with a plain reference beside each.
+//!
+//! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on every
+//! other backend and number format it is its [`reference`], composed of Burn's tensor operations. Both give the same
+//! values up to rounding, and the tests compare them. The feature `flex` compiles the CPU's way in.
+
+mod alloc;
+mod attention;
+mod embedding;
+#[cfg(feature = "flex")]
+mod flex;
+mod interpolate;
+mod linear;
+mod linear_cross_entropy;
+mod normalize;
+mod rotary;
+#[cfg(feature = "flex")]
+mod route;
+mod swiglu;
+
+pub use alloc::keep_pages;
+pub use attention::causal_attention;
+pub use embedding::embedding;
+pub use interpolate::interpolate;
+pub use linear::linear;
+pub use linear_cross_entropy::linear_cross_entropy;
+pub use normalize::{Size, normalize};
+pub use rotary::rotary;
+pub use swiglu::swiglu;
+
+/// Each operation of plain Burn operations: what it means, on every device and in every number format.
+pub mod reference {
+    pub use crate::attention::reference as causal_attention;
+    pub use crate::embedding::reference as embedding;
+    pub use crate::interpolate::reference as interpolate;
+    pub use crate::linear::reference as linear;
+    pub use crate::linear_cross_entropy::reference as linear_cross_entropy;
+    pub use crate::normalize::reference as normalize;
+    pub use crate::rotary::reference as rotary;
+    pub use crate::swiglu::reference as swiglu;
+}
+
+#[cfg(test)]
+mod check;

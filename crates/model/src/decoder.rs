@@ -2,7 +2,7 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::atoms::{Embedding, Head, Norm, Past, Rotary, Visibility, cross_entropy_sum};
+use crate::atoms::{Embedding, Head, Norm, Past, Rotary, Visibility};
 use crate::block::Block;
 use crate::dims::Dims;
 use crate::error::CacheError;
@@ -107,10 +107,8 @@ impl Decoder {
     ) -> Tensor<1> {
         let hidden = self.hidden(tokens, segments);
         let [b, t, width] = hidden.dims();
-        let logits = self
-            .head
-            .forward(hidden.reshape([b * t, width]), &self.embed);
-        cross_entropy_sum(logits, targets.reshape([b * t]))
+        let (hidden, targets) = (hidden.reshape([b * t, width]), targets.reshape([b * t]));
+        self.head.loss_sum(hidden, targets, &self.embed)
     }
 
     /// Logits `[B, T, V]` of tokens that follow what the cache holds, and the cache extended by them.

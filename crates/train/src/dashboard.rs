@@ -9,17 +9,18 @@ use std::sync::Arc;
 use burn::data::dataloader::Progress;
 use burn::tensor::TensorReadError;
 use burn_train::Interrupter;
+use burn_train::LearnerSummary;
 use burn_train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
 use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn_train::metric::{
-    Metric, MetricAttributes, MetricDefinition, MetricMetadata, MetricName, Numeric, NumericAttributes,
-    NumericEntry, SerializedEntry,
+    Metric, MetricAttributes, MetricDefinition, MetricMetadata, MetricName, Numeric,
+    NumericAttributes, NumericEntry, SerializedEntry,
 };
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{
-    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
 };
-use burn_train::LearnerSummary;
 
 use crate::task::Shown;
 
@@ -98,7 +99,11 @@ impl Metric for Figure {
         .into()
     }
 
-    fn update(&mut self, shown: &Shown, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+    fn update(
+        &mut self,
+        shown: &Shown,
+        _: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
         self.last = (self.of)(shown);
         Ok(self.entry())
     }
@@ -170,7 +175,10 @@ impl MetricsRendererTraining for Dashboard {
         self.with(|d| d.update_valid(state));
     }
 
-    fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn std::error::Error>> {
+    fn on_train_end(
+        &mut self,
+        summary: Option<LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         self.0.as_mut().map_or(Ok(()), |d| d.on_train_end(summary))
     }
 }
@@ -180,7 +188,10 @@ impl MetricsRendererEvaluation for Dashboard {
         self.with(|d| d.update_test(name, state));
     }
 
-    fn on_test_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn std::error::Error>> {
+    fn on_test_end(
+        &mut self,
+        summary: Option<LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         self.0.as_mut().map_or(Ok(()), |d| d.on_test_end(summary))
     }
 }

@@ -19,7 +19,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.new"));
     match fs::remove_file(&aside) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(TrainError::io("remove", &aside, e)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(TrainError::io("remove", &aside, e));
+        }
         _ => {}
     }
     write(&aside, bytes)?;
@@ -38,7 +40,11 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), TrainError> {
     if cfg!(windows) {
         return Ok(());
     }
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(|e| TrainError::io("sync", path, e))

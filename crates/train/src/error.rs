@@ -52,20 +52,14 @@ pub enum TrainError {
         found: String,
     },
     /// A key of another variant of a tagged section.
-    #[error("{place}: `{key}` belongs to {tag} = {wanted}, but {tag} is {actual} ({chosen})")]
+    #[error("{place}: `{key}` {why}")]
     WrongVariant {
         /// Where it was set.
         place: Origin,
         /// The key.
         key: String,
-        /// The tag that decides.
-        tag: String,
-        /// Values of the tag the key goes with.
-        wanted: String,
-        /// Its value.
-        actual: String,
-        /// Where that value came from.
-        chosen: Origin,
+        /// Which values of the tag it goes with, which one was chosen and where.
+        why: String,
     },
     /// Values that have the right types and still make no configuration.
     #[error("configuration: {message}")]

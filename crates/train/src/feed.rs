@@ -14,18 +14,14 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Opens both splits at samples of `context` tokens; training starts at `cursor`, or at the beginning.
+    /// Opens both splits at samples of `context` tokens; training starts at the beginning.
     pub(crate) fn open(
         corpus: &Corpus,
         context: usize,
         batch_size: usize,
         seed: u64,
-        cursor: Option<Cursor>,
     ) -> Result<Self, TrainError> {
-        let mut train = Stream::new(corpus.store(Split::Train).clone(), context, seed)?;
-        if let Some(cursor) = cursor {
-            train.seek(cursor)?;
-        }
+        let train = Stream::new(corpus.store(Split::Train).clone(), context, seed)?;
         let validation = corpus.store(Split::Validation).clone();
         // Asked now: the first evaluation may be hours away.
         validation.require(context)?;
@@ -41,6 +37,11 @@ impl Feed {
     /// The next micro-batch.
     pub(crate) fn next(&mut self) -> Result<Batch, DataError> {
         self.train.next_batch(self.batch_size)
+    }
+
+    /// Continues at a cursor.
+    pub(crate) fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
+        self.train.seek(cursor)
     }
 
     /// The sample after the last one that was read.
@@ -59,6 +60,8 @@ impl Feed {
         tokens: u64,
     ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
         let samples = tokens.div_ceil(self.context as u64);
-        Ok(self.validation.batches(self.context, self.batch_size, Some(samples))?)
+        Ok(self
+            .validation
+            .batches(self.context, self.batch_size, Some(samples))?)
     }
 }

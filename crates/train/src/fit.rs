@@ -90,7 +90,10 @@ impl Strategy {
 
     /// What came of it; nothing if burn-train didn't run it.
     pub(crate) fn outcome(&self) -> Option<Result<Outcome, TrainError>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -110,7 +113,11 @@ impl SupervisedLearningStrategy<Task> for Strategy {
             processor: components.event_processor,
             interrupter: components.interrupter,
         };
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let work = self
+            .work
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(mut work) = work else {
             return (task, shown.processor);
         };
@@ -152,7 +159,9 @@ impl Events {
         };
         let progress = steps(step, total);
         let item = TrainingItem::new(shown, progress.clone(), Some(step as usize), None);
-        let result = self.processor.process_train(LearnerEvent::ProcessedItem(item));
+        let result = self
+            .processor
+            .process_train(LearnerEvent::ProcessedItem(item));
         self.interrupter.fail_on_error(result);
         let Some(evaluation) = stepped.evaluation else {
             return;
@@ -167,7 +176,12 @@ impl Events {
                 epoch_number: 1,
                 progress: progress.clone(),
             },
-            LearnerEvent::ProcessedItem(TrainingItem::new(shown, progress.clone(), Some(step as usize), None)),
+            LearnerEvent::ProcessedItem(TrainingItem::new(
+                shown,
+                progress.clone(),
+                Some(step as usize),
+                None,
+            )),
             LearnerEvent::EndSplit { epoch: 1, progress },
         ] {
             let result = self.processor.process_valid(event);
@@ -186,7 +200,11 @@ impl Events {
 }
 
 fn steps(done: u64, total: u64) -> Done {
-    Done::new(done as usize, Some(total as usize), Some("steps".to_owned()))
+    Done::new(
+        done as usize,
+        Some(total as usize),
+        Some("steps".to_owned()),
+    )
 }
 
 /// What one optimizer step found.
@@ -202,19 +220,25 @@ struct Stepped {
 
 impl Loop {
     fn run(&mut self, mut task: Task, shown: &mut Events) -> Result<(Task, Outcome), TrainError> {
-        let stop_after = self.config.train.stop_after.map_or(u64::MAX, NonZeroU64::get);
+        let stop_after = self
+            .config
+            .train
+            .stop_after
+            .map_or(u64::MAX, NonZeroU64::get);
         let last = self.total.min(stop_after);
         let first = self.state.step;
         let mut pace = Pace::new();
         let mut checkpoint = self.checkpoints.newest()?;
         let mut saved = first;
         let (mut loss, mut evaluation) = (None, None);
-        self.progress.note(&format!(
+        let beginning = format!(
             "{}: step {first} of {}, {} parameters",
             self.checkpoints.run().display(),
             self.total,
             self.plan.cost().params
-        ));
+        );
+        log::info!("{beginning}");
+        self.progress.note(&beginning);
         shown.start(first, self.total);
         while self.state.step < last && !self.is_stopped(shown) {
             let stepped;
@@ -225,7 +249,8 @@ impl Loop {
                 checkpoint = Some(self.save(&task)?);
                 saved = self.state.step;
             }
-            if due(self.state.step, self.config.train.sample_every) && self.state.step < self.total {
+            if due(self.state.step, self.config.train.sample_every) && self.state.step < self.total
+            {
                 self.samples.write(&task.decoder.valid(), self.state.step)?;
             }
             if let Some(error) = shown.interrupter.error() {
@@ -236,12 +261,14 @@ impl Loop {
             checkpoint = Some(self.save(&task)?);
         }
         shown.end(self.state.step, self.total);
+        let ended = match self.state.step {
+            step if step >= self.total => Ended::Finished,
+            step if step >= last => Ended::StopAfter,
+            _ => Ended::Interrupted,
+        };
+        log::info!("step {}: ended, {ended:?}", self.state.step);
         let outcome = Outcome {
-            ended: match self.state.step {
-                step if step >= self.total => Ended::Finished,
-                step if step >= last => Ended::StopAfter,
-                _ => Ended::Interrupted,
-            },
+            ended,
             state: self.state.clone(),
             loss,
             evaluation,
@@ -292,7 +319,10 @@ impl Loop {
         record.push("perf/step_ms", took.as_secs_f64() * 1e3);
         record.push("perf/data_wait_ms", stepped.data_wait * 1e3);
         if let Some(peak) = self.config.metrics.peak_tflops {
-            record.push("perf/mfu", speed * self.plan.cost().train_flops_per_token / (peak * 1e12));
+            record.push(
+                "perf/mfu",
+                speed * self.plan.cost().train_flops_per_token / (peak * 1e12),
+            );
         }
         if let Some(bytes) = peak_rss() {
             record.push("mem/peak_rss", bytes as f64);
@@ -311,13 +341,20 @@ impl Loop {
             tokens_per_sec: speed,
             left: pace.left(self.total - step),
         };
+        if stepped.evaluation.is_some() {
+            log::info!("{line}");
+        }
         self.progress.show(&line);
         shown.step(&stepped, speed, step, self.total);
         Ok((task, stepped))
     }
 
     /// One optimizer step. An error leaves no trace in the state of the run.
-    fn step(&mut self, task: Task, checkpoint: Option<&Path>) -> Result<(Task, Stepped), TrainError> {
+    fn step(
+        &mut self,
+        task: Task,
+        checkpoint: Option<&Path>,
+    ) -> Result<(Task, Stepped), TrainError> {
         let step = self.state.step + 1;
         let started = Instant::now();
         let batches = (0..self.config.train.accumulate)
@@ -356,12 +393,14 @@ impl Loop {
         let factor = self.schedule.factor(self.state.step, self.total);
         let mask = self.config.data.document_mask;
         let (decoder, report) =
-            self.engine.step(task.decoder, gradients, factor).map_err(|error| match error {
-                OptimError::NonFiniteGradient { parameter, .. } => {
-                    unusable(format!("gradient of {parameter}"), f64::NAN)
-                }
-                other => other.into(),
-            })?;
+            self.engine
+                .step(task.decoder, gradients, factor)
+                .map_err(|error| match error {
+                    OptimError::NonFiniteGradient { parameter, .. } => {
+                        unusable(format!("gradient of {parameter}"), f64::NAN)
+                    }
+                    other => other.into(),
+                })?;
         self.state.step = step;
         self.state.tokens += self.tokens_per_step();
         self.state.cursor = self.feed.cursor();
@@ -389,11 +428,13 @@ impl Loop {
     fn save(&mut self, task: &Task) -> Result<PathBuf, TrainError> {
         self.state.metrics_bytes = self.metrics.sync()?;
         self.state.optim = self.engine.counts();
-        self.checkpoints.save(
+        let path = self.checkpoints.save(
             &self.state,
             || weights::collect(&task.decoder),
             || self.engine.state(),
-        )
+        )?;
+        log::info!("step {}: saved {}", self.state.step, path.display());
+        Ok(path)
     }
 }
 

@@ -20,7 +20,11 @@ pub enum Resume {
 
 impl From<&str> for Resume {
     fn from(text: &str) -> Self {
-        if text == "auto" { Self::Auto } else { Self::Run(PathBuf::from(text)) }
+        if text == "auto" {
+            Self::Auto
+        } else {
+            Self::Run(PathBuf::from(text))
+        }
     }
 }
 
@@ -69,9 +73,20 @@ impl Launch {
     /// configuration, but for `train.stop_after`, which was an instruction to the launch before.
     ///
     /// # Errors
-    /// What [`RunConfig::load`] finds wrong; [`TrainError::NotARun`] for a folder without one;
+    /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget; [`TrainError::NotARun`] for a folder without one;
     /// [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past.
     pub fn resolve(&self) -> Result<(Resolved, Start), TrainError> {
+        let (resolved, start) = self.find()?;
+        let config = &resolved.config;
+        // Asked before any text is read: a run needs a budget.
+        config
+            .train
+            .total_steps(config.model.context)
+            .map_err(|e| e.locate(&resolved.origins))?;
+        Ok((resolved, start))
+    }
+
+    fn find(&self) -> Result<(Resolved, Start), TrainError> {
         let run = match &self.resume {
             Resume::Never => None,
             Resume::Run(path) => {
@@ -84,19 +99,16 @@ impl Launch {
             },
         };
         let Some(run) = run else {
-            return Ok((self.load(self.file.as_deref())?, Start::Fresh(self.run_dir.clone())));
+            return Ok((
+                self.load(self.file.as_deref())?,
+                Start::Fresh(self.run_dir.clone()),
+            ));
         };
         let recorded = run_dir::config_of(&run);
-        let given = match &self.file {
-            Some(file) => self.load(Some(file))?,
-            None => {
-                let mut given = self.load(Some(&recorded))?;
-                if given.origins.of("train.stop_after") != Origin::CommandLine {
-                    given.config.train.stop_after = None;
-                }
-                given
-            }
-        };
+        let mut given = self.load(Some(self.file.as_deref().unwrap_or(&recorded)))?;
+        if self.file.is_none() && given.origins.of("train.stop_after") != Origin::CommandLine {
+            given.config.train.stop_after = None;
+        }
         compare_recorded(&run, &given)?;
         Ok((given, Start::Continue(run)))
     }
@@ -107,7 +119,9 @@ impl Launch {
 }
 
 /// Keys that decide the numbers of a run, with their values; the rest is free.
-pub(crate) fn binding(config: &RunConfig) -> Result<std::collections::BTreeMap<String, toml::Value>, TrainError> {
+pub(crate) fn binding(
+    config: &RunConfig,
+) -> Result<std::collections::BTreeMap<String, toml::Value>, TrainError> {
     let mut flat = config.flatten()?;
     flat.retain(|key, _| !FREE.contains(&key.as_str()));
     Ok(flat)
@@ -124,13 +138,17 @@ fn compare(run: &Path, recorded: &RunConfig, given: &Resolved) -> Result<(), Tra
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();
-    let show = |value: Option<&toml::Value>| value.map_or_else(|| "unset".to_owned(), ToString::to_string);
+    let show =
+        |value: Option<&toml::Value>| value.map_or_else(|| "unset".to_owned(), ToString::to_string);
     let differences: Vec<String> = names
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))
         .map(|name| {
             let (was, is) = (show(old.get(name)), show(new.get(name)));
-            format!("{name} was {was} and is now {is} ({})", given.origins.of(name))
+            format!(
+                "{name} was {was} and is now {is} ({})",
+                given.origins.of(name)
+            )
         })
         .collect();
     if differences.is_empty() {

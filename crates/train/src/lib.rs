@@ -14,6 +14,7 @@
 //!   config.toml      the resolved configuration, every key
 //!   plan.toml        every decision of the model
 //!   provenance.json  where each value came from, program, machine, command
+//!   tokenizer.json   the tokenizer
 //!   metrics.jsonl    one line a step
 //!   tb/              the same for TensorBoard
 //!   checkpoints/     step-00001000/ ..., latest
@@ -28,6 +29,7 @@ mod dashboard;
 pub mod device;
 mod durable;
 mod error;
+pub mod estimate;
 mod evaluate;
 mod feed;
 mod fit;

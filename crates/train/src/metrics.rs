@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: one line a step.
 
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl Record {
             line.push(':');
             // Counts read better without a fraction.
             if value.fract() == 0.0 && value.abs() < 1e15 && !name.contains("loss") {
-                line.push_str(&format!("{value:.0}"));
+                let _ = write!(line, "{value:.0}");
             } else {
                 line.push_str(&serde_json::Value::from(*value).to_string());
             }
@@ -84,11 +85,16 @@ impl MetricsFile {
             .truncate(false)
             .open(&path)
             .map_err(|e| TrainError::io("open", &path, e))?;
-        let found = file.metadata().map_err(|e| TrainError::io("read", &path, e))?.len();
+        let found = file
+            .metadata()
+            .map_err(|e| TrainError::io("read", &path, e))?
+            .len();
         if found < bytes {
             return Err(TrainError::Damaged {
                 file: path,
-                why: format!("it has {found} bytes, and the checkpoint was made when it had {bytes}"),
+                why: format!(
+                    "it has {found} bytes, and the checkpoint was made when it had {bytes}"
+                ),
                 intact: None,
             });
         }
@@ -116,7 +122,9 @@ impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`].
     pub fn sync(&self) -> Result<u64, TrainError> {
-        self.file.sync_all().map_err(|e| TrainError::io("sync", &self.path, e))?;
+        self.file
+            .sync_all()
+            .map_err(|e| TrainError::io("sync", &self.path, e))?;
         Ok(self.bytes)
     }
 

@@ -32,9 +32,11 @@ impl ModuleVisitor for Norms<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
-        self.found.push((format!("norm/param/{path}"), norm(param.val().inner())));
+        self.found
+            .push((format!("norm/param/{path}"), norm(param.val().inner())));
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.found.push((format!("norm/grad/{path}"), norm(gradient)));
+            self.found
+                .push((format!("norm/grad/{path}"), norm(gradient)));
         }
     }
 }

@@ -43,11 +43,20 @@ pub(crate) struct Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.total.to_string().len();
-        write!(f, "step {:>width$}/{}  loss {:.4}", self.step, self.total, self.loss)?;
+        write!(
+            f,
+            "step {:>width$}/{}  loss {:.4}",
+            self.step, self.total, self.loss
+        )?;
         if let Some(val) = self.val_loss {
             write!(f, "  val {val:.4}")?;
         }
-        write!(f, "  {:.0} tok/s  {} left", self.tokens_per_sec, clock(self.left))
+        write!(
+            f,
+            "  {:.0} tok/s  {} left",
+            self.tokens_per_sec,
+            clock(self.left)
+        )
     }
 }
 
@@ -77,11 +86,16 @@ impl Progress {
         match display {
             Display::Dashboard | Display::Silent => Self::Hidden,
             Display::Lines if std::io::stderr().is_terminal() => {
-                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+                let bar =
+                    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
                 let style = ProgressStyle::with_template("{wide_msg}");
-                Self::Rewritten(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)))
+                Self::Rewritten(
+                    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)),
+                )
             }
-            Display::Lines => Self::Appended { every: every.max(1) },
+            Display::Lines => Self::Appended {
+                every: every.max(1),
+            },
         }
     }
 
@@ -90,7 +104,10 @@ impl Progress {
         match self {
             Self::Rewritten(bar) => bar.set_message(line.to_string()),
             Self::Appended { every } => {
-                if line.val_loss.is_some() || line.step.is_multiple_of(*every) || line.step == line.total {
+                if line.val_loss.is_some()
+                    || line.step.is_multiple_of(*every)
+                    || line.step == line.total
+                {
                     say(&line.to_string());
                 }
             }
@@ -147,7 +164,8 @@ impl Pace {
     }
 
     pub(crate) fn left(&self, steps: u64) -> Duration {
-        Duration::try_from_secs_f64(self.seconds_per_step.unwrap_or(0.0) * steps as f64).unwrap_or_default()
+        Duration::try_from_secs_f64(self.seconds_per_step.unwrap_or(0.0) * steps as f64)
+            .unwrap_or_default()
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -169,6 +187,9 @@ mod tests {
             tokens_per_sec: 2345.6,
             left: Duration::from_secs(3909),
         };
-        assert_eq!(line.to_string(), "step    7/1200  loss 4.2500  val 4.5000  2346 tok/s  1:05:09 left");
+        assert_eq!(
+            line.to_string(),
+            "step    7/1200  loss 4.2500  val 4.5000  2346 tok/s  1:05:09 left"
+        );
     }
 }

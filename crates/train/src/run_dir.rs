@@ -12,6 +12,8 @@ use crate::{clock, durable};
 const CONFIG: &str = "config.toml";
 const PLAN: &str = "plan.toml";
 const PROVENANCE: &str = "provenance.json";
+/// The tokenizer the run was trained with, so that a run can be read without its data.
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const LOCK: &str = "lock";
 /// The folder of the checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -42,7 +44,9 @@ impl Record {
             started: clock::stamp(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            command: std::env::args_os()
+                .map(|arg| arg.to_string_lossy().into_owned())
+                .collect(),
             keys: origins.clone(),
         }
     }
@@ -61,17 +65,23 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Invalid`] if there already is a run or something else, [`TrainError::Io`] if it can't be written.
-    pub fn create(at: Option<&Path>, resolved: &Resolved, plan: &str) -> Result<Self, TrainError> {
+    pub fn create(at: Option<&Path>, resolved: &Resolved, plan: &str, tokenizer: &str) -> Result<Self, TrainError> {
         let config = &resolved.config;
         let path = match at {
             Some(path) => path.to_owned(),
             None => free_name(&config.run.dir, &config.run.name),
         };
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
         remove_unfinished(parent)?;
         if is_occupied(&path) {
-            let why = format!("{} already exists; resume it, or name another", path.display());
+            let why = format!(
+                "{} already exists; resume it, or name another",
+                path.display()
+            );
             return Err(TrainError::invalid("run directory", why));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -86,6 +96,7 @@ impl RunDir {
         durable::write(&aside.join(CONFIG), config.to_toml()?.as_bytes())?;
         durable::write(&aside.join(PLAN), plan.as_bytes())?;
         durable::write(&aside.join(PROVENANCE), &json)?;
+        durable::write(&aside.join(TOKENIZER), tokenizer.as_bytes())?;
         for folder in [CHECKPOINTS, "samples", "tb"] {
             let folder = aside.join(folder);
             fs::create_dir(&folder).map_err(|e| TrainError::io("create", &folder, e))?;
@@ -175,12 +186,17 @@ pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
 /// The newest run in a folder of runs; their names start with the time they were started.
 pub(crate) fn newest(dir: &Path) -> Result<Option<PathBuf>, TrainError> {
     let names = durable::entries(dir, |name| !name.starts_with('.'))?;
-    Ok(names.into_iter().rev().map(|name| dir.join(name)).find(|path| is_run(path)))
+    Ok(names
+        .into_iter()
+        .rev()
+        .map(|name| dir.join(name))
+        .find(|path| is_run(path)))
 }
 
 fn free_name(dir: &Path, name: &str) -> PathBuf {
     let first = format!("{}-{name}", clock::stamp());
-    let mut candidates = std::iter::once(first.clone()).chain((2..).map(|n| format!("{first}-{n}")));
+    let mut candidates =
+        std::iter::once(first.clone()).chain((2..).map(|n| format!("{first}-{n}")));
     let free = candidates.find(|name| !dir.join(name).exists());
     dir.join(free.unwrap_or(first))
 }
@@ -214,7 +230,9 @@ fn lock(dir: &Path) -> Result<File, TrainError> {
         .map_err(|e| TrainError::io("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Locked {
+            path: dir.to_owned(),
+        }),
         Err(TryLockError::Error(e)) => Err(TrainError::io("lock", &path, e)),
     }
 }

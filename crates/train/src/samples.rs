@@ -23,7 +23,13 @@ pub fn sample(
     let eod = tokenizer.eod();
     let mut ids = vec![i64::from(eod)];
     ids.extend(tokenizer.encode(prompt)?.into_iter().map(i64::from));
-    let new = decoder.generate(&ids, tokens, Some(i64::from(eod)), sampler, Recompute::Cached)?;
+    let new = decoder.generate(
+        &ids,
+        tokens,
+        Some(i64::from(eod)),
+        sampler,
+        Recompute::Cached,
+    )?;
     let text: Vec<u32> = ids
         .into_iter()
         .chain(new)
@@ -46,7 +52,11 @@ pub(crate) struct Samples {
 
 impl Samples {
     /// Generates text, writes it to its file, and returns both; nothing if samples are turned off.
-    pub(crate) fn write(&self, decoder: &Decoder, step: u64) -> Result<Option<(PathBuf, String)>, TrainError> {
+    pub(crate) fn write(
+        &self,
+        decoder: &Decoder,
+        step: u64,
+    ) -> Result<Option<(PathBuf, String)>, TrainError> {
         if self.tokens == 0 {
             return Ok(None);
         }
@@ -54,7 +64,13 @@ impl Samples {
             seed: self.seed,
             ..Sampler::default()
         };
-        let text = sample(decoder, &self.tokenizer, &self.prompt, self.tokens, &sampler)?;
+        let text = sample(
+            decoder,
+            &self.tokenizer,
+            &self.prompt,
+            self.tokens,
+            &sampler,
+        )?;
         let path = self.dir.join(format!("step-{step:08}.txt"));
         durable::replace(&path, text.as_bytes())?;
         Ok(Some((path, text)))

@@ -77,7 +77,8 @@ impl Task {
             DocumentMask::Across => None,
             DocumentMask::Within => Some(ids(&batch.segments)),
         };
-        self.decoder.loss_sum(ids(&batch.tokens), ids(&batch.targets), segments)
+        self.decoder
+            .loss_sum(ids(&batch.tokens), ids(&batch.targets), segments)
     }
 
     /// Gradients of a micro-batch's share of the step's loss, and that share in nats per token, shape `[1]`.

@@ -28,7 +28,9 @@ impl EventFile {
     pub fn create(dir: &Path, next_step: u64) -> Result<Self, TrainError> {
         std::fs::create_dir_all(dir).map_err(|e| TrainError::io("create", dir, e))?;
         // Files are read in the order of their names.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let path = dir.join(format!(
             "events.out.tfevents.{:010}.{:09}.evenburn",
             now.as_secs(),
@@ -39,14 +41,12 @@ impl EventFile {
         let mut version = Message::default();
         version.bytes(3, b"brain.Event:2");
         events.event(0, &version)?;
-        if next_step > 1 {
-            // SessionLog { status: START }.
-            let mut start = Message::default();
-            start.varint(1, 1);
-            let mut session = Message::default();
-            session.bytes(7, &start.0);
-            events.event(next_step, &session)?;
-        }
+        // SessionLog { status: START }.
+        let mut start = Message::default();
+        start.varint(1, 1);
+        let mut session = Message::default();
+        session.bytes(7, &start.0);
+        events.event(next_step, &session)?;
         Ok(events)
     }
 
@@ -68,7 +68,9 @@ impl EventFile {
     }
 
     fn event(&mut self, step: u64, what: &Message) -> Result<(), TrainError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut event = Message::default();
         event.double(1, now.as_secs_f64());
         event.varint(2, step);
@@ -92,7 +94,9 @@ fn frame(data: &[u8]) -> Vec<u8> {
 
 /// A checksum of data that may itself hold checksums (TensorFlow's `crc32c.h`, `Mask`).
 fn masked_crc(data: &[u8]) -> u32 {
-    crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
+    crc32c::crc32c(data)
+        .rotate_right(15)
+        .wrapping_add(0xa282_ead8)
 }
 
 /// A protobuf message under construction.
@@ -159,7 +163,10 @@ mod tests {
         // record, 24, and the masked checksum of that length.
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
-        assert_eq!(masked_crc(&24_u64.to_le_bytes()).to_le_bytes(), [0xa3, 0x7f, 0x4b, 0x22]);
+        assert_eq!(
+            masked_crc(&24_u64.to_le_bytes()).to_le_bytes(),
+            [0xa3, 0x7f, 0x4b, 0x22]
+        );
     }
 
     #[test]
@@ -173,7 +180,10 @@ mod tests {
         assert_eq!(found.len(), 3);
         assert_eq!(&found[0][11..], b"\x1a\x0dbrain.Event:2");
         assert_eq!(&found[1][9..], b"\x10\xac\x02\x3a\x02\x08\x01");
-        assert_eq!(&found[2][9..], b"\x10\xac\x02\x2a\x13\x0a\x11\x0a\x0atrain/loss\x15\x00\x00\x20\x40");
+        assert_eq!(
+            &found[2][9..],
+            b"\x10\xac\x02\x2a\x13\x0a\x11\x0a\x0atrain/loss\x15\x00\x00\x20\x40"
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct TrainedRun {
     pub state: State,
     /// The checkpoint.
     pub checkpoint: PathBuf,
+    /// The tokenizer the run was trained with.
+    pub tokenizer: PathBuf,
 }
 
 impl TrainedRun {
@@ -57,13 +59,18 @@ pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<Trained
     let plan = Plan::new(&config.model, strategy)?;
     same(&run, "plan", &run_dir::plan_of(&run)?, &plan_text(&plan)?)?;
     let loaded = Loaded::read(&checkpoint)?;
-    let decoder = Decoder::new(&plan, config.train.seed, &device::open(config.train.device)?);
+    let decoder = Decoder::new(
+        &plan,
+        config.train.seed,
+        &device::open(config.train.device)?,
+    );
     Ok(TrainedRun {
         decoder: weights::replace(decoder, loaded.model.into_iter().collect())?,
         config,
         plan,
         state: loaded.state,
         checkpoint,
+        tokenizer: run.join(run_dir::TOKENIZER),
     })
 }
 

@@ -16,6 +16,7 @@ use burn_train::{
 };
 use evenburn_data::{Corpus, Score};
 use evenburn_model::{Decoder, Plan, weights};
+use evenburn_optim::Engine;
 
 use crate::checkpoint::{Checkpoints, FORMAT, Loaded, State};
 use crate::config::Resolved;
@@ -35,6 +36,31 @@ use crate::{device, groups, memory};
 /// A run that is ready to start or to continue.
 ///
 /// The plan may come from a strategy this crate has never heard of: nothing here asks which one decided.
+///
+/// ```
+/// use evenburn_data::prepare;
+/// use evenburn_model::{Plan, strategy::AnGpt};
+/// use evenburn_train::config::RunConfig;
+/// use evenburn_train::{Ended, Start, Trainer};
+///
+/// let dir = tempfile::tempdir()?;
+/// let text = dir.path().join("text.txt");
+/// std::fs::write(&text, "a line of text that a tiny model reads\n<|endoftext|>\n".repeat(200))?;
+/// let toml = format!(
+///     "[model]\nvocab_size = 300\ndim = 16\nlayers = 1\nheads = 2\ncontext = 16\n\
+///      [data]\npath = '{}'\ntokenizer_vocab = 300\nvalidation_fraction = 0.0\nvalidation_path = '{0}'\n\
+///      [train]\nsteps = 3\nbatch_size = 2\nsample_tokens = 4\n",
+///     text.display()
+/// );
+/// let resolved = RunConfig::from_toml("example.toml", &toml, &[])?;
+/// let corpus = prepare(&resolved.config.data, &dir.path().join("cache"), &())?;
+/// let plan = Plan::new(&resolved.config.model, &AnGpt::default())?;
+/// let summary = Trainer::new(resolved, plan, corpus)
+///     .start(Start::Fresh(Some(dir.path().join("run"))))
+///     .run()?;
+/// assert_eq!((summary.ended, summary.step), (Ended::Finished, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Trainer {
     resolved: Resolved,
     plan: Plan,
@@ -123,7 +149,9 @@ impl Trainer {
     /// [`TrainError`]. The run keeps its last checkpoint, and nothing that was there before is lost.
     pub fn run(self) -> Result<Summary, TrainError> {
         let config = &self.resolved.config;
-        config.validate().map_err(|e| e.locate(&self.resolved.origins))?;
+        config
+            .validate()
+            .map_err(|e| e.locate(&self.resolved.origins))?;
         let total = config.train.total_steps(config.model.context)?;
         self.corpus.tokenizer.check_vocab(self.plan.dims().vocab)?;
         let device = device::open(config.train.device)?;
@@ -132,8 +160,15 @@ impl Trainer {
 
         let decoder = Decoder::new(&self.plan, config.train.seed, &device.clone().autodiff());
         let engine = groups::engine(&self.plan, &config.optim, total, &decoder)?;
+        let feed = Feed::open(
+            &self.corpus,
+            config.model.context,
+            config.train.batch_size,
+            config.train.seed,
+        )?;
+        // From here on something is written: everything the user gave has been checked.
         let run = match &self.start {
-            Start::Fresh(at) => RunDir::create(at.as_deref(), &self.resolved, &plan)?,
+            Start::Fresh(at) => RunDir::create(at.as_deref(), &self.resolved, &plan, self.corpus.tokenizer.json())?,
             Start::Continue(path) => {
                 let run = RunDir::open(path)?;
                 launch::compare_recorded(path, &self.resolved)?;
@@ -148,7 +183,7 @@ impl Trainer {
             total,
             identities,
         };
-        let (task, work) = setup.prepare(decoder, engine, checkpoints)?;
+        let (task, work) = setup.prepare(decoder, engine, feed, checkpoints)?;
         self.launch(&run, task, work)
     }
 
@@ -163,16 +198,18 @@ impl Trainer {
             Display::Dashboard => Box::new(Dashboard::open(interrupter.clone())),
             Display::Lines | Display::Silent => Box::new(Dashboard::none()),
         };
-        let custom: Arc<dyn burn_train::SupervisedLearningStrategy<Task>> = Arc::clone(&strategy) as _;
-        let mut training = SupervisedTraining::new(run.path(), Arc::new(NoLoader), Arc::new(NoLoader))
-            .with_training_strategy(TrainingStrategy::Custom(custom))
-            .with_metric_logger(NoFiles)
-            .with_interrupter(interrupter)
-            .renderer(renderer)
-            // Zero epochs make the dashboard count steps.
-            .num_epochs(0)
-            .label(&self.resolved.config.run.name)
-            .with_application_logger(None);
+        let custom: Arc<dyn burn_train::SupervisedLearningStrategy<Task>> =
+            Arc::clone(&strategy) as _;
+        let mut training =
+            SupervisedTraining::new(run.path(), Arc::new(NoLoader), Arc::new(NoLoader))
+                .with_training_strategy(TrainingStrategy::Custom(custom))
+                .with_metric_logger(NoFiles)
+                .with_interrupter(interrupter)
+                .renderer(renderer)
+                // Zero epochs make the dashboard count steps.
+                .num_epochs(0)
+                .label(&self.resolved.config.run.name)
+                .with_application_logger(None);
         if self.log {
             let log = FileApplicationLoggerInstaller::new(run.log());
             training = training.with_application_logger(Some(Box::new(log)));
@@ -191,7 +228,10 @@ impl Trainer {
         // Closes the dashboard.
         drop(result.renderer);
         let outcome = strategy.outcome().unwrap_or_else(|| {
-            let why = result.error.as_ref().map_or_else(|| "it never began".to_owned(), ToString::to_string);
+            let why = result
+                .error
+                .as_ref()
+                .map_or_else(|| "it never began".to_owned(), ToString::to_string);
             Err(TrainError::Stopped(why))
         })?;
         let sample = if outcome.ended == Ended::Finished {
@@ -221,7 +261,8 @@ fn summary(
         checkpoint: outcome.checkpoint,
         sample,
         seconds: outcome.seconds,
-        tokens_per_sec: (outcome.steps_done * per_step) as f64 / outcome.seconds.max(f64::MIN_POSITIVE),
+        tokens_per_sec: (outcome.steps_done * per_step) as f64
+            / outcome.seconds.max(f64::MIN_POSITIVE),
         peak_rss: memory::peak_rss(),
     }
 }
@@ -246,7 +287,10 @@ impl Identities {
     fn new(resolved: &Resolved, plan: &str, corpus: &Corpus) -> Result<Self, TrainError> {
         let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         let binding = launch::binding(&resolved.config)?;
-        let lines: Vec<String> = binding.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: Vec<String> = binding
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
         Ok(Self {
             config: hash(&lines.concat()),
             plan: hash(plan),
@@ -262,7 +306,12 @@ impl Identities {
 }
 
 /// Texts that must be equal; the first line that isn't is named.
-pub(crate) fn same(path: &Path, what: &'static str, recorded: &str, now: &str) -> Result<(), TrainError> {
+pub(crate) fn same(
+    path: &Path,
+    what: &'static str,
+    recorded: &str,
+    now: &str,
+) -> Result<(), TrainError> {
     if recorded == now {
         return Ok(());
     }
@@ -291,7 +340,8 @@ impl Setup<'_> {
     fn prepare(
         self,
         decoder: Decoder,
-        mut engine: evenburn_optim::Engine,
+        mut engine: Engine,
+        mut feed: Feed,
         checkpoints: Checkpoints,
     ) -> Result<(Task, Loop), TrainError> {
         let config = &self.trainer.resolved.config;
@@ -302,16 +352,10 @@ impl Setup<'_> {
                 self.identities.check(&path, &loaded.state)?;
                 let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
                 engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
+                feed.seek(loaded.state.cursor)?;
                 (decoder, Some(loaded.state))
             }
         };
-        let feed = Feed::open(
-            &self.trainer.corpus,
-            config.model.context,
-            config.train.batch_size,
-            config.train.seed,
-            state.as_ref().map(|s| s.cursor),
-        )?;
         let state = state.unwrap_or_else(|| State {
             format: FORMAT,
             step: 0,
@@ -357,7 +401,9 @@ fn killed(panic: Box<dyn Any + Send>, run: &Path) -> TrainError {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     if text == Some(KILL) {
-        return TrainError::Killed { run: run.to_owned() };
+        return TrainError::Killed {
+            run: run.to_owned(),
+        };
     }
     resume_unwind(panic)
 }

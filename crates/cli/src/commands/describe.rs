@@ -7,7 +7,7 @@ use anyhow::Result;
 use evenburn_model::Plan;
 use evenburn_optim::Rule;
 use evenburn_train::config::RunConfig;
-use evenburn_train::{estimate, groups};
+use evenburn_train::groups;
 use std::collections::BTreeMap;
 
 pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
@@ -24,17 +24,6 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
     println!(
         "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
         cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context
-    );
-    let memory = estimate::memory(&plan, &config);
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!(
-        "memory of a training step (estimate): {:.0} MiB: weights {:.0}, gradients {:.0}, optimizer {:.0}, activations {:.0}, program and data {:.0}",
-        mib(memory.total()),
-        mib(memory.weights),
-        mib(memory.gradients),
-        mib(memory.optimizer),
-        mib(memory.activations),
-        mib(memory.fixed)
     );
     Ok(())
 }

@@ -166,11 +166,6 @@ impl Rows {
         Ok(None)
     }
 
-    fn strings(&self, batch: &RecordBatch, column: &str) -> Option<StringArray> {
-        let array = batch.column_by_name(column)?.as_any();
-        array.downcast_ref::<StringArray>().cloned()
-    }
-
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
         loop {
             let Some(batch) = &self.batch else {
@@ -186,13 +181,13 @@ impl Rows {
                 self.batch = None;
                 continue;
             }
-            let Some(texts) = self.strings(batch, &self.text_field) else {
+            let Some(texts) = strings(batch, &self.text_field) else {
                 return Err(self.error(format!("column `{}` holds no strings", self.text_field)));
             };
             if texts.is_null(i) {
                 return Err(self.error(format!("column `{}` is null", self.text_field)));
             }
-            let tags = self.strings(batch, SPLIT_FIELD);
+            let tags = strings(batch, SPLIT_FIELD);
             let tag = tags
                 .filter(|t| t.is_valid(i))
                 .and_then(|t| Tag::parse(t.value(i)));
@@ -202,6 +197,11 @@ impl Rows {
             return Ok(Some(Document { text, tag }));
         }
     }
+}
+
+fn strings(batch: &RecordBatch, column: &str) -> Option<StringArray> {
+    let array = batch.column_by_name(column)?.as_any();
+    array.downcast_ref::<StringArray>().cloned()
 }
 
 impl Iterator for Rows {

@@ -42,7 +42,7 @@ impl<R: BufRead> Txt<R> {
             }
             let text = String::from_utf8(bytes).map_err(|e| {
                 let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-                let breaks = valid.iter().filter(|b| **b == b'\n').count() as u64;
+                let breaks = valid.split(|b| *b == b'\n').count() as u64 - 1;
                 self.lines
                     .error(first + breaks, "the text is not valid UTF-8")
             })?;

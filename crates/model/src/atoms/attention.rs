@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, Device, Int, Tensor};
+use evenburn_kernels::causal_attention;
 
 /// What happens to queries and keys between the rotation and the softmax.
 #[derive(Module, Debug)]
@@ -36,30 +37,29 @@ impl Scores {
         }
     }
 
-    /// Normalizes and scales `q [B, H, T, K]` and `k [B, G, T, K]`; with a gain, k is repeated to `H` heads, because
+    /// Normalizes and scales `q [B, T, H K]` and `k [B, T, G K]`; with a gain, k is repeated to `H` heads, because
     /// each query head has its own.
-    fn prepare(&self, q: Tensor<4>, k: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn prepare(&self, q: Tensor<3>, k: Tensor<3>, heads: usize) -> (Tensor<3>, Tensor<3>) {
         let (q, k) = match &self.norm {
             Some(norm) => (norm.forward(q), norm.forward(k)),
             None => (q, k),
         };
-        let Some(gain) = &self.gain else {
-            return (q, k);
-        };
-        let [_, h, _, width] = q.dims();
-        let gain: Tensor<4> = gain.used().reshape([1, h, 1, width]);
-        (q * gain.clone(), repeat_heads(k, h) * gain)
+        match &self.gain {
+            Some(gain) => (gain.forward(q.clone()), gain.forward(repeat_heads(k, q.dims()[2] / heads, heads))),
+            None => (q, k),
+        }
     }
 }
 
-/// `[B, G, T, K] -> [B, H, T, K]`, each head `H / G` times in a row.
-fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
-    let [b, groups, t, k] = x.dims();
+/// `[B, T, G K] -> [B, T, heads K]`, each head of `width` channels `heads / G` times in a row.
+fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
+    let [b, t, channels] = x.dims();
+    let groups = channels / width;
     if groups == heads {
         return x;
     }
-    let each: Tensor<5> = x.unsqueeze_dim::<5>(2).repeat_dim(2, heads / groups);
-    each.reshape([b, heads, t, k])
+    let each: Tensor<5> = x.reshape([b, t, groups, 1, width]).repeat_dim(3, heads / groups);
+    each.reshape([b, t, heads * width])
 }
 
 /// Which earlier positions a query may see.
@@ -165,37 +165,54 @@ impl Attention {
         visible: &Visibility,
         past: Option<&mut Past>,
     ) -> Tensor<3> {
-        let [b, t, _] = x.dims();
-        let split = |y: Tensor<3>, heads: usize| -> Tensor<4> {
-            y.reshape([b, t, heads, self.head]).swap_dims(1, 2)
+        let q = rotary.forward(self.q.forward(x.clone()), self.heads);
+        let k = rotary.forward(self.k.forward(x.clone()), self.kv_heads);
+        let (q, k) = self.scores.prepare(q, k, self.heads);
+        let kv_heads = k.dims()[2] / self.head;
+        let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
+        let y = match (visible, past) {
+            (Visibility::Causal, None) => {
+                causal_attention(q, k, v, self.heads, kv_heads, self.scores.scale)
+            }
+            (visible, past) => self.attend(q, k, v, visible, past),
         };
-        let q = rotary.forward(split(self.q.forward(x.clone()), self.heads));
-        let k = rotary.forward(split(self.k.forward(x.clone()), self.kv_heads));
-        let v = split(self.v.forward(x), self.kv_heads);
-        let (q, k) = self.scores.prepare(q, k);
-        // The attention op wants as many value heads as key heads.
-        let v = repeat_heads(v, k.dims()[1]);
+        self.o.forward(y)
+    }
+
+    /// Attention under a mask or behind a cache, by Burn's own operation.
+    fn attend(
+        &self,
+        q: Tensor<3>,
+        k: Tensor<3>,
+        v: Tensor<3>,
+        visible: &Visibility,
+        past: Option<&mut Past>,
+    ) -> Tensor<3> {
+        let [b, t, width] = q.dims();
+        let split = |x: Tensor<3>| -> Tensor<4> {
+            let heads = x.dims()[2] / self.head;
+            x.reshape([b, t, heads, self.head]).swap_dims(1, 2)
+        };
+        let (q, k, v) = (split(q), split(k), split(v));
         let (k, v) = match past {
             Some(past) => past.extend(k, v),
             None => (k, v),
         };
         let keys = k.dims()[2];
-        let (mask, is_causal) = match visible {
-            Visibility::Causal => (None, true),
+        let mask = match visible {
+            Visibility::Causal => None,
             Visibility::Masked(mask) => {
                 let mask = mask.clone().unsqueeze_dim::<4>(1);
-                (Some(mask.expand([b, self.heads, t, keys])), false)
+                Some(mask.expand([b, self.heads, t, keys]))
             }
         };
         let options = AttentionModuleOptions {
             scale: Some(self.scores.scale),
             softcap: None,
-            is_causal,
+            is_causal: mask.is_none(),
             // The queries are the newest positions: the last one sees every key.
             causal_alignment: CausalAlignment::BottomRight,
         };
-        let y = attention(q, k, v, mask, None, options);
-        let y = y.swap_dims(1, 2).reshape([b, t, self.heads * self.head]);
-        self.o.forward(y)
+        attention(q, k, v, mask, None, options).swap_dims(1, 2).reshape([b, t, width])
     }
 }

@@ -1,13 +1,12 @@
 //! The feed-forward network.
 
 use super::Projection;
-use super::projection::scaled;
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
+use evenburn_kernels::swiglu;
 
 /// SwiGLU: `y = down( after * up(x) * silu(before * gate(x)) )`.
 #[derive(Module, Debug)]
@@ -45,8 +44,8 @@ impl Mlp {
 
     /// `[B, T, D] -> [B, T, D]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = scaled(self.gate.forward(x.clone()), self.before);
-        let y = self.up.forward(x) * silu(gate);
-        self.down.forward(scaled(y, self.after))
+        let gate = self.gate.forward(x.clone());
+        let y = swiglu(gate, self.up.forward(x), self.before, self.after);
+        self.down.forward(y)
     }
 }

@@ -16,7 +16,6 @@ pub use attention::{Attention, Scores};
 pub use embedding::Embedding;
 pub use gain::Gain;
 pub use head::Head;
-pub(crate) use head::cross_entropy_sum;
 pub use mlp::Mlp;
 pub use norm::Norm;
 pub use projection::Projection;

@@ -4,6 +4,7 @@ use super::Gain;
 use crate::plan::{NormKind, NormPlan, Over};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use evenburn_kernels::{Size, normalize};
 
 /// A normalization layer, `gain * x / size(x)`, over all channels or head by head.
 #[derive(Debug, Module)]
@@ -48,33 +49,22 @@ impl Norm {
 
     /// Normalizes the last dimension of `x`, shape `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = x.shape();
-        let rows = shape.num_elements() / self.group;
-        let x: Tensor<2> = x.reshape([rows, self.group]);
-        let y = match self.kind {
-            NormKind::Rms => {
-                let size = x.clone().square().mean_dim(1).add_scalar(self.eps).sqrt();
-                x / size
-            }
-            NormKind::L2 => {
-                let size = x.clone().square().sum_dim(1).add_scalar(self.eps).sqrt();
-                x / size
-            }
+        let gain = self.gain.as_ref().map(Gain::used);
+        match self.kind {
+            NormKind::Rms => normalize(x, gain, Size::Rms, self.eps, self.group),
+            NormKind::L2 => normalize(x, gain, Size::L2, self.eps, self.group),
             NormKind::Layer => {
+                let shape = x.shape();
+                let x: Tensor<2> = x.reshape([shape.num_elements() / self.group, self.group]);
                 let centred = x.clone() - x.mean_dim(1);
-                let size = centred
-                    .clone()
-                    .square()
-                    .mean_dim(1)
-                    .add_scalar(self.eps)
-                    .sqrt();
-                centred / size
+                let size = centred.clone().square().mean_dim(1).add_scalar(self.eps).sqrt();
+                let y = centred / size;
+                match gain {
+                    Some(gain) => y * gain.unsqueeze(),
+                    None => y,
+                }
+                .reshape(shape)
             }
-        };
-        let y = match &self.gain {
-            Some(gain) => gain.forward(y),
-            None => y,
-        };
-        y.reshape(shape)
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::init::Initializer;
 use crate::plan::SitePlan;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use evenburn_kernels::linear;
 
 /// `y = after * norm( factor * ((before * x) W) )`, with `W` of shape `[in, out]`.
 #[derive(Module, Debug)]
@@ -31,7 +32,7 @@ impl Projection {
         device: &Device,
     ) -> Self {
         let [input, output] = site.shape(d);
-        let linear = &plan.linear;
+        let around = &plan.linear;
         Self {
             weight: init.matrix(
                 &format!("{path}.weight"),
@@ -39,13 +40,13 @@ impl Projection {
                 [input, output],
                 device,
             ),
-            before: linear.before.as_ref().map(|g| Gain::new(g, input, device)),
-            norm: linear
+            before: around.before.as_ref().map(|g| Gain::new(g, input, device)),
+            norm: around
                 .norm
                 .as_ref()
                 .map(|n| Norm::new(n, output, d.head, device)),
-            after: linear.after.as_ref().map(|g| Gain::new(g, output, device)),
-            factor: linear.factor,
+            after: around.after.as_ref().map(|g| Gain::new(g, output, device)),
+            factor: around.factor,
         }
     }
 
@@ -68,7 +69,7 @@ impl Projection {
             weight = scaled(weight, self.factor);
         }
         // One product of two matrices: the batched form would multiply per sequence.
-        let y = x.reshape([b * t, input]).matmul(weight);
+        let y = linear(x.reshape([b * t, input]), weight);
         let y = match &self.norm {
             Some(norm) => {
                 let y = norm.forward(y);

@@ -5,6 +5,7 @@ use crate::dims::Dims;
 use crate::plan::{LerpFactor, MixPlan, NormPlan, ResidualPlan};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use evenburn_kernels::interpolate;
 
 /// How a branch's output joins the stream.
 #[derive(Module, Debug)]
@@ -47,7 +48,7 @@ impl Mix {
                 (keep / size.clone(), alpha / size)
             }
         };
-        h * keep.unsqueeze() + x * alpha.unsqueeze()
+        interpolate(h, x, keep, alpha)
     }
 }
 

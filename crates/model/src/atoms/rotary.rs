@@ -1,6 +1,7 @@
 //! Rotary position embedding on interleaved pairs.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use evenburn_kernels::rotary;
 
 /// Cosines and sines for a range of positions.
 ///
@@ -8,22 +9,15 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 /// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`. Angles are computed in f64.
 #[derive(Debug, Clone)]
 pub struct Rotary {
-    /// `[1 or B, 1, T, K / 2, 1]`
-    cos: Tensor<5>,
-    /// `[1 or B, 1, T, K / 2, 1]`
-    sin: Tensor<5>,
+    /// `[T or B T, K / 2]`
+    cos: Tensor<2>,
+    /// `[T or B T, K / 2]`
+    sin: Tensor<2>,
 }
 
 impl Rotary {
     /// Tables for `len` positions from `start`, heads of width `head` (even), in the number format `dtype`.
-    pub fn new(
-        start: usize,
-        len: usize,
-        head: usize,
-        theta: f64,
-        dtype: DType,
-        device: &Device,
-    ) -> Self {
+    pub fn new(start: usize, len: usize, head: usize, theta: f64, dtype: DType, device: &Device) -> Self {
         let pairs = head / 2;
         let angles: Vec<f64> = (start..start + len)
             .flat_map(|position| {
@@ -32,7 +26,7 @@ impl Rotary {
             .collect();
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f64> = angles.iter().copied().map(f).collect();
-            let data = TensorData::new(values, [1, 1, len, pairs, 1]).convert_dtype(dtype);
+            let data = TensorData::new(values, [len, pairs]).convert_dtype(dtype);
             Tensor::from_data(data, (device, dtype))
         };
         Self {
@@ -45,34 +39,15 @@ impl Rotary {
     /// first position of this table.
     pub fn at(&self, positions: Tensor<2, Int>) -> Self {
         let [b, t] = positions.dims();
-        let pairs = self.cos.dims()[3];
         let index = positions.reshape([b * t]);
-        let pick = |table: &Tensor<5>| {
-            table
-                .clone()
-                .select(2, index.clone())
-                .reshape([b, 1, t, pairs, 1])
-        };
         Self {
-            cos: pick(&self.cos),
-            sin: pick(&self.sin),
+            cos: self.cos.clone().select(0, index.clone()),
+            sin: self.sin.clone().select(0, index),
         }
     }
 
-    /// Turns every head of `x`, shape `[B, H, T, K]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [b, h, t, k] = x.dims();
-        let pairs: Tensor<5> = x.reshape([b, h, t, k / 2, 2]);
-        let first = pairs.clone().narrow(4, 0, 1);
-        let second = pairs.narrow(4, 1, 1);
-        let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        let turned = Tensor::cat(
-            vec![
-                first.clone() * cos.clone() - second.clone() * sin.clone(),
-                first * sin + second * cos,
-            ],
-            4,
-        );
-        turned.reshape([b, h, t, k])
+    /// Turns each of the `heads` heads of `x`, shape `[B, T, heads K]`.
+    pub fn forward(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
+        rotary(x, self.cos.clone(), self.sin.clone(), heads)
     }
 }

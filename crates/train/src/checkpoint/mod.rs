@@ -85,7 +85,8 @@ impl Checkpoints {
     pub fn open(dir: impl Into<PathBuf>, keep: usize) -> Result<Self, TrainError> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(|e| TrainError::io("create", &dir, e))?;
-        let unfinished = durable::entries(&dir, |name| UNFINISHED.iter().any(|p| name.starts_with(p)))?;
+        let unfinished =
+            durable::entries(&dir, |name| UNFINISHED.iter().any(|p| name.starts_with(p)))?;
         for name in unfinished {
             let path = dir.join(name);
             fs::remove_dir_all(&path).map_err(|e| TrainError::io("remove", &path, e))?;

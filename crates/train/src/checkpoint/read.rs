@@ -44,7 +44,10 @@ impl Loaded {
             return Err(TrainError::Foreign {
                 path: path.to_owned(),
                 what: "version of this program",
-                why: format!("its format is {}, this program reads {FORMAT}", format.unwrap_or(0)),
+                why: format!(
+                    "its format is {}, this program reads {FORMAT}",
+                    format.unwrap_or(0)
+                ),
             });
         }
         Ok(Self {
@@ -66,7 +69,9 @@ fn verify(path: &Path) -> Result<(), TrainError> {
     let sums = path.join(SUMS);
     let text = match fs::read(&sums) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| damaged(SUMS, "it is not text"))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(damaged(SUMS, "it is missing")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(SUMS, "it is missing"));
+        }
         Err(e) => return Err(TrainError::io("read", &sums, e)),
     };
     let mut rest = text.as_str();
@@ -80,7 +85,10 @@ fn verify(path: &Path) -> Result<(), TrainError> {
             return Err(damaged(file, "it is missing"));
         }
         if hash_file(&path.join(file))? != sum {
-            return Err(damaged(file, &format!("its checksum is not the one in {SUMS}")));
+            return Err(damaged(
+                file,
+                &format!("its checksum is not the one in {SUMS}"),
+            ));
         }
     }
     if rest.is_empty() {
@@ -95,7 +103,12 @@ fn with_intact(error: TrainError, path: &Path) -> TrainError {
     let TrainError::Damaged { file, why, .. } = error else {
         return error;
     };
-    let others = path.parent().map(|dir| complete(dir).unwrap_or_default().into_iter().map(|n| dir.join(n)));
+    let others = path.parent().map(|dir| {
+        complete(dir)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|n| dir.join(n))
+    });
     let intact = others
         .into_iter()
         .flatten()

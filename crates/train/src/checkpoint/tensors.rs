@@ -12,7 +12,8 @@ pub(super) fn write(path: &Path, tensors: &[Named]) -> Result<(), String> {
     let views = tensors
         .iter()
         .map(|(name, data)| {
-            let dtype = to_file(data.dtype()).ok_or_else(|| format!("{name} has type {:?}", data.dtype()))?;
+            let dtype = to_file(data.dtype())
+                .ok_or_else(|| format!("{name} has type {:?}", data.dtype()))?;
             let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
                 .map_err(|e| format!("{name}: {e}"))?;
             Ok((name.as_str(), view))
@@ -27,8 +28,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Named>, String> {
     let mut tensors = file
         .iter()
         .map(|(name, view)| {
-            let dtype = from_file(view.dtype()).ok_or_else(|| format!("{name} has type {:?}", view.dtype()))?;
-            let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+            let dtype = from_file(view.dtype())
+                .ok_or_else(|| format!("{name} has type {:?}", view.dtype()))?;
+            let data =
+                TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
             Ok((name.to_owned(), data))
         })
         .collect::<Result<Vec<_>, String>>()?;
@@ -52,9 +55,15 @@ const TYPES: [(DType, Dtype); 12] = [
 ];
 
 fn to_file(dtype: DType) -> Option<Dtype> {
-    TYPES.iter().find(|(burn, _)| *burn == dtype).map(|(_, file)| *file)
+    TYPES
+        .iter()
+        .find(|(burn, _)| *burn == dtype)
+        .map(|(_, file)| *file)
 }
 
 fn from_file(dtype: Dtype) -> Option<DType> {
-    TYPES.iter().find(|(_, file)| *file == dtype).map(|(burn, _)| *burn)
+    TYPES
+        .iter()
+        .find(|(_, file)| *file == dtype)
+        .map(|(burn, _)| *burn)
 }

@@ -16,7 +16,10 @@ fn state(step: u64) -> State {
 }
 
 fn named(name: &str, values: &[f32]) -> Vec<Named> {
-    vec![(name.to_owned(), TensorData::new(values.to_vec(), [values.len()]))]
+    vec![(
+        name.to_owned(),
+        TensorData::new(values.to_vec(), [values.len()]),
+    )]
 }
 
 fn save(checkpoints: &Checkpoints, step: u64) -> PathBuf {
@@ -39,7 +42,14 @@ fn what_is_saved_is_what_is_read() {
     assert_eq!(loaded.state, state(20));
     assert_eq!(loaded.model[0].0, "embed.weight");
     let bits: Vec<u32> = loaded.model[0].1.iter::<f32>().map(f32::to_bits).collect();
-    assert_eq!(bits, [20.0_f32.to_bits(), (-0.0_f32).to_bits(), f32::MIN_POSITIVE.to_bits()]);
+    assert_eq!(
+        bits,
+        [
+            20.0_f32.to_bits(),
+            (-0.0_f32).to_bits(),
+            f32::MIN_POSITIVE.to_bits()
+        ]
+    );
     assert_eq!(loaded.optim, named("embed.weight/m", &[10.0]));
 }
 
@@ -50,8 +60,14 @@ fn old_checkpoints_go_once_the_new_one_is_there() {
     for step in [10, 20, 30] {
         save(&checkpoints, step);
     }
-    assert_eq!(checkpoints.names().unwrap(), ["step-00000020", "step-00000030"]);
-    assert_eq!(fs::read_to_string(dir.path().join("latest")).unwrap(), "step-00000030\n");
+    assert_eq!(
+        checkpoints.names().unwrap(),
+        ["step-00000020", "step-00000030"]
+    );
+    assert_eq!(
+        fs::read_to_string(dir.path().join("latest")).unwrap(),
+        "step-00000030\n"
+    );
 }
 
 #[test]
@@ -68,7 +84,12 @@ fn every_flipped_byte_of_every_file_is_noticed() {
             flipped[at] ^= 0x20;
             fs::write(&file, &flipped).unwrap();
             let error = Loaded::read(&new).unwrap_err();
-            let TrainError::Damaged { file: found, intact, .. } = &error else {
+            let TrainError::Damaged {
+                file: found,
+                intact,
+                ..
+            } = &error
+            else {
                 panic!("{name}, byte {at}: {error}");
             };
             assert!(name == SUMS || *found == file, "{name}, byte {at}: {error}");
@@ -88,7 +109,12 @@ fn the_error_of_a_damaged_file_names_it_and_the_way_out() {
     let file = new.join(MODEL);
     fs::remove_file(&file).unwrap();
     let text = Loaded::read(&new).unwrap_err().to_string();
-    for part in [&file.display().to_string(), "missing", "step-00000010", "intact"] {
+    for part in [
+        &file.display().to_string(),
+        "missing",
+        "step-00000010",
+        "intact",
+    ] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -122,7 +148,10 @@ fn a_kill_before_latest_moves_counts_the_checkpoint_that_is_complete() {
     fs::write(dir.path().join(".latest.new"), "step").unwrap();
     let checkpoints = Checkpoints::open(dir.path(), 2).unwrap();
     assert_eq!(checkpoints.newest().unwrap(), Some(new));
-    assert_eq!(fs::read_to_string(dir.path().join("latest")).unwrap(), "step-00000020\n");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("latest")).unwrap(),
+        "step-00000020\n"
+    );
 }
 
 #[test]

@@ -59,7 +59,8 @@ impl Checkpoints {
 }
 
 fn write_tensors(path: &Path, list: &[Named]) -> Result<(), TrainError> {
-    tensors::write(path, list).map_err(|why| TrainError::io("write", path, std::io::Error::other(why)))?;
+    tensors::write(path, list)
+        .map_err(|why| TrainError::io("write", path, std::io::Error::other(why)))?;
     durable::sync_file(path)
 }
 

@@ -84,6 +84,14 @@ impl Key {
         }
     }
 
+    /// Whether the tags this key goes with have their values in a configuration.
+    pub(super) fn applies(&self, values: &toml::Table) -> bool {
+        self.only_with.iter().all(|tag| {
+            let value = lookup(values, &tag.path).and_then(toml::Value::as_str);
+            value.is_some_and(|value| tag.values.iter().any(|v| v == value))
+        })
+    }
+
     /// Whether a value has a type and a value that this key allows.
     pub(super) fn accepts(&self, value: &toml::Value) -> bool {
         if let toml::Value::String(text) = value
@@ -115,7 +123,9 @@ impl Key {
     }
 }
 
-/// Every key of a run's configuration, in the order of the sections.
+/// Every key of a run's configuration, section by section.
+///
+/// A key that means something else, or takes other values, with another tag is listed once for each.
 ///
 /// ```
 /// let keys = evenburn_train::config::keys();
@@ -136,7 +146,9 @@ pub fn keys() -> Vec<Key> {
         walk(section, part, &[], &mut found);
     }
     for key in &mut found {
-        if let Some(value) = lookup(&defaults, &key.path) {
+        if key.applies(&defaults)
+            && let Some(value) = lookup(&defaults, &key.path)
+        {
             key.default = Some(value.to_string());
         }
     }
@@ -145,7 +157,9 @@ pub fn keys() -> Vec<Key> {
 
 /// Value of a dotted path in a table.
 pub(super) fn lookup<'t>(table: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
-    let (head, rest) = path.split_once('.').map_or((path, None), |(h, r)| (h, Some(r)));
+    let (head, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(h, r)| (h, Some(r)));
     match (table.get(head)?, rest) {
         (value, None) => Some(value),
         (toml::Value::Table(inner), Some(rest)) => lookup(inner, rest),
@@ -175,15 +189,18 @@ fn walk_variant(path: &str, variant: &Json, tags: &[Tag], found: &mut Vec<Key>) 
         return;
     };
     let constant = |p: &Json| p.get("const").and_then(Json::as_str).map(str::to_owned);
-    let Some((tag, value)) = properties.iter().find_map(|(name, p)| Some((name, constant(p)?))) else {
+    let Some((tag, value)) = properties
+        .iter()
+        .find_map(|(name, p)| Some((name, constant(p)?)))
+    else {
         return;
     };
     let tag_path = format!("{path}.{tag}");
     let mut key = leaf(&tag_path, &properties[tag], tags);
     key.kinds = vec![Kind::String];
     key.choices = vec![value.clone()];
-    key.meaning = meaning(variant);
-    push(key, found);
+    key.meaning = format!("{value}: {}", meaning(variant));
+    push_tag(key, found);
     let mut tags = tags.to_vec();
     tags.push(Tag {
         path: tag_path,
@@ -196,25 +213,34 @@ fn walk_variant(path: &str, variant: &Json, tags: &[Tag], found: &mut Vec<Key>) 
 
 /// Adds a key, or joins it to the same key of an earlier variant.
 fn push(key: Key, found: &mut Vec<Key>) {
-    let Some(earlier) = found.iter_mut().find(|k| k.path == key.path) else {
+    let differs_in_tags = |earlier: &Key| {
+        let tags = earlier.only_with.clone();
+        *earlier
+            == Key {
+                only_with: tags,
+                ..key.clone()
+            }
+    };
+    let Some(earlier) = found.iter_mut().find(|k| differs_in_tags(k)) else {
         found.push(key);
         return;
     };
-    if !key.choices.is_empty() && !earlier.choices.is_empty() && !earlier.choices.contains(&key.choices[0]) {
-        earlier.choices.extend(key.choices);
-        earlier.meaning = format!("{} | {}", earlier.meaning, key.meaning);
-    }
     for tag in key.only_with {
         match earlier.only_with.iter_mut().find(|t| t.path == tag.path) {
-            Some(known) => {
-                for value in tag.values {
-                    if !known.values.contains(&value) {
-                        known.values.push(value);
-                    }
-                }
-            }
+            Some(known) => known.values.extend(tag.values),
             None => earlier.only_with.push(tag),
         }
+    }
+}
+
+/// Adds one value of a tag to the tag's key.
+fn push_tag(key: Key, found: &mut Vec<Key>) {
+    match found.iter_mut().find(|k| k.path == key.path) {
+        Some(earlier) => {
+            earlier.choices.extend(key.choices);
+            earlier.meaning = format!("{} {}", earlier.meaning, key.meaning);
+        }
+        None => found.push(key),
     }
 }
 
@@ -229,7 +255,10 @@ fn alternatives(schema: &Json) -> Vec<&Json> {
 }
 
 fn meaning(schema: &Json) -> String {
-    let text = schema.get("description").and_then(Json::as_str).unwrap_or("");
+    let text = schema
+        .get("description")
+        .and_then(Json::as_str)
+        .unwrap_or("");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -260,17 +289,19 @@ fn describe(schema: &Json, key: &mut Key) {
         Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
         _ => Vec::new(),
     };
-    key.kinds.extend(types.into_iter().filter_map(|name| match name {
-        "boolean" => Some(Kind::Boolean),
-        "integer" => Some(Kind::Integer),
-        "number" => Some(Kind::Number),
-        "string" => Some(Kind::String),
-        "array" => Some(Kind::Array),
-        "object" => Some(Kind::Table),
-        _ => None,
-    }));
+    key.kinds
+        .extend(types.into_iter().filter_map(|name| match name {
+            "boolean" => Some(Kind::Boolean),
+            "integer" => Some(Kind::Integer),
+            "number" => Some(Kind::Number),
+            "string" => Some(Kind::String),
+            "array" => Some(Kind::Array),
+            "object" => Some(Kind::Table),
+            _ => None,
+        }));
     if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
-        key.choices.extend(choices.iter().filter_map(Json::as_str).map(str::to_owned));
+        key.choices
+            .extend(choices.iter().filter_map(Json::as_str).map(str::to_owned));
     }
     if let Some(choice) = schema.get("const").and_then(Json::as_str) {
         key.choices.push(choice.to_owned());

@@ -44,7 +44,10 @@ impl RunConfig {
     /// # Errors
     /// [`TrainError`] with file and line (or the override) for a file that can't be read or parsed, an unknown key
     /// (with the nearest valid one) and a value of the wrong type; and with the key for a value out of range.
-    pub fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Resolved, TrainError> {
+    pub fn load(
+        file: Option<&Path>,
+        overrides: &[(String, String)],
+    ) -> Result<Resolved, TrainError> {
         let Some(path) = file else {
             return Self::from_toml("", "", overrides);
         };
@@ -63,7 +66,11 @@ impl RunConfig {
     /// let error = RunConfig::from_toml("tiny.toml", "[train]\nstepps = 3", &[]).unwrap_err();
     /// assert_eq!(error.to_string(), "tiny.toml:2: unknown key `train.stepps`; did you mean `train.steps`?");
     /// ```
-    pub fn from_toml(label: &str, text: &str, overrides: &[(String, String)]) -> Result<Resolved, TrainError> {
+    pub fn from_toml(
+        label: &str,
+        text: &str,
+        overrides: &[(String, String)],
+    ) -> Result<Resolved, TrainError> {
         let mut loader = Loader::new(keys());
         loader.file(label, text)?;
         for (key, value) in overrides {
@@ -136,11 +143,8 @@ impl Loader {
     }
 
     fn set(&mut self, key: &str, text: &str) -> Result<(), TrainError> {
-        let string_only = self
-            .keys
-            .iter()
-            .find(|k| k.path == key)
-            .is_some_and(|k| k.kinds == [Kind::String]);
+        let mut meanings = self.keys.iter().filter(|k| k.path == key).peekable();
+        let string_only = meanings.peek().is_some() && meanings.all(|k| k.kinds == [Kind::String]);
         let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"))
             .ok()
             .and_then(|mut table| (table.len() == 1).then(|| table.remove("v")).flatten());
@@ -154,12 +158,16 @@ impl Loader {
 
     /// Whether a path is a section or a table of keys.
     fn is_group(&self, path: &str) -> bool {
-        let inside = |k: &Key| k.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        let inside = |k: &Key| {
+            k.path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
         self.keys.iter().any(inside)
     }
 
     fn assign(&mut self, path: &str, value: toml::Value, origin: Origin) -> Result<(), TrainError> {
-        let Some(key) = self.keys.iter().find(|k| k.path == path) else {
+        if !self.keys.iter().any(|k| k.path == path) {
             if self.is_group(path) {
                 return Err(TrainError::WrongValue {
                     place: origin,
@@ -173,14 +181,6 @@ impl Loader {
                 nearest: self.nearest(path),
                 key: path.to_owned(),
             });
-        };
-        if !key.accepts(&value) {
-            return Err(TrainError::WrongValue {
-                place: origin,
-                key: path.to_owned(),
-                expected: key.expected(),
-                found: value.to_string(),
-            });
         }
         insert(&mut self.values, path, value);
         self.origins.set(path.to_owned(), origin);
@@ -191,7 +191,10 @@ impl Loader {
     /// The valid key that looks most like `path`; the field counts for more than the section.
     fn nearest(&self, path: &str) -> Option<String> {
         let field = |p: &str| p.rsplit_once('.').map_or(p, |(_, f)| f).to_owned();
-        let sections: Vec<String> = RunConfig::SECTIONS.iter().map(ToString::to_string).collect();
+        let sections: Vec<String> = RunConfig::SECTIONS
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let candidates = self.keys.iter().map(|k| &k.path).chain(sections.iter());
         candidates
             .map(|known| {
@@ -206,33 +209,64 @@ impl Loader {
 
     fn finish(mut self) -> Result<Resolved, TrainError> {
         self.fill_tags();
-        for path in &self.set {
-            let Some(key) = self.keys.iter().find(|k| k.path == *path) else {
-                continue;
-            };
-            for tag in &key.only_with {
-                let actual = lookup(&self.values, &tag.path).and_then(toml::Value::as_str);
-                if let Some(actual) = actual
-                    && !tag.values.iter().any(|v| v == actual)
-                {
-                    return Err(TrainError::WrongVariant {
-                        place: self.origins.of(path),
-                        key: path.clone(),
-                        tag: tag.path.clone(),
-                        wanted: tag.values.join(" | "),
-                        actual: actual.to_owned(),
-                        chosen: self.origins.of(&tag.path),
-                    });
-                }
-            }
+        // Keys that always apply come first: a tag that isn't one would make every key beside it look wrong.
+        let (tagged, plain): (Vec<_>, Vec<_>) = self.set.iter().partition(|path| {
+            self.keys
+                .iter()
+                .any(|k| k.path == **path && !k.only_with.is_empty())
+        });
+        for path in plain.into_iter().chain(tagged) {
+            self.check(path)?;
         }
-        let config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| TrainError::Config {
-            message: e.to_string().trim().replace('\n', " "),
+        let config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| {
+            TrainError::Config {
+                message: e.to_string().trim().replace('\n', " "),
+            }
         })?;
         Ok(Resolved {
             config,
             origins: self.origins,
         })
+    }
+
+    /// Checks the value of a key that exists, against its meaning under the tags that were chosen.
+    fn check(&self, path: &str) -> Result<(), TrainError> {
+        let Some(value) = lookup(&self.values, path) else {
+            return Ok(());
+        };
+        let place = self.origins.of(path);
+        let mut meanings = self.keys.iter().filter(|k| k.path == path);
+        match meanings.clone().find(|k| k.applies(&self.values)) {
+            Some(key) if key.accepts(value) => Ok(()),
+            Some(key) => Err(TrainError::WrongValue {
+                place,
+                key: path.to_owned(),
+                expected: key.expected(),
+                found: value.to_string(),
+            }),
+            None => {
+                let wanted: Vec<&str> = meanings
+                    .clone()
+                    .flat_map(|k| &k.only_with)
+                    .flat_map(|tag| tag.values.iter().map(String::as_str))
+                    .collect();
+                let tag = meanings
+                    .find_map(|k| k.only_with.first())
+                    .map_or("", |t| t.path.as_str());
+                let actual = lookup(&self.values, tag)
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                Err(TrainError::WrongVariant {
+                    place,
+                    key: path.to_owned(),
+                    why: format!(
+                        "belongs to {tag} = {}, but {tag} is {actual} ({})",
+                        wanted.join(" | "),
+                        self.origins.of(tag)
+                    ),
+                })
+            }
+        }
     }
 
     /// A section whose options are given without its tag has the default one.
@@ -246,7 +280,11 @@ impl Loader {
             let Some((parent, _)) = tag.rsplit_once('.') else {
                 continue;
             };
-            let default = self.keys.iter().find(|k| k.path == tag).and_then(|k| k.default.as_ref());
+            let default = self
+                .keys
+                .iter()
+                .find(|k| k.path == tag)
+                .and_then(|k| k.default.as_ref());
             let Some(default) = default.map(|d| d.trim_matches('"').to_owned()) else {
                 continue;
             };
@@ -283,6 +321,6 @@ fn insert(table: &mut toml::Table, path: &str, value: toml::Value) {
 
 /// Line of a byte offset, counted from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    let end = offset.min(text.len());
-    text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
+    let before = text.get(..offset).unwrap_or(text);
+    before.matches('\n').count() + 1
 }

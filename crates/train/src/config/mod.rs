@@ -40,7 +40,8 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// Names of the sections, in the order they are written.
-    pub const SECTIONS: [&'static str; 7] = ["run", "model", "norm", "optim", "data", "train", "metrics"];
+    pub const SECTIONS: [&'static str; 7] =
+        ["run", "model", "norm", "optim", "data", "train", "metrics"];
 
     /// The configuration as TOML, every key that has a value included.
     ///
@@ -67,20 +68,33 @@ impl RunConfig {
         Ok(flat)
     }
 
-    /// Checks what concerns more than one section's types. Sizes of the model are checked by its plan.
+    /// Checks what no type can. Sizes of the model are checked by its plan, the text by whoever reads it.
+    ///
+    /// A configuration may lack a budget as long as nobody trains with it.
     ///
     /// # Errors
-    /// [`TrainError::Invalid`] names the key.
+    /// [`TrainError::Invalid`] names the key; [`TrainError::Optim`] does for the optimizer's.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.train.validate()?;
-        self.train.total_steps(self.model.context)?;
+        if self.train.steps.is_some() || self.train.tokens.is_some() {
+            self.optim
+                .check(self.train.total_steps(self.model.context)?)?;
+        }
         Ok(())
     }
 }
 
-fn flatten_into(prefix: &str, table: toml::Table, flat: &mut std::collections::BTreeMap<String, toml::Value>) {
+fn flatten_into(
+    prefix: &str,
+    table: toml::Table,
+    flat: &mut std::collections::BTreeMap<String, toml::Value>,
+) {
     for (name, value) in table {
-        let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        let path = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             toml::Value::Table(inner) => flatten_into(&path, inner, flat),
             value => {

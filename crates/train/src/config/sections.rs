@@ -48,7 +48,6 @@ pub enum DeviceName {
     Cpu,
 }
 
-
 /// The budget of a run and what happens along its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -139,7 +138,9 @@ impl TrainConfig {
             )),
             (Some(steps), Some(tokens)) => Err(TrainError::invalid(
                 "train.steps",
-                format!("train.steps = {steps} and train.tokens = {tokens} are two budgets; give one of them"),
+                format!(
+                    "train.steps = {steps} and train.tokens = {tokens} are two budgets; give one of them"
+                ),
             )),
         }
     }

@@ -3,8 +3,14 @@
 use evenburn_train::TrainError;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
-fn load(text: &str, overrides: &[(&str, &str)]) -> Result<evenburn_train::config::Resolved, TrainError> {
-    let overrides: Vec<_> = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+fn load(
+    text: &str,
+    overrides: &[(&str, &str)],
+) -> Result<evenburn_train::config::Resolved, TrainError> {
+    let overrides: Vec<_> = overrides
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     RunConfig::from_toml("run.toml", text, &overrides)
 }
 
@@ -14,7 +20,10 @@ const GOOD: &str = "[run]\nname = \"tiny\"\n\n[model]\ndim = 32\n\n[train]\nstep
 #[test]
 fn values_know_where_they_came_from() {
     let resolved = load(GOOD, &[("train.seed", "7"), ("model.dim", "64")]).unwrap();
-    assert_eq!((resolved.config.model.dim, resolved.config.train.seed), (64, 7));
+    assert_eq!(
+        (resolved.config.model.dim, resolved.config.train.seed),
+        (64, 7)
+    );
     let line = |line| Origin::File {
         file: "run.toml".into(),
         line,
@@ -27,27 +36,68 @@ fn values_know_where_they_came_from() {
 
 #[test]
 fn each_mistake_has_its_place_and_a_way_out() {
-    let cases: [(&str, &[(&str, &str)], &[&str]); 14] = [
-        ("[train]\nsteps = 1\nbatchsize = 2", &[], &["run.toml:3", "train.batchsize", "train.batch_size"]),
+    /// File, overrides, parts of the message.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 14] = [
+        (
+            "[train]\nsteps = 1\nbatchsize = 2",
+            &[],
+            &["run.toml:3", "train.batchsize", "train.batch_size"],
+        ),
         ("[trian]\nsteps = 1", &[], &["run.toml:1", "trian", "train"]),
-        ("[train]\nsteps = 1\n[model]\nlayers = \"four\"", &[], &["run.toml:4", "model.layers", "integer", "four"]),
-        ("[train]\nsteps = -3", &[], &["run.toml:2", "train.steps", "at least"]),
+        (
+            "[train]\nsteps = 1\n[model]\nlayers = \"four\"",
+            &[],
+            &["run.toml:4", "model.layers", "integer", "four"],
+        ),
+        (
+            "[train]\nsteps = -3",
+            &[],
+            &["run.toml:2", "train.steps", "at least"],
+        ),
         ("[train]\nsteps = 0", &[], &["train.steps", "at least 1"]),
-        ("[train]\nsteps = 1\ndevice = \"gpu\"", &[], &["run.toml:3", "train.device", "\"flex\"", "\"cuda\""]),
+        (
+            "[train]\nsteps = 1\ndevice = \"gpu\"",
+            &[],
+            &["run.toml:3", "train.device", "\"flex\"", "\"cuda\""],
+        ),
         ("train = 3", &[], &["run.toml:1", "train", "table"]),
         ("[train\nsteps = 1", &[], &["run.toml:1"]),
         ("[train]\nsteps = 1\nsteps = 2", &[], &["run.toml:3"]),
-        (GOOD, &[("train.step", "3")], &["command line", "train.step", "train.steps"]),
-        (GOOD, &[("model.dim", "wide")], &["command line", "model.dim", "integer", "wide"]),
-        (GOOD, &[("train.tokens", "100")], &["train.steps = 40", "train.tokens = 100"]),
-        ("[model]\ndim = 32", &[], &["train.steps", "train.tokens", "budget"]),
-        ("[train]\nsteps = 1\nbatch_size = 0", &[], &["run.toml:3", "train.batch_size", "at least 1"]),
+        (
+            GOOD,
+            &[("train.step", "3")],
+            &["command line", "train.step", "train.steps"],
+        ),
+        (
+            GOOD,
+            &[("model.dim", "wide")],
+            &["command line", "model.dim", "integer", "wide"],
+        ),
+        (
+            GOOD,
+            &[("train.tokens", "100")],
+            &["train.steps = 40", "train.tokens = 100"],
+        ),
+        (
+            "[train]\nsteps = 1\n[optim]\nbeta1 = 2.0",
+            &[],
+            &["optim.beta1"],
+        ),
+        (
+            "[train]\nsteps = 1\nbatch_size = 0",
+            &[],
+            &["run.toml:3", "train.batch_size", "at least 1"],
+        ),
     ];
     for (text, overrides, parts) in cases {
         let error = load(text, overrides).unwrap_err();
         let message = error.to_string();
         for part in parts {
-            assert!(message.contains(part), "{text:?}: {message:?} lacks {part:?}");
+            assert!(
+                message.contains(part),
+                "{text:?}: {message:?} lacks {part:?}"
+            );
         }
         assert!(error.is_wrong_input(), "{message}");
     }
@@ -57,18 +107,44 @@ fn each_mistake_has_its_place_and_a_way_out() {
 fn a_tagged_section_takes_the_keys_of_its_variant_alone() {
     let all = keys();
     let scheme = all.iter().find(|key| key.path == "norm.scheme").unwrap();
-    assert_eq!(scheme.choices.len(), evenburn_model::Scheme::NAMES.len(), "{scheme:?}");
-    let own = all
-        .iter()
-        .find(|key| key.only_with.iter().any(|tag| tag.values == ["ngpt"]))
-        .expect("ngpt has a key of its own");
-    let value = own.choices.first().cloned().or_else(|| own.default.clone()).unwrap();
-    let set = [("norm.scheme", "pre_norm"), (own.path.as_str(), value.as_str())];
-    let message = load(GOOD, &set).unwrap_err().to_string();
-    for part in [own.path.as_str(), "ngpt", "pre_norm"] {
+    assert_eq!(scheme.choices, evenburn_model::Scheme::NAMES);
+    let message = load(
+        GOOD,
+        &[("norm.alpha_init", "0.1"), ("norm.scheme", "pre_norm")],
+    )
+    .unwrap_err()
+    .to_string();
+    for part in [
+        "command line",
+        "norm.alpha_init",
+        "ngpt | angpt",
+        "pre_norm",
+    ] {
         assert!(message.contains(part), "{message}");
     }
-    load(GOOD, &[("norm.scheme", "ngpt"), (own.path.as_str(), value.as_str())]).unwrap();
+    load(GOOD, &[("norm.alpha_init", "0.1"), ("norm.scheme", "ngpt")]).unwrap();
+}
+
+#[test]
+fn a_key_takes_the_values_it_has_in_the_chosen_variant() {
+    let file = format!("{GOOD}[norm]\nqk = \"full\"\nscheme = \"pre_norm\"\n");
+    load(&file, &[]).unwrap();
+    let message = load(&file, &[("norm.scheme", "ngpt")])
+        .unwrap_err()
+        .to_string();
+    for part in ["run.toml:10", "norm.qk", "\"unit\" | \"none\"", "full"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Options without a scheme are those of the default one.
+    let alone = load(&format!("{GOOD}[norm]\neps = 1e-6\n"), &[]).unwrap();
+    assert_eq!(alone.config.norm.name(), RunConfig::default().norm.name());
+    let message = load(GOOD, &[("norm.scheme", "pre-norm")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("\"pre_norm\"") && message.contains("norm.scheme"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -105,17 +181,25 @@ fn every_default_is_a_value_its_key_takes() {
 #[test]
 fn text_stays_text_where_only_text_goes() {
     let resolved = load(GOOD, &[("run.name", "2026"), ("train.prompt", "true")]).unwrap();
-    assert_eq!((resolved.config.run.name.as_str(), resolved.config.train.prompt.as_str()), ("2026", "true"));
+    assert_eq!(
+        (
+            resolved.config.run.name.as_str(),
+            resolved.config.train.prompt.as_str()
+        ),
+        ("2026", "true")
+    );
 }
 
 #[test]
 fn the_resolved_configuration_reads_back_as_itself() {
-    let resolved = load(GOOD, &[("norm.scheme", "angpt"), ("data.path", "[\"a.txt\", \"b.txt\"]")]).unwrap();
+    let resolved = load(
+        GOOD,
+        &[
+            ("norm.scheme", "angpt"),
+            ("data.path", "[\"a.txt\", \"b.txt\"]"),
+        ],
+    )
+    .unwrap();
     let again = load(&resolved.config.to_toml().unwrap(), &[]).unwrap();
     assert_eq!(again.config, resolved.config);
-}
-
-#[test]
-fn dump() {
-    for key in keys() { println!("{} [{}] = {:?} only {:?}: {}", key.path, key.expected(), key.default, key.only_with, key.meaning); }
 }

@@ -1,17 +1,22 @@
 //! Runs of a tiny model from start to end.
 
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
-use evenburn_train::{Ended, Start, TrainError, load_run};
+use evenburn_model::plan::{GainRole, NormPlan, ResidualPlan};
+use evenburn_model::strategy::NormStrategy;
+use evenburn_model::{Branch, Dims, Plan};
+use evenburn_train::{Ended, Start, TrainError, Trainer, evaluate, load_run, load_run_with};
 
 #[test]
 fn a_run_learns_and_leaves_everything_behind() {
     let world = World::new();
     let summary = world.run("simple_norm", &[], Start::Fresh(None)).unwrap();
-    assert_eq!((summary.ended, summary.step, summary.total), (Ended::Finished, 40, 40));
+    assert_eq!(
+        (summary.ended, summary.step, summary.total),
+        (Ended::Finished, 40, 40)
+    );
     assert_eq!(summary.tokens, 40 * 2 * 2 * 16);
     for file in [
         "config.toml",
@@ -24,7 +29,10 @@ fn a_run_learns_and_leaves_everything_behind() {
     ] {
         assert!(summary.run.join(file).is_file(), "{file}");
     }
-    assert!(!summary.run.join("checkpoints/step-00000024").exists(), "two are kept");
+    assert!(
+        !summary.run.join("checkpoints/step-00000024").exists(),
+        "two are kept"
+    );
     let events = std::fs::read_dir(summary.run.join("tb")).unwrap().count();
     assert_eq!(events, 1);
 
@@ -36,11 +44,23 @@ fn a_run_learns_and_leaves_everything_behind() {
         let step = index as u64 + 1;
         assert_eq!(line["step"].as_u64(), Some(step));
         assert_eq!(line["train/tokens"].as_u64(), Some(step * 64));
-        assert_eq!(line.contains_key("val/loss"), step % 10 == 0);
-        assert_eq!(line.contains_key("val/bpb"), step % 10 == 0);
-        assert_eq!(line.contains_key("norm/param/embed.weight"), step % 5 == 0);
-        assert_eq!(line.contains_key("norm/grad/embed.weight"), step % 5 == 0);
-        for name in ["train/lr", "train/grad_norm", "perf/tokens_per_sec", "perf/step_ms", "perf/data_wait_ms"] {
+        assert_eq!(line.contains_key("val/loss"), step.is_multiple_of(10));
+        assert_eq!(line.contains_key("val/bpb"), step.is_multiple_of(10));
+        assert_eq!(
+            line.contains_key("norm/param/embed.weight"),
+            step.is_multiple_of(5)
+        );
+        assert_eq!(
+            line.contains_key("norm/grad/embed.weight"),
+            step.is_multiple_of(5)
+        );
+        for name in [
+            "train/lr",
+            "train/grad_norm",
+            "perf/tokens_per_sec",
+            "perf/step_ms",
+            "perf/data_wait_ms",
+        ] {
             assert!(line[name].as_f64().is_some(), "{name}");
         }
         assert!(!line.contains_key("perf/mfu"));
@@ -56,17 +76,29 @@ fn a_run_learns_and_leaves_everything_behind() {
 fn nothing_is_written_outside_the_run_directory() {
     let world = World::new();
     let here = |dir: &std::path::Path| -> Vec<_> {
-        let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         names.sort();
         names
     };
     let cwd = std::env::current_dir().unwrap();
     let before = here(&cwd);
-    let summary = world.run("pre_norm", &[("train.steps", "3")], Start::Fresh(None)).unwrap();
+    let summary = world
+        .run("pre_norm", &[("train.steps", "3")], Start::Fresh(None))
+        .unwrap();
     assert_eq!(here(&cwd), before);
     let inside = here(&summary.run);
     let expected = [
-        "checkpoints", "config.toml", "lock", "metrics.jsonl", "plan.toml", "provenance.json", "samples", "tb",
+        "checkpoints",
+        "config.toml",
+        "lock",
+        "metrics.jsonl",
+        "plan.toml",
+        "provenance.json",
+        "samples",
+        "tb",
     ];
     assert_eq!(inside, expected);
     assert_eq!(here(&world.path("runs")).len(), 1);
@@ -93,7 +125,9 @@ fn a_stopped_and_resumed_run_equals_the_straight_one() {
 fn a_run_that_lost_its_last_steps_does_them_again() {
     let world = World::new();
     let straight = world.run("angpt", &[], world.fresh("straight")).unwrap();
-    world.run("angpt", &[("train.stop_after", "30")], world.fresh("lost")).unwrap();
+    world
+        .run("angpt", &[("train.stop_after", "30")], world.fresh("lost"))
+        .unwrap();
     // As a kill after step 30 would have left it, before the checkpoint of step 30 was complete.
     let last = world.path("lost").join("checkpoints/step-00000030");
     let aside = world.path("lost").join("checkpoints/.saving-step-00000030");
@@ -108,7 +142,9 @@ fn a_run_that_lost_its_last_steps_does_them_again() {
 fn a_run_killed_before_its_first_checkpoint_starts_over_in_its_place() {
     let world = World::new();
     let straight = world.run("ngpt", &[], world.fresh("straight")).unwrap();
-    world.run("ngpt", &[("train.stop_after", "3")], world.fresh("early")).unwrap();
+    world
+        .run("ngpt", &[("train.stop_after", "3")], world.fresh("early"))
+        .unwrap();
     std::fs::remove_dir_all(world.path("early").join("checkpoints")).unwrap();
     let whole = world.run("ngpt", &[], world.resume("early")).unwrap();
     assert_same_history(&straight.run, &whole.run);
@@ -145,8 +181,12 @@ fn a_stop_flag_ends_the_run_with_a_checkpoint() {
 #[test]
 fn a_finished_run_has_nothing_left_to_do() {
     let world = World::new();
-    let first = world.run("pre_norm", &[("train.steps", "8")], world.fresh("run")).unwrap();
-    let again = world.run("pre_norm", &[("train.steps", "8")], world.resume("run")).unwrap();
+    let first = world
+        .run("pre_norm", &[("train.steps", "8")], world.fresh("run"))
+        .unwrap();
+    let again = world
+        .run("pre_norm", &[("train.steps", "8")], world.resume("run"))
+        .unwrap();
     assert_eq!((again.ended, again.step), (Ended::Finished, 8));
     assert_eq!(again.checkpoint, first.checkpoint);
     assert_eq!(metrics(&again.run).len(), 8);
@@ -155,31 +195,57 @@ fn a_finished_run_has_nothing_left_to_do() {
 #[test]
 fn a_run_in_use_is_locked() {
     let world = World::new();
-    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    world
+        .run("pre_norm", &[("train.stop_after", "2")], world.fresh("run"))
+        .unwrap();
     let held = evenburn_train::RunDir::open(&world.path("run")).unwrap();
     let error = world.run("pre_norm", &[], world.resume("run")).unwrap_err();
     assert!(matches!(error, TrainError::Locked { .. }), "{error}");
     assert!(error.is_wrong_input());
     drop(held);
-    world.run("pre_norm", &[("train.stop_after", "4")], world.resume("run")).unwrap();
+    world
+        .run(
+            "pre_norm",
+            &[("train.stop_after", "4")],
+            world.resume("run"),
+        )
+        .unwrap();
 }
 
 #[test]
 fn a_resume_names_every_key_that_would_change_the_past() {
     let world = World::new();
-    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    world
+        .run("pre_norm", &[("train.stop_after", "2")], world.fresh("run"))
+        .unwrap();
     let error = world
-        .run("pre_norm", &[("train.seed", "2"), ("optim.lr", "0.5"), ("train.keep", "9")], world.resume("run"))
+        .run(
+            "pre_norm",
+            &[
+                ("train.seed", "2"),
+                ("optim.lr", "0.5"),
+                ("train.keep", "9"),
+            ],
+            world.resume("run"),
+        )
         .unwrap_err();
     let message = error.to_string();
-    for part in ["optim.lr was 0.01 and is now 0.5 (command line)", "train.seed was 1 and is now 2"] {
+    for part in [
+        "optim.lr was 0.01 and is now 0.5 (command line)",
+        "train.seed was 1 and is now 2",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     assert!(!message.contains("keep"), "{message}");
     assert!(error.is_wrong_input());
     let free = [
-        ("train.keep", "9"), ("train.eval_every", "3"), ("train.checkpoint_every", "1"), ("train.log_every", "1"),
-        ("run.name", "other"), ("train.stop_after", "4"), ("metrics.norms_every", "1"),
+        ("train.keep", "9"),
+        ("train.eval_every", "3"),
+        ("train.checkpoint_every", "1"),
+        ("train.log_every", "1"),
+        ("run.name", "other"),
+        ("train.stop_after", "4"),
+        ("metrics.norms_every", "1"),
     ];
     world.run("pre_norm", &free, world.resume("run")).unwrap();
 }
@@ -187,8 +253,16 @@ fn a_resume_names_every_key_that_would_change_the_past() {
 #[test]
 fn a_damaged_checkpoint_is_one_clear_error_and_nothing_is_lost() {
     let world = World::new();
-    world.run("pre_norm", &[("train.stop_after", "16")], world.fresh("run")).unwrap();
-    let file = world.path("run").join("checkpoints/step-00000016/optim.safetensors");
+    world
+        .run(
+            "pre_norm",
+            &[("train.stop_after", "16")],
+            world.fresh("run"),
+        )
+        .unwrap();
+    let file = world
+        .path("run")
+        .join("checkpoints/step-00000016/optim.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -200,17 +274,28 @@ fn a_damaged_checkpoint_is_one_clear_error_and_nothing_is_lost() {
         assert!(message.contains(part), "{message}");
     }
     assert!(error.is_wrong_input());
-    assert_eq!(std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(), history);
+    assert_eq!(
+        std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(),
+        history
+    );
     assert!(load_run(&world.path("run")).is_err());
     // The way out the message names.
     std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
-    world.run("pre_norm", &[("train.stop_after", "16")], world.resume("run")).unwrap();
+    world
+        .run(
+            "pre_norm",
+            &[("train.stop_after", "16")],
+            world.resume("run"),
+        )
+        .unwrap();
 }
 
 #[test]
 fn another_corpus_is_refused() {
     let world = World::new();
-    world.run("pre_norm", &[("train.stop_after", "2")], world.fresh("run")).unwrap();
+    world
+        .run("pre_norm", &[("train.stop_after", "2")], world.fresh("run"))
+        .unwrap();
     let mut text = std::fs::read_to_string(world.path("text.txt")).unwrap();
     text.push_str("one more document\n");
     std::fs::write(world.path("text.txt"), text).unwrap();
@@ -221,23 +306,135 @@ fn another_corpus_is_refused() {
 #[test]
 fn a_run_directory_that_exists_is_not_overwritten() {
     let world = World::new();
-    world.run("pre_norm", &[("train.steps", "2")], world.fresh("run")).unwrap();
+    world
+        .run("pre_norm", &[("train.steps", "2")], world.fresh("run"))
+        .unwrap();
     let before = std::fs::read(world.path("run").join("metrics.jsonl")).unwrap();
-    let error = world.run("pre_norm", &[("train.steps", "2")], world.fresh("run")).unwrap_err();
+    let error = world
+        .run("pre_norm", &[("train.steps", "2")], world.fresh("run"))
+        .unwrap_err();
     assert!(error.is_wrong_input(), "{error}");
-    assert_eq!(std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(), before);
+    assert_eq!(
+        std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(),
+        before
+    );
 }
 
 #[test]
 fn a_loss_that_is_no_number_stops_before_the_weights_change() {
     let world = World::new();
-    let wild = [("optim.lr", "1e30"), ("optim.clip", "0"), ("optim.warmup_steps", "0"), ("train.checkpoint_every", "1")];
-    let error = world.run("pre_norm", &wild, world.fresh("run")).unwrap_err();
-    let TrainError::NonFinite { step, checkpoint, .. } = &error else {
+    let wild = [
+        ("optim.lr", "1e30"),
+        ("optim.clip", "0"),
+        ("optim.warmup_steps", "0"),
+        ("train.checkpoint_every", "1"),
+    ];
+    let error = world
+        .run("pre_norm", &wild, world.fresh("run"))
+        .unwrap_err();
+    let TrainError::NonFinite {
+        step, checkpoint, ..
+    } = &error
+    else {
         panic!("{error}");
     };
-    assert!(error.to_string().contains(&format!("step {step}")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("step {step}")),
+        "{error}"
+    );
     assert!(!error.is_wrong_input());
     assert_eq!(metrics(&world.path("run")).len() as u64, step - 1);
-    assert!(checkpoint.as_ref().unwrap().ends_with(format!("step-{:08}", step - 1)));
+    assert!(
+        checkpoint
+            .as_ref()
+            .unwrap()
+            .ends_with(format!("step-{:08}", step - 1))
+    );
+}
+
+#[test]
+fn bad_input_leaves_no_run_behind() {
+    let world = World::new();
+    let bad: [&[(&str, &str)]; 4] = [
+        &[("model.vocab_size", "280")],
+        &[("model.context", "4096"), ("train.batch_size", "1")],
+        &[("train.device", "rocm")],
+        &[("data.validation_fraction", "0")],
+    ];
+    for overrides in bad {
+        let error = world
+            .run("pre_norm", overrides, Start::Fresh(None))
+            .unwrap_err();
+        assert!(error.is_wrong_input(), "{error}");
+        assert!(!world.path("runs").exists(), "{error}");
+    }
+}
+
+/// Normalizes what a branch writes, with an epsilon no built-in has.
+#[derive(Debug)]
+struct OutputNorm;
+
+impl NormStrategy for OutputNorm {
+    fn name(&self) -> &'static str {
+        "output_norm"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            output: Some(NormPlan::rms(1e-4, GainRole::Output)),
+            ..ResidualPlan::plain()
+        }
+    }
+}
+
+#[test]
+fn a_strategy_the_registry_does_not_know_trains_and_loads() {
+    let world = World::new();
+    let train = |overrides: &[(&str, &str)], start| {
+        let resolved = world.resolve("pre_norm", overrides).unwrap();
+        let plan = Plan::new(&resolved.config.model, &OutputNorm).unwrap();
+        let corpus = world.corpus(&resolved);
+        Trainer::new(resolved, plan, corpus)
+            .start(start)
+            .run()
+            .unwrap()
+    };
+    let straight = train(&[], world.fresh("straight"));
+    train(&[("train.stop_after", "15")], world.fresh("halves"));
+    let whole = train(&[], world.resume("halves"));
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+    let error = load_run(&whole.run).unwrap_err();
+    assert!(matches!(error, TrainError::Foreign { .. }), "{error}");
+    let trained = load_run_with(&whole.run, &OutputNorm).unwrap();
+    assert_eq!(trained.plan.scheme, "output_norm");
+
+    // The last evaluation of the run, once more.
+    let corpus = world.corpus(&world.resolve("pre_norm", &[]).unwrap());
+    let batches = corpus.validation.batches(16, 2, Some(16)).unwrap();
+    let score = evaluate(&trained.task(), batches, &corpus.tokenizer.token_bytes()).unwrap();
+    let logged = metrics(&whole.run)[39]["val/loss"].as_f64().unwrap();
+    assert_eq!(score.nats_per_token().to_bits(), logged.to_bits());
+}
+
+#[test]
+fn accumulating_micro_batches_is_one_larger_batch() {
+    let world = World::new();
+    let whole = [
+        ("train.steps", "5"),
+        ("train.batch_size", "4"),
+        ("train.accumulate", "1"),
+    ];
+    let parts = [
+        ("train.steps", "5"),
+        ("train.batch_size", "1"),
+        ("train.accumulate", "4"),
+    ];
+    let whole = world.run("pre_norm", &whole, world.fresh("whole")).unwrap();
+    let parts = world.run("pre_norm", &parts, world.fresh("parts")).unwrap();
+    for (a, b) in metrics(&whole.run).into_iter().zip(metrics(&parts.run)) {
+        for name in ["train/loss", "train/grad_norm"] {
+            let (a, b) = (a[name].as_f64().unwrap(), b[name].as_f64().unwrap());
+            assert!((a - b).abs() < 1e-4 * a.abs(), "{name}: {a} {b}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A tiny corpus and a tiny model, for tests that train.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use evenburn_data::{Corpus, prepare};
@@ -14,20 +15,24 @@ pub(crate) struct World {
 
 /// Sentences from a small grammar: text a tiny model learns something of.
 fn text() -> String {
-    let nouns = ["norm", "scale", "branch", "stream", "gradient", "weight", "head", "token"];
+    let nouns = [
+        "norm", "scale", "branch", "stream", "gradient", "weight", "head", "token",
+    ];
     let verbs = ["scales", "follows", "precedes", "divides", "keeps", "moves"];
     let mut state = 12_345_u64;
     let mut draw = |n: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 33) as usize % n
     };
     let mut text = String::new();
     for document in 0..120 {
         for _ in 0..8 {
             let (a, v, b) = (draw(nouns.len()), draw(verbs.len()), draw(nouns.len()));
-            text.push_str(&format!("the {} {} the {}. ", nouns[a], verbs[v], nouns[b]));
+            let _ = write!(text, "the {} {} the {}. ", nouns[a], verbs[v], nouns[b]);
         }
-        text.push_str(&format!("this was document {document}.\n<|endoftext|>\n"));
+        let _ = writeln!(text, "this was document {document}.\n<|endoftext|>");
     }
     text
 }
@@ -87,8 +92,15 @@ norms_every = 5
         )
     }
 
-    pub(crate) fn resolve(&self, scheme: &str, overrides: &[(&str, &str)]) -> Result<Resolved, TrainError> {
-        let overrides: Vec<_> = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    pub(crate) fn resolve(
+        &self,
+        scheme: &str,
+        overrides: &[(&str, &str)],
+    ) -> Result<Resolved, TrainError> {
+        let overrides: Vec<_> = overrides
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         RunConfig::from_toml("tiny.toml", &self.toml(scheme), &overrides)
     }
 
@@ -97,7 +109,12 @@ norms_every = 5
     }
 
     /// A trainer of one of the built-in schemes.
-    pub(crate) fn trainer(&self, scheme: &str, overrides: &[(&str, &str)], start: Start) -> Trainer {
+    pub(crate) fn trainer(
+        &self,
+        scheme: &str,
+        overrides: &[(&str, &str)],
+        start: Start,
+    ) -> Trainer {
         let resolved = self.resolve(scheme, overrides).unwrap();
         let plan = Plan::new(&resolved.config.model, resolved.config.norm.strategy()).unwrap();
         let corpus = self.corpus(&resolved);
@@ -112,7 +129,12 @@ norms_every = 5
         Start::Continue(self.path(run))
     }
 
-    pub(crate) fn run(&self, scheme: &str, overrides: &[(&str, &str)], start: Start) -> Result<Summary, TrainError> {
+    pub(crate) fn run(
+        &self,
+        scheme: &str,
+        overrides: &[(&str, &str)],
+        start: Start,
+    ) -> Result<Summary, TrainError> {
         self.trainer(scheme, overrides, start).run()
     }
 }
@@ -120,7 +142,9 @@ norms_every = 5
 /// The lines of a run's `metrics.jsonl`.
 pub(crate) fn metrics(run: &Path) -> Vec<serde_json::Map<String, serde_json::Value>> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Asserts that two runs logged the same for every step, but for how fast and how large they were.
@@ -142,7 +166,15 @@ pub(crate) fn assert_same_history(a: &Path, b: &Path) {
 /// Asserts that two checkpoints have the same bytes in every file that holds numbers.
 pub(crate) fn assert_same_checkpoint(a: &Path, b: &Path) {
     for file in ["model.safetensors", "optim.safetensors"] {
-        let (x, y) = (std::fs::read(a.join(file)).unwrap(), std::fs::read(b.join(file)).unwrap());
-        assert!(x == y, "{file} of {} and {} differ", a.display(), b.display());
+        let (x, y) = (
+            std::fs::read(a.join(file)).unwrap(),
+            std::fs::read(b.join(file)).unwrap(),
+        );
+        assert!(
+            x == y,
+            "{file} of {} and {} differ",
+            a.display(),
+            b.display()
+        );
     }
 }

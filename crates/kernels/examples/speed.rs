@@ -1,0 +1,174 @@
+//! Times every operation against its reference, forward and backward, on the CPU:
+//! `cargo run --release -p evenburn-kernels --features flex --example speed -- [model width] [vocabulary] [rounds]`.
+//!
+//! Both alternate within a round; the table has the medians.
+
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use evenburn_kernels as fast;
+use evenburn_kernels::reference as plain;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Leaves with gradients to the result of one operation.
+type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;
+
+/// Milliseconds of a forward and of a backward pass.
+fn time(op: &Op, leaves: &[usize], device: &Device) -> [f64; 2] {
+    let leaves: Vec<Tensor<1>> = leaves
+        .iter()
+        .map(|&n| Tensor::random([n], Distribution::Normal(0.0, 0.3), device).require_grad())
+        .collect();
+    let start = Instant::now();
+    let y = op(&leaves);
+    let forward = start.elapsed();
+    let dy = Tensor::random(y.dims(), Distribution::Normal(0.0, 1.0), device);
+    let total = (y * dy).sum();
+    let start = Instant::now();
+    let grads = total.backward();
+    let backward = start.elapsed();
+    drop(grads);
+    [forward, backward].map(|d| d.as_secs_f64() * 1e3)
+}
+
+fn median(mut x: Vec<f64>) -> f64 {
+    x.sort_by(f64::total_cmp);
+    x[x.len() / 2]
+}
+
+fn compare(name: &str, rounds: usize, leaves: &[usize], device: &Device, [fast, plain]: [Op; 2]) {
+    let mut times = [const { Vec::new() }; 2];
+    for round in 0..rounds + 1 {
+        for (times, op) in times.iter_mut().zip([&fast, &plain]) {
+            let time = time(op, leaves, device);
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    let of = |which: usize, pass: usize| median(times[which].iter().map(|t| t[pass]).collect());
+    let (fast, plain) = ([of(0, 0), of(0, 1)], [of(1, 0), of(1, 1)]);
+    println!(
+        "{name:28} {:8.2} {:8.2} {:8.2} {:8.2} {:6.1}x",
+        fast[0],
+        fast[1],
+        plain[0],
+        plain[1],
+        (plain[0] + plain[1]) / (fast[0] + fast[1])
+    );
+}
+
+fn flat<const D: usize>(y: Tensor<D>) -> Tensor<1> {
+    y.flatten(0, D as i32 - 1)
+}
+
+/// The same composition around a function and around its reference.
+fn both<'a, F: Copy + 'a, O: Fn(F, &[Tensor<1>]) -> Tensor<1> + Copy + 'a>(
+    ways: [F; 2],
+    op: O,
+) -> [Op<'a>; 2] {
+    ways.map(|way| Box::new(move |x: &[Tensor<1>]| op(way, x)) as Op)
+}
+
+fn main() {
+    fast::keep_pages();
+    let mut arguments = std::env::args().skip(1).map(|x| x.parse::<usize>());
+    let mut next = |default: usize| arguments.next().and_then(Result::ok).unwrap_or(default);
+    let (d, v, rounds) = (next(256), next(8192), next(15));
+    let (b, t, k) = (8, 256, 64);
+    let (n, h, f) = (b * t, d / k, (d * 8 / 3).next_multiple_of(16));
+    let dev = &Device::flex().autodiff();
+    println!("N={n} D={d} F={f} V={v} H={h} K={k} T={t}; milliseconds");
+    println!(
+        "{:28} {:>8} {:>8} {:>8} {:>8}",
+        "", "forward", "back", "plain", "back"
+    );
+
+    type Products = [fn(Tensor<2>, Tensor<2>) -> Tensor<2>; 2];
+    let ways: Products = [fast::linear, plain::linear];
+    for (input, output) in [(d, d), (d, f), (f, d)] {
+        let op = both(ways, move |linear, x| {
+            let w = x[1].clone().reshape([input, output]);
+            flat(linear(x[0].clone().reshape([n, input]), w))
+        });
+        let name = format!("linear {input} x {output}");
+        compare(&name, rounds, &[n * input, input * output], dev, op);
+    }
+
+    type Losses = [fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>; 2];
+    let ways: Losses = [fast::linear_cross_entropy, plain::linear_cross_entropy];
+    let tokens = &Tensor::<1, Int>::random([n], Distribution::Uniform(0.0, v as f64 - 1.0), dev);
+    let op = both(ways, |loss, x| {
+        let w = x[1].clone().reshape([d, v]);
+        loss(x[0].clone().reshape([n, d]), w, tokens.clone())
+    });
+    compare("linear_cross_entropy", rounds, &[n * d, d * v], dev, op);
+    let op = both(ways, |loss, x| {
+        let w = x[1].clone().reshape([v, d]).transpose();
+        loss(x[0].clone().reshape([n, d]), w, tokens.clone())
+    });
+    compare(
+        "linear_cross_entropy, tied",
+        rounds,
+        &[n * d, d * v],
+        dev,
+        op,
+    );
+
+    type Tables = [fn(Tensor<2>, Tensor<2, Int>) -> Tensor<3>; 2];
+    let ways: Tables = [fast::embedding, plain::embedding];
+    let op = both(ways, |embedding, x| {
+        let w = x[0].clone().reshape([v, d]);
+        flat(embedding(w, tokens.clone().reshape([b, t])))
+    });
+    compare("embedding", rounds, &[v * d], dev, op);
+
+    type Attentions = [fn(Tensor<3>, Tensor<3>, Tensor<3>, usize, usize, f64) -> Tensor<3>; 2];
+    let ways: Attentions = [fast::causal_attention, plain::causal_attention];
+    for groups in [h, h / 2] {
+        let op = both(ways, move |attention, x| {
+            let [q, k, v] = [(0, h), (1, groups), (2, groups)]
+                .map(|(i, heads)| x[i].clone().reshape([b, t, heads * k]));
+            flat(attention(q, k, v, h, groups, 0.125))
+        });
+        let sizes = [n * h * k, n * groups * k, n * groups * k];
+        let name = format!("causal_attention {h} on {groups}");
+        compare(&name, rounds, &sizes, dev, op);
+    }
+
+    type Rotations = [fn(Tensor<3>, Tensor<2>, Tensor<2>, usize) -> Tensor<3>; 2];
+    let ways: Rotations = [fast::rotary, plain::rotary];
+    let table = &Tensor::<2>::random([t, k / 2], Distribution::Uniform(-1.0, 1.0), dev);
+    let op = both(ways, |rotary, x| {
+        let x = x[0].clone().reshape([b, t, d]);
+        flat(rotary(x, table.clone(), table.clone(), h))
+    });
+    compare("rotary", rounds, &[n * d], dev, op);
+
+    type Gates = [fn(Tensor<1>, Tensor<1>, f64, f64) -> Tensor<1>; 2];
+    let ways: Gates = [fast::swiglu, plain::swiglu];
+    let op = both(ways, |swiglu, x| {
+        swiglu(x[0].clone(), x[1].clone(), 1.0, 1.0)
+    });
+    compare("swiglu", rounds, &[n * f, n * f], dev, op);
+
+    type Norms = [fn(Tensor<2>, Option<Tensor<1>>, fast::Size, f64, usize) -> Tensor<2>; 2];
+    let ways: Norms = [fast::normalize, plain::normalize];
+    for group in [d, k] {
+        let op = both(ways, move |normalize, x| {
+            let (x, gain) = (x[0].clone().reshape([n, d]), Some(x[1].clone()));
+            flat(normalize(x, gain, fast::Size::Rms, 1e-5, group))
+        });
+        let name = format!("normalize by {group}");
+        compare(&name, rounds, &[n * d, group], dev, op);
+    }
+
+    type Steps = [fn(Tensor<2>, Tensor<2>, Tensor<1>, Tensor<1>) -> Tensor<2>; 2];
+    let ways: Steps = [fast::interpolate, plain::interpolate];
+    let op = both(ways, |interpolate, x| {
+        let [h, y] = [&x[0], &x[1]].map(|x| x.clone().reshape([n, d]));
+        flat(interpolate(h, y, x[2].clone(), x[3].clone()))
+    });
+    compare("interpolate", rounds, &[n * d, n * d, d, d], dev, op);
+}

@@ -1,0 +1,125 @@
+//! Attention as a backend operation: what is kept between the two passes.
+
+use super::kernels;
+use crate::flex::extension::Fused;
+use crate::flex::{contiguous, shape, tensor, values};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Dispatch, Flex};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+/// How the channels of a row are divided, and the factor of the scores.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) query: usize,
+    pub(crate) key: usize,
+    pub(crate) scale: f32,
+}
+
+pub(super) fn dispatch(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    query: usize,
+    key: usize,
+    scale: f64,
+) -> Tensor<3> {
+    let scale = scale as f32;
+    Tensor::from_dispatch(Dispatch::fused_causal_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        Heads { query, key, scale },
+    ))
+}
+
+fn problem<'a>(
+    q: &'a FlexTensor,
+    k: &'a FlexTensor,
+    v: &'a FlexTensor,
+    heads: Heads,
+) -> kernels::Problem<'a> {
+    let [batch, time, width] = q.layout().shape().dims::<3>();
+    kernels::Problem {
+        q: values(q),
+        k: values(k),
+        v: values(v),
+        batch,
+        time,
+        heads: heads.query,
+        kv_heads: heads.key,
+        width: width / heads.query,
+        scale: heads.scale,
+    }
+}
+
+pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, heads: Heads) -> FlexTensor {
+    let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
+    let (y, _) = kernels::forward(problem(&q, &k, &v, heads));
+    tensor(y, shape(&q))
+}
+
+/// What the way back reads.
+#[derive(Debug, Clone)]
+struct Kept {
+    q: FlexTensor,
+    k: FlexTensor,
+    v: FlexTensor,
+    y: FlexTensor,
+    /// Logarithm of each score row's sum of exponentials, `[B, H, T]`.
+    log_sums: Vec<f32>,
+    heads: Heads,
+}
+
+#[derive(Debug)]
+struct AttentionBackward;
+
+impl Backward<Flex, 3> for AttentionBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let kept = ops.state;
+        let problem = problem(&kept.q, &kept.k, &kept.v, kept.heads);
+        let gradients = kernels::backward(problem, values(&kept.y), &kept.log_sums, values(&dy));
+        let shapes = [shape(&kept.q), shape(&kept.k), shape(&kept.v)];
+        for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
+            }
+        }
+    }
+}
+
+pub(crate) fn tracked<C: CheckpointStrategy>(
+    q: FloatTensor<Autodiff<Flex, C>>,
+    k: FloatTensor<Autodiff<Flex, C>>,
+    v: FloatTensor<Autodiff<Flex, C>>,
+    heads: Heads,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let nodes = [q.node(), k.node(), v.node()];
+    let [q, k, v] = [q, k, v].map(|x| contiguous(x.into_primitive()));
+    let (y, log_sums) = kernels::forward(problem(&q, &k, &v, heads));
+    let y = tensor(y, shape(&q));
+    match AttentionBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => {
+            let kept = Kept {
+                q,
+                k,
+                v,
+                y: y.clone(),
+                log_sums,
+                heads,
+            };
+            prep.finish(kept, y)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}

@@ -1,0 +1,189 @@
+//! The operations as extensions of Burn's CPU backend and of automatic differentiation on top of it.
+//!
+//! Burn's macro wants one trait and generates from it what picks the implementation at run time: `Autodiff<Flex>` as
+//! soon as a float argument is on an autodiff device, else `Flex`. The work is in each operation's `flex` module.
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend, Flex, backend_extension};
+
+use crate::attention::flex as attention;
+use crate::attention::flex::Heads;
+use crate::embedding::flex as embedding;
+use crate::interpolate::flex as interpolate;
+use crate::linear::flex as linear;
+use crate::linear_cross_entropy::flex as linear_cross_entropy;
+use crate::normalize::flex as normalize;
+use crate::normalize::flex::Rule;
+use crate::rotary::flex as rotary;
+use crate::swiglu::flex as swiglu;
+
+#[backend_extension(Autodiff, Flex)]
+pub(crate) trait Fused: Backend {
+    fn fused_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        before: f32,
+        after: f32,
+    ) -> FloatTensor<Self>;
+    fn fused_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+    fn fused_causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self>;
+    fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self>;
+    fn fused_normalize_with_gain(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        rule: Rule,
+    ) -> FloatTensor<Self>;
+    fn fused_rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_interpolate(
+        h: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        keep: FloatTensor<Self>,
+        step: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl Fused for Flex {
+    fn fused_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        before: f32,
+        after: f32,
+    ) -> FloatTensor<Self> {
+        swiglu::forward(gate, up, before, after)
+    }
+
+    fn fused_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_cross_entropy::forward(hidden, weight, targets)
+    }
+
+    fn fused_causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        attention::forward(q, k, v, heads)
+    }
+
+    fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {
+        normalize::forward(x, None, rule)
+    }
+
+    fn fused_normalize_with_gain(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        rule: Rule,
+    ) -> FloatTensor<Self> {
+        normalize::forward(x, Some(gain), rule)
+    }
+
+    fn fused_rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        rotary::forward(x, cos, sin)
+    }
+
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::forward(x, weight)
+    }
+
+    fn fused_interpolate(
+        h: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        keep: FloatTensor<Self>,
+        step: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        interpolate::forward(h, x, keep, step)
+    }
+
+    fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
+        embedding::forward(weight, tokens)
+    }
+}
+
+impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
+    fn fused_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        before: f32,
+        after: f32,
+    ) -> FloatTensor<Self> {
+        swiglu::tracked::<C>(gate, up, before, after)
+    }
+
+    fn fused_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_cross_entropy::tracked::<C>(hidden, weight, targets)
+    }
+
+    fn fused_causal_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        attention::tracked::<C>(q, k, v, heads)
+    }
+
+    fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {
+        normalize::tracked::<C>(x, rule)
+    }
+
+    fn fused_normalize_with_gain(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        rule: Rule,
+    ) -> FloatTensor<Self> {
+        normalize::tracked_with_gain::<C>(x, gain, rule)
+    }
+
+    fn fused_rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        rotary::tracked::<C>(x, cos, sin)
+    }
+
+    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::tracked::<C>(x, weight)
+    }
+
+    fn fused_interpolate(
+        h: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        keep: FloatTensor<Self>,
+        step: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        interpolate::tracked::<C>(h, x, keep, step)
+    }
+
+    fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
+        embedding::tracked::<C>(weight, tokens)
+    }
+}

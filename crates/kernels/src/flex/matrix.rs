@@ -1,0 +1,335 @@
+//! Views of matrices in memory, and products of them.
+
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// A matrix whose entry `(i, j)` is `data[i * row_step + j * column_step]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    column_step: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// The rows of `data`, `columns` entries each.
+    pub(crate) fn new(data: &'a [f32], columns: usize) -> Self {
+        Self {
+            data,
+            rows: data.len() / columns,
+            columns,
+            row_step: columns,
+            column_step: 1,
+        }
+    }
+
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_step: self.column_step,
+            column_step: self.row_step,
+            ..self
+        }
+    }
+
+    /// The `rows x columns` entries from `(row, column)` on.
+    pub(crate) fn block(self, [row, column]: [usize; 2], [rows, columns]: [usize; 2]) -> Self {
+        assert!(
+            row + rows <= self.rows && column + columns <= self.columns,
+            "the block lies inside the matrix"
+        );
+        Self {
+            data: &self.data[row * self.row_step + column * self.column_step..],
+            rows,
+            columns,
+            ..self
+        }
+    }
+
+    /// The entries of one row, which must be adjacent.
+    pub(crate) fn row(self, row: usize) -> &'a [f32] {
+        assert!(self.column_step == 1, "the row's entries are adjacent");
+        &self.data[row * self.row_step..][..self.columns]
+    }
+
+    /// Whether every entry lies inside `data`, which [`product`] relies on.
+    fn is_inside(self) -> bool {
+        self.rows == 0
+            || self.columns == 0
+            || (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step
+                < self.data.len()
+    }
+}
+
+/// A matrix to write, with adjacent entries in a row.
+///
+/// It stands for the entries of the matrix only, not for what lies between its rows: several of them can cover one
+/// buffer column by column.
+pub(crate) struct MatrixMut<'a> {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    buffer: PhantomData<&'a mut [f32]>,
+}
+
+// Safety: it owns access to its entries alone, as a `&mut [f32]` does, which is `Send`.
+#[expect(
+    unsafe_code,
+    reason = "disjoint parts of one buffer go to different threads"
+)]
+unsafe impl Send for MatrixMut<'_> {}
+
+impl<'a> MatrixMut<'a> {
+    /// The rows of `data`, `columns` entries each.
+    pub(crate) fn new(data: &'a mut [f32], columns: usize) -> Self {
+        Self {
+            start: data.as_mut_ptr(),
+            rows: data.len() / columns,
+            columns,
+            row_step: columns,
+            buffer: PhantomData,
+        }
+    }
+
+    /// Disjoint blocks that cover the matrix, row of blocks by row of blocks; the last ones may be smaller.
+    pub(crate) fn tiles(self, [rows, columns]: [usize; 2]) -> Vec<Self> {
+        let mut tiles = Vec::new();
+        for row in (0..self.rows).step_by(rows) {
+            for column in (0..self.columns).step_by(columns) {
+                tiles.push(Self {
+                    // Only an address: `wrapping_add` needs no promise.
+                    start: self.start.wrapping_add(row * self.row_step + column),
+                    rows: rows.min(self.rows - row),
+                    columns: columns.min(self.columns - column),
+                    ..self
+                });
+            }
+        }
+        tiles
+    }
+
+    /// `count` rows from `first` on.
+    pub(crate) fn rows(&mut self, first: usize, count: usize) -> MatrixMut<'_> {
+        assert!(first + count <= self.rows, "the rows lie inside the matrix");
+        MatrixMut {
+            start: self.start.wrapping_add(first * self.row_step),
+            rows: count,
+            columns: self.columns,
+            row_step: self.row_step,
+            buffer: PhantomData,
+        }
+    }
+
+    /// The entries of one row.
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "the row lies inside the matrix");
+        // Safety: the constructor took the whole buffer, blocks and rows were checked against its bounds, no two
+        // views share an entry, and `&mut self` lends this one out once.
+        #[expect(
+            unsafe_code,
+            reason = "a row of a view that shares its buffer with others"
+        )]
+        unsafe {
+            std::slice::from_raw_parts_mut(self.start.add(row * self.row_step), self.columns)
+        }
+    }
+}
+
+/// Whether a product replaces what is there or is added to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    Replace,
+    Add,
+}
+
+/// `c = factor * a b` or `c += factor * a b`, on this thread.
+pub(crate) fn product(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix, b: Matrix) {
+    assert!(
+        a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
+        "the product's shapes fit"
+    );
+    assert!(a.is_inside() && b.is_inside(), "the factors lie in memory");
+    // Safety: all entries of `a` and `b` lie inside their slices (checked above) and all entries of `c` inside the
+    // buffer it borrows alone (see `MatrixMut`), with the steps given here; with `read_dst` false nothing of `c` is
+    // read before it is written.
+    #[expect(unsafe_code, reason = "the gemm crate takes pointers")]
+    unsafe {
+        gemm::gemm(
+            c.rows,
+            c.columns,
+            a.columns,
+            c.start,
+            1,
+            c.row_step as isize,
+            into == Into::Add,
+            a.data.as_ptr(),
+            a.column_step as isize,
+            a.row_step as isize,
+            b.data.as_ptr(),
+            b.column_step as isize,
+            b.row_step as isize,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Multiplications a block should have at least: fewer than this cost less than handing them to a thread.
+const BLOCK_WORK: usize = 1 << 24;
+/// Rows and columns of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows.
+const TILE: [usize; 2] = [6, 64];
+
+/// The blocks that `c` is cut into, from the shape alone, so that results don't depend on the number of threads.
+fn blocks(rows: usize, columns: usize, depth: usize) -> [usize; 2] {
+    // A few rows cost what reading the other factor does.
+    let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, 64);
+    // Sixteen and eight blocks divide evenly among usual numbers of threads; nine do not.
+    let count = 1usize << count.ilog2();
+    let cut = |length: usize, tile: usize| length.div_ceil(count).next_multiple_of(tile);
+    let [by_rows, by_columns] = [cut(rows, TILE[0]), cut(columns, TILE[1])];
+    // What rounding to whole tiles adds to the largest block.
+    let excess = |block: usize, length: usize| (block * count) as f64 / length as f64;
+    if excess(by_rows, rows) <= excess(by_columns, columns) {
+        [by_rows, columns]
+    } else {
+        [rows, by_columns]
+    }
+}
+
+/// [`product`] on all threads: every block of `c` is a product of its own.
+///
+/// The gemm crate's own parallel mode splits finer and packs both factors for all threads first, which is slower
+/// for the flat matrices of a transformer.
+pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, a: Matrix, b: Matrix) {
+    let depth = a.columns;
+    let [rows, columns] = blocks(c.rows, c.columns, depth);
+    let across = c.columns.div_ceil(columns);
+    let tiles = c.tiles([rows, columns]);
+    let one = |index: usize, mut tile: MatrixMut<'_>| {
+        let (row, column) = (index / across * rows, index % across * columns);
+        let a = a.block([row, 0], [tile.rows, depth]);
+        let b = b.block([0, column], [depth, tile.columns]);
+        product(&mut tile, into, 1.0, a, b);
+    };
+    if tiles.len() == 1 {
+        tiles
+            .into_iter()
+            .enumerate()
+            .for_each(|(i, tile)| one(i, tile));
+    } else {
+        tiles
+            .into_par_iter()
+            .with_max_len(1)
+            .enumerate()
+            .for_each(|(i, tile)| one(i, tile));
+    }
+}
+
+/// The transpose of `data [rows, columns]` as `[columns, rows]`.
+///
+/// A product with a factor whose depth is adjacent in memory is slow to pack (three times slower at depth 8192), so
+/// large ones are turned first.
+pub(crate) fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
+    const SIDE: usize = 16;
+    let rows = data.len() / columns;
+    let mut out = super::buffer(data.len());
+    out.par_chunks_mut(SIDE * rows)
+        .enumerate()
+        .for_each(|(strip, out)| {
+            let first = strip * SIDE;
+            let width = out.len() / rows;
+            for row in (0..rows).step_by(SIDE) {
+                let height = SIDE.min(rows - row);
+                if width == SIDE && height == SIDE {
+                    let mut tile = [[0.0f32; SIDE]; SIDE];
+                    for (i, line) in tile.iter_mut().enumerate() {
+                        line.copy_from_slice(&data[(row + i) * columns + first..][..SIDE]);
+                    }
+                    for (j, line) in out.chunks_exact_mut(rows).enumerate() {
+                        for (out, line) in line[row..row + SIDE].iter_mut().zip(&tile) {
+                            *out = line[j];
+                        }
+                    }
+                } else {
+                    for (j, line) in out.chunks_exact_mut(rows).enumerate() {
+                        for (i, out) in line[row..row + height].iter_mut().enumerate() {
+                            *out = data[(row + i) * columns + first + j];
+                        }
+                    }
+                }
+            }
+        });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 31 + seed * 17) % 23) as f32 * 0.1 - 1.0)
+            .collect()
+    }
+
+    #[test]
+    fn transposes_any_shape() {
+        for (rows, columns) in [
+            (1, 1),
+            (1, 40),
+            (40, 1),
+            (16, 16),
+            (33, 50),
+            (64, 48),
+            (17, 15),
+        ] {
+            let x = numbers(rows * columns, 1);
+            let y = transpose(&x, columns);
+            for i in 0..rows {
+                for j in 0..columns {
+                    assert!(y[j * rows + i].to_bits() == x[i * columns + j].to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_cover_the_product() {
+        // Large enough to be cut, both ways.
+        for (m, k, n) in [(700, 130, 900), (130, 300, 2100), (2100, 300, 130)] {
+            let (a, b) = (numbers(m * k, 2), numbers(k * n, 3));
+            let mut c = vec![f32::NAN; m * n];
+            product_parallel(
+                MatrixMut::new(&mut c, n),
+                Into::Replace,
+                Matrix::new(&a, k),
+                Matrix::new(&b, n),
+            );
+            let turned = transpose(&a, k);
+            let mut whole = vec![1.0; m * n];
+            let left = Matrix::new(&turned, m).transposed();
+            product(
+                &mut MatrixMut::new(&mut whole, n),
+                Into::Add,
+                2.0,
+                left,
+                Matrix::new(&b, n),
+            );
+            for (c, whole) in c.iter().zip(&whole) {
+                assert!((2.0 * c + 1.0 - whole).abs() < 1e-3, "{c} {whole}");
+            }
+        }
+    }
+}

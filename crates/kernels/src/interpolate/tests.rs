@@ -1,0 +1,53 @@
+use crate::check::assert_agree;
+use crate::{interpolate, reference};
+use burn::tensor::Tensor;
+
+#[test]
+fn agrees_with_the_reference() {
+    for (n, d) in [(1, 1), (1, 70), (9, 33), (300, 256), (5, 20_000)] {
+        let split = move |x: &[Tensor<1>]| {
+            let [h, y] = [&x[0], &x[1]].map(|x| x.clone().reshape([1, n, d]));
+            (h, y, x[2].clone(), x[3].clone())
+        };
+        assert_agree::<3>(
+            &format!("interpolate {n} x {d}"),
+            &[n * d, n * d, d, d],
+            5e-6,
+            &move |x| {
+                let (h, x, keep, step) = split(x);
+                interpolate(h, x, keep, step)
+            },
+            &move |x| {
+                let (h, x, keep, step) = split(x);
+                reference::interpolate(h, x, keep, step)
+            },
+        );
+    }
+}
+
+#[test]
+fn takes_strided_inputs() {
+    let split = |x: &[Tensor<1>]| {
+        let h: Tensor<2> = x[0].clone().reshape([24, 30]).transpose();
+        let y: Tensor<2> = x[1].clone().reshape([40, 24]).narrow(0, 4, 30);
+        (
+            h,
+            y,
+            x[2].clone().narrow(0, 5, 24),
+            x[2].clone().narrow(0, 0, 24),
+        )
+    };
+    assert_agree::<2>(
+        "interpolate views",
+        &[24 * 30, 40 * 24, 30],
+        5e-6,
+        &move |x| {
+            let (h, x, keep, step) = split(x);
+            interpolate(h, x, keep, step)
+        },
+        &move |x| {
+            let (h, x, keep, step) = split(x);
+            reference::interpolate(h, x, keep, step)
+        },
+    );
+}

@@ -1,0 +1,84 @@
+//! The product and its two gradients, one block of the result per task.
+
+use crate::flex::extension::Fused;
+use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
+use crate::flex::weight::Weight;
+use crate::flex::{buffer, contiguous, tensor, values};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Dispatch, Flex};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+pub(super) fn dispatch(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fused_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+    ))
+}
+
+/// `x` must be contiguous.
+fn compute(x: &FlexTensor, weight: FlexTensor) -> FlexTensor {
+    let mut weight = Weight::new(weight);
+    let [input, output] = weight.shape();
+    let x = Matrix::new(values(x), input);
+    weight.prepare_forward(x.rows());
+    let mut y = buffer(x.rows() * output);
+    let into = MatrixMut::new(&mut y, output);
+    product_parallel(into, Into::Replace, x, weight.forward());
+    tensor(y, [x.rows(), output])
+}
+
+pub(crate) fn forward(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+    compute(&contiguous(x), weight)
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 2> for LinearBackward {
+    /// The rows, where the weight is tracked, and the weight.
+    type State = (Option<FlexTensor>, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let (x, weight) = ops.state;
+        let mut weight = Weight::new(weight);
+        let [input, output] = weight.shape();
+        let dy = Matrix::new(values(&dy), output);
+        let [to_x, to_weight] = ops.parents;
+        if let Some(node) = to_x {
+            weight.prepare_backward(dy.rows());
+            let mut dx = buffer(dy.rows() * input);
+            let into = MatrixMut::new(&mut dx, input);
+            product_parallel(into, Into::Replace, dy, weight.backward());
+            grads.register::<Flex>(node.id, tensor(dx, [dy.rows(), input]));
+        }
+        if let (Some(node), Some(x)) = (to_weight, x) {
+            let mut dw = buffer(input * output);
+            let x = Matrix::new(values(&x), input);
+            weight.accumulate(&mut dw, Into::Replace, x, dy);
+            grads.register::<Flex>(node.id, weight.gradient(dw));
+        }
+    }
+}
+
+pub(crate) fn tracked<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    weight: FloatTensor<Autodiff<Flex, C>>,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let nodes = [x.node(), weight.node()];
+    let learns = weight.is_tracked();
+    let (x, weight) = (contiguous(x.into_primitive()), weight.into_primitive());
+    let y = compute(&x, weight.clone());
+    match LinearBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish((learns.then_some(x), weight), y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}

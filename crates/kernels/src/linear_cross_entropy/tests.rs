@@ -1,0 +1,75 @@
+use crate::check::{assert_agree, integers};
+use crate::{linear_cross_entropy, reference};
+use burn::tensor::{Device, Int, Tensor};
+
+/// Targets from -3 on: some are ignored. On the device of `like`.
+fn targets(n: usize, v: usize, like: &Tensor<1>) -> Tensor<1, Int> {
+    integers(n, -3.min(v as i64), v as i64, 5, &like.device())
+}
+
+#[test]
+fn agrees_with_the_reference() {
+    // The last two take several chunks; the second of them because of its vocabulary.
+    for (n, d, v) in [
+        (1, 1, 2),
+        (1, 8, 70),
+        (5, 33, 20),
+        (100, 24, 333),
+        (600, 32, 100),
+        (430, 4, 40_000),
+    ] {
+        assert_agree::<1>(
+            &format!("linear cross-entropy {n} x {d} x {v}"),
+            &[n * d, d * v],
+            5e-6,
+            &move |x| {
+                let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([d, v]));
+                linear_cross_entropy(h, w, targets(n, v, &x[0]))
+            },
+            &move |x| {
+                let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([d, v]));
+                reference::linear_cross_entropy(h, w, targets(n, v, &x[0]))
+            },
+        );
+    }
+}
+
+#[test]
+fn takes_a_tied_table_and_strided_inputs() {
+    let (n, d, v) = (150, 24, 200);
+    assert_agree::<1>(
+        "linear cross-entropy of a transposed table",
+        &[n * d, d * v],
+        5e-6,
+        &move |x| {
+            let (h, w) = (x[0].clone().reshape([d, n]), x[1].clone().reshape([v, d]));
+            linear_cross_entropy(h.transpose(), w.transpose(), targets(n, v, &x[0]))
+        },
+        &move |x| {
+            let (h, w) = (x[0].clone().reshape([d, n]), x[1].clone().reshape([v, d]));
+            reference::linear_cross_entropy(h.transpose(), w.transpose(), targets(n, v, &x[0]))
+        },
+    );
+}
+
+#[test]
+fn nothing_to_count_is_zero() {
+    let device = Device::flex().autodiff();
+    let h = Tensor::<2>::ones([3, 4], &device).require_grad();
+    let w = Tensor::<2>::ones([4, 5], &device);
+    let targets = Tensor::<1, Int>::from_ints([-1, -1, -7], &device);
+    let loss = linear_cross_entropy(h.clone(), w, targets);
+    let grads = loss.clone().backward();
+    assert!(loss.into_scalar::<f32>().abs() < f32::EPSILON);
+    let gradient = h.grad(&grads).unwrap();
+    assert!(gradient.abs().max().into_scalar::<f32>().abs() < f32::EPSILON);
+}
+
+#[test]
+fn nan_stays() {
+    let device = Device::flex();
+    let h = Tensor::<2>::from_floats([[1.0], [f32::NAN]], &device);
+    let w = Tensor::<2>::ones([1, 70], &device);
+    let loss = linear_cross_entropy(h, w, Tensor::from_ints([0, 1], &device));
+    assert!(loss.into_scalar::<f32>().is_nan());
+}

@@ -1,0 +1,223 @@
+//! Normalization in one pass over memory each way.
+
+use super::Size;
+use crate::flex::extension::Fused;
+use crate::flex::simd::{dot, simd};
+use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Dispatch, Flex};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+pub(super) fn dispatch<const D: usize>(
+    x: Tensor<D>,
+    gain: Option<Tensor<1>>,
+    size: Size,
+    eps: f64,
+    group: usize,
+) -> Tensor<D> {
+    let x = x.into_dispatch();
+    let rule = Rule {
+        group,
+        share: match size {
+            Size::Rms => 1.0 / group as f32,
+            Size::L2 => 1.0,
+        },
+        eps: eps as f32,
+    };
+    Tensor::from_dispatch(match gain {
+        None => Dispatch::fused_normalize(x, rule),
+        Some(gain) => Dispatch::fused_normalize_with_gain(x, gain.into_dispatch(), rule),
+    })
+}
+
+/// Every `group` channels are divided by `sqrt(share * sum of squares + eps)`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    group: usize,
+    share: f32,
+    eps: f32,
+}
+
+simd! {
+    fn forward_rows(x: &[f32], gain: Option<&[f32]>, rule: Rule, y: &mut [f32], factors: &mut [f32]) {
+        let rows = x.chunks_exact(rule.group).zip(y.chunks_exact_mut(rule.group));
+        for ((x, y), factor) in rows.zip(factors) {
+            let f = 1.0 / dot(x, x).mul_add(rule.share, rule.eps).sqrt();
+            *factor = f;
+            match gain {
+                Some(gain) => {
+                    for ((y, x), gain) in y.iter_mut().zip(x).zip(gain) {
+                        *y = x * f * gain;
+                    }
+                }
+                None => {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        *y = x * f;
+                    }
+                }
+            }
+        }
+    }
+}
+
+simd! {
+    /// With `f = 1 / size(x)`: `dx = f (dy - x f^2 share (dy . x))`.
+    fn backward_rows(x: &[f32], rule: Rule, factors: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let rows = x.chunks_exact(rule.group).zip(dy.chunks_exact(rule.group));
+        let rows = rows.zip(dx.chunks_exact_mut(rule.group));
+        for (((x, dy), dx), &f) in rows.zip(factors) {
+            let along = dot(dy, x) * f * f * rule.share;
+            for ((dx, dy), x) in dx.iter_mut().zip(dy).zip(x) {
+                *dx = f * (dy - x * along);
+            }
+        }
+    }
+}
+
+simd! {
+    /// The same with `gain * dy` for `dy`; adds `dy x f` to `dgain`.
+    fn backward_rows_with_gain(
+        x: &[f32],
+        gain: &[f32],
+        rule: Rule,
+        factors: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        dgain: &mut [f32],
+    ) {
+        let rows = x.chunks_exact(rule.group).zip(dy.chunks_exact(rule.group));
+        let rows = rows.zip(dx.chunks_exact_mut(rule.group));
+        for (((x, dy), dx), &f) in rows.zip(factors) {
+            for ((dx, dy), gain) in dx.iter_mut().zip(dy).zip(gain) {
+                *dx = dy * gain;
+            }
+            let along = dot(dx, x) * f * f * rule.share;
+            let gains = dy.iter().zip(dgain.iter_mut());
+            for ((dx, x), (dy, dgain)) in dx.iter_mut().zip(x).zip(gains) {
+                *dx = f * (*dx - x * along);
+                *dgain += dy * x * f;
+            }
+        }
+    }
+}
+
+/// The result and `1 / size` of every group.
+fn compute(x: &FlexTensor, gain: Option<&FlexTensor>, rule: Rule) -> (FlexTensor, Vec<f32>) {
+    let entries = values(x);
+    let gain = gain.map(values);
+    let mut y = buffer(entries.len());
+    let mut factors = buffer(entries.len() / rule.group);
+    let rows = rows_per_piece(rule.group);
+    y.par_chunks_mut(rows * rule.group)
+        .zip(entries.par_chunks(rows * rule.group))
+        .zip(factors.par_chunks_mut(rows))
+        .for_each(|((y, x), factors)| forward_rows(x, gain, rule, y, factors));
+    (tensor(y, shape(x)), factors)
+}
+
+pub(crate) fn forward(x: FlexTensor, gain: Option<FlexTensor>, rule: Rule) -> FlexTensor {
+    compute(&contiguous(x), gain.map(contiguous).as_ref(), rule).0
+}
+
+/// What the way back reads.
+#[derive(Debug, Clone)]
+struct Kept {
+    x: FlexTensor,
+    factors: Vec<f32>,
+    rule: Rule,
+}
+
+#[derive(Debug)]
+struct NormalizeBackward;
+
+impl Backward<Flex, 1> for NormalizeBackward {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let Kept { x, factors, rule } = ops.state;
+        let mut dx = buffer(values(&x).len());
+        let rows = rows_per_piece(rule.group);
+        dx.par_chunks_mut(rows * rule.group)
+            .zip(values(&x).par_chunks(rows * rule.group))
+            .zip(values(&dy).par_chunks(rows * rule.group))
+            .zip(factors.par_chunks(rows))
+            .for_each(|(((dx, x), dy), factors)| backward_rows(x, rule, factors, dy, dx));
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            grads.register::<Flex>(node.id, tensor(dx, shape(&x)));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NormalizeWithGainBackward;
+
+impl Backward<Flex, 2> for NormalizeWithGainBackward {
+    type State = (Kept, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let (Kept { x, factors, rule }, gain) = ops.state;
+        let (group, rows) = (rule.group, rows_per_piece(rule.group));
+        let mut dx = buffer(values(&x).len());
+        // One sum per piece, joined in order.
+        let mut parts = vec![0.0; factors.len().div_ceil(rows) * group];
+        dx.par_chunks_mut(rows * group)
+            .zip(values(&x).par_chunks(rows * group))
+            .zip(values(&dy).par_chunks(rows * group))
+            .zip(factors.par_chunks(rows))
+            .zip(parts.par_chunks_mut(group))
+            .for_each(|((((dx, x), dy), factors), part)| {
+                backward_rows_with_gain(x, values(&gain), rule, factors, dy, dx, part);
+            });
+        let [to_x, to_gain] = ops.parents;
+        if let Some(node) = to_x {
+            grads.register::<Flex>(node.id, tensor(dx, shape(&x)));
+        }
+        if let Some(node) = to_gain {
+            let sum = sum_parts(&parts, group);
+            grads.register::<Flex>(node.id, tensor(sum, [group]));
+        }
+    }
+}
+
+pub(crate) fn tracked<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    rule: Rule,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let nodes = [x.node()];
+    let x = contiguous(x.into_primitive());
+    let (y, factors) = compute(&x, None, rule);
+    match NormalizeBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(Kept { x, factors, rule }, y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}
+
+pub(crate) fn tracked_with_gain<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    gain: FloatTensor<Autodiff<Flex, C>>,
+    rule: Rule,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let nodes = [x.node(), gain.node()];
+    let [x, gain] = [x, gain].map(|x| contiguous(x.into_primitive()));
+    let (y, factors) = compute(&x, Some(&gain), rule);
+    match NormalizeWithGainBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish((Kept { x, factors, rule }, gain), y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}

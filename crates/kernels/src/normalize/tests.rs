@@ -1,0 +1,98 @@
+use crate::check::assert_agree;
+use crate::{Size, normalize, reference};
+
+#[test]
+fn agrees_with_the_reference() {
+    // The last ones take several pieces.
+    let cases = [
+        (1, 3, 3),
+        (1, 37, 37),
+        (5, 128, 32),
+        (33, 60, 20),
+        (70, 256, 256),
+        (300, 192, 64),
+        (19, 2000, 1000),
+    ];
+    for (rows, channels, group) in cases {
+        for size in [Size::Rms, Size::L2] {
+            let name = format!("normalize {size:?} {rows} x {channels} by {group}");
+            assert_agree::<2>(
+                &name,
+                &[rows * channels],
+                5e-6,
+                &move |x| {
+                    normalize(
+                        x[0].clone().reshape([rows, channels]),
+                        None,
+                        size,
+                        1e-3,
+                        group,
+                    )
+                },
+                &move |x| {
+                    reference::normalize(
+                        x[0].clone().reshape([rows, channels]),
+                        None,
+                        size,
+                        1e-3,
+                        group,
+                    )
+                },
+            );
+            assert_agree::<3>(
+                &format!("{name} with gain"),
+                &[rows * channels, group],
+                5e-6,
+                &move |x| {
+                    normalize(
+                        x[0].clone().reshape([1, rows, channels]),
+                        Some(x[1].clone()),
+                        size,
+                        1e-3,
+                        group,
+                    )
+                },
+                &move |x| {
+                    let (x, gain) = (x[0].clone().reshape([1, rows, channels]), x[1].clone());
+                    reference::normalize(x, Some(gain), size, 1e-3, group)
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn takes_strided_inputs() {
+    assert_agree::<2>(
+        "normalize a transpose with every other gain",
+        &[48 * 10, 96],
+        5e-6,
+        &|x| {
+            let gain = x[1].clone().reshape([48, 2]).narrow(1, 1, 1).squeeze_dim(1);
+            normalize(
+                x[0].clone().reshape([48, 10]).transpose(),
+                Some(gain),
+                Size::Rms,
+                1e-6,
+                48,
+            )
+        },
+        &|x| {
+            let gain = x[1].clone().reshape([48, 2]).narrow(1, 1, 1).squeeze_dim(1);
+            reference::normalize(
+                x[0].clone().reshape([48, 10]).transpose(),
+                Some(gain),
+                Size::Rms,
+                1e-6,
+                48,
+            )
+        },
+    );
+}
+
+#[test]
+#[should_panic(expected = "don't split")]
+fn a_group_that_does_not_divide_is_refused() {
+    let x = burn::tensor::Tensor::<2>::zeros([6, 4], &burn::tensor::Device::flex());
+    let _ = normalize(x, None, Size::Rms, 1e-6, 3);
+}

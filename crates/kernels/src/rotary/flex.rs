@@ -1,0 +1,135 @@
+//! Rotation in place where nobody else holds the tensor.
+
+use crate::flex::extension::Fused;
+use crate::flex::simd::simd;
+use crate::flex::{buffer, contiguous, owned_values, rows_per_piece, shape, tensor, values};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Dispatch, Flex};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::fused_rotary(
+        x.into_dispatch(),
+        cos.into_dispatch(),
+        sin.into_dispatch(),
+    ))
+}
+
+simd! {
+    /// One position, all heads; `direction` is 1 or, for the way back, -1.
+    fn turn_in_place(x: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
+        for head in x.chunks_exact_mut(2 * cos.len()) {
+            for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
+                let (a, b, sin) = (pair[0], pair[1], sin * direction);
+                pair[0] = a * cos - b * sin;
+                pair[1] = a * sin + b * cos;
+            }
+        }
+    }
+}
+
+simd! {
+    /// [`turn_in_place`] into another row.
+    fn turn(x: &[f32], y: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
+        let heads = x.chunks_exact(2 * cos.len()).zip(y.chunks_exact_mut(2 * cos.len()));
+        for (x, y) in heads {
+            let pairs = x.chunks_exact(2).zip(y.chunks_exact_mut(2));
+            for ((x, y), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
+                let sin = sin * direction;
+                y[0] = x[0] * cos - x[1] * sin;
+                y[1] = x[0] * sin + x[1] * cos;
+            }
+        }
+    }
+}
+
+/// Cosines and sines, one line per row of the first sequence or of all.
+#[derive(Debug, Clone)]
+struct Tables {
+    cos: FlexTensor,
+    sin: FlexTensor,
+}
+
+impl Tables {
+    /// Cosines and sines of a row of `[B T, H K]`.
+    fn line(&self, row: usize) -> (&[f32], &[f32]) {
+        let [positions, pairs] = self.cos.layout().shape().dims::<2>();
+        let range = row % positions * pairs..(row % positions + 1) * pairs;
+        (&values(&self.cos)[range.clone()], &values(&self.sin)[range])
+    }
+
+    fn apply(&self, x: FlexTensor, direction: f32) -> FlexTensor {
+        let mut x = contiguous(x);
+        let width = x.layout().shape()[2];
+        let rows = rows_per_piece(width);
+        if let Some(entries) = owned_values(&mut x) {
+            let pieces = entries.par_chunks_mut(rows * width).enumerate();
+            pieces.for_each(|(piece, x)| {
+                for (i, x) in x.chunks_exact_mut(width).enumerate() {
+                    let (cos, sin) = self.line(piece * rows + i);
+                    turn_in_place(x, cos, sin, direction);
+                }
+            });
+            return x;
+        }
+        let mut y = buffer(values(&x).len());
+        y.par_chunks_mut(rows * width)
+            .zip(values(&x).par_chunks(rows * width))
+            .enumerate()
+            .for_each(|(piece, (y, x))| {
+                let rows_of_piece = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
+                for (i, (x, y)) in rows_of_piece.enumerate() {
+                    let (cos, sin) = self.line(piece * rows + i);
+                    turn(x, y, cos, sin, direction);
+                }
+            });
+        tensor(y, shape(&x))
+    }
+}
+
+pub(crate) fn forward(x: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
+    let (cos, sin) = (contiguous(cos), contiguous(sin));
+    Tables { cos, sin }.apply(x, 1.0)
+}
+
+#[derive(Debug)]
+struct RotaryBackward;
+
+impl Backward<Flex, 1> for RotaryBackward {
+    type State = Tables;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            // A rotation's transpose is the rotation back.
+            grads.register::<Flex>(node.id, ops.state.apply(dy, -1.0));
+        }
+    }
+}
+
+pub(crate) fn tracked<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    cos: FloatTensor<Autodiff<Flex, C>>,
+    sin: FloatTensor<Autodiff<Flex, C>>,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let nodes = [x.node()];
+    let tables = Tables {
+        cos: contiguous(cos.into_primitive()),
+        sin: contiguous(sin.into_primitive()),
+    };
+    let y = tables.apply(x.into_primitive(), 1.0);
+    match RotaryBackward
+        .prepare::<C>(nodes)
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => prep.finish(tables, y),
+        OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}

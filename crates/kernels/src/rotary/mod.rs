@@ -1,0 +1,86 @@
+//! Rotary position embedding.
+//!
+//! `B` batch, `T` time, `H` heads, `K` head width.
+
+#[cfg(feature = "flex")]
+pub(crate) mod flex;
+#[cfg(test)]
+mod tests;
+
+use burn::tensor::Tensor;
+
+/// Turns each pair of neighbouring channels of every head:
+/// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`.
+///
+/// `x` is `[B, T, H K]`, heads side by side, `H = heads`. The tables are `[T, K / 2]`, one line per position, or
+/// `[B T, K / 2]` where each sequence has positions of its own. The result has the shape of `x`; gradients flow to `x`
+/// alone. Source: Su et al., *RoFormer* (2021), eq. 15 and 34.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let x = Tensor::<3>::from_floats([[[2.0, 3.0]]], &device);
+/// let cos = Tensor::<2>::zeros([1, 1], &device);
+/// let sin = Tensor::<2>::ones([1, 1], &device);
+/// let y = evenburn_kernels::rotary(x, cos, sin, 1);
+/// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+/// assert!((y[0] + 3.0).abs() < 1e-6 && (y[1] - 2.0).abs() < 1e-6);
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Panics
+///
+/// If the tables' shapes don't fit.
+pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<3> {
+    check(&x, &cos, &sin, heads);
+    #[cfg(feature = "flex")]
+    {
+        use crate::route::{is_plain, on_flex};
+        if is_plain(&x) && is_plain(&cos) && is_plain(&sin) && on_flex(&x) {
+            return flex::dispatch(x, cos, sin);
+        }
+    }
+    reference(x, cos, sin, heads)
+}
+
+/// A table of another height would be read at other positions.
+fn check(x: &Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, heads: usize) {
+    let [b, t, width] = x.dims();
+    assert!(
+        heads > 0 && width.is_multiple_of(2 * heads),
+        "{width} channels don't split into {heads} heads of pairs"
+    );
+    let [positions, pairs] = cos.dims();
+    assert!(
+        (positions == t || positions == b * t)
+            && pairs == width / heads / 2
+            && sin.dims() == cos.dims(),
+        "tables {:?} and {:?} for {t} positions, {b} sequences and {heads} heads in {width} channels",
+        cos.dims(),
+        sin.dims()
+    );
+}
+
+/// [`rotary`] of plain tensor operations.
+///
+/// # Panics
+///
+/// As [`rotary`].
+pub fn reference(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<3> {
+    check(&x, &cos, &sin, heads);
+    let [b, t, width] = x.dims();
+    let [positions, pairs] = cos.dims();
+    // Sequences share a table of T lines.
+    let table = |x: Tensor<2>| -> Tensor<5> { x.reshape([positions / t, t, 1, pairs, 1]) };
+    let (cos, sin) = (table(cos), table(sin));
+    let x: Tensor<5> = x.reshape([b, t, heads, pairs, 2]);
+    let (first, second) = (x.clone().narrow(4, 0, 1), x.narrow(4, 1, 1));
+    let turned = Tensor::cat(
+        vec![
+            first.clone() * cos.clone() - second.clone() * sin.clone(),
+            first * sin + second * cos,
+        ],
+        4,
+    );
+    turned.reshape([b, t, width])
+}

@@ -1,0 +1,90 @@
+use crate::check::{assert_agree, normal};
+use crate::{reference, rotary};
+use burn::tensor::{Tensor, TensorData};
+
+/// Cosines and sines of arbitrary angles, on the device of `like` and in its number format.
+fn tables(positions: usize, pairs: usize, like: &Tensor<1>) -> (Tensor<2>, Tensor<2>) {
+    let table = |f: fn(f64) -> f64| {
+        let angles = normal(positions * pairs, 3);
+        let values: Vec<f32> = angles.into_iter().map(|x| f(x) as f32).collect();
+        let data = TensorData::new(values, [positions, pairs]).convert_dtype(like.dtype());
+        Tensor::from_data(data, (&like.device(), like.dtype()))
+    };
+    (table(f64::cos), table(f64::sin))
+}
+
+#[test]
+fn agrees_with_the_reference() {
+    // Shared and separate positions; the last take several pieces.
+    let cases = [
+        (1, 1, 1, 2, 1),
+        (2, 5, 3, 20, 5),
+        (2, 5, 3, 20, 10),
+        (3, 33, 2, 16, 33),
+        (2, 300, 4, 64, 300),
+    ];
+    for (b, t, heads, k, positions) in cases {
+        assert_agree::<3>(
+            &format!("rotary {b} x {t}, {heads} heads of {k}, {positions} positions"),
+            &[b * t * heads * k],
+            2e-6,
+            &move |x| {
+                let (cos, sin) = tables(positions, k / 2, &x[0]);
+                rotary(x[0].clone().reshape([b, t, heads * k]), cos, sin, heads)
+            },
+            &move |x| {
+                let (cos, sin) = tables(positions, k / 2, &x[0]);
+                reference::rotary(x[0].clone().reshape([b, t, heads * k]), cos, sin, heads)
+            },
+        );
+    }
+}
+
+#[test]
+fn turns_a_fresh_tensor_and_takes_strided_ones() {
+    let (b, t, heads, k) = (2, 40, 2, 32);
+    // Computed just before and held by nobody else, or a view.
+    for fresh in [true, false] {
+        let prepare = move |x: &Tensor<1>| -> Tensor<3> {
+            if fresh {
+                x.clone().reshape([b, t, heads * k]) * 2.0
+            } else {
+                x.clone().reshape([b, heads * k, t]).swap_dims(1, 2)
+            }
+        };
+        assert_agree::<3>(
+            &format!("rotary of a fresh tensor: {fresh}"),
+            &[b * t * heads * k],
+            2e-6,
+            &move |x| {
+                let (cos, sin) = tables(t + 3, k / 2, &x[0]);
+                let (cos, sin) = (cos.narrow(0, 3, t), sin.narrow(0, 3, t));
+                rotary(prepare(&x[0]), cos, sin, heads)
+            },
+            &move |x| {
+                let (cos, sin) = tables(t + 3, k / 2, &x[0]);
+                let (cos, sin) = (cos.narrow(0, 3, t), sin.narrow(0, 3, t));
+                reference::rotary(prepare(&x[0]), cos, sin, heads)
+            },
+        );
+    }
+}
+
+#[test]
+fn a_tensor_in_use_elsewhere_stays() {
+    let device = burn::tensor::Device::flex();
+    let x = Tensor::<3>::ones([1, 3, 4], &device);
+    let (cos, sin) = (
+        Tensor::<2>::zeros([3, 2], &device),
+        Tensor::<2>::ones([3, 2], &device),
+    );
+    let y = rotary(x.clone(), cos, sin, 1);
+    assert!((x - 1.0).abs().max().into_scalar::<f32>() < f32::EPSILON);
+    assert!(
+        (y.slice([0..1, 0..1, 0..1]) + 1.0)
+            .abs()
+            .max()
+            .into_scalar::<f32>()
+            < 1e-6
+    );
+}

@@ -1,0 +1,150 @@
+//! How much memory a run takes, from its plan alone.
+//!
+//! What the backward pass needs of the forward pass is counted operation by operation, as the CPU's fused operations
+//! keep it; other backends keep more where they fall back to plain ones.
+//!
+//! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
+
+use evenburn_data::DocumentMask;
+use evenburn_model::plan::{LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
+use evenburn_model::{Dims, ParamSpec, Plan, Role, Site};
+use evenburn_optim::RecipeName;
+
+use crate::config::RunConfig;
+
+/// Bytes of a number.
+const F32: u64 = 4;
+
+/// The program, its threads and their buffers, the tokenizer, and the token files it has open.
+const FIXED: u64 = 40 << 20;
+
+/// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where documents are masked.
+const SCORES_KEPT: u64 = 4;
+
+/// An estimate of the largest resident set of a run, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// The parameters.
+    pub weights: u64,
+    /// Gradients there are at the peak.
+    pub gradients: u64,
+    /// The optimizer's state.
+    pub optimizer: u64,
+    /// What the backward pass of one micro-batch needs of its forward pass.
+    pub activations: u64,
+    /// The program and its data.
+    pub fixed: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimizer + self.activations + self.fixed
+    }
+}
+
+/// Estimates the memory of a run in single precision.
+///
+/// The peak is at the end of a forward pass: all activations are there, and of the gradients those of the output
+/// layer, which come with the loss. With accumulation, the gradients of earlier micro-batches are there too.
+///
+/// ```
+/// use evenburn_model::Plan;
+/// use evenburn_train::{config::RunConfig, estimate};
+///
+/// let config = RunConfig::default();
+/// let plan = Plan::new(&config.model, config.norm.strategy())?;
+/// let memory = estimate::memory(&plan, &config);
+/// assert_eq!(memory.weights, 4 * plan.cost().params as u64);
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+pub fn memory(plan: &Plan, config: &RunConfig) -> Memory {
+    let d = plan.dims();
+    let specs = plan.params();
+    let bytes_of = |keep: &dyn Fn(&ParamSpec) -> bool| -> u64 {
+        F32 * specs.iter().filter(|s| keep(s)).map(ParamSpec::len).sum::<usize>() as u64
+    };
+    let weights = bytes_of(&|_| true);
+    let matrices = bytes_of(&|s| s.role == Role::Matrix);
+    // Adam keeps two numbers of each parameter, Muon one.
+    let optimizer = match config.optim.recipe {
+        RecipeName::AdamW | RecipeName::Adam => 2 * weights,
+        RecipeName::Muon => 2 * weights - matrices,
+    };
+    // The output layer's gradient, and the copy of its matrix the product reads.
+    let head = 2 * F32 * (d.model * d.vocab) as u64;
+    let earlier = if config.train.accumulate > 1 { weights } else { 0 };
+    Memory {
+        weights,
+        gradients: (head + earlier).max(weights),
+        optimizer,
+        activations: activations(plan, config),
+        fixed: FIXED,
+    }
+}
+
+fn activations(plan: &Plan, config: &RunConfig) -> u64 {
+    let d = plan.dims();
+    let tokens = (config.train.batch_size * d.context) as u64;
+    let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
+    // The last stream, normalized, and its gradient, which comes with the loss; then what the backward pass of a
+    // block's wide branch has in hand.
+    let ends = 3 * d.model + 3 * d.hidden;
+    let copies: usize = plan.layers.iter().map(|layer| scaled_weights(layer, d)).sum();
+    let scores = match config.data.document_mask {
+        DocumentMask::Across => 0,
+        DocumentMask::Within => SCORES_KEPT * tokens * (d.heads * d.context * d.layers) as u64,
+    };
+    F32 * (tokens * (blocks + ends) as u64 + scores + copies as u64)
+}
+
+/// Numbers that one block keeps of each token.
+fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
+    let (q, kv) = (d.heads * d.head, d.kv_heads * d.head);
+    // Attention keeps what it reads and writes; the gated unit what it reads, the product after it what that writes.
+    let mut kept = (2 * q + 2 * kv) + 3 * d.hidden;
+    kept += layer.attention.qk_norm.as_ref().map_or(0, |norm| before(norm, q + kv));
+    kept += usize::from(layer.attention.qk_gain.is_some()) * 2 * q;
+    kept += residual(&layer.attn_residual, d) + residual(&layer.mlp_residual, d);
+    for site in Site::BLOCK {
+        let [_, out] = site.shape(d);
+        let Some(plan) = layer.site(site) else { continue };
+        if let Some(norm) = &plan.linear.norm {
+            kept += before(norm, out) + usize::from(plan.linear.after.is_some()) * out;
+        }
+    }
+    kept
+}
+
+/// What the way around a branch keeps of each token: what the branch reads, what each normalization reads, and what
+/// an interpolation adds.
+fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
+    let norms = [&plan.stream, &plan.input, &plan.output, &plan.skip, &plan.after];
+    let norms: usize = norms.into_iter().flatten().map(|norm| before(norm, d.model)).sum();
+    let mix = match &plan.mix {
+        MixPlan::Add => 0,
+        MixPlan::Lerp { .. } => d.model,
+    };
+    d.model + norms + mix
+}
+
+/// What a normalization of `width` numbers keeps: its input, and for a `LayerNorm`, which has no fused form, two more.
+fn before(norm: &NormPlan, width: usize) -> usize {
+    match norm.kind {
+        NormKind::Rms | NormKind::L2 => width,
+        NormKind::Layer => 3 * width,
+    }
+}
+
+/// Numbers in copies of a block's matrices that learned scales and constants multiply.
+#[allow(clippy::float_cmp)] // exactly 1 is what makes no copy
+fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
+    let copies = |site: Site| {
+        let linear = &layer.site(site)?.linear;
+        let behind = linear.factor != 1.0 || (linear.norm.is_none() && linear.after.is_some());
+        let [input, output] = site.shape(d);
+        Some((usize::from(linear.before.is_some()) + usize::from(behind)) * input * output)
+    };
+    Site::BLOCK.into_iter().filter_map(copies).sum()
+}

@@ -1,0 +1,155 @@
+//! Wrong input: one clear error that names the place, exit code 2, nothing overwritten, no panic.
+
+use evenburn_tests::cli::Sandbox;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_evenburn-under-test");
+
+/// A sandbox that lives as long as the test.
+fn sandbox() -> (tempfile::TempDir, Sandbox) {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    (folder, sandbox)
+}
+
+/// Every file below a folder with its contents.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Runs the program, expects exit code 2, and each of `parts` in its one error.
+fn refused(sandbox: &Sandbox, arguments: &[&str], parts: &[&str]) {
+    let output = sandbox.run(arguments).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}\n{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "no `{part}` in: {stderr}");
+    }
+}
+
+fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    Sandbox::train("pre_norm", "run", more)
+}
+
+#[test]
+fn mistyped_keys_name_place_and_neighbour() {
+    let (_folder, sandbox) = sandbox();
+    refused(&sandbox, &train(&["--train.stps", "3"]), &["train.stps", "train.steps", "command line"]);
+    refused(&sandbox, &train(&["--optim.lr", "fast"]), &["optim.lr", "fast"]);
+    refused(&sandbox, &train(&["--norm.qkk", "head"]), &["norm.qkk"]);
+    refused(&sandbox, &train(&["--train.steps"]), &["--train.steps"]);
+    let file = sandbox.path("tiny.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("batch_size", "batchsize")).unwrap();
+    refused(&sandbox, &train(&[]), &["tiny.toml:18", "train.batchsize", "train.batch_size"]);
+    std::fs::write(&file, "[model\n").unwrap();
+    refused(&sandbox, &train(&[]), &["tiny.toml:1"]);
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
+fn missing_files_are_named() {
+    let (_folder, sandbox) = sandbox();
+    refused(&sandbox, &["train", "--config", "none.toml"], &["none.toml"]);
+    refused(&sandbox, &train(&["--data.path", "nowhere"]), &["nowhere"]);
+    refused(&sandbox, &train(&["--data.path", "text/*.parquet"]), &["text/*.parquet"]);
+    refused(&sandbox, &train(&["--data.tokenizer", "none.json"]), &["none.json"]);
+    refused(&sandbox, &["sample", "nowhere"], &["nowhere"]);
+    refused(&sandbox, &["train", "--resume", "nowhere"], &["nowhere"]);
+}
+
+#[test]
+fn broken_text_names_file_and_line() {
+    let (_folder, sandbox) = sandbox();
+    let broken = sandbox.path("text/train/broken.jsonl");
+    std::fs::write(&broken, "{\"text\": \"fine\"}\n{\"text\": \"not").unwrap();
+    refused(&sandbox, &train(&[]), &["broken.jsonl", "2"]);
+    std::fs::write(&broken, "{\"text\": \"fine\"}\n{\"body\": \"no text\"}\n").unwrap();
+    refused(&sandbox, &train(&[]), &["broken.jsonl", "2", "text"]);
+    std::fs::remove_file(&broken).unwrap();
+    let frame = sandbox.path("text/train/broken.jsonl.zst");
+    std::fs::write(&frame, b"\x28\xb5\x2f\xfd\x04\x00garbage that is no frame").unwrap();
+    refused(&sandbox, &train(&[]), &["broken.jsonl.zst"]);
+}
+
+#[test]
+fn sizes_that_do_not_fit_name_their_key() {
+    let (_folder, sandbox) = sandbox();
+    refused(&sandbox, &train(&["--model.dim", "33"]), &["model.dim", "33"]);
+    refused(&sandbox, &train(&["--model.kv_heads", "3"]), &["model.kv_heads"]);
+    refused(&sandbox, &train(&["--model.vocab_size", "300"]), &["320", "300"]);
+    refused(&sandbox, &train(&["--model.context", "1000000"]), &["1000000"]);
+    refused(&sandbox, &train(&["--train.tokens", "1000"]), &["train.steps", "train.tokens"]);
+    refused(&sandbox, &train(&["--train.device", "cuda"]), &["cuda"]);
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
+fn foreign_and_damaged_checkpoints_are_refused_and_kept() {
+    let (_folder, sandbox) = sandbox();
+    let output = sandbox.run(&train(&["--train.stop_after", "4"])).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run = sandbox.path("run");
+    let before = contents(&run);
+
+    refused(&sandbox, &train(&[]), &["already exists"]);
+    let resume = |more: &[&'static str]| train(&[&["--resume", "run"], more].concat());
+    refused(&sandbox, &resume(&["--model.layers", "3"]), &["model.layers", "2", "3"]);
+    refused(&sandbox, &resume(&["--optim.lr", "0.1"]), &["optim.lr"]);
+    assert_eq!(contents(&run), before);
+
+    let model = run.join("checkpoints/step-00000004/model.safetensors");
+    let mut bytes = std::fs::read(&model).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    let damaged = contents(&run);
+    refused(&sandbox, &resume(&[]), &["model.safetensors"]);
+    refused(&sandbox, &["sample", "run"], &["model.safetensors"]);
+    assert_eq!(contents(&run), damaged);
+}
+
+#[test]
+fn sampling_options_outside_their_range_are_refused() {
+    let (_folder, sandbox) = sandbox();
+    let output = sandbox.run(&train(&["--train.steps", "2"])).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    refused(&sandbox, &["sample", "run", "--temperature", "-1"], &["temperature"]);
+    refused(&sandbox, &["sample", "run", "--top-p", "0"], &["top-p"]);
+    refused(&sandbox, &["eval", "run", "--model.dim", "64"], &["model.dim"]);
+    refused(&sandbox, &["tokenizer", "train", "text", "--out", "tiny.toml"], &["tiny.toml", "already exists"]);
+}
+
+#[test]
+fn a_run_in_use_is_locked() {
+    let (_folder, sandbox) = sandbox();
+    let arguments = train(&["--train.steps", "100000"]);
+    let mut first = sandbox.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let run = sandbox.path("run");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !run.join("metrics.jsonl").exists() {
+        assert!(std::time::Instant::now() < deadline && first.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut second = arguments.clone();
+    second.extend(["--resume", "run"]);
+    refused(&sandbox, &second, &["run", "use"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}

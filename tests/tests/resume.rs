@@ -1,0 +1,121 @@
+//! A run that is stopped or killed anywhere and resumed equals the run that wasn't, bit for bit.
+
+use evenburn_model::Scheme;
+use evenburn_tests::cli::{Sandbox, Trace};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_evenburn-under-test");
+const STEPS: u64 = 40;
+const KILLS: usize = 5;
+
+fn train(sandbox: &Sandbox, arguments: &[&str]) {
+    let output = sandbox.run(arguments).unwrap();
+    assert!(output.status.success(), "{arguments:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The moment at which a run is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// When its log has this many more lines.
+    Lines(usize),
+    /// While this many-th checkpoint from now is written.
+    Saving(usize),
+}
+
+fn lines(run: &Path) -> usize {
+    std::fs::read(run.join("metrics.jsonl")).map_or(0, |text| text.iter().filter(|b| **b == b'\n').count())
+}
+
+fn is_saving(run: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(run.join("checkpoints")) else {
+        return false;
+    };
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(".saving-"))
+}
+
+/// Starts or resumes the run and kills it at a moment; whether it was alive then.
+fn kill_at(sandbox: &Sandbox, arguments: &[&str], run: &Path, moment: Moment) -> bool {
+    let started = lines(run);
+    let mut saved = 0;
+    let mut saving = false;
+    let mut child = sandbox.command(arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(Instant::now() < deadline, "the run makes no progress");
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        let due = match moment {
+            // The log shrinks to the checkpoint's length when a run is resumed.
+            Moment::Lines(more) => lines(run) >= (started + more).min(STEPS as usize - 1),
+            Moment::Saving(count) => {
+                let now = is_saving(run);
+                saved += usize::from(now && !saving);
+                saving = now;
+                saved >= count
+            }
+        };
+        if due {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Random moments: the clock decides, the message of a failure names them.
+fn moments() -> [Moment; KILLS] {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+    let mut state = u64::from(nanos) | 1;
+    let mut draw = |n: u64| {
+        // Knuth's MMIX generator; the upper half is random enough to pick a moment.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % n) as usize
+    };
+    [0, 1, 0, 1, 0].map(|kind| match kind {
+        0 => Moment::Lines(1 + draw(6)),
+        _ => Moment::Saving(1 + draw(2)),
+    })
+}
+
+fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    train(&sandbox, &Sandbox::train(scheme, "straight", &[]));
+    let straight = Trace::read(&sandbox.path("straight"), STEPS).unwrap();
+    assert_eq!(straight.metrics.len() as u64, STEPS);
+
+    train(&sandbox, &Sandbox::train(scheme, "stopped", &["--train.stop_after", "20"]));
+    assert_eq!(lines(&sandbox.path("stopped")), 20);
+    train(&sandbox, &Sandbox::train(scheme, "stopped", &["--resume", "auto"]));
+    let stopped = Trace::read(&sandbox.path("stopped"), STEPS).unwrap();
+    assert!(stopped == straight, "{scheme}: stopping at 20 and resuming changed the run");
+
+    let moments = moments();
+    let run = sandbox.path("killed");
+    let arguments = Sandbox::train(scheme, "killed", &["--resume", "auto"]);
+    let killed = moments.iter().filter(|moment| kill_at(&sandbox, &arguments, &run, **moment)).count();
+    assert!(killed >= 3, "{scheme}: only {killed} of {moments:?} came before the end");
+    train(&sandbox, &arguments);
+    let resumed = Trace::read(&run, STEPS).unwrap();
+    assert!(resumed == straight, "{scheme}: {moments:?} changed the run");
+}
+
+/// One test per scheme, so that they run side by side.
+macro_rules! schemes {
+    ($($name:ident),+) => {
+        $(#[test]
+        fn $name() {
+            stopped_and_killed_runs_equal_the_straight_one(stringify!($name));
+        })+
+
+        #[test]
+        fn every_scheme_is_tested() {
+            assert_eq!(Scheme::NAMES, [$(stringify!($name)),+]);
+        }
+    };
+}
+
+schemes!(pre_norm, simple_norm, ngpt, angpt);
