@@ -6,5 +6,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Where the allocator declines, training is only slower.
+    let _ = evenburn::kernels::keep_pages();
     evenburn::main()
 }

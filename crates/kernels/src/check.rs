@@ -37,7 +37,7 @@ pub(crate) fn integers(
 }
 
 /// A composition of tensors from the leaves, which come flat.
-pub(crate) type Op<const D: usize> = dyn Fn(&[Tensor<1>]) -> Tensor<D>;
+pub(crate) type Op<const D: usize> = dyn Fn(&[Tensor<1>]) -> Tensor<D> + Sync;
 
 /// Output and gradients, flat.
 #[derive(Debug, PartialEq)]
@@ -46,7 +46,7 @@ struct Outcome {
     gradients: Vec<Option<Vec<f64>>>,
 }
 
-fn flat(data: TensorData) -> Vec<f64> {
+fn flat(data: &TensorData) -> Vec<f64> {
     data.iter::<f64>().collect()
 }
 
@@ -76,7 +76,7 @@ fn run<const D: usize>(
         })
         .collect();
     let y = op(&leaves);
-    let output = flat(y.clone().into_data());
+    let output = flat(&y.clone().into_data());
     let total = match loss {
         Loss::Sum => y.sum(),
         Loss::Weighted => {
@@ -86,12 +86,26 @@ fn run<const D: usize>(
     };
     let gradients = if tracked.contains(&true) {
         let grads = total.backward();
-        let gradient = |leaf: &Tensor<1>| leaf.grad(&grads).map(|g| flat(g.into_data()));
+        let gradient = |leaf: &Tensor<1>| leaf.grad(&grads).map(|g| flat(&g.into_data()));
         leaves.iter().map(gradient).collect()
     } else {
         vec![None; leaves.len()]
     };
     Outcome { output, gradients }
+}
+
+/// Runs `f` with its own number of threads.
+fn on_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "flex")]
+    {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(f)
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = threads;
+        f()
+    }
 }
 
 /// The largest difference over the largest expected value.
@@ -123,7 +137,7 @@ fn assert_close(name: &str, found: &Outcome, expected: &Outcome, tolerance: f64)
 }
 
 /// Holds `fast` in single precision against `reference` in double, with all leaves tracked, each alone, and none;
-/// asks for the same bits twice; and wants `fast` in double precision to be the reference.
+/// asks for the same bits with other numbers of threads; and wants `fast` in double precision to be the reference.
 pub(crate) fn assert_agree<const D: usize>(
     name: &str,
     sizes: &[usize],
@@ -152,8 +166,10 @@ pub(crate) fn assert_agree<const D: usize>(
         let expected = run(reference, &leaves, DType::F64, &tracked, loss);
         let found = run(fast, &leaves, DType::F32, &tracked, loss);
         assert_close(&name, &found, &expected, tolerance);
-        let again = run(fast, &leaves, DType::F32, &tracked, loss);
-        assert!(found == again, "{name}: a second run gave other bits");
+        for threads in [1, 3] {
+            let again = on_threads(threads, || run(fast, &leaves, DType::F32, &tracked, loss));
+            assert!(found == again, "{name}: {threads} threads gave other bits");
+        }
         let double = run(fast, &leaves, DType::F64, &tracked, loss);
         assert!(
             double == expected,
@@ -171,7 +187,7 @@ pub(crate) fn assert_agree<const D: usize>(
             )
         })
         .collect();
-    let found = flat(fast(&plain).into_data());
+    let found = flat(&fast(&plain).into_data());
     let expected = run(
         reference,
         &leaves,

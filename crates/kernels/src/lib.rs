@@ -1,7 +1,7 @@
 //! Fused differentiable operations with a plain reference beside each.
 //!
 //! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on every
-//! other backend and number format it is its [`reference`], composed of Burn's tensor operations. Both give the same
+//! other backend and number format it is its [`mod@reference`], composed of Burn's tensor operations. Both give the same
 //! values up to rounding, and the tests compare them. The feature `flex` compiles the CPU's way in.
 
 mod alloc;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ const LOCK: &str = "lock";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Run directories under construction start with this.
 const ASIDE: &str = ".new-";
+/// Far more time than making a run directory takes.
+const MAKING: Duration = Duration::from_mins(1);
 
 /// Where a run came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +68,12 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Invalid`] if there already is a run or something else, [`TrainError::Io`] if it can't be written.
-    pub fn create(at: Option<&Path>, resolved: &Resolved, plan: &str, tokenizer: &str) -> Result<Self, TrainError> {
+    pub fn create(
+        at: Option<&Path>,
+        resolved: &Resolved,
+        plan: &str,
+        tokenizer: &str,
+    ) -> Result<Self, TrainError> {
         let config = &resolved.config;
         let path = match at {
             Some(path) => path.to_owned(),
@@ -209,11 +217,18 @@ fn is_occupied(path: &Path) -> bool {
     }
 }
 
-/// Removes what killed processes left under construction; what a living one works on is locked.
+/// Removes what killed processes left under construction. What a living one works on is locked, or so young that its
+/// process may be about to lock it.
 fn remove_unfinished(dir: &Path) -> Result<(), TrainError> {
     for name in durable::entries(dir, |name| name.starts_with(ASIDE))? {
         let path = dir.join(name);
-        if let Ok(_held) = lock(&path) {
+        let age = fs::metadata(&path)
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > MAKING)
+            && let Ok(_held) = lock(&path)
+        {
             fs::remove_dir_all(&path).map_err(|e| TrainError::io("remove", &path, e))?;
         }
     }
@@ -234,5 +249,36 @@ fn lock(dir: &Path) -> Result<File, TrainError> {
             path: dir.to_owned(),
         }),
         Err(TryLockError::Error(e)) => Err(TrainError::io("lock", &path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_is_making_any_more_is_removed() {
+        let runs = tempfile::tempdir().unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * MAKING;
+        let make = |name: &str| {
+            let path = runs.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (young, old, held) = (
+            make(".new-young-1"),
+            make(".new-old-2"),
+            make(".new-held-3"),
+        );
+        let _lock = lock(&held).unwrap();
+        for path in [&old, &held] {
+            File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        remove_unfinished(runs.path()).unwrap();
+        assert_eq!(
+            [young.exists(), old.exists(), held.exists()],
+            [true, false, true]
+        );
+        assert_eq!(newest(runs.path()).unwrap(), None);
     }
 }

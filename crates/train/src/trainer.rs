@@ -45,10 +45,11 @@ use crate::{device, groups, memory};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let text = dir.path().join("text.txt");
-/// std::fs::write(&text, "a line of text that a tiny model reads\n<|endoftext|>\n".repeat(200))?;
+/// let document = |n| format!("document {n}: a line that a tiny model reads\n<|endoftext|>\n");
+/// std::fs::write(&text, (0..200).map(document).collect::<String>())?;
 /// let toml = format!(
 ///     "[model]\nvocab_size = 300\ndim = 16\nlayers = 1\nheads = 2\ncontext = 16\n\
-///      [data]\npath = '{}'\ntokenizer_vocab = 300\nvalidation_fraction = 0.0\nvalidation_path = '{0}'\n\
+///      [data]\npath = '{}'\ntokenizer_vocab = 300\nvalidation_fraction = 0.1\n\
 ///      [train]\nsteps = 3\nbatch_size = 2\nsample_tokens = 4\n",
 ///     text.display()
 /// );
@@ -168,7 +169,12 @@ impl Trainer {
         )?;
         // From here on something is written: everything the user gave has been checked.
         let run = match &self.start {
-            Start::Fresh(at) => RunDir::create(at.as_deref(), &self.resolved, &plan, self.corpus.tokenizer.json())?,
+            Start::Fresh(at) => RunDir::create(
+                at.as_deref(),
+                &self.resolved,
+                &plan,
+                self.corpus.tokenizer.json(),
+            )?,
             Start::Continue(path) => {
                 let run = RunDir::open(path)?;
                 launch::compare_recorded(path, &self.resolved)?;

@@ -45,7 +45,7 @@ impl<'a> Problem<'a> {
     }
 
     /// One `[T, K]` view per head of `x`, sequence by sequence.
-    fn split<'b>(self, x: &'b mut [f32], heads: usize) -> Vec<MatrixMut<'b>> {
+    fn split(self, x: &mut [f32], heads: usize) -> Vec<MatrixMut<'_>> {
         MatrixMut::new(x, heads * self.width).tiles([self.time, self.width])
     }
 

@@ -21,7 +21,7 @@ use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 /// matrix of scores: the way back computes them again.
 ///
 /// Sources: Vaswani et al., *Attention Is All You Need* (2017), 3.2.1; Ainslie et al., *GQA* (2023), 2.2; the backward
-/// pass from the logarithm of the row sums is Dao et al., *FlashAttention* (2022), appendix B.
+/// pass from the logarithm of the row sums is Dao et al. (2022), arXiv 2205.14135, appendix B.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

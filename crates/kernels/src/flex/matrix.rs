@@ -187,34 +187,44 @@ pub(crate) fn product(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix,
 }
 
 /// Multiplications a block should have at least: fewer than this cost less than handing them to a thread.
-const BLOCK_WORK: usize = 1 << 24;
+const BLOCK_WORK: usize = 1 << 22;
+/// Multiplications in the time that copying one entry of a factor into place takes, roughly.
+const COPYING: usize = 40;
 /// Rows and columns of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows.
 const TILE: [usize; 2] = [6, 64];
 
-/// The blocks that `c` is cut into, from the shape alone, so that results don't depend on the number of threads.
-fn blocks(rows: usize, columns: usize, depth: usize) -> [usize; 2] {
+/// The length of the blocks that `length` is cut into, about `count`: whole tiles, and no last piece below a tile.
+fn cut(length: usize, count: usize, tile: usize) -> usize {
+    let mut block = length.div_ceil(count).next_multiple_of(tile);
+    while (1..tile).contains(&(length % block)) && block < length {
+        block += tile;
+    }
+    block.min(length)
+}
+
+/// The shape of the blocks, one for each thread, that `c` is cut into: rows or columns, whichever keeps the slowest
+/// thread busy for less.
+fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 2] {
     // A few rows cost what reading the other factor does.
-    let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, 64);
-    // Sixteen and eight blocks divide evenly among usual numbers of threads; nine do not.
-    let count = 1usize << count.ilog2();
-    let cut = |length: usize, tile: usize| length.div_ceil(count).next_multiple_of(tile);
-    let [by_rows, by_columns] = [cut(rows, TILE[0]), cut(columns, TILE[1])];
-    // What rounding to whole tiles adds to the largest block.
-    let excess = |block: usize, length: usize| (block * count) as f64 / length as f64;
-    if excess(by_rows, rows) <= excess(by_columns, columns) {
-        [by_rows, columns]
+    let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, threads);
+    let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING * (r + c));
+    let by_rows = [cut(rows, count, TILE[0]), columns];
+    let by_columns = [rows, cut(columns, count, TILE[1])];
+    if time(by_rows) <= time(by_columns) {
+        by_rows
     } else {
-        [rows, by_columns]
+        by_columns
     }
 }
 
 /// [`product`] on all threads: every block of `c` is a product of its own.
 ///
 /// The gemm crate's own parallel mode splits finer and packs both factors for all threads first, which is slower
-/// for the flat matrices of a transformer.
+/// for the flat matrices of a transformer. An entry's sum runs over the depth in the same order in whatever block it
+/// lies, as long as that is no single row or column, so the result doesn't depend on the number of threads.
 pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, a: Matrix, b: Matrix) {
     let depth = a.columns;
-    let [rows, columns] = blocks(c.rows, c.columns, depth);
+    let [rows, columns] = blocks(c.rows, c.columns, depth, rayon::current_num_threads());
     let across = c.columns.div_ceil(columns);
     let tiles = c.tiles([rows, columns]);
     let one = |index: usize, mut tile: MatrixMut<'_>| {
@@ -301,6 +311,56 @@ mod tests {
                 for j in 0..columns {
                     assert!(y[j * rows + i].to_bits() == x[i * columns + j].to_bits());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_whole_tiles_and_never_slivers() {
+        for length in 1..2000 {
+            for count in 1..9 {
+                for tile in TILE {
+                    let block = cut(length, count, tile);
+                    let last = length % block;
+                    assert!(block <= length && length.div_ceil(block) <= count);
+                    assert!(last == 0 || last >= tile, "{length} by {block}");
+                }
+            }
+        }
+        // The columns come out even, the rows don't.
+        assert_eq!(blocks(7, 4096, 4096, 2), [7, 2048]);
+        assert_eq!(blocks(2048, 688, 256, 2), [1026, 688]);
+        assert_eq!(blocks(2, 3, 4, 2), [2, 3]);
+    }
+
+    #[test]
+    fn the_number_of_threads_leaves_no_trace() {
+        for (m, k, n) in [
+            (601, 1100, 70),
+            (65, 700, 1500),
+            (256, 2048, 688),
+            (7, 900, 4097),
+            (1, 4096, 4097),
+            (4097, 2048, 1),
+        ] {
+            let (a, b) = (numbers(m * k, 4), numbers(k * n, 5));
+            let run = |threads: usize| {
+                let mut c = vec![0.0; m * n];
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                pool.build().unwrap().install(|| {
+                    let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, n));
+                    product_parallel(MatrixMut::new(&mut c, n), Into::Replace, a, b);
+                });
+                c
+            };
+            let one = run(1);
+            for threads in [2, 3, 7] {
+                let several = run(threads);
+                let same = one
+                    .iter()
+                    .zip(&several)
+                    .all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "{m} x {k} x {n} on {threads}");
             }
         }
     }

@@ -1,7 +1,8 @@
 //! What the fast paths on the CPU backend have in common.
 //!
-//! *Architecture Invariant:* work is cut into pieces whose size depends on shapes alone, and partial results are
-//! joined in a fixed order. So results don't depend on the number of threads or on their timing.
+//! *Architecture Invariant:* wherever sums run across pieces of work, the pieces depend on shapes alone and are joined
+//! in a fixed order; what is cut by the number of threads has whole sums in every piece. So results don't depend on the
+//! threads, neither their number nor their timing.
 
 pub(crate) mod extension;
 pub(crate) mod matrix;
@@ -24,14 +25,11 @@ pub(crate) fn rows_per_piece(width: usize) -> usize {
 /// A buffer of `n` entries with arbitrary contents.
 ///
 /// Every kernel writes the whole of its output, and filling it with zeros first would be a second pass over memory.
+#[expect(clippy::uninit_vec, reason = "an output that is written in full")]
 pub(crate) fn buffer(n: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(n);
     // Safety: the capacity is there, any bit pattern is an f32, and callers write each entry before they read it.
-    #[expect(
-        unsafe_code,
-        clippy::uninit_vec,
-        reason = "an output that is written in full"
-    )]
+    #[expect(unsafe_code, reason = "an output that is written in full")]
     unsafe {
         out.set_len(n);
     }

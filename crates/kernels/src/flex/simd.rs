@@ -172,7 +172,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     /// Adding `1.5 * 2^23` rounds to the nearest integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// `ln 2` as a sum, the first part with few bits: its product with `n` is exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     // Comparisons in this order keep NaN, `f32::max` would swallow it.
     let x = if -87.3 > x { -87.3 } else { x };
     let x = if 88.3 < x { 88.3 } else { x };

@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 ///
 /// `x` is `[B, T, H K]`, heads side by side, `H = heads`. The tables are `[T, K / 2]`, one line per position, or
 /// `[B T, K / 2]` where each sequence has positions of its own. The result has the shape of `x`; gradients flow to `x`
-/// alone. Source: Su et al., *RoFormer* (2021), eq. 15 and 34.
+/// alone. Source: Su et al. (2021), arXiv 2104.09864, eq. 15 and 34.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

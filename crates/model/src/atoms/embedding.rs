@@ -4,8 +4,8 @@ use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::plan::WeightPlan;
 use burn::module::{Module, Param};
-use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor};
+use evenburn_kernels::embedding;
 
 /// The embedding table, `[V, D]`.
 #[derive(Module, Debug)]

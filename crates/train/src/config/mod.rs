@@ -12,7 +12,7 @@ pub use sections::{DeviceName, MetricsConfig, RunSection, TrainConfig};
 
 use evenburn_data::DataConfig;
 use evenburn_model::{ModelConfig, Scheme};
-use evenburn_optim::OptimConfig;
+use evenburn_optim::{OptimConfig, OptimError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -73,14 +73,19 @@ impl RunConfig {
     /// A configuration may lack a budget as long as nobody trains with it.
     ///
     /// # Errors
-    /// [`TrainError::Invalid`] names the key; [`TrainError::Optim`] does for the optimizer's.
+    /// [`TrainError::Invalid`] names the key; [`TrainError::Optim`] a schedule that doesn't fit the budget.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.train.validate()?;
-        if self.train.steps.is_some() || self.train.tokens.is_some() {
-            self.optim
-                .check(self.train.total_steps(self.model.context)?)?;
-        }
-        Ok(())
+        let steps = match (self.train.steps, self.train.tokens) {
+            (None, None) => return Ok(()),
+            _ => self.train.total_steps(self.model.context)?,
+        };
+        self.optim.check(steps).map_err(|error| match error {
+            OptimError::Config { key, reason } => {
+                TrainError::invalid(format!("optim.{key}"), reason)
+            }
+            other => other.into(),
+        })
     }
 }
 

@@ -82,7 +82,7 @@ fn each_mistake_has_its_place_and_a_way_out() {
         (
             "[train]\nsteps = 1\n[optim]\nbeta1 = 2.0",
             &[],
-            &["optim.beta1"],
+            &["run.toml:4", "optim.beta1"],
         ),
         (
             "[train]\nsteps = 1\nbatch_size = 0",

@@ -99,6 +99,7 @@ fn nothing_is_written_outside_the_run_directory() {
         "provenance.json",
         "samples",
         "tb",
+        "tokenizer.json",
     ];
     assert_eq!(inside, expected);
     assert_eq!(here(&world.path("runs")).len(), 1);
