@@ -50,7 +50,12 @@ impl Sandbox {
         let lines = |from: usize, to: usize| -> String {
             (from..to)
                 .map(|n| {
-                    let text = format!("Item {n} has {} parts, and part {} weighs {} grams.", n % 7, n % 5, n * n % 97);
+                    let text = format!(
+                        "Item {n} has {} parts, and part {} weighs {} grams.",
+                        n % 7,
+                        n % 5,
+                        n * n % 97
+                    );
                     format!("{}\n", serde_json::json!({ "text": text }))
                 })
                 .collect()

@@ -9,7 +9,9 @@ fn generated_pages_are_current() {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, &page.text).unwrap();
         }
-        let found = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+        let found = std::fs::read_to_string(&path)
+            .unwrap_or_default()
+            .replace("\r\n", "\n");
         assert!(
             found == page.text,
             "docs/{} is stale: run UPDATE_DOCS=1 cargo test -p evenburn-tests --test docs",
@@ -23,7 +25,9 @@ fn every_scheme_has_a_preset_that_resolves() {
     let configs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
     for scheme in evenburn_model::Scheme::NAMES {
         let file = configs.join(format!("{scheme}.toml"));
-        let config = evenburn_train::config::RunConfig::load(Some(&file), &[]).unwrap().config;
+        let config = evenburn_train::config::RunConfig::load(Some(&file), &[])
+            .unwrap()
+            .config;
         assert_eq!(config.norm.name(), *scheme);
         evenburn_model::Plan::new(&config.model, config.norm.strategy()).unwrap();
     }

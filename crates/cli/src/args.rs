@@ -107,13 +107,23 @@ pub(crate) struct Sample {
     #[arg(long, default_value_t = 128, value_name = "N")]
     pub(crate) tokens: usize,
     /// Logits are divided by it; 0 always takes the most likely token.
-    #[arg(long, default_value_t = 0.8, value_name = "T", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t = 0.8,
+        value_name = "T",
+        allow_negative_numbers = true
+    )]
     pub(crate) temperature: f64,
     /// Only the K most likely tokens; 0 for all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     pub(crate) top_k: usize,
     /// Only the most likely tokens whose probabilities first sum to P.
-    #[arg(long, default_value_t = 0.95, value_name = "P", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t = 0.95,
+        value_name = "P",
+        allow_negative_numbers = true
+    )]
     pub(crate) top_p: f64,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]

@@ -8,7 +8,9 @@ pub(crate) type Overrides = Vec<(String, String)>;
 /// Takes the arguments of the form `--section.field VALUE` or `--section.field=VALUE` out of a command line.
 ///
 /// They are known by their dot, which no other option has; what follows `--` is left alone.
-pub(crate) fn split(arguments: impl IntoIterator<Item = String>) -> Result<(Vec<String>, Overrides), Failure> {
+pub(crate) fn split(
+    arguments: impl IntoIterator<Item = String>,
+) -> Result<(Vec<String>, Overrides), Failure> {
     let (mut rest, mut overrides) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -44,11 +46,20 @@ mod tests {
 
     #[test]
     fn keys_are_taken_out_in_order() {
-        let (rest, overrides) =
-            split_line("evenburn train --train.steps 3 --config a.toml --optim.lr=1e-3 --data.path -x").unwrap();
+        let (rest, overrides) = split_line(
+            "evenburn train --train.steps 3 --config a.toml --optim.lr=1e-3 --data.path -x",
+        )
+        .unwrap();
         assert_eq!(rest, ["evenburn", "train", "--config", "a.toml"]);
-        let expected = [("train.steps", "3"), ("optim.lr", "1e-3"), ("data.path", "-x")];
-        assert_eq!(overrides, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let expected = [
+            ("train.steps", "3"),
+            ("optim.lr", "1e-3"),
+            ("data.path", "-x"),
+        ];
+        assert_eq!(
+            overrides,
+            expected.map(|(k, v)| (k.to_owned(), v.to_owned()))
+        );
     }
 
     #[test]

@@ -10,7 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Folder under which tokens are cached: `EVENBURN_CACHE`, else the user's cache folder, else `.evenburn`.
 pub(crate) fn cache_folder() -> PathBuf {
-    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let var = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let user = if cfg!(windows) {
         var("LOCALAPPDATA")
     } else {
@@ -22,11 +26,13 @@ pub(crate) fn cache_folder() -> PathBuf {
 }
 
 /// A progress bar on standard error that stops the work when `stop` is set.
-pub(crate) fn bar(stop: Arc<AtomicBool>) -> impl Fn(&ProgressState) -> ControlFlow<()> + Send + Sync {
+pub(crate) fn bar(
+    stop: Arc<AtomicBool>,
+) -> impl Fn(&ProgressState) -> ControlFlow<()> + Send + Sync {
     let bar = ProgressBar::new(0);
-    if let Ok(style) =
-        ProgressStyle::with_template("{prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left")
-    {
+    if let Ok(style) = ProgressStyle::with_template(
+        "{prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left",
+    ) {
         bar.set_style(style);
     }
     move |state| {
@@ -37,7 +43,10 @@ pub(crate) fn bar(stop: Arc<AtomicBool>) -> impl Fn(&ProgressState) -> ControlFl
         });
         bar.set_length(state.bytes_total);
         bar.set_position(state.bytes_done);
-        bar.set_message(format!("{} documents, {} tokens", state.documents, state.tokens));
+        bar.set_message(format!(
+            "{} documents, {} tokens",
+            state.documents, state.tokens
+        ));
         if stop.load(Ordering::Relaxed) {
             bar.abandon();
             return ControlFlow::Break(());

@@ -25,7 +25,7 @@ impl Block {
         plan: &LayerPlan,
         index: usize,
         d: &Dims,
-        init: &Initializer,
+        init: Initializer,
         device: &Device,
     ) -> Self {
         let block = format!("blocks.{index}");

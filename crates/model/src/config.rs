@@ -49,7 +49,7 @@ pub struct ModelConfig {
     pub context: usize,
     /// Base of the rotary frequencies: 10,000 in Llama 2, 500,000 in Llama 3.
     pub rope_theta: f64,
-    /// Whether the output layer shares the embedding table: "untied" or "tied".
+    /// Whether the output layer shares the embedding table: `untied` or `tied`.
     pub head: HeadWeights,
 }
 

@@ -44,19 +44,19 @@ impl Decoder {
         let d = &plan.dims;
         let init = Initializer::new(seed);
         Self {
-            embed: Embedding::new(&plan.embedding, d, &init, device),
+            embed: Embedding::new(&plan.embedding, d, init, device),
             blocks: plan
                 .layers
                 .iter()
                 .enumerate()
-                .map(|(index, layer)| Block::new(layer, index, d, &init, device))
+                .map(|(index, layer)| Block::new(layer, index, d, init, device))
                 .collect(),
             final_norm: plan
                 .ends
                 .final_norm
                 .as_ref()
                 .map(|norm| Norm::new(norm, d.model, d.head, device)),
-            head: Head::new(plan, d, &init, device),
+            head: Head::new(plan, d, init, device),
             dims: d.clone(),
         }
     }

@@ -186,10 +186,17 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use evenburn_model::Scheme;
+    use evenburn_model::strategy::SimpleNorm;
+
     use super::*;
 
     fn of(change: impl FnOnce(&mut RunConfig)) -> Memory {
-        let mut config = RunConfig::default();
+        let mut config = RunConfig {
+            // A scheme without factors on its matrices: everything kept grows with the batch.
+            norm: Scheme::SimpleNorm(SimpleNorm::default()),
+            ..RunConfig::default()
+        };
         change(&mut config);
         let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
         memory(&plan, &config)

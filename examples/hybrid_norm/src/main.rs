@@ -43,7 +43,9 @@ fn train(text: &str, folder: &Path, display: Display) -> Result<Summary, Box<dyn
     let resolved = RunConfig::from_toml("example", CONFIG, &overrides)?;
     let plan = Plan::new(&resolved.config.model, &HybridNorm)?;
     let corpus = prepare(&resolved.config.data, &folder.join("cache"), &())?;
-    Ok(Trainer::new(resolved, plan, corpus).display(display).run()?)
+    Ok(Trainer::new(resolved, plan, corpus)
+        .display(display)
+        .run()?)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -63,7 +65,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("text.txt");
         let documents: Vec<String> = (0..400)
-            .map(|n| format!("The number {n} follows {} and comes before {}.\n", n.max(1) - 1, n + 1))
+            .map(|n| {
+                format!(
+                    "The number {n} follows {} and comes before {}.\n",
+                    n.max(1) - 1,
+                    n + 1
+                )
+            })
             .collect();
         std::fs::write(&text, documents.join("<|endoftext|>\n")).unwrap();
         let summary = train(&text.display().to_string(), folder.path(), Display::Silent).unwrap();

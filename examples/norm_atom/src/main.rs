@@ -29,7 +29,10 @@ impl Classifier {
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        sigmoid(self.second.forward(relu(self.norm.forward(self.first.forward(x)))))
+        sigmoid(
+            self.second
+                .forward(relu(self.norm.forward(self.first.forward(x)))),
+        )
     }
 }
 

@@ -33,7 +33,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let report = parity::run_folder(&arguments.folder)?;
     println!("{report}");
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)?;
+        let json = serde_json::to_string_pretty(&report.json())?;
         std::fs::write(path, json).with_context(|| path.display().to_string())?;
     }
     Ok(report.passes())

@@ -1,12 +1,10 @@
 //! How far a result is from its reference.
 
-use serde::Serialize;
-
 /// Part of the largest reference value of a kind below which errors count as absolute.
 const FLOOR: f64 = 0.01;
 
 /// The largest error among the tensors of one kind, and the tensor that has it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Worst {
     /// `max |a - b| / max(max |b|, 0.01 * largest |b| of the kind)`.
     pub error: f64,

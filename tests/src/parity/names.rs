@@ -296,7 +296,7 @@ pub(super) fn to_ours(mapped: &Mapped, source: &Array) -> Result<Vec<(String, Ar
     let rows = source.shape[0];
     let parts = mapped.ours.len();
     ensure!(
-        rows % parts == 0,
+        rows.is_multiple_of(parts),
         "{}: {rows} rows for {parts} parameters",
         mapped.source
     );

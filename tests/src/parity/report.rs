@@ -1,11 +1,11 @@
 //! Errors of every case, their tolerances, and how both are shown.
 
 use super::error::Worst;
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// Largest errors of one case in one number format.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Precision {
     /// Logits of the first batch.
     pub logits: Worst,
@@ -18,7 +18,6 @@ pub struct Precision {
     /// Gradient norms before clipping.
     pub grad_norms: Worst,
     /// Weights after the last step; in f64 only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub finals: Option<Worst>,
 }
 
@@ -60,19 +59,32 @@ impl Precision {
     }
 }
 
+impl Precision {
+    /// The largest error of each kind, and under `at` the tensors that have them.
+    fn json(&self, tolerance: &Tolerance) -> Value {
+        let mut errors = Map::new();
+        let mut at = Map::new();
+        for (what, worst, _) in self.checks(tolerance) {
+            let key = what.replace(' ', "_");
+            // JSON has no infinity; a null is an error that is no number.
+            errors.insert(key.clone(), json!(worst.error));
+            at.insert(key, json!(worst.tensor));
+        }
+        errors.insert("at".to_owned(), Value::Object(at));
+        Value::Object(errors)
+    }
+}
+
 /// What became of one case.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its name.
     pub name: String,
     /// Why it could not be run, where it could not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
     /// Errors in f64.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub f64: Option<Precision>,
     /// Errors in f32.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub f32: Option<Precision>,
 }
 
@@ -110,8 +122,22 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The case with its verdict and errors.
+    fn json(&self) -> Value {
+        json!({
+            "case": self.name,
+            "passes": self.failures().is_empty(),
+            "failures": self.failures(),
+            "unknown": self.unknown,
+            "f64": self.f64.as_ref().map(|p| p.json(&F64)),
+            "f32": self.f32.as_ref().map(|p| p.json(&F32)),
+        })
+    }
+}
+
 /// All cases of a folder.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Report {
     /// One per case.
     pub outcomes: Vec<Outcome>,
@@ -121,6 +147,12 @@ impl Report {
     /// Whether every case is known and within its tolerances.
     pub fn passes(&self) -> bool {
         self.outcomes.iter().all(|o| o.failures().is_empty())
+    }
+
+    /// A list with one object per case: `case`, `passes`, `failures`, `unknown`, and under `f64` and `f32` the largest
+    /// error of `logits`, `loss`, `gradients`, `losses`, `grad_norms` and (in f64) `final_weights`.
+    pub fn json(&self) -> Value {
+        self.outcomes.iter().map(Outcome::json).collect()
     }
 }
 

@@ -62,6 +62,7 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
 ///
 /// # Errors
 /// Says what of it is unknown: the scheme, a key or a value.
+#[allow(clippy::too_many_lines)] // one arm per scheme
 pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     let text = |key: &str| case.config.get(key).and_then(Value::as_str);
     let number = |key: &str| case.config.get(key).and_then(Value::as_f64);

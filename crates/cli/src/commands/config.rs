@@ -33,14 +33,22 @@ pub(super) fn run(arguments: &Config, overrides: &Overrides) -> Result<()> {
 fn list() -> String {
     let mut text = String::new();
     for key in keys() {
-        let default = key.default.as_deref().map_or_else(|| "unset".to_owned(), |d| format!("default {d}"));
+        let default = key
+            .default
+            .as_deref()
+            .map_or_else(|| "unset".to_owned(), |d| format!("default {d}"));
         let only: Vec<String> = key
             .only_with
             .iter()
             .map(|tag| format!(" [{} = {}]", tag.path, tag.values.join(" | ")))
             .collect();
         let meaning = key.meaning.split_whitespace().collect::<Vec<_>>().join(" ");
-        text += &format!("{}: {}, {default}{}\n    {meaning}\n", key.path, key.expected(), only.concat());
+        text += &format!(
+            "{}: {}, {default}{}\n    {meaning}\n",
+            key.path,
+            key.expected(),
+            only.concat()
+        );
     }
     text
 }

@@ -5,7 +5,9 @@ use crate::args::Data;
 use crate::overrides::Overrides;
 use crate::tokenizing::{bar, cache_folder};
 use anyhow::Result;
-use evenburn_data::{DataConfig, InspectOptions, PathList, Tokenizer, documents, find_sources, inspect};
+use evenburn_data::{
+    DataConfig, InspectOptions, PathList, Tokenizer, documents, find_sources, inspect,
+};
 use evenburn_train::config::RunConfig;
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,7 +45,10 @@ pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
 
 fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
     let found = inspect(config, &cache_folder(), &bar(Arc::default()), options)?;
-    println!("tokenizer {}, vocabulary {}", found.tokenizer.sha256, found.tokenizer.vocab_size);
+    println!(
+        "tokenizer {}, vocabulary {}",
+        found.tokenizer.sha256, found.tokenizer.vocab_size
+    );
     for split in &found.splits {
         println!(
             "{:?}: {} sources, {} shards, {} documents, {} tokens, {} bytes of text, {} samples of {} tokens",
@@ -58,11 +63,20 @@ fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
         );
     }
     for (n, document) in found.documents.iter().enumerate() {
-        println!("\n--- document {} ({}, {} tokens)", n + 1, document.source, document.tokens.len());
+        println!(
+            "\n--- document {} ({}, {} tokens)",
+            n + 1,
+            document.source,
+            document.tokens.len()
+        );
         println!("{}", cut(&document.text));
     }
     for (n, sample) in found.samples.iter().enumerate() {
-        println!("\n--- packed sample {} ({} documents)", n + 1, sample.documents);
+        println!(
+            "\n--- packed sample {} ({} documents)",
+            n + 1,
+            sample.documents
+        );
         println!("{}", cut(&sample.text));
     }
     Ok(())

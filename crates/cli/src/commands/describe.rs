@@ -7,7 +7,7 @@ use anyhow::Result;
 use evenburn_model::Plan;
 use evenburn_optim::Rule;
 use evenburn_train::config::RunConfig;
-use evenburn_train::groups;
+use evenburn_train::{estimate, groups};
 use std::collections::BTreeMap;
 
 pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
@@ -15,7 +15,10 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
     let plan = Plan::new(&config.model, config.norm.strategy())?;
     let cost = plan.cost();
     println!("{plan}");
-    println!("{}", group_table(&plan, &groups::from_plan(&plan, &config.optim)?));
+    println!(
+        "{}",
+        group_table(&plan, &groups::from_plan(&plan, &config.optim)?)
+    );
     println!(
         "parameters: {} ({} outside embedding and output layer)",
         count(cost.params as u64),
@@ -24,6 +27,17 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
     println!(
         "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
         cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context
+    );
+    let memory = estimate::memory(&plan, &config);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "memory of a training step (estimate): {:.0} MiB: weights {:.0}, gradients {:.0}, optimizer {:.0}, activations {:.0}, program and data {:.0}",
+        mib(memory.total()),
+        mib(memory.weights),
+        mib(memory.gradients),
+        mib(memory.optimizer),
+        mib(memory.activations),
+        mib(memory.fixed)
     );
     Ok(())
 }
@@ -36,7 +50,9 @@ fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
     }
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for spec in plan.params() {
-        let Some(rule) = rules.get(&spec.path) else { continue };
+        let Some(rule) = rules.get(&spec.path) else {
+            continue;
+        };
         let text = format!(
             "{:<12} {:<8} {:>10.3e} {:>8} {:<26}",
             rule.group,

@@ -16,7 +16,11 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         Split::Validation => evenburn_data::Split::Validation,
     };
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
-    let batches = || corpus.store(split).batches(context, batch, arguments.tokens);
+    let batches = || {
+        corpus
+            .store(split)
+            .batches(context, batch, arguments.tokens)
+    };
     let bytes = corpus.tokenizer.token_bytes();
     let mut scores = vec![("model", evaluate(&run.task(), batches()?, &bytes)?)];
     if arguments.baselines {
@@ -29,7 +33,10 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         println!("{}", json(&scores, run.state.step));
     } else {
         println!("{} after step {}", run.plan.scheme, count(run.state.step));
-        println!("{:<8} {:>12} {:>12} {:>12} {:>12}", "", "loss (nats)", "perplexity", "bits/byte", "tokens");
+        println!(
+            "{:<8} {:>12} {:>12} {:>12} {:>12}",
+            "", "loss (nats)", "perplexity", "bits/byte", "tokens"
+        );
         for (name, score) in &scores {
             println!(
                 "{name:<8} {:>12.4} {:>12.2} {:>12.4} {:>12}",

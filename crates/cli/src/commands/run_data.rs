@@ -18,19 +18,34 @@ pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineS
         config.train.batch_size,
         Some(config.train.eval_tokens.get()),
     )?;
-    let models = Baselines::fit(&corpus.train, config.model.vocab_size, Some(BASELINE_TOKENS))?;
+    let models = Baselines::fit(
+        &corpus.train,
+        config.model.vocab_size,
+        Some(BASELINE_TOKENS),
+    )?;
     Ok(models.score_all(batches, &corpus.tokenizer.token_bytes())?)
 }
 
 /// The data of a trained run, or other data given by `--data.KEY VALUE`, in the run's tokens.
-pub(super) fn corpus(config: &RunConfig, tokenizer: &std::path::Path, overrides: &Overrides) -> Result<Corpus> {
-    if let Some((key, _)) = overrides.iter().find(|(key, _)| !key.starts_with("data.") || key == "data.tokenizer") {
-        let why = format!("--{key}: a trained run only takes other data, --data.path and what belongs to it");
+pub(super) fn corpus(
+    config: &RunConfig,
+    tokenizer: &std::path::Path,
+    overrides: &Overrides,
+) -> Result<Corpus> {
+    if let Some((key, _)) = overrides
+        .iter()
+        .find(|(key, _)| !key.starts_with("data.") || key == "data.tokenizer")
+    {
+        let why = format!(
+            "--{key}: a trained run only takes other data, --data.path and what belongs to it"
+        );
         return Err(WrongInput(why).into());
     }
     let mut data = config.data.clone();
     if !overrides.is_empty() {
-        data = RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?.config.data;
+        data = RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?
+            .config
+            .data;
     }
     data.tokenizer = tokenizer.display().to_string();
     tokenizing::corpus(&data, Arc::default())

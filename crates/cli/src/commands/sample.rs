@@ -16,7 +16,13 @@ pub(super) fn run(arguments: &Sample) -> Result<()> {
             top_p: arguments.top_p,
             seed: arguments.seed.wrapping_add(n),
         };
-        let text = sample(&run.decoder, &tokenizer, &arguments.prompt, arguments.tokens, &sampler)?;
+        let text = sample(
+            &run.decoder,
+            &tokenizer,
+            &arguments.prompt,
+            arguments.tokens,
+            &sampler,
+        )?;
         if arguments.count > 1 {
             println!("--- sample {} of {}", n + 1, arguments.count);
         }

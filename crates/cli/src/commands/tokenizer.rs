@@ -21,6 +21,11 @@ pub(super) fn run(arguments: &TokenizerCommand) -> Result<()> {
     };
     let tokenizer = train_tokenizer(&config, &bar(Arc::default()))?;
     tokenizer.save(out)?;
-    println!("{}: {} entries, sha256 {}", out.display(), count(tokenizer.vocab_size() as u64), tokenizer.sha256());
+    println!(
+        "{}: {} entries, sha256 {}",
+        out.display(),
+        count(tokenizer.vocab_size() as u64),
+        tokenizer.sha256()
+    );
     Ok(())
 }

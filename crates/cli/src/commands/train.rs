@@ -16,7 +16,10 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let launch = Launch {
         file: arguments.config,
         overrides,
-        resume: arguments.resume.as_deref().map_or(Resume::Never, Resume::from),
+        resume: arguments
+            .resume
+            .as_deref()
+            .map_or(Resume::Never, Resume::from),
         run_dir: arguments.run_dir,
     };
     let (resolved, start) = launch.resolve()?;
@@ -25,7 +28,11 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let stop = stop_on_signals()?;
     let corpus = tokenizing::corpus(&config.data, Arc::clone(&stop))?;
     announce(&config, &plan, &corpus, &start)?;
-    let display = if arguments.no_dashboard { Display::Lines } else { Display::detect() };
+    let display = if arguments.no_dashboard {
+        Display::Lines
+    } else {
+        Display::detect()
+    };
     let summary = Trainer::new(resolved, plan, corpus.clone())
         .start(start)
         .display(display)
@@ -141,7 +148,11 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect::<String>().trim_end().to_owned()
+    text.lines()
+        .map(|line| format!("    {line}\n"))
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -45,7 +45,10 @@ impl Scores {
             None => (q, k),
         };
         match &self.gain {
-            Some(gain) => (gain.forward(q.clone()), gain.forward(repeat_heads(k, q.dims()[2] / heads, heads))),
+            Some(gain) => (
+                gain.forward(q.clone()),
+                gain.forward(repeat_heads(k, q.dims()[2] / heads, heads)),
+            ),
             None => (q, k),
         }
     }
@@ -58,12 +61,15 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
     if groups == heads {
         return x;
     }
-    let each: Tensor<5> = x.reshape([b, t, groups, 1, width]).repeat_dim(3, heads / groups);
+    let each: Tensor<5> = x
+        .reshape([b, t, groups, 1, width])
+        .repeat_dim(3, heads / groups);
     each.reshape([b, t, heads * width])
 }
 
 /// Which earlier positions a query may see.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one is made per forward pass
 pub(crate) enum Visibility {
     /// All of them.
     Causal,
@@ -138,7 +144,7 @@ impl Attention {
         plan: &LayerPlan,
         block: &str,
         d: &Dims,
-        init: &Initializer,
+        init: Initializer,
         device: &Device,
     ) -> Self {
         let project = |site: Site, plan| {
@@ -213,6 +219,8 @@ impl Attention {
             // The queries are the newest positions: the last one sees every key.
             causal_alignment: CausalAlignment::BottomRight,
         };
-        attention(q, k, v, mask, None, options).swap_dims(1, 2).reshape([b, t, width])
+        attention(q, k, v, mask, None, options)
+            .swap_dims(1, 2)
+            .reshape([b, t, width])
     }
 }

@@ -15,7 +15,7 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    pub(crate) fn new(plan: &WeightPlan, d: &Dims, init: &Initializer, device: &Device) -> Self {
+    pub(crate) fn new(plan: &WeightPlan, d: &Dims, init: Initializer, device: &Device) -> Self {
         Self {
             weight: init.matrix("embed.weight", plan.init, Site::Embedding.shape(d), device),
         }

@@ -18,7 +18,7 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(plan: &Plan, d: &Dims, init: &Initializer, device: &Device) -> Self {
+    pub(crate) fn new(plan: &Plan, d: &Dims, init: Initializer, device: &Device) -> Self {
         Self {
             weight: plan
                 .head
@@ -50,7 +50,12 @@ impl Head {
     }
 
     /// Summed cross-entropy in nats of `hidden [N, D]` against `targets [N]`; a negative target is left out.
-    pub fn loss_sum(&self, hidden: Tensor<2>, targets: Tensor<1, Int>, embedding: &Embedding) -> Tensor<1> {
+    pub fn loss_sum(
+        &self,
+        hidden: Tensor<2>,
+        targets: Tensor<1, Int>,
+        embedding: &Embedding,
+    ) -> Tensor<1> {
         linear_cross_entropy(hidden, self.matrix(embedding), targets)
     }
 }

@@ -26,7 +26,7 @@ impl Mlp {
         plan: &LayerPlan,
         block: &str,
         d: &Dims,
-        init: &Initializer,
+        init: Initializer,
         device: &Device,
     ) -> Self {
         let project = |site: Site, plan| {

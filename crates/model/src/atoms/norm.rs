@@ -57,7 +57,12 @@ impl Norm {
                 let shape = x.shape();
                 let x: Tensor<2> = x.reshape([shape.num_elements() / self.group, self.group]);
                 let centred = x.clone() - x.mean_dim(1);
-                let size = centred.clone().square().mean_dim(1).add_scalar(self.eps).sqrt();
+                let size = centred
+                    .clone()
+                    .square()
+                    .mean_dim(1)
+                    .add_scalar(self.eps)
+                    .sqrt();
                 let y = centred / size;
                 match gain {
                     Some(gain) => y * gain.unsqueeze(),

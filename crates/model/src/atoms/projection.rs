@@ -28,7 +28,7 @@ impl Projection {
         site: Site,
         path: &str,
         d: &Dims,
-        init: &Initializer,
+        init: Initializer,
         device: &Device,
     ) -> Self {
         let [input, output] = site.shape(d);

@@ -17,7 +17,14 @@ pub struct Rotary {
 
 impl Rotary {
     /// Tables for `len` positions from `start`, heads of width `head` (even), in the number format `dtype`.
-    pub fn new(start: usize, len: usize, head: usize, theta: f64, dtype: DType, device: &Device) -> Self {
+    pub fn new(
+        start: usize,
+        len: usize,
+        head: usize,
+        theta: f64,
+        dtype: DType,
+        device: &Device,
+    ) -> Self {
         let pairs = head / 2;
         let angles: Vec<f64> = (start..start + len)
             .flat_map(|position| {

@@ -94,7 +94,7 @@ impl Check<'_> {
     fn weight(&self, at: &str, plan: &WeightPlan) -> Result<(), PlanError> {
         match plan.init {
             Init::Normal { std } => {
-                self.usable(at, "the initial standard deviation", std, std >= 0.0)?
+                self.usable(at, "the initial standard deviation", std, std >= 0.0)?;
             }
             Init::TruncatedNormal { std, cut } => {
                 self.usable(at, "the initial standard deviation", std, std >= 0.0)?;

@@ -42,7 +42,7 @@ pub enum ResidualFactor {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnGpt {
-    /// Unit heads of q and k after the rotation: "unit" or "none".
+    /// Unit heads of q and k after the rotation: `unit` or `none`.
     pub qk: HeadNorm,
     /// Initial step size of both branches.
     pub alpha_init: f64,
@@ -56,9 +56,9 @@ pub struct AnGpt {
     /// Constant after the activation; computed for the model's ratio of widths when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation_factor: Option<f64>,
-    /// Factor of the residual interpolation: "second_moment" or "one".
+    /// Factor of the residual interpolation: `second_moment` or `one`.
     pub residual_factor: ResidualFactor,
-    /// Length of a weight's rows: "one" or "at_most_one".
+    /// Length of a weight's rows: `one` or `at_most_one`.
     pub rows: RowNorm,
 }
 
@@ -196,11 +196,15 @@ mod tests {
         };
         let plan = Plan::new(&config, &AnGpt::default()).unwrap();
         let layer = &plan.layers[0];
-        assert_eq!(layer.v.linear.factor, 2.0); // sqrt(256 / 64)
-        assert_eq!(layer.o.linear.factor, 0.5); // 1 / sqrt(4 heads)
-        assert_eq!(layer.up.linear.factor, 0.5);
-        assert_eq!(layer.down.linear.factor, 2.0);
-        assert_eq!(layer.mlp.before, 16.0);
+        for (factor, expected) in [
+            (layer.v.linear.factor, 2.0), // sqrt(256 / 64)
+            (layer.o.linear.factor, 0.5), // 1 / sqrt(4 heads)
+            (layer.up.linear.factor, 0.5),
+            (layer.down.linear.factor, 2.0),
+            (layer.mlp.before, 16.0),
+        ] {
+            assert!((factor - expected).abs() < 1e-12, "{factor} {expected}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl RowNorm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ngpt {
-    /// Unit heads of q and k after the rotation: "unit" or "none".
+    /// Unit heads of q and k after the rotation: `unit` or `none`.
     pub qk: HeadNorm,
     /// Initial step size of both branches.
     pub alpha_init: f64,
@@ -55,7 +55,7 @@ pub struct Ngpt {
     /// Stored initial value of the logit scale; 1 / sqrt(dim) when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sz_scale: Option<f64>,
-    /// Length of a weight along the model axis: "one" or "at_most_one".
+    /// Length of a weight along the model axis: `one` or `at_most_one`.
     pub rows: RowNorm,
 }
 

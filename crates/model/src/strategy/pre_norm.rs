@@ -21,13 +21,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreNorm {
-    /// Normalization of q and k, with a gain, before the rotation: "none", "head" or "full".
+    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
     pub qk: QkNorm,
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: "simple_gpt" or "gpt2".
+    /// Initial weights: `simple_gpt` or `gpt2`.
     pub start: Start,
-    /// Which parameters decay: "all" or "matrices".
+    /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
 

@@ -61,6 +61,6 @@ registry! {
 impl Default for Scheme {
     /// The scheme of the default preset; `docs/log.md` has the comparison it won.
     fn default() -> Self {
-        Self::SimpleNorm(SimpleNorm::default())
+        Self::AnGpt(AnGpt::default())
     }
 }

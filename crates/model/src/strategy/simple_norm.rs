@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 pub struct SimpleNorm {
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: "simple_gpt" or "gpt2".
+    /// Initial weights: `simple_gpt` or `gpt2`.
     pub start: Start,
-    /// Which parameters decay: "all" or "matrices".
+    /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
 

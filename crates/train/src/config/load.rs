@@ -85,6 +85,9 @@ impl RunConfig {
     }
 }
 
+/// Two ways to say how long a run is; a configuration has one.
+const BUDGETS: [&str; 2] = ["train.steps", "train.tokens"];
+
 struct Loader {
     keys: Vec<Key>,
     values: toml::Table,
@@ -153,7 +156,35 @@ impl Loader {
             Some(value) if !string_only => value,
             _ => toml::Value::String(text.to_owned()),
         };
-        self.assign(key, value, Origin::CommandLine)
+        let before = lookup(&self.values, key).cloned();
+        self.assign(key, value, Origin::CommandLine)?;
+        if lookup(&self.values, key) != before.as_ref() {
+            self.supersede(key);
+        }
+        Ok(())
+    }
+
+    /// Forgets what the file said and an override made meaningless: the options of another scheme, the other budget.
+    fn supersede(&mut self, key: &str) {
+        let options = self
+            .keys
+            .iter()
+            .filter(|k| k.only_with.iter().any(|tag| tag.path == key));
+        let mut forgotten: Vec<String> = options.map(|k| k.path.clone()).collect();
+        if BUDGETS.contains(&key) {
+            forgotten.extend(
+                BUDGETS
+                    .iter()
+                    .filter(|budget| **budget != key)
+                    .map(ToString::to_string),
+            );
+        }
+        forgotten.retain(|path| matches!(self.origins.of(path), Origin::File { .. }));
+        for path in forgotten {
+            remove(&mut self.values, &path);
+            self.origins.forget(&path);
+            self.set.retain(|set| *set != path);
+        }
     }
 
     /// Whether a path is a section or a table of keys.
@@ -300,6 +331,19 @@ fn join(prefix: &str, name: &str) -> String {
         name.to_owned()
     } else {
         format!("{prefix}.{name}")
+    }
+}
+
+fn remove(table: &mut toml::Table, path: &str) {
+    match path.split_once('.') {
+        Some((section, rest)) => {
+            if let Some(toml::Value::Table(inner)) = table.get_mut(section) {
+                remove(inner, rest);
+            }
+        }
+        None => {
+            table.remove(path);
+        }
     }
 }
 

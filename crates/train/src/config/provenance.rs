@@ -44,6 +44,10 @@ impl Provenance {
         self.0.get(key).cloned().unwrap_or_default()
     }
 
+    pub(super) fn forget(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
     pub(super) fn set(&mut self, key: String, origin: Origin) {
         self.0.insert(key, origin);
     }

@@ -203,3 +203,28 @@ fn the_resolved_configuration_reads_back_as_itself() {
     let again = load(&resolved.config.to_toml().unwrap(), &[]).unwrap();
     assert_eq!(again.config, resolved.config);
 }
+
+#[test]
+fn an_override_makes_the_file_s_rival_values_void() {
+    let text = "[norm]\nscheme = \"angpt\"\nsz_init = 3.0\n\n[train]\nsteps = 7\n";
+    let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let load = |overrides: &[(String, String)]| RunConfig::from_toml("x.toml", text, overrides);
+
+    let resolved = load(&[set("train.tokens", "4096"), set("norm.scheme", "pre_norm")]).unwrap();
+    assert_eq!(resolved.config.train.steps, None);
+    assert_eq!(resolved.config.norm.name(), "pre_norm");
+    assert_eq!(resolved.origins.of("norm.sz_init"), Origin::Default);
+
+    // The same scheme again changes nothing.
+    let same = load(&[set("norm.scheme", "angpt")]).unwrap().config.norm;
+    assert_eq!(same, load(&[]).unwrap().config.norm);
+
+    // What the command line says itself is never void.
+    let error = load(&[set("norm.sz_init", "2.0"), set("norm.scheme", "pre_norm")]).unwrap_err();
+    assert!(error.to_string().contains("norm.sz_init"), "{error}");
+    let both = load(&[set("train.tokens", "4096"), set("train.steps", "3")])
+        .unwrap()
+        .config
+        .train;
+    assert!(both.total_steps(256).is_err());
+}
