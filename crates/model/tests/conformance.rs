@@ -1,5 +1,7 @@
 //! What every scheme must hold to, whatever it decides.
 
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
