@@ -14,17 +14,18 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Each matrix has a ChaCha stream of its own, chosen by its path: two schemes with the same seed start from the
 /// same directions, whatever other parameters they have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Initializer {
+pub struct Initializer {
     seed: u64,
 }
 
 impl Initializer {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// All draws follow from this seed.
+    pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// A matrix `[in, out]`.
-    pub(crate) fn matrix(
+    /// A matrix `[in, out]`, the one of this path.
+    pub fn matrix(
         self,
         path: &str,
         init: Init,

@@ -54,12 +54,11 @@ impl Feed {
         &self.token_bytes
     }
 
-    /// The first samples of the validation split, in its stored order, that hold `tokens` tokens.
+    /// The first `samples` samples of the validation split, in its stored order.
     pub(crate) fn validation(
         &self,
-        tokens: u64,
+        samples: u64,
     ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
-        let samples = tokens.div_ceil(self.context as u64);
         Ok(self
             .validation
             .batches(self.context, self.batch_size, Some(samples))?)

@@ -421,7 +421,9 @@ impl Loop {
 
     fn evaluate(&self, task: &Task) -> Result<Score, TrainError> {
         let train = &self.config.train;
-        let batches = self.feed.validation(train.eval_tokens.get())?;
+        let batches = self
+            .feed
+            .validation(train.eval_samples(self.config.model.context))?;
         evaluate(task, batches, self.feed.token_bytes())
     }
 

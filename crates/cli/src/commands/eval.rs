@@ -16,11 +16,10 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         Split::Validation => evenburn_data::Split::Validation,
     };
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
-    let batches = || {
-        corpus
-            .store(split)
-            .batches(context, batch, arguments.tokens)
-    };
+    let samples = arguments
+        .tokens
+        .map(|tokens| tokens.div_ceil(context as u64));
+    let batches = || corpus.store(split).batches(context, batch, samples);
     let bytes = corpus.tokenizer.token_bytes();
     let mut scores = vec![("model", evaluate(&run.task(), batches()?, &bytes)?)];
     if arguments.baselines {

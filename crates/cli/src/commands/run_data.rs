@@ -16,7 +16,7 @@ pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineS
     let batches = corpus.validation.batches(
         config.model.context,
         config.train.batch_size,
-        Some(config.train.eval_tokens.get()),
+        Some(config.train.eval_samples(config.model.context)),
     )?;
     let models = Baselines::fit(
         &corpus.train,

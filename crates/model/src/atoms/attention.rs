@@ -70,7 +70,7 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
 /// Which earlier positions a query may see.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one is made per forward pass
-pub(crate) enum Visibility {
+pub enum Visibility {
     /// All of them.
     Causal,
     /// Those that this mask, `[B, T, S]` and true where hidden, leaves.
@@ -79,7 +79,7 @@ pub(crate) enum Visibility {
 
 impl Visibility {
     /// Each position's place in its document, `[B, T]` from 0: it sees that many earlier ones.
-    pub(crate) fn positions(&self) -> Option<Tensor<2, Int>> {
+    pub fn positions(&self) -> Option<Tensor<2, Int>> {
         match self {
             Self::Causal => None,
             Self::Masked(hidden) => {
@@ -90,7 +90,7 @@ impl Visibility {
     }
 
     /// Causal within documents: `segments [B, T]` holds each position's document.
-    pub(crate) fn within(segments: Tensor<2, Int>) -> Self {
+    pub fn within(segments: Tensor<2, Int>) -> Self {
         let [b, t] = segments.dims();
         let device = segments.device();
         let query: Tensor<3, Int> = segments.clone().unsqueeze_dim::<3>(2).expand([b, t, t]);
@@ -104,7 +104,7 @@ impl Visibility {
 
 /// Keys and values of earlier positions, `[B, heads, S, K]`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Past(Option<(Tensor<4>, Tensor<4>)>);
+pub struct Past(Option<(Tensor<4>, Tensor<4>)>);
 
 impl Past {
     /// Appends new keys and values along time and returns all of them.
@@ -140,7 +140,8 @@ pub struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn new(
+    /// Initial weights depend on the initializer and on `block`, the name of the block the layer is in.
+    pub fn new(
         plan: &LayerPlan,
         block: &str,
         d: &Dims,
@@ -148,8 +149,7 @@ impl Attention {
         device: &Device,
     ) -> Self {
         let project = |site: Site, plan| {
-            let path = format!("{block}.{}", site.path());
-            Projection::new(plan, site, &path, d, init, device)
+            Projection::new(plan, site, &format!("{block}.{site}"), d, init, device)
         };
         Self {
             q: project(Site::Q, &plan.q),
@@ -164,7 +164,7 @@ impl Attention {
     }
 
     /// `[B, T, D] -> [B, T, D]`; with `past`, `x` holds the positions that follow it.
-    pub(crate) fn forward(
+    pub fn forward(
         &self,
         x: Tensor<3>,
         rotary: &Rotary,

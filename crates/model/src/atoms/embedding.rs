@@ -15,7 +15,8 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    pub(crate) fn new(plan: &WeightPlan, d: &Dims, init: Initializer, device: &Device) -> Self {
+    /// A table of `d.vocab` rows, drawn as the plan says.
+    pub fn new(plan: &WeightPlan, d: &Dims, init: Initializer, device: &Device) -> Self {
         Self {
             weight: init.matrix("embed.weight", plan.init, Site::Embedding.shape(d), device),
         }

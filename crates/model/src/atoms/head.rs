@@ -18,7 +18,8 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(plan: &Plan, d: &Dims, init: Initializer, device: &Device) -> Self {
+    /// The output layer that a plan decides.
+    pub fn new(plan: &Plan, d: &Dims, init: Initializer, device: &Device) -> Self {
         Self {
             weight: plan
                 .head

@@ -22,7 +22,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    pub(crate) fn new(
+    /// Initial weights depend on the initializer and on `block`, the name of the block the layer is in.
+    pub fn new(
         plan: &LayerPlan,
         block: &str,
         d: &Dims,
@@ -30,8 +31,7 @@ impl Mlp {
         device: &Device,
     ) -> Self {
         let project = |site: Site, plan| {
-            let path = format!("{block}.{}", site.path());
-            Projection::new(plan, site, &path, d, init, device)
+            Projection::new(plan, site, &format!("{block}.{site}"), d, init, device)
         };
         Self {
             gate: project(Site::Gate, &plan.gate),

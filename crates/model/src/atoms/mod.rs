@@ -12,7 +12,7 @@ mod projection;
 mod residual;
 mod rotary;
 
-pub use attention::{Attention, Scores};
+pub use attention::{Attention, Past, Scores, Visibility};
 pub use embedding::Embedding;
 pub use gain::Gain;
 pub use head::Head;
@@ -22,4 +22,4 @@ pub use projection::Projection;
 pub use residual::{Mix, Residual};
 pub use rotary::Rotary;
 
-pub(crate) use attention::{Past, Visibility};
+pub use crate::init::Initializer;

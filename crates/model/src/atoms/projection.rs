@@ -23,7 +23,21 @@ pub struct Projection {
 }
 
 impl Projection {
-    pub(crate) fn new(
+    /// A linear map of the shape and place that `site` names; its initial matrix depends on the initializer and on
+    /// `path`, its name.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use evenburn_model::atoms::{Initializer, Projection};
+    /// use evenburn_model::{ModelConfig, Plan, Site, strategy::SimpleNorm};
+    /// let plan = Plan::new(&ModelConfig::default(), &SimpleNorm::default())?;
+    /// let device = Device::flex();
+    /// let up = Projection::new(&plan.layers[0].up, Site::Up, "up", plan.dims(), Initializer::new(0), &device);
+    /// let y = up.forward(Tensor::ones([1, 2, 128], &device));
+    /// assert_eq!(y.dims(), [1, 2, 352]);
+    /// # Ok::<(), evenburn_model::PlanError>(())
+    /// ```
+    pub fn new(
         plan: &SitePlan,
         site: Site,
         path: &str,

@@ -115,6 +115,17 @@ impl TrainConfig {
         self.accumulate as u64 * self.batch_size as u64 * context as u64
     }
 
+    /// Samples that one evaluation reads, `train.eval_tokens` rounded up.
+    ///
+    /// ```
+    /// use evenburn_train::config::TrainConfig;
+    /// let train = TrainConfig::default();
+    /// assert_eq!(train.eval_samples(256), 65_536 / 256);
+    /// ```
+    pub fn eval_samples(&self, context: usize) -> u64 {
+        self.eval_tokens.get().div_ceil(context.max(1) as u64)
+    }
+
     /// Optimizer steps of the whole budget, which the schedule spans.
     ///
     /// # Errors

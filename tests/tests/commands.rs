@@ -1,0 +1,131 @@
+//! The commands around training, on a run of the program itself.
+
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
+use evenburn_tests::cli::Sandbox;
+
+fn text(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let output = sandbox.run(arguments).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}\n{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_run_is_evaluated_sampled_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let summary = text(&sandbox, &Sandbox::train("angpt", "run", &[]));
+
+    // 256 tokens are what each evaluation of the run read.
+    let arguments = ["eval", "run", "--tokens", "256", "--baselines", "--json"];
+    let scores: serde_json::Value = serde_json::from_str(&text(&sandbox, &arguments)).unwrap();
+    let score = |model: &str| &scores["models"][model];
+    for model in ["unigram", "bigram", "model"] {
+        assert_eq!(score(model)["tokens"], 256, "{model}");
+    }
+    let loss = |model: &str| score(model)["loss"].as_f64().unwrap();
+    let log = std::fs::read_to_string(sandbox.path("run/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert!((last["val/loss"].as_f64().unwrap() - loss("model")).abs() < 1e-6);
+    // The summary compares the three on the same tokens.
+    let line = format!(
+        "unigram {:.2}, bigram {:.2}, model {:.2}",
+        loss("unigram"),
+        loss("bigram"),
+        loss("model")
+    );
+    assert!(summary.contains(&line), "no `{line}` in {summary}");
+    let whole = text(&sandbox, &["eval", "run", "--json"]);
+    let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    assert!(whole["models"]["model"]["tokens"].as_u64().unwrap() > 256);
+
+    let sample = |seed: &str| {
+        text(
+            &sandbox,
+            &["sample", "run", "--prompt", "Item", "--seed", seed],
+        )
+    };
+    assert!(sample("1").starts_with("Item"));
+    assert_eq!(sample("1"), sample("1"));
+    assert_ne!(sample("1"), sample("2"));
+
+    let described = text(
+        &sandbox,
+        &["describe", "tiny.toml", "--norm.scheme", "angpt"],
+    );
+    for part in [
+        "attn.scores",
+        "parameters: ",
+        "operations per token",
+        "|w| <= 1 along in",
+    ] {
+        assert!(described.contains(part), "no `{part}` in {described}");
+    }
+}
+
+#[test]
+fn data_and_configuration_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let arguments = [
+        "data",
+        "inspect",
+        "--config",
+        "tiny.toml",
+        "--data.path",
+        "text",
+    ];
+    let shown = text(&sandbox, &arguments);
+    assert!(
+        shown.contains("600 documents") && shown.contains("Item 0 has 0 parts"),
+        "{shown}"
+    );
+
+    let printed = text(
+        &sandbox,
+        &[
+            "config",
+            "print",
+            "--config",
+            "tiny.toml",
+            "--optim.lr",
+            "0.5",
+        ],
+    );
+    let lr = printed
+        .lines()
+        .find(|line| line.starts_with("optim.lr "))
+        .unwrap();
+    assert!(lr.contains("0.5") && lr.contains("command line"), "{lr}");
+    let dim = printed
+        .lines()
+        .find(|line| line.starts_with("model.dim "))
+        .unwrap();
+    assert!(dim.contains("32") && dim.contains("tiny.toml:4"), "{dim}");
+
+    let train = |out: &str| {
+        text(
+            &sandbox,
+            &["tokenizer", "train", "text", "--vocab", "300", "--out", out],
+        )
+    };
+    train("first.json");
+    train("second.json");
+    let read = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
+    assert_eq!(read("first.json"), read("second.json"));
+    let ids = text(
+        &sandbox,
+        &[
+            "data",
+            "ids",
+            "--tokenizer",
+            "first.json",
+            "text/train",
+            "--documents",
+            "3",
+        ],
+    );
+    let first: serde_json::Value = serde_json::from_str(ids.lines().next().unwrap()).unwrap();
+    assert!(first["text"].as_str().unwrap().starts_with("Item 0") && ids.lines().count() == 3);
+}
