@@ -141,9 +141,13 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
         println!("checkpoint: {}", checkpoint.display());
     }
     let run = summary.run.display();
+    // As it was called: the binary of a build is seldom on the search path.
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "evenburn".to_owned());
     match summary.ended {
-        Ended::Finished => println!("next: evenburn sample {run} --prompt \"...\""),
-        Ended::StopAfter | Ended::Interrupted => println!("next: evenburn train --resume {run}"),
+        Ended::Finished => println!("next: {program} sample {run} --prompt \"...\""),
+        Ended::StopAfter | Ended::Interrupted => println!("next: {program} train --resume {run}"),
     }
 }
 
