@@ -22,22 +22,6 @@ pub struct Resolved {
     pub origins: Provenance,
 }
 
-/// Splits `section.field=VALUE` into key and value.
-///
-/// # Errors
-/// [`TrainError::Invalid`] without an `=`.
-///
-/// ```
-/// let (key, value) = evenburn_train::config::parse_override("train.steps=40")?;
-/// assert_eq!((key.as_str(), value.as_str()), ("train.steps", "40"));
-/// # Ok::<(), evenburn_train::TrainError>(())
-/// ```
-pub fn parse_override(text: &str) -> Result<(String, String), TrainError> {
-    text.split_once('=')
-        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
-        .ok_or_else(|| TrainError::invalid(text, "an override has the form section.field=VALUE"))
-}
-
 impl RunConfig {
     /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order.
     ///

@@ -6,7 +6,7 @@ mod provenance;
 mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};
-pub use load::{Resolved, parse_override};
+pub use load::Resolved;
 pub use provenance::{Origin, Provenance};
 pub use sections::{DeviceName, MetricsConfig, RunSection, TrainConfig};
 
