@@ -2,6 +2,7 @@
 
 use crate::dims::Dims;
 use crate::error::PlanError;
+use crate::scale_vectors::{ScaleSwitches, ScaleVectors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,11 @@ pub struct ModelConfig {
     pub rope_theta: f64,
     /// Whether the output layer shares the embedding table: `untied` or `tied`.
     pub head: HeadWeights,
+    /// Learned scales: `standard` (as the scheme has them), `none` or `unified` (2605.26895).
+    pub scale_vectors: ScaleVectors,
+    /// Switches that replace what `scale_vectors` decides.
+    #[serde(skip_serializing_if = "ScaleSwitches::is_empty")]
+    pub scale: ScaleSwitches,
 }
 
 impl Default for ModelConfig {
@@ -66,6 +72,8 @@ impl Default for ModelConfig {
             context: 256,
             rope_theta: 10_000.0,
             head: HeadWeights::Untied,
+            scale_vectors: ScaleVectors::Standard,
+            scale: ScaleSwitches::default(),
         }
     }
 }

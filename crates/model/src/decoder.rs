@@ -44,7 +44,7 @@ impl Decoder {
         let d = &plan.dims;
         let init = Initializer::new(seed);
         Self {
-            embed: Embedding::new(&plan.embedding, d, init, device),
+            embed: Embedding::new(plan, init, device),
             blocks: plan
                 .layers
                 .iter()

@@ -28,6 +28,7 @@ mod error;
 mod init;
 pub mod plan;
 mod sample;
+mod scale_vectors;
 pub mod strategy;
 pub mod weights;
 
@@ -38,4 +39,7 @@ pub use dims::{Branch, Dims, Site};
 pub use error::{CacheError, PlanError, SampleError, WeightsError};
 pub use plan::{ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};
+pub use scale_vectors::{
+    Double, DoubleAt, GainDecay, Gains, Placement, ScaleSwitches, ScaleVectors, Stored,
+};
 pub use strategy::Scheme;

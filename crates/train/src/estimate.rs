@@ -158,17 +158,19 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
         .map(|norm| before(norm, d.model))
         .sum();
     let mix = match &plan.mix {
-        MixPlan::Add => 0,
+        MixPlan::Add | MixPlan::Scaled { .. } => 0,
         MixPlan::Lerp { .. } => d.model,
     };
     d.model + norms + mix
 }
 
-/// What a normalization of `width` numbers keeps: its input, and for a `LayerNorm`, which has no fused form, two more.
+/// What a normalization of `width` numbers keeps: its input, and for those that have no fused form two more.
 fn before(norm: &NormPlan, width: usize) -> usize {
     match norm.kind {
         NormKind::Rms | NormKind::L2 => width,
         NormKind::Layer => 3 * width,
+        // The argument, its scaled copy and the result.
+        NormKind::Tanh { .. } | NormKind::Erf { .. } => 3 * width,
     }
 }
 

@@ -31,6 +31,7 @@ pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, R
             Role::Matrix => evenburn_optim::Role::Matrix,
             Role::Head => evenburn_optim::Role::Head,
             Role::Gain => evenburn_optim::Role::Gain,
+            Role::Bias => evenburn_optim::Role::Bias,
         },
         constraint: spec.constraint,
         decay: spec.decay,

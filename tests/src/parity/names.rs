@@ -3,7 +3,7 @@
 //! Linear weights of the sources are `[out, in]`, ours `[in, out]`; embedding tables are `[vocabulary, model]` in
 //! both.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::TensorData;
 use std::collections::BTreeMap;
 
@@ -198,22 +198,12 @@ const FORMULAS: &[Row] = &[
     ("layers.{}.g.w", &["blocks.{}.mlp.gate.weight"]),
     ("layers.{}.u.w", &["blocks.{}.mlp.up.weight"]),
     ("layers.{}.d.w", &["blocks.{}.mlp.down.weight"]),
-    (
-        "layers.{}.n1.g.alpha",
-        &["blocks.{}.attn_residual.input.gain.value"],
-    ),
-    (
-        "layers.{}.n2.g.alpha",
-        &["blocks.{}.mlp_residual.input.gain.value"],
-    ),
-    (
-        "layers.{}.qn.g.alpha",
-        &["blocks.{}.attn.q.norm.gain.value"],
-    ),
-    (
-        "layers.{}.kn.g.alpha",
-        &["blocks.{}.attn.k.norm.gain.value"],
-    ),
+    ("es", &["embed.gain.value"]),
+    ("ne.g.alpha", &["embed.norm.gain.value"]),
+    ("nf.g.beta", &["final_norm.gain.magnitude"]),
+    ("nf.a", &["final_norm.slope"]),
+    ("nf.s", &["final_norm.shift"]),
+    ("nf.b", &["final_norm.bias"]),
     (
         "layers.{}.aA.w",
         &["blocks.{}.attn_residual.mix.alpha.value"],
@@ -251,11 +241,15 @@ impl Source {
             .into_iter()
             .map(|name| {
                 let (pattern, block) = generalize(name);
-                let (_, ours) = self
-                    .rows()
-                    .iter()
-                    .find(|(source, _)| *source == pattern)
-                    .with_context(|| format!("no parameter corresponds to `{name}`"))?;
+                let row = self.rows().iter().find(|(source, _)| *source == pattern);
+                let ours = match (row, self) {
+                    (Some((_, ours)), _) => ours.iter().map(ToString::to_string).collect(),
+                    (None, Self::Formulas) => vec![
+                        by_formula(&pattern, case)
+                            .with_context(|| format!("no parameter corresponds to `{name}`"))?,
+                    ],
+                    _ => bail!("no parameter corresponds to `{name}`"),
+                };
                 let ours = ours.iter().map(|path| path.replace("{}", &block)).collect();
                 Ok(Mapped {
                     source: name.to_owned(),
@@ -264,6 +258,59 @@ impl Source {
             })
             .collect()
     }
+}
+
+/// The names of the independent implementation that are put together from a place and a part.
+fn by_formula(pattern: &str, case: &Case) -> Option<String> {
+    let rest = pattern.strip_prefix("layers.{}.")?;
+    let (place, part) = rest.split_once('.')?;
+    let scheme = case.config.get("scheme").and_then(|s| s.as_str());
+    let at = match place {
+        "n1" => "attn_residual.input",
+        "n2" => "mlp_residual.input",
+        "p1" | "p2" => {
+            let residual = if place == "p1" { "attn" } else { "mlp" };
+            let at = match scheme? {
+                "post" => format!("{residual}_residual.after"),
+                "hybrid" => "mlp_residual.stream".to_owned(),
+                _ => format!("{residual}_residual.output"),
+            };
+            return Some(format!("blocks.{{}}.{at}.{}", norm_part(part)?));
+        }
+        "qn" => "attn.q.norm",
+        "kn" => "attn.k.norm",
+        "vn" => "attn.v.norm",
+        _ => {
+            let site = match place {
+                "q" | "k" | "v" | "o" => format!("attn.{place}"),
+                "g" => "mlp.gate".to_owned(),
+                "u" => "mlp.up".to_owned(),
+                "d" => "mlp.down".to_owned(),
+                _ => return None,
+            };
+            let part = match part {
+                "pre.alpha" => "before.value",
+                "pre.beta" => "before.magnitude",
+                "post.alpha" => "after.value",
+                "post.beta" => "after.magnitude",
+                _ => return None,
+            };
+            return Some(format!("blocks.{{}}.{site}.{part}"));
+        }
+    };
+    Some(format!("blocks.{{}}.{at}.{}", norm_part(part)?))
+}
+
+/// What a normalization of the independent implementation calls its parameters.
+fn norm_part(part: &str) -> Option<&'static str> {
+    Some(match part {
+        "g.alpha" => "gain.value",
+        "g.beta" => "gain.magnitude",
+        "a" => "slope",
+        "s" => "shift",
+        "b" => "bias",
+        _ => return None,
+    })
 }
 
 /// Replaces the first number that is a whole name by `{}`: `layers.3.q.w` gives `layers.{}.q.w` and `3`.

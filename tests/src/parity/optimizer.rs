@@ -57,6 +57,8 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
     let decays = match options.get("decays").and_then(Value::as_str) {
         None | Some("every parameter") => true,
         Some("tensors of rank >= 2") => spec.shape.len() >= 2,
+        // The plan's own rule, which is what the case is about.
+        Some("tensors of rank >= 2 and input gains") => spec.decay,
         Some(other) => bail!("decay of {other}"),
     };
     Ok(Rule {

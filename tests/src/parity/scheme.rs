@@ -3,9 +3,14 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Decay, HeadNorm, Ngpt, PreNorm, QkNorm, ResidualFactor, RowNorm, SimpleNorm, Start,
+    AnGpt, Bias, Decay, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm, LnScaling, Ngpt,
+    Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm, SimpleNorm, Start,
+    Statistics,
 };
-use evenburn_model::{HeadWeights, ModelConfig, Scheme};
+use evenburn_model::{
+    Double, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches, ScaleVectors,
+    Scheme, Stored,
+};
 use serde_json::Value;
 
 /// What a case describes, in our terms.
@@ -44,7 +49,20 @@ const NEUTRAL: &[&str] = &[
 /// Keys that a scheme understands besides the neutral ones.
 fn own_keys(scheme: &str) -> &'static [&'static str] {
     match scheme {
-        "pre" => &["qk", "form"],
+        "pre" => &[
+            "qk",
+            "form",
+            "norm",
+            "alpha_attn",
+            "alpha_ffn",
+            "alpha_final",
+            "embed_scale",
+            "sv",
+        ],
+        "post" | "lns" => &["qk", "form", "norm", "sv"],
+        "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
+        "olmo2" => &["qk", "form", "sv"],
+        "hybrid" => &["form", "sv"],
         "angpt" => &[
             "alpha_init",
             "alpha_scale",
@@ -72,6 +90,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             .map(|n| n as usize)
             .ok_or_else(|| format!("`{key}` is missing"))
     };
+    let flag = |key: &str| case.config.get(key) == Some(&Value::Bool(true));
     let name = text("scheme").ok_or("`scheme` is missing")?;
     if let Some(key) = case
         .config
@@ -83,18 +102,30 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
-    if let Some(form) = text("form").filter(|form| *form != "direct") {
-        return Err(format!("gains of form `{form}`"));
-    }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
         Scheme::PreNorm(PreNorm {
             qk,
+            norm: Statistics::Rms,
             eps,
             start: Start::SimpleGpt,
             decay: Decay::Matrices,
         })
     };
+    let (scale_vectors, scale) = scale_vectors(case)?;
+    let qk = match text("qk") {
+        None | Some("none") => QkNorm::None,
+        Some("head") => QkNorm::Head,
+        Some("full") => QkNorm::Full,
+        Some(other) => return Err(format!("q/k norm `{other}`")),
+    };
+    let statistics = match text("norm") {
+        None | Some("rms") => Statistics::Rms,
+        Some("ln") => Statistics::Layer,
+        Some(other) if name == "pre" && ["dyt", "derf"].contains(&other) => Statistics::Rms,
+        Some(other) => return Err(format!("norm `{other}`")),
+    };
+    let decay = Decay::Matrices;
     let rows = match text("after_step") {
         Some("none" | "rows_at_most_one" | "unit_along_embedding") => match text("after_step") {
             Some("unit_along_embedding") => RowNorm::One,
@@ -120,14 +151,80 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Ngpt, Scheme::Ngpt(ngpt))
         }
-        "pre" => {
-            let qk = match text("qk") {
-                None | Some("none") => QkNorm::None,
-                Some("head") => QkNorm::Head,
-                Some("full") => QkNorm::Full,
-                Some(other) => return Err(format!("q/k norm `{other}`")),
+        "pre" => match text("norm") {
+            Some("dyt") => {
+                let defaults = DyT::default();
+                let dyt = DyT {
+                    slope_attn: number("alpha_attn").unwrap_or(defaults.slope_attn),
+                    slope_mlp: number("alpha_ffn").unwrap_or(defaults.slope_mlp),
+                    slope_final: number("alpha_final").unwrap_or(defaults.slope_final),
+                    embed_scalar: match flag("embed_scale") {
+                        true => EmbedScalar::Learned,
+                        false => EmbedScalar::None,
+                    },
+                    bias: Bias::Learned,
+                    decay,
+                    ..defaults
+                };
+                (Source::Formulas, Scheme::DyT(dyt))
+            }
+            Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
+            _ => {
+                let pre = PreNorm {
+                    qk,
+                    norm: statistics,
+                    eps,
+                    start: Start::SimpleGpt,
+                    decay,
+                };
+                (Source::Formulas, Scheme::PreNorm(pre))
+            }
+        },
+        "post" => {
+            let post = PostNorm {
+                qk,
+                norm: statistics,
+                eps,
+                ..PostNorm::default()
             };
-            (Source::Formulas, pre(qk))
+            (Source::Formulas, Scheme::PostNorm(post))
+        }
+        "lns" => {
+            let lns = LnScaling {
+                qk,
+                norm: statistics,
+                eps,
+                ..LnScaling::default()
+            };
+            (Source::Formulas, Scheme::LnScaling(lns))
+        }
+        "peri" => {
+            let peri = PeriNorm {
+                qk,
+                norm: statistics,
+                eps,
+                embed_norm: match flag("embed_norm") {
+                    true => EmbedNorm::Normalized,
+                    false => EmbedNorm::None,
+                },
+                ..PeriNorm::default()
+            };
+            (Source::Formulas, Scheme::PeriNorm(peri))
+        }
+        "olmo2" => {
+            let olmo2 = Olmo2 {
+                qk,
+                eps,
+                ..Olmo2::default()
+            };
+            (Source::Formulas, Scheme::Olmo2(olmo2))
+        }
+        "hybrid" => {
+            let hybrid = HybridNorm {
+                eps,
+                ..HybridNorm::default()
+            };
+            (Source::Formulas, Scheme::HybridNorm(hybrid))
         }
         "angpt" => {
             let defaults = AnGpt::default();
@@ -165,10 +262,55 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         context: size("max_seq_len")?,
         rope_theta: number("rope_theta").ok_or("`rope_theta` is missing")?,
         head: HeadWeights::Untied,
+        scale_vectors,
+        scale,
     };
     Ok(Model {
         source,
         config,
         scheme,
     })
+}
+
+/// What a case says of its learned scales, as switches: a named combination would hide a wrong one.
+fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
+    let stored = match case.config.get("form").and_then(Value::as_str) {
+        None | Some("direct") => Stored::Value,
+        Some("or") => Stored::Product,
+        Some("er") => Stored::ExpProduct,
+        Some("wn") => Stored::UnitProduct,
+        Some(other) => return Err(format!("gains of form `{other}`")),
+    };
+    let mut switches = ScaleSwitches {
+        stored: Some(stored),
+        ..ScaleSwitches::default()
+    };
+    let decays = case.config.get("optimizer").and_then(|o| o.get("decays"));
+    if decays.and_then(Value::as_str) == Some("tensors of rank >= 2 and input gains") {
+        switches.decay = Some(GainDecay::Literal);
+    }
+    let Some(sv) = case.config.get("sv") else {
+        return Ok((ScaleVectors::Standard, switches));
+    };
+    let sv = sv.as_object().ok_or("`sv` is not an object")?;
+    if let Some(key) = sv
+        .keys()
+        .find(|key| !["none", "hg", "post", "pre_out", "mid"].contains(&key.as_str()))
+    {
+        return Err(format!("scale vectors `{key}`"));
+    }
+    let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));
+    if on("none") {
+        switches.gains = Some(Gains::None);
+    }
+    if on("hg") {
+        switches.placement = Some(Placement::Heterogeneous);
+    }
+    switches.double = match (on("post"), on("pre_out"), on("mid")) {
+        (false, false, false) => None,
+        (true, true, false) => Some(Double::Plain),
+        (true, true, true) => Some(Double::Normalized),
+        _ => return Err("scale vectors on one side of a linear map only".to_owned()),
+    };
+    Ok((ScaleVectors::Standard, switches))
 }

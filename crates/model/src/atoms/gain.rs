@@ -6,11 +6,13 @@ use burn::tensor::{Device, Tensor};
 
 /// A learned scale whose stored and used values differ by a constant and a form.
 ///
-/// `used = form(stored * init / scale)`, shape `[width]` or `[1]`.
+/// `used = form(stored * init / scale)`, shape `[width]` or `[1]`; [`Form`] has the other forms.
 #[derive(Module, Debug)]
 pub struct Gain {
     /// The stored value, what the optimizer moves.
     pub value: Param<Tensor<1>>,
+    /// Learned scalar beside it, where the form has one.
+    pub magnitude: Option<Param<Tensor<1>>>,
     ratio: f64,
     #[module(skip)]
     form: Form,
@@ -34,8 +36,11 @@ impl Gain {
             GainShape::Scalar => 1,
         };
         Self {
-            value: Param::from_tensor(Tensor::full([entries], plan.scale, device)),
-            ratio: plan.init / plan.scale,
+            value: Param::from_tensor(Tensor::full([entries], plan.stored_init(), device)),
+            magnitude: plan
+                .magnitude_init()
+                .map(|m| Param::from_tensor(Tensor::full([1], m, device))),
+            ratio: plan.ratio(),
             form: plan.form,
         }
     }
@@ -49,9 +54,18 @@ impl Gain {
         } else {
             stored.mul_scalar(self.ratio)
         };
-        match self.form {
-            Form::Direct => scaled,
-            Form::Absolute => scaled.abs(),
+        let magnitude = self.magnitude.as_ref().map(Param::val);
+        match (self.form, magnitude) {
+            (Form::Absolute, _) => scaled.abs(),
+            (Form::OnePlus, _) => scaled.add_scalar(1.0),
+            (Form::Product, Some(magnitude)) => scaled * magnitude,
+            (Form::ExpProduct, Some(magnitude)) => scaled * magnitude.exp(),
+            (Form::UnitProduct, Some(magnitude)) => {
+                let mean_square = scaled.clone().square().mean_dim(0);
+                scaled / mean_square.sqrt() * magnitude
+            }
+            // A form with a magnitude is always built with one.
+            (Form::Direct | Form::Product | Form::ExpProduct | Form::UnitProduct, _) => scaled,
         }
     }
 

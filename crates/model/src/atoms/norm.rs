@@ -1,8 +1,9 @@
 //! Normalization of the last dimension.
 
 use super::Gain;
+use super::projection::scaled;
 use crate::plan::{NormKind, NormPlan, Over};
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use evenburn_kernels::{Size, normalize};
 
@@ -11,6 +12,13 @@ use evenburn_kernels::{Size, normalize};
 pub struct Norm {
     /// Learned scale after the division.
     pub gain: Option<Gain>,
+    /// Learned slope of a pointwise function, `[1]`.
+    pub slope: Option<Param<Tensor<1>>>,
+    /// Learned shift of a pointwise function, `[1]`.
+    pub shift: Option<Param<Tensor<1>>>,
+    /// Learned vector that is added last.
+    pub bias: Option<Param<Tensor<1>>>,
+    factor: f64,
     eps: f64,
     /// Channels that are normalized together.
     group: usize,
@@ -36,11 +44,23 @@ impl Norm {
             Over::Full => width,
             Over::PerHead => head,
         };
+        let scalar = |v: f64| Param::from_tensor(Tensor::full([1], v, device));
+        let (slope, shift) = match plan.kind {
+            NormKind::Tanh { slope } => (Some(slope), None),
+            NormKind::Erf { slope } => (Some(slope), Some(0.0)),
+            NormKind::Rms | NormKind::L2 | NormKind::Layer => (None, None),
+        };
         Self {
             gain: plan
                 .gain
                 .as_ref()
                 .map(|gain| Gain::new(gain, group, device)),
+            slope: slope.map(scalar),
+            shift: shift.map(scalar),
+            bias: plan
+                .bias
+                .map(|_| Param::from_tensor(Tensor::zeros([group], device))),
+            factor: plan.factor,
             eps: plan.eps,
             group,
             kind: plan.kind,
@@ -49,27 +69,60 @@ impl Norm {
 
     /// Normalizes the last dimension of `x`, shape `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let gain = self.gain.as_ref().map(Gain::used);
-        match self.kind {
+        // The factor multiplies the gain, `width` numbers, where there is one.
+        let gain = self
+            .gain
+            .as_ref()
+            .map(|gain| scaled(gain.used(), self.factor));
+        let rest = if gain.is_some() { 1.0 } else { self.factor };
+        let shape = x.shape();
+        let groups = [shape.num_elements() / self.group, self.group];
+        let y = match self.kind {
             NormKind::Rms => normalize(x, gain, Size::Rms, self.eps, self.group),
             NormKind::L2 => normalize(x, gain, Size::L2, self.eps, self.group),
             NormKind::Layer => {
-                let shape = x.shape();
-                let x: Tensor<2> = x.reshape([shape.num_elements() / self.group, self.group]);
-                let centred = x.clone() - x.mean_dim(1);
-                let size = centred
-                    .clone()
-                    .square()
-                    .mean_dim(1)
-                    .add_scalar(self.eps)
-                    .sqrt();
-                let y = centred / size;
-                match gain {
-                    Some(gain) => y * gain.unsqueeze(),
-                    None => y,
-                }
-                .reshape(shape)
+                times(centred(x.reshape(groups), self.eps), gain).reshape(shape.clone())
             }
+            NormKind::Tanh { .. } => {
+                times(self.argument(x.reshape(groups)).tanh(), gain).reshape(shape.clone())
+            }
+            NormKind::Erf { .. } => {
+                times(self.argument(x.reshape(groups)).erf(), gain).reshape(shape.clone())
+            }
+        };
+        let y = scaled(y, rest);
+        match &self.bias {
+            Some(bias) => {
+                let y: Tensor<2> = y.reshape(groups);
+                (y + bias.val().unsqueeze()).reshape(shape)
+            }
+            None => y,
         }
     }
+
+    /// `slope * x + shift`, what a pointwise function is applied to.
+    fn argument(&self, x: Tensor<2>) -> Tensor<2> {
+        let x = match &self.slope {
+            Some(slope) => x * slope.val().unsqueeze(),
+            None => x,
+        };
+        match &self.shift {
+            Some(shift) => x + shift.val().unsqueeze(),
+            None => x,
+        }
+    }
+}
+
+fn times(x: Tensor<2>, gain: Option<Tensor<1>>) -> Tensor<2> {
+    match gain {
+        Some(gain) => x * gain.unsqueeze(),
+        None => x,
+    }
+}
+
+/// `(x - mean(x)) / sqrt(var(x) + eps)` row by row.
+fn centred(x: Tensor<2>, eps: f64) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let size = centred.clone().square().mean_dim(1).add_scalar(eps).sqrt();
+    centred / size
 }

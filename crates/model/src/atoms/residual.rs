@@ -1,5 +1,6 @@
 //! The way of the residual stream around a branch.
 
+use super::projection::scaled;
 use super::{Gain, Norm};
 use crate::dims::Dims;
 use crate::plan::{LerpFactor, MixPlan, NormPlan, ResidualPlan};
@@ -12,6 +13,7 @@ use evenburn_kernels::interpolate;
 pub struct Mix {
     /// Step size of an interpolation; a plain sum has none.
     pub alpha: Option<Gain>,
+    skip: f64,
     #[module(skip)]
     factor: LerpFactor,
 }
@@ -22,22 +24,29 @@ impl Mix {
         match plan {
             MixPlan::Add => Self {
                 alpha: None,
+                skip: 1.0,
+                factor: LerpFactor::One,
+            },
+            MixPlan::Scaled { skip } => Self {
+                alpha: None,
+                skip: *skip,
                 factor: LerpFactor::One,
             },
             MixPlan::Lerp { alpha, factor } => Self {
                 alpha: Some(Gain::new(alpha, width, device)),
+                skip: 1.0,
                 factor: *factor,
             },
         }
     }
 
-    /// `h + x` or `nu (h + alpha (x - h))`, both `[B, T, D]`.
+    /// `skip h + x` or `nu (h + alpha (x - h))`, both `[B, T, D]`.
     ///
     /// The interpolation is computed as `nu (1 - alpha) h + nu alpha x`: the coefficients have `D` entries, so
     /// they cost nothing.
     pub fn forward(&self, h: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
         let Some(alpha) = &self.alpha else {
-            return h + x;
+            return scaled(h, self.skip) + x;
         };
         let alpha = alpha.used();
         let keep = alpha.clone().neg().add_scalar(1.0);

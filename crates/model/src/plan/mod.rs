@@ -9,13 +9,14 @@ mod validate;
 pub use cost::Cost;
 pub use params::{ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LerpFactor, LinearPlan,
-    MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
+    AttentionPlan, BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LerpFactor,
+    LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
 };
 
 use crate::config::{HeadWeights, ModelConfig};
 use crate::dims::{Branch, Dims, Site};
 use crate::error::PlanError;
+use crate::scale_vectors;
 use crate::strategy::NormStrategy;
 use serde::Serialize;
 
@@ -68,6 +69,33 @@ impl LayerPlan {
             Site::Down => &self.down,
             Site::Embedding | Site::Head => return None,
         })
+    }
+
+    /// The same for changing it.
+    pub(crate) fn site_mut(&mut self, site: Site) -> Option<&mut SitePlan> {
+        Some(match site {
+            Site::Q => &mut self.q,
+            Site::K => &mut self.k,
+            Site::V => &mut self.v,
+            Site::O => &mut self.o,
+            Site::Gate => &mut self.gate,
+            Site::Up => &mut self.up,
+            Site::Down => &mut self.down,
+            Site::Embedding | Site::Head => return None,
+        })
+    }
+
+    /// The seven linear maps.
+    pub(crate) fn sites_mut(&mut self) -> [&mut SitePlan; 7] {
+        [
+            &mut self.q,
+            &mut self.k,
+            &mut self.v,
+            &mut self.o,
+            &mut self.gate,
+            &mut self.up,
+            &mut self.down,
+        ]
     }
 }
 
@@ -134,6 +162,7 @@ impl Plan {
             layers,
             dims,
         };
+        let plan = scale_vectors::rewrite(plan, config.scale_vectors, &config.scale)?;
         plan.validate()?;
         Ok(plan)
     }

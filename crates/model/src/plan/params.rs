@@ -1,7 +1,8 @@
 //! Every parameter of a plan, exactly once, by its path.
 
 use super::{
-    GainPlan, GainShape, LinearPlan, MixPlan, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    GainPlan, GainShape, LinearPlan, MixPlan, NormKind, NormPlan, Over, Plan, ResidualPlan,
+    WeightPlan,
 };
 use crate::dims::{Branch, Dims, Site};
 use crate::error::WeightsError;
@@ -20,6 +21,8 @@ pub enum Role {
     Head,
     /// A learned scale.
     Gain,
+    /// A learned vector or scalar that is added.
+    Bias,
 }
 
 /// Where in the model a parameter belongs.
@@ -149,12 +152,19 @@ impl Collector<'_> {
             GainShape::Vector => width,
             GainShape::Scalar => 1,
         };
+        self.vector(format!("{at}.value"), entries, Role::Gain, plan.decay);
+        if plan.form.has_magnitude() {
+            self.vector(format!("{at}.magnitude"), 1, Role::Gain, plan.decay);
+        }
+    }
+
+    fn vector(&mut self, path: String, entries: usize, role: Role, decay: bool) {
         self.specs.push(ParamSpec {
-            path: format!("{at}.value"),
+            path,
             shape: vec![entries],
-            role: Role::Gain,
+            role,
             constraint: Constraint::Free,
-            decay: plan.decay,
+            decay,
         });
     }
 
@@ -165,6 +175,17 @@ impl Collector<'_> {
             Over::PerHead => self.dims.head,
         };
         self.gain(&format!("{at}.gain"), width, plan.gain.as_ref());
+        // The scalars of a pointwise function decay as its gain does.
+        let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
+        if matches!(plan.kind, NormKind::Tanh { .. } | NormKind::Erf { .. }) {
+            self.vector(format!("{at}.slope"), 1, Role::Gain, decay);
+        }
+        if matches!(plan.kind, NormKind::Erf { .. }) {
+            self.vector(format!("{at}.shift"), 1, Role::Bias, decay);
+        }
+        if let Some(bias) = plan.bias {
+            self.vector(format!("{at}.bias"), width, Role::Bias, bias.decay);
+        }
     }
 
     fn matrix(&mut self, at: &str, site: Site, weight: &WeightPlan) {
@@ -210,6 +231,8 @@ impl Plan {
             specs: Vec::new(),
         };
         all.matrix("embed", Site::Embedding, &self.embedding);
+        all.gain("embed.gain", d.model, self.ends.embed_gain.as_ref());
+        all.norm("embed.norm", d.model, self.ends.embed_norm.as_ref());
         for (index, layer) in self.layers.iter().enumerate() {
             let block = format!("blocks.{index}");
             all.residual(&format!("{block}.attn_residual"), &layer.attn_residual);

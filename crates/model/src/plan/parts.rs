@@ -11,6 +11,21 @@ pub enum Form {
     Direct,
     /// `used = |stored * init / scale|`, as nGPT does for its step sizes.
     Absolute,
+    /// `used = 1 + stored`, as Gemma stores its gains: weight decay pulls the gain to 1.
+    OnePlus,
+    /// `used = magnitude * stored` with a learned scalar `magnitude` (2605.26895, magnitude and direction).
+    Product,
+    /// `used = exp(magnitude) * stored`.
+    ExpProduct,
+    /// `used = magnitude * sqrt(n) * stored / |stored|` for `n` entries, as weight normalization does.
+    UnitProduct,
+}
+
+impl Form {
+    /// Whether a learned scalar stands beside the stored vector.
+    pub fn has_magnitude(self) -> bool {
+        matches!(self, Self::Product | Self::ExpProduct | Self::UnitProduct)
+    }
 }
 
 /// How many entries a learned scale has.
@@ -49,11 +64,37 @@ pub struct GainPlan {
     pub form: Form,
     /// What follows it.
     pub role: GainRole,
-    /// Whether weight decay applies to the stored value.
+    /// Whether weight decay applies to the stored value and to its magnitude.
     pub decay: bool,
 }
 
 impl GainPlan {
+    /// The stored value at initialization.
+    pub fn stored_init(&self) -> f64 {
+        match self.form {
+            Form::OnePlus => self.init - 1.0,
+            _ => self.scale,
+        }
+    }
+
+    /// The magnitude at initialization, so that the used value starts at `init`; none where the form has none.
+    pub fn magnitude_init(&self) -> Option<f64> {
+        match self.form {
+            Form::Direct | Form::Absolute | Form::OnePlus => None,
+            Form::Product => Some(self.init / self.scale),
+            Form::ExpProduct => Some((self.init / self.scale).ln()),
+            Form::UnitProduct => Some(self.init * self.scale.signum()),
+        }
+    }
+
+    /// The constant between the stored and the used value.
+    pub fn ratio(&self) -> f64 {
+        match self.form {
+            Form::Direct | Form::Absolute => self.init / self.scale,
+            _ => 1.0,
+        }
+    }
+
     /// A gain as normalization layers have it: a vector of ones, stored as itself, not decayed.
     pub fn ones(role: GainRole) -> Self {
         Self {
@@ -74,8 +115,8 @@ impl GainPlan {
     }
 }
 
-/// What a normalization divides by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a normalization does before its gain.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
     /// `x / sqrt(mean(x^2) + eps)`.
@@ -84,6 +125,16 @@ pub enum NormKind {
     L2,
     /// `(x - mean(x)) / sqrt(var(x) + eps)`.
     Layer,
+    /// `tanh(slope * x)` with a learned scalar: no statistics at all (DyT, 2503.10622).
+    Tanh {
+        /// Slope at initialization.
+        slope: f64,
+    },
+    /// `erf(slope * x + shift)` with two learned scalars, `shift` from 0 (Derf, 2512.10938).
+    Erf {
+        /// Slope at initialization.
+        slope: f64,
+    },
 }
 
 /// Over which channels a normalization runs.
@@ -108,6 +159,18 @@ pub struct NormPlan {
     /// Learned scale after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain: Option<GainPlan>,
+    /// Constant on the result, before the bias.
+    pub factor: f64,
+    /// Learned vector that is added last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bias: Option<BiasPlan>,
+}
+
+/// A learned vector that is added; it starts at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct BiasPlan {
+    /// Whether weight decay applies to it.
+    pub decay: bool,
 }
 
 impl NormPlan {
@@ -118,6 +181,25 @@ impl NormPlan {
             eps,
             over: Over::Full,
             gain: Some(GainPlan::ones(role)),
+            factor: 1.0,
+            bias: None,
+        }
+    }
+
+    /// LayerNorm of the whole vector with a gain of ones and no bias.
+    pub fn layer(eps: f64, role: GainRole) -> Self {
+        Self {
+            kind: NormKind::Layer,
+            ..Self::rms(eps, role)
+        }
+    }
+
+    /// A pointwise function in place of a normalization, with a gain of ones and a bias.
+    pub fn pointwise(kind: NormKind, role: GainRole) -> Self {
+        Self {
+            kind,
+            bias: Some(BiasPlan::default()),
+            ..Self::rms(0.0, role)
         }
     }
 
@@ -128,6 +210,8 @@ impl NormPlan {
             eps: 0.0,
             over: Over::Full,
             gain: None,
+            factor: 1.0,
+            bias: None,
         }
     }
 
@@ -138,10 +222,25 @@ impl NormPlan {
         self
     }
 
-    /// The same normalization with its gain decayed or not.
+    /// The same normalization with its learned vectors decayed or not.
     #[must_use]
     pub fn decayed(mut self, decay: bool) -> Self {
         self.gain = self.gain.map(|gain| gain.decayed(decay));
+        self.bias = self.bias.map(|_| BiasPlan { decay });
+        self
+    }
+
+    /// The same normalization with its gain stored in another form.
+    #[must_use]
+    pub fn stored_as(mut self, form: Form) -> Self {
+        self.gain = self.gain.map(|gain| GainPlan { form, ..gain });
+        self
+    }
+
+    /// The same normalization with a constant on its result.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.factor = factor;
         self
     }
 }
@@ -193,6 +292,11 @@ impl LinearPlan {
 pub enum MixPlan {
     /// `h + x`.
     Add,
+    /// `skip * h + x` (DeepNorm, 2203.00555).
+    Scaled {
+        /// Constant on the skip connection.
+        skip: f64,
+    },
     /// `nu(alpha) * (h + alpha * (x - h))` with a learned `alpha`.
     Lerp {
         /// The step size.
@@ -278,12 +382,33 @@ pub struct MlpPlan {
 /// Decisions at both ends of the decoder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndsPlan {
+    /// Constant on the embedded tokens (Gemma: the square root of the model's width).
+    pub embed_factor: f64,
+    /// Learned scale of the embedded tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed_gain: Option<GainPlan>,
+    /// Normalization of the embedded tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed_norm: Option<NormPlan>,
     /// Normalization before the output layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_norm: Option<NormPlan>,
     /// Learned scale of each logit (`s_z` of nGPT and anGPT).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logit_gain: Option<GainPlan>,
+}
+
+impl EndsPlan {
+    /// Nothing at either end.
+    pub fn plain() -> Self {
+        Self {
+            embed_factor: 1.0,
+            embed_gain: None,
+            embed_norm: None,
+            final_norm: None,
+            logit_gain: None,
+        }
+    }
 }
 
 /// Distribution of a matrix at initialization.

@@ -1,8 +1,8 @@
 //! A plan as a person reads it.
 
 use super::{
-    Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind,
-    NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan,
+    NormKind, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::Site;
 use evenburn_geometry::Constraint;
@@ -16,6 +16,10 @@ fn gain(plan: &GainPlan) -> String {
     let form = match plan.form {
         Form::Direct => "",
         Form::Absolute => ", absolute",
+        Form::OnePlus => ", stored as 1 + g",
+        Form::Product => ", magnitude x direction",
+        Form::ExpProduct => ", exp(magnitude) x direction",
+        Form::UnitProduct => ", magnitude x unit direction",
     };
     let decay = if plan.decay { ", decays" } else { "" };
     if (plan.scale - plan.init).abs() < f64::EPSILON {
@@ -30,9 +34,11 @@ fn gain(plan: &GainPlan) -> String {
 
 fn norm(plan: &NormPlan) -> String {
     let kind = match plan.kind {
-        NormKind::Rms => "RMS",
-        NormKind::L2 => "unit length",
-        NormKind::Layer => "LayerNorm",
+        NormKind::Rms => "RMS".to_owned(),
+        NormKind::L2 => "unit length".to_owned(),
+        NormKind::Layer => "LayerNorm".to_owned(),
+        NormKind::Tanh { slope } => format!("tanh({slope} x)"),
+        NormKind::Erf { slope } => format!("erf({slope} x + 0)"),
     };
     let over = match plan.over {
         Over::Full => "",
@@ -42,7 +48,17 @@ fn norm(plan: &NormPlan) -> String {
         .gain
         .as_ref()
         .map_or(String::new(), |g| format!(", {}", gain(g)));
-    format!("{kind}{over}{gain}")
+    let factor = if (plan.factor - 1.0).abs() > f64::EPSILON {
+        format!(", factor {:.4}", plan.factor)
+    } else {
+        String::new()
+    };
+    let bias = match plan.bias {
+        Some(bias) if bias.decay => ", bias, decays",
+        Some(_) => ", bias",
+        None => "",
+    };
+    format!("{kind}{over}{gain}{factor}{bias}")
 }
 
 fn residual(plan: &ResidualPlan) -> String {
@@ -57,6 +73,7 @@ fn residual(plan: &ResidualPlan) -> String {
     }
     parts.push(match &plan.mix {
         MixPlan::Add => "h + x".to_owned(),
+        MixPlan::Scaled { skip } => format!("{skip:.4} h + x"),
         MixPlan::Lerp { alpha, factor } => {
             let nu = match factor {
                 LerpFactor::One => "",
@@ -91,6 +108,20 @@ fn linear(plan: &LinearPlan) -> String {
     }
     parts.extend(plan.norm.as_ref().map(|n| format!("norm: {}", norm(n))));
     parts.extend(plan.after.as_ref().map(|g| format!("after: {}", gain(g))));
+    parts.join("; ")
+}
+
+fn embedded(plan: &EndsPlan) -> String {
+    let mut parts = Vec::new();
+    if (plan.embed_factor - 1.0).abs() > f64::EPSILON {
+        parts.push(format!("factor {:.4}", plan.embed_factor));
+    }
+    parts.extend(plan.embed_gain.as_ref().map(gain));
+    parts.extend(
+        plan.embed_norm
+            .as_ref()
+            .map(|n| format!("norm: {}", norm(n))),
+    );
     parts.join("; ")
 }
 
@@ -160,7 +191,14 @@ impl fmt::Display for Plan {
             let line = format!("  {:<15} {:<40} {}", r[0], r[1], r[2]);
             writeln!(f, "{}", line.trim_end())
         };
-        row(f, &["embed".into(), weight(&self.embedding), String::new()])?;
+        row(
+            f,
+            &[
+                "embed".into(),
+                weight(&self.embedding),
+                embedded(&self.ends),
+            ],
+        )?;
         let mut first = 0;
         while first < self.layers.len() {
             let same = rows(&self.layers[first]);

@@ -37,13 +37,13 @@ impl Check<'_> {
 
     fn gain(&self, at: &str, plan: Option<&GainPlan>) -> Result<(), PlanError> {
         let Some(plan) = plan else { return Ok(()) };
-        self.usable(
-            at,
-            "the stored initial value",
-            plan.scale,
-            plan.scale != 0.0,
-        )?;
+        // 1 + stored is the only form that needs no stored scale.
+        let scale_ok = plan.form == Form::OnePlus || plan.scale != 0.0;
+        self.usable(at, "the stored initial value", plan.scale, scale_ok)?;
         self.usable(at, "the initial value", plan.init, true)?;
+        if let Some(magnitude) = plan.magnitude_init() {
+            self.usable(at, "the initial magnitude", magnitude, true)?;
+        }
         if plan.form == Form::Absolute && plan.init < 0.0 {
             return Err(self.clash(
                 at,
@@ -63,6 +63,15 @@ impl Check<'_> {
                 "a normalization per head",
                 "a vector that is not split into heads",
             ));
+        }
+        self.usable(
+            at,
+            "the factor of the normalization",
+            plan.factor,
+            plan.factor != 0.0,
+        )?;
+        if let NormKind::Tanh { slope } | NormKind::Erf { slope } = plan.kind {
+            self.usable(at, "the initial slope", slope, slope != 0.0)?;
         }
         if plan.kind == NormKind::Layer && plan.eps == 0.0 {
             return Err(self.clash(
@@ -133,8 +142,12 @@ impl Check<'_> {
         ] {
             self.norm(&format!("{at}, {name}"), norm.as_ref(), false)?;
         }
-        let MixPlan::Lerp { alpha, factor } = &plan.mix else {
-            return Ok(());
+        let (alpha, factor) = match &plan.mix {
+            MixPlan::Add => return Ok(()),
+            MixPlan::Scaled { skip } => {
+                return self.usable(at, "the factor of the skip", *skip, *skip != 0.0);
+            }
+            MixPlan::Lerp { alpha, factor } => (alpha, factor),
         };
         self.gain(&format!("{at}, alpha"), Some(alpha))?;
         if *factor == LerpFactor::SecondMoment && plan.after.is_some() {
@@ -216,6 +229,14 @@ impl Plan {
         if let Some(head) = &self.head {
             check.weight(Site::Head.path(), head)?;
         }
+        check.usable(
+            "embed",
+            "the constant factor",
+            self.ends.embed_factor,
+            self.ends.embed_factor != 0.0,
+        )?;
+        check.gain("embed", self.ends.embed_gain.as_ref())?;
+        check.norm("embed, norm", self.ends.embed_norm.as_ref(), false)?;
         check.norm("final norm", self.ends.final_norm.as_ref(), false)?;
         check.gain("logits", self.ends.logit_gain.as_ref())?;
         for (index, layer) in self.layers.iter().enumerate() {

@@ -162,8 +162,8 @@ impl NormStrategy for AnGpt {
     fn ends(&self, d: &Dims) -> EndsPlan {
         let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
         EndsPlan {
-            final_norm: None,
             logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
+            ..EndsPlan::plain()
         }
     }
 

@@ -4,14 +4,30 @@
 //! [`crate::atoms`] carry them out.
 
 mod angpt;
+mod deep_norm;
+mod derf;
+mod dyt;
+mod hybrid_norm;
+mod ln_scaling;
 mod ngpt;
+mod olmo2;
+mod peri_norm;
+mod post_norm;
 mod pre_norm;
 mod registry;
 mod simple_norm;
 mod start;
 
 pub use angpt::{AnGpt, ResidualFactor};
+pub use deep_norm::DeepNorm;
+pub use derf::Derf;
+pub use dyt::{Bias, DyT, EmbedScalar};
+pub use hybrid_norm::{FirstLayer, HybridNorm};
+pub use ln_scaling::LnScaling;
 pub use ngpt::{Ngpt, RowNorm};
+pub use olmo2::Olmo2;
+pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
+pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
 pub use registry::Scheme;
 pub use simple_norm::SimpleNorm;
@@ -96,7 +112,7 @@ pub trait NormStrategy: Debug + Send + Sync {
     fn ends(&self, _d: &Dims) -> EndsPlan {
         EndsPlan {
             final_norm: Some(NormPlan::rms(RMS_EPS, GainRole::Input)),
-            logit_gain: None,
+            ..EndsPlan::plain()
         }
     }
 
@@ -120,6 +136,42 @@ pub enum QkNorm {
     Head,
     /// The whole projected vector, before it is split into heads.
     Full,
+}
+
+impl QkNorm {
+    /// What this makes of a normalization at a site: it stands behind q and k only, and the rotation follows, so no
+    /// linear map could absorb its gain.
+    pub(crate) fn linear(self, site: Site, norm: NormPlan) -> LinearPlan {
+        let norm = match (site, self) {
+            (Site::Q | Site::K, Self::Head) => Some(norm.per_head()),
+            (Site::Q | Site::K, Self::Full) => Some(norm),
+            _ => None,
+        };
+        LinearPlan {
+            norm,
+            ..LinearPlan::default()
+        }
+    }
+}
+
+/// Which statistics a normalization layer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistics {
+    /// RMSNorm: the mean square.
+    Rms,
+    /// LayerNorm without a bias: mean and variance.
+    Layer,
+}
+
+impl Statistics {
+    /// A normalization of the whole vector with a gain of ones.
+    pub(crate) fn norm(self, eps: f64, role: GainRole) -> NormPlan {
+        match self {
+            Self::Rms => NormPlan::rms(eps, role),
+            Self::Layer => NormPlan::layer(eps, role),
+        }
+    }
 }
 
 /// Whether the schemes whose q/k norm has one form have it.

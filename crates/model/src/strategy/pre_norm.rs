@@ -3,13 +3,13 @@
 //! With `qk = "head"` this is GPT+, the baseline of anGPT (2505.22014); with `qk = "full"` SimpleGPT's
 //! LLaMA2 + QKNorm; with `qk = "none"` Llama 2.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Pre-norm with RMSNorm.
+/// Pre-norm with RMSNorm or LayerNorm.
 ///
 /// ```
 /// use evenburn_model::{ModelConfig, Plan, strategy::{PreNorm, QkNorm}};
@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 pub struct PreNorm {
     /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
     pub qk: QkNorm,
-    /// Epsilon of every RMSNorm.
+    /// RMSNorm or LayerNorm: `rms` or `layer`.
+    pub norm: Statistics,
+    /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt` or `gpt2`.
     pub start: Start,
@@ -35,6 +37,7 @@ impl Default for PreNorm {
     fn default() -> Self {
         Self {
             qk: QkNorm::Head,
+            norm: Statistics::Rms,
             eps: RMS_EPS,
             start: Start::SimpleGpt,
             decay: Decay::Matrices,
@@ -44,7 +47,7 @@ impl Default for PreNorm {
 
 impl PreNorm {
     fn norm(&self, role: GainRole) -> NormPlan {
-        NormPlan::rms(self.eps, role).decayed(self.decay.gains())
+        self.norm.norm(self.eps, role).decayed(self.decay.gains())
     }
 }
 
@@ -61,23 +64,13 @@ impl NormStrategy for PreNorm {
     }
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
-        // The rotation follows, so no linear map could absorb these gains.
-        let norm = self.norm(GainRole::Output);
-        let norm = match (site, self.qk) {
-            (Site::Q | Site::K, QkNorm::Head) => Some(norm.per_head()),
-            (Site::Q | Site::K, QkNorm::Full) => Some(norm),
-            _ => None,
-        };
-        LinearPlan {
-            norm,
-            ..LinearPlan::default()
-        }
+        self.qk.linear(site, self.norm(GainRole::Output))
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {
         EndsPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            logit_gain: None,
+            ..EndsPlan::plain()
         }
     }
 

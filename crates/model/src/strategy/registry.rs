@@ -1,6 +1,9 @@
 //! The list of schemes: one line each.
 
-use super::{AnGpt, Ngpt, NormStrategy, PreNorm, SimpleNorm};
+use super::{
+    AnGpt, DeepNorm, Derf, DyT, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
+    PostNorm, PreNorm, SimpleNorm,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,22 @@ macro_rules! registry {
 registry! {
     /// RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.
     PreNorm = "pre_norm",
+    /// LayerNorm or RMSNorm of the sum: the original transformer.
+    PostNorm = "post_norm",
+    /// Norms before and after each branch (2502.02732; Gemma 2 and 3).
+    PeriNorm = "peri_norm",
+    /// OLMo 2: RMSNorm after each branch, q/k norm over the full width.
+    Olmo2 = "olmo2",
+    /// HybridNorm: q, k, v normalized per head, and a post-normed MLP (2503.04598).
+    HybridNorm = "hybrid_norm",
+    /// DeepNorm: post-norm with an up-weighted skip connection (2203.00555).
+    DeepNorm = "deep_norm",
+    /// Pre-norm with the normalized input divided by the square root of the layer's number (2502.05795).
+    LnScaling = "ln_scaling",
+    /// DyT: tanh in place of normalization (2503.10622).
+    DyT = "dyt",
+    /// Derf: erf in place of normalization (2512.10938).
+    Derf = "derf",
     /// SimpleGPT: RMSNorm right after every linear map of a block (2602.01212).
     SimpleNorm = "simple_norm",
     /// nGPT: everything on the unit sphere (2410.01131).

@@ -4,10 +4,10 @@
 //! Psi(x; W, gain) = gain * N(W x),    h = h + attn(h),    h = h + mlp(h)
 //! ```
 //!
-//! N is RMSNorm over the whole projected vector, before the split into heads and the rotation. The embedding and
+//! N is RMSNorm (or LayerNorm) over the whole projected vector, before the split into heads and the rotation. The embedding and
 //! the output layer stay plain, and one RMSNorm stands before the output layer, as in the official code.
 
-use super::{Decay, NormStrategy, RMS_EPS, Start};
+use super::{Decay, NormStrategy, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimpleNorm {
-    /// Epsilon of every RMSNorm.
+    /// RMSNorm or LayerNorm: `rms` or `layer`.
+    pub norm: Statistics,
+    /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt` or `gpt2`.
     pub start: Start,
@@ -37,6 +39,7 @@ pub struct SimpleNorm {
 impl Default for SimpleNorm {
     fn default() -> Self {
         Self {
+            norm: Statistics::Rms,
             eps: RMS_EPS,
             start: Start::SimpleGpt,
             decay: Decay::All,
@@ -46,7 +49,7 @@ impl Default for SimpleNorm {
 
 impl SimpleNorm {
     fn norm(&self, role: GainRole) -> NormPlan {
-        NormPlan::rms(self.eps, role).decayed(self.decay.gains())
+        self.norm.norm(self.eps, role).decayed(self.decay.gains())
     }
 }
 
@@ -74,7 +77,7 @@ impl NormStrategy for SimpleNorm {
     fn ends(&self, _: &Dims) -> EndsPlan {
         EndsPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            logit_gain: None,
+            ..EndsPlan::plain()
         }
     }
 

@@ -1,0 +1,75 @@
+//! Derf (2512.10938): `w * erf(a x + s) + b` in the places of pre-norm, with learned scalars `a` and `s`.
+
+use super::dyt::Bias;
+use super::{Decay, NormStrategy, Start};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, GainRole, NormKind, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// erf in place of normalization.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, plan::NormKind, strategy::Derf};
+/// let plan = Plan::new(&ModelConfig::default(), &Derf::default())?;
+/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.kind);
+/// assert_eq!(kind, Some(NormKind::Erf { slope: 0.5 }));
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Derf {
+    /// Initial slope.
+    pub slope: f64,
+    /// Learned vector behind the function: `learned` or `none`.
+    pub bias: Bias,
+    /// Initial weights: `simple_gpt` or `gpt2`.
+    pub start: Start,
+    /// Which parameters decay: `all` or `matrices`.
+    pub decay: Decay,
+}
+
+impl Default for Derf {
+    fn default() -> Self {
+        Self {
+            // The paper's a0; s0 is 0.
+            slope: 0.5,
+            bias: Bias::Learned,
+            start: Start::SimpleGpt,
+            decay: Decay::Matrices,
+        }
+    }
+}
+
+impl Derf {
+    fn norm(&self) -> NormPlan {
+        let kind = NormKind::Erf { slope: self.slope };
+        let mut norm = NormPlan::pointwise(kind, GainRole::Input).decayed(self.decay.gains());
+        norm.bias = self.bias.plan(self.decay);
+        norm
+    }
+}
+
+impl NormStrategy for Derf {
+    fn name(&self) -> &'static str {
+        "derf"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            input: Some(self.norm()),
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan {
+            final_norm: Some(self.norm()),
+            ..EndsPlan::plain()
+        }
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}

@@ -1,0 +1,77 @@
+//! OLMo 2 (2501.00656): `h + N(branch(h))`, q and k normalized over their full width.
+
+use super::{Decay, NormStrategy, QkNorm, Start};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Norms behind the branches.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::Olmo2};
+/// let plan = Plan::new(&ModelConfig::default(), &Olmo2::default())?;
+/// let layer = &plan.layers[0];
+/// assert!(layer.attn_residual.output.is_some() && layer.attn_residual.input.is_none());
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Olmo2 {
+    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    pub qk: QkNorm,
+    /// Epsilon of every RMSNorm.
+    pub eps: f64,
+    /// Initial weights: `simple_gpt` or `gpt2`.
+    pub start: Start,
+    /// Which parameters decay: `all` or `matrices`.
+    pub decay: Decay,
+}
+
+/// `rms_norm_eps` of the published OLMo 2 configurations.
+const EPS: f64 = 1e-6;
+
+impl Default for Olmo2 {
+    fn default() -> Self {
+        Self {
+            qk: QkNorm::Full,
+            eps: EPS,
+            start: Start::SimpleGpt,
+            decay: Decay::Matrices,
+        }
+    }
+}
+
+impl Olmo2 {
+    fn norm(&self, role: GainRole) -> NormPlan {
+        NormPlan::rms(self.eps, role).decayed(self.decay.gains())
+    }
+}
+
+impl NormStrategy for Olmo2 {
+    fn name(&self) -> &'static str {
+        "olmo2"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            output: Some(self.norm(GainRole::Output)),
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan {
+            final_norm: Some(self.norm(GainRole::Input)),
+            ..EndsPlan::plain()
+        }
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}

@@ -1,0 +1,132 @@
+//! Peri-LN (2502.02732): `h + N_o(branch(N_i(h)))`, a norm on both sides of each branch and on the embedding.
+//!
+//! Gemma 2 and 3 have the same blocks; they store gains as `1 + g`, scale the embedding by the square root of its
+//! width and do not normalize it.
+
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, Form, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether the embedded tokens are normalized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbedNorm {
+    /// As Peri-LN does.
+    Normalized,
+    /// As they are.
+    None,
+}
+
+/// What multiplies the embedded tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbedScale {
+    /// Nothing.
+    One,
+    /// The square root of the model's width, as Gemma does.
+    SqrtDim,
+}
+
+/// How gains are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GainForm {
+    /// As `g`.
+    Gain,
+    /// As `g - 1`: Gemma's, where weight decay pulls gains to 1.
+    OnePlus,
+}
+
+/// Norms before and after each branch.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::PeriNorm};
+/// let plan = Plan::new(&ModelConfig::default(), &PeriNorm::default())?;
+/// let around = &plan.layers[0].mlp_residual;
+/// assert!(around.input.is_some() && around.output.is_some() && plan.ends.embed_norm.is_some());
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeriNorm {
+    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    pub qk: QkNorm,
+    /// Normalization of the embedded tokens: `normalized` or `none`.
+    pub embed_norm: EmbedNorm,
+    /// Constant on the embedded tokens: `one` or `sqrt_dim`.
+    pub embed_scale: EmbedScale,
+    /// How gains are stored: `gain` or `one_plus`.
+    pub gain: GainForm,
+    /// RMSNorm or LayerNorm: `rms` or `layer`.
+    pub norm: Statistics,
+    /// Epsilon of every normalization.
+    pub eps: f64,
+    /// Initial weights: `simple_gpt` or `gpt2`.
+    pub start: Start,
+    /// Which parameters decay: `all` or `matrices`.
+    pub decay: Decay,
+}
+
+impl Default for PeriNorm {
+    fn default() -> Self {
+        Self {
+            qk: QkNorm::None,
+            embed_norm: EmbedNorm::Normalized,
+            embed_scale: EmbedScale::One,
+            gain: GainForm::Gain,
+            norm: Statistics::Rms,
+            eps: RMS_EPS,
+            start: Start::SimpleGpt,
+            decay: Decay::Matrices,
+        }
+    }
+}
+
+impl PeriNorm {
+    fn norm(&self, role: GainRole) -> NormPlan {
+        let norm = self.norm.norm(self.eps, role).decayed(self.decay.gains());
+        match self.gain {
+            GainForm::Gain => norm,
+            GainForm::OnePlus => norm.stored_as(Form::OnePlus),
+        }
+    }
+}
+
+impl NormStrategy for PeriNorm {
+    fn name(&self) -> &'static str {
+        "peri_norm"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            input: Some(self.norm(GainRole::Input)),
+            output: Some(self.norm(GainRole::Output)),
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn ends(&self, d: &Dims) -> EndsPlan {
+        EndsPlan {
+            embed_factor: match self.embed_scale {
+                EmbedScale::One => 1.0,
+                EmbedScale::SqrtDim => (d.model as f64).sqrt(),
+            },
+            embed_norm: match self.embed_norm {
+                EmbedNorm::Normalized => Some(self.norm(GainRole::Output)),
+                EmbedNorm::None => None,
+            },
+            final_norm: Some(self.norm(GainRole::Input)),
+            ..EndsPlan::plain()
+        }
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}

@@ -1,0 +1,76 @@
+//! Post-norm: `h = N(h + branch(h))`, the original transformer (1706.03762), with no normalization at the end.
+
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Post-norm with LayerNorm or RMSNorm.
+///
+/// ```
+/// use evenburn_model::{ModelConfig, Plan, strategy::PostNorm};
+/// let plan = Plan::new(&ModelConfig::default(), &PostNorm::default())?;
+/// assert!(plan.layers[0].attn_residual.after.is_some() && plan.ends.final_norm.is_none());
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostNorm {
+    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    pub qk: QkNorm,
+    /// RMSNorm or LayerNorm: `rms` or `layer`.
+    pub norm: Statistics,
+    /// Epsilon of every normalization.
+    pub eps: f64,
+    /// Initial weights: `simple_gpt` or `gpt2`.
+    pub start: Start,
+    /// Which parameters decay: `all` or `matrices`.
+    pub decay: Decay,
+}
+
+impl Default for PostNorm {
+    fn default() -> Self {
+        Self {
+            qk: QkNorm::None,
+            norm: Statistics::Layer,
+            eps: RMS_EPS,
+            start: Start::Gpt2,
+            decay: Decay::Matrices,
+        }
+    }
+}
+
+impl PostNorm {
+    fn norm(&self) -> NormPlan {
+        // The stream goes on behind it, to the skip connection as well as to the next branch.
+        self.norm
+            .norm(self.eps, GainRole::Output)
+            .decayed(self.decay.gains())
+    }
+}
+
+impl NormStrategy for PostNorm {
+    fn name(&self) -> &'static str {
+        "post_norm"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan {
+            after: Some(self.norm()),
+            ..ResidualPlan::plain()
+        }
+    }
+
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        self.qk.linear(site, self.norm())
+    }
+
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan::plain()
+    }
+
+    fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
+        self.start.weight(layer, site, d)
+    }
+}
