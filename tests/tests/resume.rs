@@ -151,4 +151,17 @@ macro_rules! schemes {
     };
 }
 
-schemes!(pre_norm, simple_norm, ngpt, angpt);
+schemes!(
+    pre_norm,
+    post_norm,
+    peri_norm,
+    olmo2,
+    hybrid_norm,
+    deep_norm,
+    ln_scaling,
+    dyt,
+    derf,
+    simple_norm,
+    ngpt,
+    angpt
+);

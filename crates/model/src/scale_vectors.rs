@@ -131,6 +131,7 @@ pub struct ScaleSwitches {
 
 impl ScaleSwitches {
     /// Whether no switch is set.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's skip_serializing_if
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -151,7 +152,7 @@ struct Resolved {
 const EPS: f64 = crate::strategy::RMS_EPS;
 
 impl Resolved {
-    fn new(named: ScaleVectors, switches: &ScaleSwitches) -> Self {
+    fn new(named: ScaleVectors, switches: ScaleSwitches) -> Self {
         let standard = Self {
             gains: Gains::All,
             placement: Placement::Shared,
@@ -199,7 +200,7 @@ impl Resolved {
 pub(crate) fn rewrite(
     mut plan: Plan,
     named: ScaleVectors,
-    switches: &ScaleSwitches,
+    switches: ScaleSwitches,
 ) -> Result<Plan, PlanError> {
     let want = Resolved::new(named, switches);
     drop_gains(&mut plan, want.gains);
@@ -308,9 +309,13 @@ fn each_gain(plan: &mut Plan, act: &mut impl FnMut(&mut GainPlan, GainRole)) {
             after,
             ..
         } = &mut site.linear;
-        before.iter_mut().for_each(|g| act(g, GainRole::Input));
+        if let Some(gain) = before {
+            act(gain, GainRole::Input);
+        }
         let behind = norm.iter_mut().filter_map(|n| n.gain.as_mut());
-        behind.chain(after).for_each(|g| act(g, GainRole::Output));
+        for gain in behind.chain(after) {
+            act(gain, GainRole::Output);
+        }
     }
 }
 

@@ -168,9 +168,7 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
 fn before(norm: &NormPlan, width: usize) -> usize {
     match norm.kind {
         NormKind::Rms | NormKind::L2 => width,
-        NormKind::Layer => 3 * width,
-        // The argument, its scaled copy and the result.
-        NormKind::Tanh { .. } | NormKind::Erf { .. } => 3 * width,
+        NormKind::Layer | NormKind::Tanh { .. } | NormKind::Erf { .. } => 3 * width,
     }
 }
 

@@ -158,9 +158,10 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     slope_attn: number("alpha_attn").unwrap_or(defaults.slope_attn),
                     slope_mlp: number("alpha_ffn").unwrap_or(defaults.slope_mlp),
                     slope_final: number("alpha_final").unwrap_or(defaults.slope_final),
-                    embed_scalar: match flag("embed_scale") {
-                        true => EmbedScalar::Learned,
-                        false => EmbedScalar::None,
+                    embed_scalar: if flag("embed_scale") {
+                        EmbedScalar::Learned
+                    } else {
+                        EmbedScalar::None
                     },
                     bias: Bias::Learned,
                     decay,
@@ -203,9 +204,10 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 qk,
                 norm: statistics,
                 eps,
-                embed_norm: match flag("embed_norm") {
-                    true => EmbedNorm::Normalized,
-                    false => EmbedNorm::None,
+                embed_norm: if flag("embed_norm") {
+                    EmbedNorm::Normalized
+                } else {
+                    EmbedNorm::None
                 },
                 ..PeriNorm::default()
             };

@@ -162,7 +162,7 @@ impl Plan {
             layers,
             dims,
         };
-        let plan = scale_vectors::rewrite(plan, config.scale_vectors, &config.scale)?;
+        let plan = scale_vectors::rewrite(plan, config.scale_vectors, config.scale)?;
         plan.validate()?;
         Ok(plan)
     }
