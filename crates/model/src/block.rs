@@ -40,7 +40,7 @@ impl Block {
     pub(crate) fn forward(
         &self,
         h: Tensor<3>,
-        rotary: &Rotary,
+        rotary: Option<&Rotary>,
         visible: &Visibility,
         past: Option<&mut Past>,
     ) -> Tensor<3> {

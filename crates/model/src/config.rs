@@ -1,6 +1,6 @@
 //! The `[model]` section: sizes, before any scheme is chosen.
 
-use crate::dims::Dims;
+use crate::dims::{Dims, MlpKind, Positions, Site};
 use crate::error::PlanError;
 use crate::scale_vectors::{ScaleSwitches, ScaleVectors};
 use schemars::JsonSchema;
@@ -15,6 +15,33 @@ pub enum HeadWeights {
     Untied,
     /// The transposed embedding table.
     Tied,
+}
+
+/// Which linear maps of a block add a learned vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Biases {
+    /// None: Llama.
+    #[default]
+    None,
+    /// q, k and v: `Qwen2`.
+    Qkv,
+    /// q, k, v and o.
+    Attention,
+    /// All of them: GPT-2.
+    All,
+}
+
+impl Biases {
+    /// Whether the map at a site has one.
+    pub fn at(self, site: Site) -> bool {
+        match self {
+            Self::None => false,
+            Self::Qkv => matches!(site, Site::Q | Site::K | Site::V),
+            Self::Attention => matches!(site, Site::Q | Site::K | Site::V | Site::O),
+            Self::All => Site::BLOCK.contains(&site),
+        }
+    }
 }
 
 /// Sizes of the decoder.
@@ -43,7 +70,8 @@ pub struct ModelConfig {
     /// Width of one head, even; `dim / heads` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
-    /// Width inside the MLP; 8/3 of `dim`, rounded up to a multiple of 16, when not given.
+    /// Width inside the MLP; when not given 8/3 of `dim` for a gated one and 4 `dim` for a plain one, rounded up to a
+    /// multiple of 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<usize>,
     /// Longest sequence, in tokens.
@@ -52,6 +80,12 @@ pub struct ModelConfig {
     pub rope_theta: f64,
     /// Whether the output layer shares the embedding table: `untied` or `tied`.
     pub head: HeadWeights,
+    /// How tokens know their order: `rope`, `rope_halves`, `learned` or `none`.
+    pub positions: Positions,
+    /// Feed-forward network: `swiglu`, `geglu`, `geglu_tanh`, `gelu`, `gelu_tanh` or `relu2`.
+    pub mlp: MlpKind,
+    /// Which linear maps add a learned vector: `none`, `qkv`, `attention` or `all`.
+    pub biases: Biases,
     /// Learned scales: `standard` (as the scheme has them), `none` or `unified` (2605.26895).
     pub scale_vectors: ScaleVectors,
     /// Switches that replace what `scale_vectors` decides.
@@ -72,6 +106,9 @@ impl Default for ModelConfig {
             context: 256,
             rope_theta: 10_000.0,
             head: HeadWeights::Untied,
+            positions: Positions::default(),
+            mlp: MlpKind::default(),
+            biases: Biases::default(),
             scale_vectors: ScaleVectors::Standard,
             scale: ScaleSwitches::default(),
         }
@@ -111,7 +148,8 @@ impl ModelConfig {
                 return Err(PlanError::size("dim", why));
             }
         };
-        if head % 2 == 1 {
+        let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
+        if turns && head % 2 == 1 {
             let why = format!("the rotary embedding turns pairs, but the head width is {head}");
             return Err(PlanError::size("head_dim", why));
         }
@@ -130,9 +168,16 @@ impl ModelConfig {
             heads: self.heads,
             kv_heads,
             head,
-            hidden: self
-                .hidden
-                .unwrap_or_else(|| (8 * self.dim).div_ceil(3).next_multiple_of(HIDDEN_MULTIPLE)),
+            hidden: self.hidden.unwrap_or_else(|| {
+                // Both have 8 D^2 numbers.
+                let width = match self.mlp.inside() {
+                    Site::Gate => (8 * self.dim).div_ceil(3),
+                    _ => 4 * self.dim,
+                };
+                width.next_multiple_of(HIDDEN_MULTIPLE)
+            }),
+            positions: self.positions,
+            mlp: self.mlp,
             context: self.context,
             rope_theta: self.rope_theta,
         })

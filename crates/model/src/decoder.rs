@@ -2,9 +2,9 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::atoms::{Embedding, Head, Norm, Past, Rotary, Visibility};
+use crate::atoms::{Embedding, Head, Layout, Norm, Past, Rotary, Visibility};
 use crate::block::Block;
-use crate::dims::Dims;
+use crate::dims::{Dims, Positions};
 use crate::error::CacheError;
 use crate::init::Initializer;
 use crate::plan::Plan;
@@ -73,17 +73,16 @@ impl Decoder {
     /// on absolute positions.)
     pub fn hidden(&self, tokens: Tensor<2, Int>, segments: Option<Tensor<2, Int>>) -> Tensor<3> {
         let visible = segments.map_or(Visibility::Causal, Visibility::within);
+        let places = visible.positions();
         let rotary = self.rotary(0, tokens.dims()[1]);
-        let rotary = match visible.positions() {
-            Some(positions) => rotary.at(positions),
+        let rotary = match &places {
+            Some(places) => rotary.map(|rotary| rotary.at(places.clone())),
             None => rotary,
         };
-        let h = self
-            .blocks
-            .iter()
-            .fold(self.embed.forward(tokens), |h, block| {
-                block.forward(h, &rotary, &visible, None)
-            });
+        let h = self.embed.forward(tokens, 0, places);
+        let h = self.blocks.iter().fold(h, |h, block| {
+            block.forward(h, rotary.as_ref(), &visible, None)
+        });
         self.normalized(h)
     }
 
@@ -114,7 +113,8 @@ impl Decoder {
     /// Logits `[B, T, V]` of tokens that follow what the cache holds, and the cache extended by them.
     ///
     /// # Errors
-    /// [`CacheError`] when the cache belongs to a model of another depth.
+    /// [`CacheError`] when the cache belongs to a model of another depth, or when there is no learned position for one
+    /// of the tokens.
     pub fn forward_cached(
         &self,
         tokens: Tensor<2, Int>,
@@ -127,10 +127,17 @@ impl Decoder {
                 cache: cache.layers.len(),
             });
         }
+        let end = cache.len + time;
+        if self.longest().is_some_and(|longest| end > longest) {
+            return Err(CacheError::Context {
+                context: self.dims.context,
+                position: end,
+            });
+        }
         let rotary = self.rotary(cache.len, time);
-        let mut h = self.embed.forward(tokens);
+        let mut h = self.embed.forward(tokens, cache.len, None);
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
-            h = block.forward(h, &rotary, &Visibility::Causal, Some(past));
+            h = block.forward(h, rotary.as_ref(), &Visibility::Causal, Some(past));
         }
         cache.len += time;
         Ok(self.logits(self.normalized(h)))
@@ -143,18 +150,30 @@ impl Decoder {
         }
     }
 
-    /// Tables in the number format of the weights.
-    fn rotary(&self, start: usize, len: usize) -> Rotary {
+    /// The longest sequence there are positions for; none where any length goes.
+    pub fn longest(&self) -> Option<usize> {
+        self.embed.positions.as_ref().map(|_| self.dims.context)
+    }
+
+    /// Tables in the number format of the weights, where positions are rotations.
+    fn rotary(&self, start: usize, len: usize) -> Option<Rotary> {
+        let layout = match self.dims.positions {
+            Positions::Rope => Layout::Neighbours,
+            Positions::RopeHalves => Layout::Halves,
+            Positions::Learned | Positions::None => return None,
+        };
         let weight = self.embed.weight.val();
-        let device = weight.device();
-        Rotary::new(
+        let (device, d) = (weight.device(), &self.dims);
+        let table = Rotary::new(
             start,
             len,
-            self.dims.head,
-            self.dims.rope_theta,
+            d.head,
+            d.rope_theta,
+            layout,
             weight.dtype(),
             &device,
-        )
+        );
+        Some(table)
     }
 }
 

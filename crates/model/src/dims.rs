@@ -2,8 +2,99 @@
 //!
 //! `D` model, `L` layers, `H` heads, `G` key/value heads, `K` head width, `F` hidden width of the MLP, `V` vocabulary.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The feed-forward network: its activation, and whether a second branch multiplies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MlpKind {
+    /// `down(up(x) * silu(gate(x)))`: Llama, `Qwen`, OLMo and all three papers.
+    #[default]
+    Swiglu,
+    /// `down(up(x) * gelu(gate(x)))`.
+    Geglu,
+    /// The same with the tanh form of GELU: Gemma.
+    GegluTanh,
+    /// `down(gelu(up(x)))`.
+    Gelu,
+    /// The same with the tanh form of GELU: GPT-2.
+    GeluTanh,
+    /// `down(relu(up(x))^2)` (2109.08668).
+    Relu2,
+}
+
+impl MlpKind {
+    /// The pointwise function.
+    pub fn activation(self) -> Activation {
+        match self {
+            Self::Swiglu => Activation::Silu,
+            Self::Geglu | Self::Gelu => Activation::Gelu,
+            Self::GegluTanh | Self::GeluTanh => Activation::GeluTanh,
+            Self::Relu2 => Activation::Relu2,
+        }
+    }
+
+    /// The branch that the activation is applied to: its own where a second one multiplies it.
+    pub fn inside(self) -> Site {
+        match self {
+            Self::Swiglu | Self::Geglu | Self::GegluTanh => Site::Gate,
+            Self::Gelu | Self::GeluTanh | Self::Relu2 => Site::Up,
+        }
+    }
+
+    /// The linear maps of the network, in the order they are applied.
+    pub fn sites(self) -> &'static [Site] {
+        match self.inside() {
+            Site::Gate => &[Site::Gate, Site::Up, Site::Down],
+            _ => &[Site::Up, Site::Down],
+        }
+    }
+}
+
+/// A pointwise function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `z / (1 + e^-z)`.
+    Silu,
+    /// `z Phi(z)` with the normal distribution function `Phi`.
+    Gelu,
+    /// `z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3)))`.
+    GeluTanh,
+    /// `max(z, 0)^2`.
+    Relu2,
+}
+
+impl Activation {
+    /// Its value at one point.
+    pub fn at(self, z: f64) -> f64 {
+        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
+        match self {
+            Self::Silu => z / (1.0 + (-z).exp()),
+            Self::Gelu => 0.5 * z * (1.0 + libm::erf(z * FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                0.5 * z * (1.0 + (FRAC_2_PI.sqrt() * (z + 0.044_715 * z.powi(3))).tanh())
+            }
+            Self::Relu2 => z.max(0.0).powi(2),
+        }
+    }
+}
+
+/// How the decoder knows the order of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Rotary embedding of q and k on neighbouring channels `(2 i, 2 i + 1)`: Llama's own code, the three papers.
+    #[default]
+    Rope,
+    /// Rotary embedding on channels half a head apart, `(i, i + K/2)`: checkpoints of `transformers`.
+    RopeHalves,
+    /// A learned vector per position, added to the token's: GPT-2.
+    Learned,
+    /// None: causal attention alone tells the order (2305.19466).
+    None,
+}
 
 /// Every size a decision may depend on, resolved and checked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +117,10 @@ pub struct Dims {
     pub context: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// How tokens know their order.
+    pub positions: Positions,
+    /// The feed-forward network.
+    pub mlp: MlpKind,
 }
 
 /// The places that hold a weight matrix.
@@ -34,6 +129,8 @@ pub struct Dims {
 pub enum Site {
     /// Token embedding, `[V, D]`.
     Embedding,
+    /// Position embedding, `[T, D]`.
+    Positions,
     /// Query projection, `[D, H K]`.
     Q,
     /// Key projection, `[D, G K]`.
@@ -42,9 +139,9 @@ pub enum Site {
     V,
     /// Output projection of attention, `[H K, D]`.
     O,
-    /// Branch of the MLP inside the activation, `[D, F]`.
+    /// Branch of a gated MLP inside the activation, `[D, F]`.
     Gate,
-    /// Linear branch of the MLP, `[D, F]`.
+    /// Linear branch of a gated MLP, the only one of a plain MLP, `[D, F]`.
     Up,
     /// Output projection of the MLP, `[F, D]`.
     Down,
@@ -53,7 +150,7 @@ pub enum Site {
 }
 
 impl Site {
-    /// The seven linear maps of a block, in the order they are applied.
+    /// The linear maps of a block, in the order they are applied; a plain MLP has no gate.
     pub const BLOCK: [Self; 7] = [
         Self::Q,
         Self::K,
@@ -68,6 +165,7 @@ impl Site {
     pub fn shape(self, d: &Dims) -> [usize; 2] {
         match self {
             Self::Embedding => [d.vocab, d.model],
+            Self::Positions => [d.context, d.model],
             Self::Q => [d.model, d.heads * d.head],
             Self::K | Self::V => [d.model, d.kv_heads * d.head],
             Self::O => [d.heads * d.head, d.model],
@@ -86,6 +184,7 @@ impl Site {
     pub fn path(self) -> &'static str {
         match self {
             Self::Embedding => "embed",
+            Self::Positions => "embed.positions",
             Self::Q => "attn.q",
             Self::K => "attn.k",
             Self::V => "attn.v",

@@ -104,6 +104,16 @@ pub enum SampleError {
         /// Where it must lie.
         range: &'static str,
     },
+    /// More tokens than there are learned positions.
+    #[error(
+        "{asked} tokens with the prompt, but the model has learned {context} positions; ask for fewer"
+    )]
+    Context {
+        /// Tokens of the prompt and new ones.
+        asked: usize,
+        /// Positions of the model.
+        context: usize,
+    },
     /// The model produced numbers that are no probabilities.
     #[error("logits are not finite at position {position}")]
     NonFinite {
@@ -118,7 +128,7 @@ pub enum SampleError {
 /// A decision about a matrix site that a strategy has to name in an error.
 pub(crate) fn place(layer: usize, site: Site) -> String {
     match site {
-        Site::Embedding | Site::Head => site.to_string(),
+        Site::Embedding | Site::Positions | Site::Head => site.to_string(),
         _ => format!("block {layer}, {site}"),
     }
 }
@@ -134,5 +144,13 @@ pub enum CacheError {
         model: usize,
         /// Layers of the cache.
         cache: usize,
+    },
+    /// More tokens than a table of learned positions has rows.
+    #[error("there is no position {position}: the model has learned {context}")]
+    Context {
+        /// Rows of the table.
+        context: usize,
+        /// Positions that were asked for.
+        position: usize,
     },
 }

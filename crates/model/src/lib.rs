@@ -33,9 +33,9 @@ pub mod strategy;
 pub mod weights;
 
 pub use block::Block;
-pub use config::{HeadWeights, ModelConfig};
+pub use config::{Biases, HeadWeights, ModelConfig};
 pub use decoder::{Decoder, KvCache};
-pub use dims::{Branch, Dims, Site};
+pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, PlanError, SampleError, WeightsError};
 pub use plan::{ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};

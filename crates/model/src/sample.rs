@@ -132,6 +132,12 @@ impl Decoder {
                 vocab,
             });
         }
+        if let Some(context) = self.longest()
+            && prompt.len() + count > context
+        {
+            let asked = prompt.len() + count;
+            return Err(SampleError::Context { asked, context });
+        }
         let device = self.embed.weight.val().device();
         let mut tokens = prompt.to_vec();
         let mut cache = KvCache::new(self);

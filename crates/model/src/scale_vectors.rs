@@ -336,10 +336,8 @@ fn heterogeneous(layer: &mut LayerPlan) -> usize {
         &mut layer.attn_residual,
         &mut [&mut layer.q, &mut layer.k, &mut layer.v],
     );
-    give(
-        &mut layer.mlp_residual,
-        &mut [&mut layer.gate, &mut layer.up],
-    );
+    let mut readers: Vec<_> = layer.gate.iter_mut().chain([&mut layer.up]).collect();
+    give(&mut layer.mlp_residual, &mut readers);
     moved
 }
 

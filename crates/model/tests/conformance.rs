@@ -5,32 +5,128 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_model::strategy::{AnGpt, HeadNorm, Ngpt, PreNorm, QkNorm, Scheme};
+use evenburn_model::strategy::{
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
+    PreNorm, QkNorm, Scheme, Statistics,
+};
 use evenburn_model::{
-    Decoder, HeadWeights, KvCache, ModelConfig, ParamRef, Plan, Recompute, Sampler, weights,
+    Biases, Decoder, Double, DoubleAt, HeadWeights, KvCache, MlpKind, ModelConfig, ParamRef, Plan,
+    Positions, Recompute, Sampler, ScaleSwitches, ScaleVectors, Stored, weights,
 };
 use std::collections::BTreeMap;
 
 const VOCAB: usize = 37;
 
+/// A model that every test is about.
+struct Subject {
+    name: String,
+    config: ModelConfig,
+    scheme: Scheme,
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Every scheme, and the variants that take another way through the atoms.
-fn schemes() -> Vec<Scheme> {
-    let mut all = Scheme::all();
+fn subjects() -> Vec<Subject> {
+    let mut all: Vec<Subject> = Scheme::all()
+        .into_iter()
+        .map(|scheme| Subject {
+            name: scheme.name().to_owned(),
+            config: config(),
+            scheme,
+        })
+        .collect();
+    let mut add = |name: &str, config: ModelConfig, scheme: Scheme| {
+        all.push(Subject {
+            name: format!("{} {name}", scheme.name()),
+            config,
+            scheme,
+        });
+    };
     for qk in [QkNorm::None, QkNorm::Full] {
-        all.push(Scheme::PreNorm(PreNorm {
+        let scheme = PreNorm {
             qk,
             ..PreNorm::default()
-        }));
+        };
+        add("qk", config(), Scheme::PreNorm(scheme));
     }
     let qk = HeadNorm::None;
-    all.push(Scheme::Ngpt(Ngpt {
+    let ngpt = Ngpt {
         qk,
         ..Ngpt::default()
-    }));
-    all.push(Scheme::AnGpt(AnGpt {
+    };
+    add("without q/k norm", config(), Scheme::Ngpt(ngpt));
+    let angpt = AnGpt {
         qk,
         ..AnGpt::default()
-    }));
+    };
+    add("without q/k norm", config(), Scheme::AnGpt(angpt));
+    let gpt2 = PreNorm {
+        qk: QkNorm::None,
+        norm: Statistics::Layer,
+        bias: Bias::Learned,
+        ..PreNorm::default()
+    };
+    let plain = ModelConfig {
+        positions: Positions::Learned,
+        mlp: MlpKind::GeluTanh,
+        biases: Biases::All,
+        ..config()
+    };
+    add("as GPT-2", plain.clone(), Scheme::PreNorm(gpt2));
+    let gemma = PeriNorm {
+        gain: GainForm::OnePlus,
+        embed_norm: EmbedNorm::None,
+        embed_scale: EmbedScale::SqrtDim,
+        ..PeriNorm::default()
+    };
+    let geglu = ModelConfig {
+        positions: Positions::RopeHalves,
+        mlp: MlpKind::GegluTanh,
+        biases: Biases::Qkv,
+        ..config()
+    };
+    add("as Gemma", geglu, Scheme::PeriNorm(gemma));
+    let star = HybridNorm {
+        first: FirstLayer::PreNorm,
+        ..HybridNorm::default()
+    };
+    add("star", config(), Scheme::HybridNorm(star));
+    for scheme in Scheme::all() {
+        add("with another body", plain.clone(), scheme);
+    }
+    for mlp in [MlpKind::Geglu, MlpKind::Gelu, MlpKind::Relu2] {
+        let body = ModelConfig {
+            mlp,
+            positions: Positions::None,
+            ..config()
+        };
+        add(&format!("{mlp:?}"), body, Scheme::default());
+    }
+    for scheme in Scheme::all() {
+        let unified = ModelConfig {
+            scale_vectors: ScaleVectors::Unified,
+            ..config()
+        };
+        // Schemes without an input norm have nothing to give to each linear map.
+        if Plan::new(&unified, scheme.strategy()).is_ok() {
+            add("unified", unified, scheme.clone());
+        }
+        let exp = ModelConfig {
+            scale: ScaleSwitches {
+                stored: Some(Stored::ExpProduct),
+                double: Some(Double::Plain),
+                double_at: Some(DoubleAt::BlockOutputs),
+                ..ScaleSwitches::default()
+            },
+            ..config()
+        };
+        add("doubly placed", exp, scheme);
+    }
     all
 }
 
@@ -49,12 +145,12 @@ fn config() -> ModelConfig {
     }
 }
 
-fn plan(scheme: &Scheme) -> Plan {
-    Plan::new(&config(), scheme.strategy()).unwrap()
+fn plan(subject: &Subject) -> Plan {
+    Plan::new(&subject.config, subject.scheme.strategy()).unwrap()
 }
 
 /// A model in f64 whose gains are not all equal, so that a misplaced one shows.
-fn model(scheme: &Scheme, device: &Device) -> Decoder {
+fn model(scheme: &Subject, device: &Device) -> Decoder {
     let model = Decoder::new(&plan(scheme), 11, device);
     let values: BTreeMap<_, _> = weights::collect(&model)
         .into_iter()
@@ -64,7 +160,9 @@ fn model(scheme: &Scheme, device: &Device) -> Decoder {
             let mut v: Vec<f64> = data.convert::<f64>().try_to_vec().unwrap();
             if shape.len() == 1 {
                 for (i, v) in v.iter_mut().enumerate() {
-                    *v *= 1.0 + 0.3 * ((i * 7 + n * 3) as f64).sin();
+                    let wave = 0.3 * ((i * 7 + n * 3) as f64).sin();
+                    // What starts at zero is added, the rest multiplies.
+                    *v = if *v == 0.0 { wave } else { *v * (1.0 + wave) };
                 }
             }
             (path, TensorData::new(v, shape))
@@ -97,10 +195,13 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn each_parameter_is_planned_once_and_has_an_address() {
-    for scheme in schemes() {
+    for scheme in subjects() {
         for head in [HeadWeights::Untied, HeadWeights::Tied] {
-            let config = ModelConfig { head, ..config() };
-            let plan = Plan::new(&config, scheme.strategy()).unwrap();
+            let config = ModelConfig {
+                head,
+                ..scheme.config.clone()
+            };
+            let plan = Plan::new(&config, scheme.scheme.strategy()).unwrap();
             let model = Decoder::new(&plan, 0, &Device::flex());
             let planned: Vec<_> = plan
                 .params()
@@ -123,7 +224,7 @@ fn each_parameter_is_planned_once_and_has_an_address() {
 #[test]
 fn initial_loss_is_near_that_of_a_uniform_guess() {
     let device = Device::flex();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = Decoder::new(&plan(&scheme), 5, &device);
         let loss = model.loss_sum(tokens(1, &device), tokens(2, &device), None);
         let loss = numbers(loss)[0] / 24.0;
@@ -137,7 +238,7 @@ fn initial_loss_is_near_that_of_a_uniform_guess() {
 
 #[test]
 fn initial_weights_satisfy_their_constraints() {
-    for scheme in schemes() {
+    for scheme in subjects() {
         let plan = plan(&scheme);
         let model = Decoder::new(&plan, 5, &Device::flex());
         let values: BTreeMap<_, _> = weights::collect(&model).into_iter().collect();
@@ -174,7 +275,7 @@ fn initial_weights_satisfy_their_constraints() {
 #[test]
 fn a_later_token_changes_nothing_earlier() {
     let device = Device::flex();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = model(&scheme, &device);
         let first = tokens(1, &device);
         let changed = first
@@ -192,7 +293,7 @@ fn a_later_token_changes_nothing_earlier() {
 #[test]
 fn nothing_leaks_across_a_document_boundary() {
     let device = Device::flex().autodiff();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = model(&scheme, &device);
         let all = tokens(3, &device);
         let segments: Vec<i32> = (0..24).map(|i| i32::from(i % 12 >= 5)).collect();
@@ -237,7 +338,7 @@ fn nothing_leaks_across_a_document_boundary() {
 #[test]
 fn ignored_targets_do_not_count() {
     let device = Device::flex();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = model(&scheme, &device);
         let targets = tokens(2, &device);
         let masked = |from: usize, to: usize| {
@@ -258,7 +359,7 @@ fn ignored_targets_do_not_count() {
 #[test]
 fn the_cache_changes_no_logit() {
     let device = Device::flex();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = model(&scheme, &device);
         let all = tokens(4, &device);
         let full = model.logits(model.hidden(all.clone(), None));
@@ -276,7 +377,7 @@ fn the_cache_changes_no_logit() {
         };
         let draw = |recompute| {
             model
-                .generate(&[1, 2, 3], 20, None, &sampler, recompute)
+                .generate(&[1, 2, 3], 13, None, &sampler, recompute)
                 .unwrap()
         };
         assert_eq!(
@@ -291,7 +392,7 @@ fn the_cache_changes_no_logit() {
 #[test]
 fn gradients_match_finite_differences() {
     let device = Device::flex().autodiff();
-    for scheme in schemes() {
+    for scheme in subjects() {
         let model = model(&scheme, &device);
         let loss = |m: &Decoder| m.loss_sum(tokens(1, &device), tokens(2, &device), None);
         let gradients = loss(&model).backward();
@@ -322,7 +423,7 @@ fn gradients_match_finite_differences() {
 #[test]
 fn number_formats_are_the_weights() {
     let device = Device::flex();
-    let scheme = &Scheme::all()[0];
+    let scheme = &subjects()[0];
     let hidden = model(scheme, &device).hidden(tokens(1, &device), None);
     assert_eq!(hidden.dtype(), DType::F64);
     let hidden = Decoder::new(&plan(scheme), 1, &device).hidden(tokens(1, &device), None);
@@ -332,7 +433,7 @@ fn number_formats_are_the_weights() {
 #[test]
 fn foreign_weights_are_refused_and_named() {
     let device = Device::flex();
-    let build = || Decoder::new(&plan(&Scheme::all()[0]), 1, &device);
+    let build = || Decoder::new(&plan(&subjects()[0]), 1, &device);
     let values: BTreeMap<_, _> = weights::collect(&build()).into_iter().collect();
     let mut missing = values.clone();
     missing.remove("head.weight");

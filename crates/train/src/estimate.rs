@@ -177,7 +177,8 @@ fn before(norm: &NormPlan, width: usize) -> usize {
 fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
     let copies = |site: Site| {
         let linear = &layer.site(site)?.linear;
-        let behind = linear.factor != 1.0 || (linear.norm.is_none() && linear.after.is_some());
+        let direct = linear.norm.is_none() && linear.bias.is_none();
+        let behind = linear.factor != 1.0 || (direct && linear.after.is_some());
         let [input, output] = site.shape(d);
         Some((usize::from(linear.before.is_some()) + usize::from(behind)) * input * output)
     };

@@ -8,8 +8,8 @@ use evenburn_model::strategy::{
     Statistics,
 };
 use evenburn_model::{
-    Double, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches, ScaleVectors,
-    Scheme, Stored,
+    Biases, Double, GainDecay, Gains, HeadWeights, MlpKind, ModelConfig, Placement, Positions,
+    ScaleSwitches, ScaleVectors, Scheme, Stored,
 };
 use serde_json::Value;
 
@@ -107,6 +107,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         Scheme::PreNorm(PreNorm {
             qk,
             norm: Statistics::Rms,
+            bias: Bias::None,
             eps,
             start: Start::SimpleGpt,
             decay: Decay::Matrices,
@@ -174,6 +175,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 let pre = PreNorm {
                     qk,
                     norm: statistics,
+                    bias: Bias::None,
                     eps,
                     start: Start::SimpleGpt,
                     decay,
@@ -264,6 +266,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         context: size("max_seq_len")?,
         rope_theta: number("rope_theta").ok_or("`rope_theta` is missing")?,
         head: HeadWeights::Untied,
+        positions: Positions::Rope,
+        mlp: MlpKind::Swiglu,
+        biases: Biases::None,
         scale_vectors,
         scale,
     };

@@ -167,12 +167,16 @@ impl Attention {
     pub fn forward(
         &self,
         x: Tensor<3>,
-        rotary: &Rotary,
+        rotary: Option<&Rotary>,
         visible: &Visibility,
         past: Option<&mut Past>,
     ) -> Tensor<3> {
-        let q = rotary.forward(self.q.forward(x.clone()), self.heads);
-        let k = rotary.forward(self.k.forward(x.clone()), self.kv_heads);
+        let turned = |x, heads| match rotary {
+            Some(rotary) => rotary.forward(x, heads),
+            None => x,
+        };
+        let q = turned(self.q.forward(x.clone()), self.heads);
+        let k = turned(self.k.forward(x.clone()), self.kv_heads);
         let (q, k) = self.scores.prepare(q, k, self.heads);
         let kv_heads = k.dims()[2] / self.head;
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);

@@ -9,11 +9,13 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use evenburn_kernels::embedding;
 
-/// The embedding table, `[V, D]`, and what stands behind it.
+/// The embedding table, `[V, D]`, that of positions, `[T, D]`, and what stands behind them.
 #[derive(Module, Debug)]
 pub struct Embedding {
     /// One row per token.
     pub weight: Param<Tensor<2>>,
+    /// One row per position, added to the token's; absent where positions are not learned.
+    pub positions: Option<Param<Tensor<2>>>,
     /// Learned scale of the result.
     pub gain: Option<Gain>,
     /// Normalization of the result.
@@ -28,6 +30,10 @@ impl Embedding {
         let shape = Site::Embedding.shape(d);
         Self {
             weight: init.matrix("embed.weight", plan.embedding.init, shape, device),
+            positions: plan.positions.as_ref().map(|p| {
+                let shape = Site::Positions.shape(d);
+                init.matrix("embed.positions", p.init, shape, device)
+            }),
             gain: plan
                 .ends
                 .embed_gain
@@ -42,9 +48,23 @@ impl Embedding {
         }
     }
 
-    /// `[B, T] -> [B, T, D]`: `norm( gain * factor * table[token] )`.
-    pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let x = scaled(embedding(self.weight.val(), tokens), self.factor);
+    /// `[B, T] -> [B, T, D]`: `norm( gain * factor * (table[token] + positions[place]) )`.
+    ///
+    /// `places [B, T]` are the tokens' positions; without them they count from `start`.
+    pub fn forward(
+        &self,
+        tokens: Tensor<2, Int>,
+        start: usize,
+        places: Option<Tensor<2, Int>>,
+    ) -> Tensor<3> {
+        let [_, t] = tokens.dims();
+        let x = embedding(self.weight.val(), tokens);
+        let x = match (&self.positions, places) {
+            (Some(table), Some(places)) => x + embedding(table.val(), places),
+            (Some(table), None) => x + table.val().narrow(0, start, t).unsqueeze::<3>(),
+            (None, _) => x,
+        };
+        let x = scaled(x, self.factor);
         let x = match &self.gain {
             Some(gain) => gain.forward(x),
             None => x,

@@ -1,24 +1,28 @@
 //! The feed-forward network.
 
 use super::Projection;
-use crate::dims::{Dims, Site};
+use super::projection::scaled;
+use crate::dims::{Activation, Dims, Site};
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
 use burn::module::Module;
+use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
 use burn::tensor::{Device, Tensor};
 use evenburn_kernels::swiglu;
 
-/// SwiGLU: `y = down( after * up(x) * silu(before * gate(x)) )`.
+/// `y = down( after * up(x) * f(before * gate(x)) )`, or `y = down( after * f(before * up(x)) )` without a gate.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// Branch inside the activation, `[D, F]`.
-    pub gate: Projection,
-    /// Linear branch, `[D, F]`.
+    /// Branch inside the activation, `[D, F]`; a plain MLP has none.
+    pub gate: Option<Projection>,
+    /// Linear branch, `[D, F]`; the only one of a plain MLP.
     pub up: Projection,
     /// Output, `[F, D]`.
     pub down: Projection,
     before: f64,
     after: f64,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Mlp {
@@ -34,18 +38,38 @@ impl Mlp {
             Projection::new(plan, site, &format!("{block}.{site}"), d, init, device)
         };
         Self {
-            gate: project(Site::Gate, &plan.gate),
+            gate: plan.gate.as_ref().map(|gate| project(Site::Gate, gate)),
             up: project(Site::Up, &plan.up),
             down: project(Site::Down, &plan.down),
             before: plan.mlp.before,
             after: plan.mlp.after,
+            activation: d.mlp.activation(),
         }
     }
 
     /// `[B, T, D] -> [B, T, D]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate.forward(x.clone());
-        let y = swiglu(gate, self.up.forward(x), self.before, self.after);
+        let up = self.up.forward(x.clone());
+        let y = match &self.gate {
+            Some(gate) => self.gated(gate.forward(x), up),
+            None => scaled(apply(self.activation, scaled(up, self.before)), self.after),
+        };
         self.down.forward(y)
+    }
+
+    fn gated(&self, gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
+        match self.activation {
+            Activation::Silu => swiglu(gate, up, self.before, self.after),
+            other => scaled(up * apply(other, scaled(gate, self.before)), self.after),
+        }
+    }
+}
+
+fn apply(activation: Activation, z: Tensor<3>) -> Tensor<3> {
+    match activation {
+        Activation::Silu => silu(z),
+        Activation::Gelu => gelu(z),
+        Activation::GeluTanh => gelu_approximate(z),
+        Activation::Relu2 => relu(z).square(),
     }
 }

@@ -20,6 +20,6 @@ pub use mlp::Mlp;
 pub use norm::Norm;
 pub use projection::Projection;
 pub use residual::{Mix, Residual};
-pub use rotary::Rotary;
+pub use rotary::{Layout, Rotary};
 
 pub use crate::init::Initializer;

@@ -8,13 +8,15 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use evenburn_kernels::linear;
 
-/// `y = after * norm( factor * ((before * x) W) )`, with `W` of shape `[in, out]`.
+/// `y = after * norm( factor * ((before * x) W) + bias )`, with `W` of shape `[in, out]`.
 #[derive(Module, Debug)]
 pub struct Projection {
     /// `W`, `[in, out]`.
     pub weight: Param<Tensor<2>>,
     /// Learned scale of the input.
     pub before: Option<Gain>,
+    /// Learned vector on the product, `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
     /// Normalization of the product.
     pub norm: Option<Norm>,
     /// Learned scale of the output.
@@ -55,6 +57,9 @@ impl Projection {
                 device,
             ),
             before: around.before.as_ref().map(|g| Gain::new(g, input, device)),
+            bias: around
+                .bias
+                .map(|_| Param::from_tensor(Tensor::zeros([output], device))),
             norm: around
                 .norm
                 .as_ref()
@@ -67,7 +72,7 @@ impl Projection {
     /// `[B, T, in] -> [B, T, out]`.
     ///
     /// Scales multiply the matrix, `in * out` numbers, rather than the activations, `B * T` times as many rows; the
-    /// one behind a normalization can't.
+    /// one behind a normalization or a bias can't.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [b, t, input] = x.dims();
         let mut weight = self.weight.val();
@@ -75,24 +80,25 @@ impl Projection {
         if let Some(before) = &self.before {
             weight = weight * before.used().unsqueeze_dim::<2>(1);
         }
-        if self.norm.is_none()
-            && let Some(after) = &self.after
-        {
+        let direct = self.norm.is_none() && self.bias.is_none();
+        if direct && let Some(after) = &self.after {
             weight = weight * after.used().mul_scalar(self.factor).unsqueeze::<2>();
         } else {
             weight = scaled(weight, self.factor);
         }
         // One product of two matrices: the batched form would multiply per sequence.
         let y = linear(x.reshape([b * t, input]), weight);
-        let y = match &self.norm {
-            Some(norm) => {
-                let y = norm.forward(y);
-                match &self.after {
-                    Some(after) => after.forward(y),
-                    None => y,
-                }
-            }
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
             None => y,
+        };
+        let y = match &self.norm {
+            Some(norm) => norm.forward(y),
+            None => y,
+        };
+        let y = match &self.after {
+            Some(after) if !direct => after.forward(y),
+            _ => y,
         };
         y.reshape([b, t, output])
     }

@@ -1,11 +1,11 @@
-//! Rotary position embedding on interleaved pairs.
+//! Rotary position embedding.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_kernels::rotary;
 
 /// Cosines and sines for a range of positions.
 ///
-/// Pair `i` of a head of width `K` turns by `position * theta^(-2i/K)`:
+/// Which channels make pair `i` is the layout's choice. Pair `i` of a head of width `K` turns by `position * theta^(-2i/K)`:
 /// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`. Angles are computed in f64.
 #[derive(Debug, Clone)]
 pub struct Rotary {
@@ -13,6 +13,16 @@ pub struct Rotary {
     cos: Tensor<2>,
     /// `[T or B T, K / 2]`
     sin: Tensor<2>,
+    layout: Layout,
+}
+
+/// Which channels turn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `(2 i, 2 i + 1)`.
+    Neighbours,
+    /// `(i, i + K/2)`.
+    Halves,
 }
 
 impl Rotary {
@@ -22,6 +32,7 @@ impl Rotary {
         len: usize,
         head: usize,
         theta: f64,
+        layout: Layout,
         dtype: DType,
         device: &Device,
     ) -> Self {
@@ -39,6 +50,7 @@ impl Rotary {
         Self {
             cos: table(f64::cos),
             sin: table(f64::sin),
+            layout,
         }
     }
 
@@ -50,11 +62,29 @@ impl Rotary {
         Self {
             cos: self.cos.clone().select(0, index.clone()),
             sin: self.sin.clone().select(0, index),
+            layout: self.layout,
         }
     }
 
     /// Turns each of the `heads` heads of `x`, shape `[B, T, heads K]`.
     pub fn forward(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
-        rotary(x, self.cos.clone(), self.sin.clone(), heads)
+        match self.layout {
+            Layout::Neighbours => rotary(x, self.cos.clone(), self.sin.clone(), heads),
+            Layout::Halves => {
+                let x = swapped(x, heads, 2);
+                let y = rotary(x, self.cos.clone(), self.sin.clone(), heads);
+                let pairs = y.dims()[2] / heads / 2;
+                swapped(y, heads, pairs)
+            }
+        }
     }
+}
+
+/// Reads each head as a matrix of `rows` rows and transposes it: with 2 rows, halves become neighbours; with K/2 rows,
+/// neighbours become halves.
+fn swapped(x: Tensor<3>, heads: usize, rows: usize) -> Tensor<3> {
+    let [b, t, channels] = x.dims();
+    let columns = channels / heads / rows;
+    let split: Tensor<5> = x.reshape([b, t, heads, rows, columns]);
+    split.swap_dims(3, 4).reshape([b, t, channels])
 }

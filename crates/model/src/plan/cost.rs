@@ -37,8 +37,16 @@ impl Plan {
         };
         let keys_seen = (d.context + 1) as f64 / 2.0;
         let attention = 4.0 * (d.heads * d.head) as f64 * keys_seen;
-        let block: f64 = Site::BLOCK.into_iter().map(product).sum::<f64>() + attention;
-        let forward = d.layers as f64 * block + product(Site::Head);
+        let blocks: f64 = self
+            .layers
+            .iter()
+            .map(|layer| {
+                let sites = Site::BLOCK.into_iter();
+                let products = sites.filter(|site| layer.site(*site).is_some());
+                products.map(product).sum::<f64>() + attention
+            })
+            .sum();
+        let forward = blocks + product(Site::Head);
         Cost {
             params: total(|_| true),
             non_embedding: total(|s| !matches!(s.role, Role::Embedding | Role::Head)),

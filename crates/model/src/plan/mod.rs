@@ -14,7 +14,7 @@ pub use parts::{
 };
 
 use crate::config::{HeadWeights, ModelConfig};
-use crate::dims::{Branch, Dims, Site};
+use crate::dims::{Branch, Dims, Positions, Site};
 use crate::error::PlanError;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
@@ -46,9 +46,10 @@ pub struct LayerPlan {
     pub o: SitePlan,
     /// The stream around the MLP.
     pub mlp_residual: ResidualPlan,
-    /// Branch inside the activation.
-    pub gate: SitePlan,
-    /// Linear branch.
+    /// Branch inside the activation; a plain MLP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<SitePlan>,
+    /// Linear branch; the only one of a plain MLP.
     pub up: SitePlan,
     /// Between the branches.
     pub mlp: MlpPlan,
@@ -57,17 +58,17 @@ pub struct LayerPlan {
 }
 
 impl LayerPlan {
-    /// The plan of one of the seven linear maps; `None` for the two ends, which no block owns.
+    /// The plan of one of the linear maps; `None` for those that this block doesn't have.
     pub fn site(&self, site: Site) -> Option<&SitePlan> {
         Some(match site {
             Site::Q => &self.q,
             Site::K => &self.k,
             Site::V => &self.v,
             Site::O => &self.o,
-            Site::Gate => &self.gate,
+            Site::Gate => return self.gate.as_ref(),
             Site::Up => &self.up,
             Site::Down => &self.down,
-            Site::Embedding | Site::Head => return None,
+            Site::Embedding | Site::Positions | Site::Head => return None,
         })
     }
 
@@ -78,24 +79,18 @@ impl LayerPlan {
             Site::K => &mut self.k,
             Site::V => &mut self.v,
             Site::O => &mut self.o,
-            Site::Gate => &mut self.gate,
+            Site::Gate => return self.gate.as_mut(),
             Site::Up => &mut self.up,
             Site::Down => &mut self.down,
-            Site::Embedding | Site::Head => return None,
+            Site::Embedding | Site::Positions | Site::Head => return None,
         })
     }
 
-    /// The seven linear maps.
-    pub(crate) fn sites_mut(&mut self) -> [&mut SitePlan; 7] {
-        [
-            &mut self.q,
-            &mut self.k,
-            &mut self.v,
-            &mut self.o,
-            &mut self.gate,
-            &mut self.up,
-            &mut self.down,
-        ]
+    /// Its linear maps.
+    pub(crate) fn sites_mut(&mut self) -> impl Iterator<Item = &mut SitePlan> {
+        let attention = [&mut self.q, &mut self.k, &mut self.v, &mut self.o];
+        let mlp = [&mut self.up, &mut self.down];
+        attention.into_iter().chain(&mut self.gate).chain(mlp)
     }
 }
 
@@ -108,6 +103,9 @@ pub struct Plan {
     pub dims: Dims,
     /// The embedding table.
     pub embedding: WeightPlan,
+    /// The table of positions, where they are learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positions: Option<WeightPlan>,
     /// The output layer's own matrix; absent when it is the embedding table, transposed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<WeightPlan>,
@@ -132,9 +130,15 @@ impl Plan {
     /// ```
     pub fn new(config: &ModelConfig, strategy: &dyn NormStrategy) -> Result<Self, PlanError> {
         let dims = config.dims()?;
-        let site = |layer, site| SitePlan {
-            weight: strategy.weight(layer, site, &dims),
-            linear: strategy.linear(layer, site, &dims),
+        let site = |layer, site| {
+            let mut linear = strategy.linear(layer, site, &dims);
+            if config.biases.at(site) {
+                linear.bias.get_or_insert_default();
+            }
+            SitePlan {
+                weight: strategy.weight(layer, site, &dims),
+                linear,
+            }
         };
         let layers = (0..dims.layers)
             .map(|layer| LayerPlan {
@@ -145,7 +149,7 @@ impl Plan {
                 attention: strategy.attention(layer, &dims),
                 o: site(layer, Site::O),
                 mlp_residual: strategy.residual(layer, Branch::Mlp, &dims),
-                gate: site(layer, Site::Gate),
+                gate: (dims.mlp.inside() == Site::Gate).then(|| site(layer, Site::Gate)),
                 up: site(layer, Site::Up),
                 mlp: strategy.mlp(layer, &dims),
                 down: site(layer, Site::Down),
@@ -154,6 +158,8 @@ impl Plan {
         let plan = Self {
             scheme: strategy.name().to_owned(),
             embedding: strategy.weight(0, Site::Embedding, &dims),
+            positions: (dims.positions == Positions::Learned)
+                .then(|| strategy.weight(0, Site::Positions, &dims)),
             head: match config.head {
                 HeadWeights::Untied => Some(strategy.weight(0, Site::Head, &dims)),
                 HeadWeights::Tied => None,

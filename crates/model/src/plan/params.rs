@@ -188,12 +188,12 @@ impl Collector<'_> {
         }
     }
 
-    fn matrix(&mut self, at: &str, site: Site, weight: &WeightPlan) {
+    fn matrix(&mut self, path: String, site: Site, weight: &WeightPlan) {
         self.specs.push(ParamSpec {
-            path: format!("{at}.weight"),
+            path,
             shape: site.shape(self.dims).to_vec(),
             role: match site {
-                Site::Embedding => Role::Embedding,
+                Site::Embedding | Site::Positions => Role::Embedding,
                 Site::Head => Role::Head,
                 _ => Role::Matrix,
             },
@@ -205,6 +205,9 @@ impl Collector<'_> {
     fn linear(&mut self, at: &str, site: Site, plan: &LinearPlan) {
         let [input, output] = site.shape(self.dims);
         self.gain(&format!("{at}.before"), input, plan.before.as_ref());
+        if let Some(bias) = plan.bias {
+            self.vector(format!("{at}.bias"), output, Role::Bias, bias.decay);
+        }
         self.norm(&format!("{at}.norm"), output, plan.norm.as_ref());
         self.gain(&format!("{at}.after"), output, plan.after.as_ref());
     }
@@ -230,7 +233,10 @@ impl Plan {
             dims: d,
             specs: Vec::new(),
         };
-        all.matrix("embed", Site::Embedding, &self.embedding);
+        all.matrix("embed.weight".into(), Site::Embedding, &self.embedding);
+        if let Some(positions) = &self.positions {
+            all.matrix("embed.positions".into(), Site::Positions, positions);
+        }
         all.gain("embed.gain", d.model, self.ends.embed_gain.as_ref());
         all.norm("embed.norm", d.model, self.ends.embed_norm.as_ref());
         for (index, layer) in self.layers.iter().enumerate() {
@@ -241,19 +247,19 @@ impl Plan {
                     let at = format!("{block}.attn.scores.gain");
                     all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
                 }
-                if site == Site::Gate {
+                if site == d.mlp.sites()[0] {
                     all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
                 }
                 if let Some(plan) = layer.site(site) {
                     let at = format!("{block}.{}", site.path());
-                    all.matrix(&at, site, &plan.weight);
+                    all.matrix(format!("{at}.weight"), site, &plan.weight);
                     all.linear(&at, site, &plan.linear);
                 }
             }
         }
         all.norm("final_norm", d.model, self.ends.final_norm.as_ref());
         if let Some(head) = &self.head {
-            all.matrix("head", Site::Head, head);
+            all.matrix("head.weight".into(), Site::Head, head);
         }
         all.gain("head.after", d.vocab, self.ends.logit_gain.as_ref());
         all.specs

@@ -245,10 +245,11 @@ impl NormPlan {
     }
 }
 
-/// What stands around the product of one linear map, in this order: `before`, product, `factor`, `norm`, `after`.
+/// What stands around the product of one linear map, in this order: `before`, product, `factor`, `bias`, `norm`,
+/// `after`.
 ///
 /// ```text
-/// y = after * norm( factor * ((before * x) W) )
+/// y = after * norm( factor * ((before * x) W) + bias )
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LinearPlan {
@@ -257,6 +258,9 @@ pub struct LinearPlan {
     pub before: Option<GainPlan>,
     /// Constant on the product.
     pub factor: f64,
+    /// Learned vector on the product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bias: Option<BiasPlan>,
     /// Normalization of the product; for q, k and v before the rotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<NormPlan>,
@@ -270,6 +274,7 @@ impl Default for LinearPlan {
         Self {
             before: None,
             factor: 1.0,
+            bias: None,
             norm: None,
             after: None,
         }
@@ -370,12 +375,12 @@ pub struct AttentionPlan {
     pub softmax_scale: f64,
 }
 
-/// Decisions inside the MLP, `y = after * up * silu(before * gate)`.
+/// Decisions inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MlpPlan {
     /// Constant on the argument of the activation.
     pub before: f64,
-    /// Constant on the product of the branches.
+    /// Constant on what the branches make.
     pub after: f64,
 }
 

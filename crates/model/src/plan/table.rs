@@ -4,7 +4,7 @@ use super::{
     EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan,
     NormKind, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
 };
-use crate::dims::Site;
+use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
 use std::fmt;
 
@@ -106,6 +106,10 @@ fn linear(plan: &LinearPlan) -> String {
     if (plan.factor - 1.0).abs() > f64::EPSILON {
         parts.push(format!("factor {:.4}", plan.factor));
     }
+    parts.extend(plan.bias.map(|bias| {
+        let decay = if bias.decay { ", decays" } else { "" };
+        format!("bias{decay}")
+    }));
     parts.extend(plan.norm.as_ref().map(|n| format!("norm: {}", norm(n))));
     parts.extend(plan.after.as_ref().map(|g| format!("after: {}", gain(g))));
     parts.join("; ")
@@ -126,7 +130,7 @@ fn embedded(plan: &EndsPlan) -> String {
 }
 
 /// The rows of one block: place, matrix, what stands around it.
-fn rows(layer: &LayerPlan) -> Vec<[String; 3]> {
+fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
     for site in Site::BLOCK {
         if site == Site::Q {
@@ -147,7 +151,7 @@ fn rows(layer: &LayerPlan) -> Vec<[String; 3]> {
             parts.extend(a.qk_gain.as_ref().map(|g| format!("q, k: {}", gain(g))));
             rows.push(["attn.scores".into(), String::new(), parts.join("; ")]);
         }
-        if site == Site::Gate {
+        if site == d.mlp.sites()[0] {
             rows.push([
                 "mlp_residual".into(),
                 String::new(),
@@ -156,7 +160,18 @@ fn rows(layer: &LayerPlan) -> Vec<[String; 3]> {
         }
         if site == Site::Down {
             let m = &layer.mlp;
-            let factors = format!("{:.4} up silu({:.4} gate)", m.after, m.before);
+            let function = match d.mlp.activation() {
+                Activation::Silu => "silu",
+                Activation::Gelu => "gelu",
+                Activation::GeluTanh => "gelu_tanh",
+                Activation::Relu2 => "relu2",
+            };
+            let (up, inside) = match d.mlp.inside() {
+                Site::Gate => ("up ", Site::Gate),
+                other => ("", other),
+            };
+            let inside = inside.path().trim_start_matches("mlp.");
+            let factors = format!("{:.4} {up}{function}({:.4} {inside})", m.after, m.before);
             rows.push(["mlp".into(), String::new(), factors]);
         }
         if let Some(plan) = layer.site(site) {
@@ -199,12 +214,18 @@ impl fmt::Display for Plan {
                 embedded(&self.ends),
             ],
         )?;
+        if let Some(positions) = &self.positions {
+            row(
+                f,
+                &["embed.positions".into(), weight(positions), String::new()],
+            )?;
+        }
         let mut first = 0;
         while first < self.layers.len() {
-            let same = rows(&self.layers[first]);
+            let same = rows(&self.layers[first], d);
             let count = self.layers[first..]
                 .iter()
-                .take_while(|l| rows(l) == same)
+                .take_while(|l| rows(l, d) == same)
                 .count();
             match count {
                 1 => writeln!(f, "block {first}")?,

@@ -226,6 +226,9 @@ impl Plan {
             scheme: &self.scheme,
         };
         check.weight(Site::Embedding.path(), &self.embedding)?;
+        if let Some(positions) = &self.positions {
+            check.weight(Site::Positions.path(), positions)?;
+        }
         if let Some(head) = &self.head {
             check.weight(Site::Head.path(), head)?;
         }

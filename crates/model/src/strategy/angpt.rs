@@ -12,7 +12,7 @@
 
 use super::ngpt::{base_scale, stored};
 use super::{HeadNorm, NormStrategy, RowNorm};
-use crate::dims::{Branch, Dims, Site};
+use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
     ResidualPlan, WeightPlan,
@@ -34,9 +34,9 @@ pub enum ResidualFactor {
 /// anGPT with the paper's values where they are known and nGPT's where they are not.
 ///
 /// ```
-/// use evenburn_model::strategy::AnGpt;
+/// use evenburn_model::{MlpKind, strategy::AnGpt};
 /// // The paper's Monte Carlo value for F = 4 D is 3.74, and it says that 2 % do not matter.
-/// let factor = AnGpt::activation_factor(4.0);
+/// let factor = AnGpt::activation_factor(MlpKind::Swiglu, 64, 256);
 /// assert!((factor - 3.7203).abs() < 1e-4);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,24 +81,30 @@ impl Default for AnGpt {
 const QUADRATURE: (f64, usize) = (12.0, 2400);
 
 impl AnGpt {
-    /// `1 / sqrt(E[silu(z)^2])` for z normal with variance `1 / ratio`, `ratio` = hidden width over model width.
+    /// `1 / sqrt(E[f(z)^2])` for z normal with variance `D / F` and the MLP's activation `f`, which keeps the length of
+    /// the unit vector that a gated MLP multiplies; a plain MLP has `F` entries of second moment `E[f(z)^2]` instead, so
+    /// its factor is `1 / sqrt(F E[f(z)^2])`.
     ///
     /// Trapezoidal rule over 12 standard deviations: for a smooth integrand that vanishes at both ends it converges
     /// faster than any power of the step.
-    pub fn activation_factor(ratio: f64) -> f64 {
+    pub fn activation_factor(mlp: MlpKind, model: usize, hidden: usize) -> f64 {
+        let ratio = hidden as f64 / model as f64;
+        let activation = mlp.activation();
         let (half, intervals) = QUADRATURE;
         let step = 2.0 * half / intervals as f64;
         let second_moment: f64 = (0..=intervals)
             .map(|i| {
                 let g = i as f64 * step - half;
-                let z = g / ratio.sqrt();
-                let silu = z / (1.0 + (-z).exp());
-                silu * silu * (-0.5 * g * g).exp()
+                activation.at(g / ratio.sqrt()).powi(2) * (-0.5 * g * g).exp()
             })
             .sum::<f64>()
             * step
             / (2.0 * std::f64::consts::PI).sqrt();
-        second_moment.sqrt().recip()
+        let entries = match mlp.inside() {
+            Site::Gate => 1.0,
+            _ => hidden as f64,
+        };
+        (entries * second_moment).sqrt().recip()
     }
 
     /// `sqrt(in / out)`: keeps the expected length of a vector through unit rows.
@@ -134,7 +140,7 @@ impl NormStrategy for AnGpt {
             Site::O => Self::nu(d.head, d.model),
             Site::Gate | Site::Up => Self::nu(d.model, d.hidden),
             Site::Down => Self::nu(d.hidden, d.model),
-            Site::Embedding | Site::Head => 1.0,
+            Site::Embedding | Site::Positions | Site::Head => 1.0,
         })
     }
 
@@ -150,18 +156,22 @@ impl NormStrategy for AnGpt {
     }
 
     fn mlp(&self, _: usize, d: &Dims) -> MlpPlan {
-        let ratio = d.hidden as f64 / d.model as f64;
         MlpPlan {
             before: (d.model as f64).sqrt(),
             after: self
                 .activation_factor
-                .unwrap_or_else(|| Self::activation_factor(ratio)),
+                .unwrap_or_else(|| Self::activation_factor(d.mlp, d.model, d.hidden)),
         }
     }
 
     fn ends(&self, d: &Dims) -> EndsPlan {
         let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
         EndsPlan {
+            // Two independent unit vectors, a token's and a position's, sum to length sqrt(2).
+            embed_factor: match d.positions {
+                Positions::Learned => std::f64::consts::FRAC_1_SQRT_2,
+                Positions::Rope | Positions::RopeHalves | Positions::None => 1.0,
+            },
             logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
             ..EndsPlan::plain()
         }
@@ -170,7 +180,7 @@ impl NormStrategy for AnGpt {
     fn weight(&self, _: usize, site: Site, _: &Dims) -> WeightPlan {
         // A row is what makes one output: it runs along the input. The embedding's row is one token's vector.
         let along = match site {
-            Site::Embedding => Axis::Out,
+            Site::Embedding | Site::Positions => Axis::Out,
             _ => Axis::In,
         };
         WeightPlan {
@@ -210,9 +220,15 @@ mod tests {
     #[test]
     fn activation_factor_of_other_ratios() {
         // 2.96 at the SwiGLU ratio 8/3, from an independent Monte Carlo run.
-        assert!((AnGpt::activation_factor(8.0 / 3.0) - 2.96).abs() < 5e-3);
+        let factor = |model, hidden| AnGpt::activation_factor(MlpKind::Swiglu, model, hidden);
+        assert!((factor(3, 8) - 2.96).abs() < 5e-3);
         // For ratio -> infinity silu(z) -> z / 2, so the factor tends to 2 sqrt(ratio).
-        let large = 1e6;
-        assert!((AnGpt::activation_factor(large) / (2.0 * large.sqrt()) - 1.0).abs() < 1e-5);
+        let large: usize = 1_000_000;
+        let limit = 2.0 * (large as f64).sqrt();
+        assert!((factor(1, large) / limit - 1.0).abs() < 1e-5);
+        // E[relu(z)^4] = 3 s^4 / 2 for z of deviation s.
+        let plain = AnGpt::activation_factor(MlpKind::Relu2, 64, 256);
+        let moment = 256.0 * 1.5 * 0.25_f64.powi(2);
+        assert!((plain * moment.sqrt() - 1.0).abs() < 1e-9);
     }
 }

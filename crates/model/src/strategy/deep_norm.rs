@@ -81,7 +81,9 @@ impl NormStrategy for DeepNorm {
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
         let gain = match site {
-            Site::Embedding | Site::Head => return Start::Gpt2.weight(layer, site, d),
+            Site::Embedding | Site::Positions | Site::Head => {
+                return Start::Gpt2.weight(layer, site, d);
+            }
             Site::Q | Site::K => 1.0,
             _ => (8.0 * d.layers as f64).powf(-0.25),
         };

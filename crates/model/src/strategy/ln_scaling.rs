@@ -80,7 +80,9 @@ impl NormStrategy for LnScaling {
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
         match site {
-            Site::Embedding | Site::Head => Start::SimpleGpt.weight(layer, site, d),
+            Site::Embedding | Site::Positions | Site::Head => {
+                Start::SimpleGpt.weight(layer, site, d)
+            }
             _ => WeightPlan {
                 init: Init::Normal { std: STD },
                 ..Start::SimpleGpt.weight(layer, site, d)

@@ -146,7 +146,7 @@ impl NormStrategy for Ngpt {
     fn weight(&self, _: usize, site: Site, _: &Dims) -> WeightPlan {
         // Always the model axis: the embedding and the maps that write the stream have it at their output.
         let along = match site {
-            Site::Embedding | Site::O | Site::Down => Axis::Out,
+            Site::Embedding | Site::Positions | Site::O | Site::Down => Axis::Out,
             Site::Q | Site::K | Site::V | Site::Gate | Site::Up | Site::Head => Axis::In,
         };
         WeightPlan {

@@ -3,7 +3,7 @@
 //! With `qk = "head"` this is GPT+, the baseline of anGPT (2505.22014); with `qk = "full"` SimpleGPT's
 //! LLaMA2 + QKNorm; with `qk = "none"` Llama 2.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -25,6 +25,8 @@ pub struct PreNorm {
     pub qk: QkNorm,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
+    /// Learned vector behind the normalizations of the stream: `none` or `learned` (GPT-2).
+    pub bias: Bias,
     /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt` or `gpt2`.
@@ -38,6 +40,7 @@ impl Default for PreNorm {
         Self {
             qk: QkNorm::Head,
             norm: Statistics::Rms,
+            bias: Bias::None,
             eps: RMS_EPS,
             start: Start::SimpleGpt,
             decay: Decay::Matrices,
@@ -49,6 +52,13 @@ impl PreNorm {
     fn norm(&self, role: GainRole) -> NormPlan {
         self.norm.norm(self.eps, role).decayed(self.decay.gains())
     }
+
+    fn stream(&self, role: GainRole) -> NormPlan {
+        NormPlan {
+            bias: self.bias.plan(self.decay),
+            ..self.norm(role)
+        }
+    }
 }
 
 impl NormStrategy for PreNorm {
@@ -58,7 +68,7 @@ impl NormStrategy for PreNorm {
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
         ResidualPlan {
-            input: Some(self.norm(GainRole::Input)),
+            input: Some(self.stream(GainRole::Input)),
             ..ResidualPlan::plain()
         }
     }
@@ -69,7 +79,7 @@ impl NormStrategy for PreNorm {
 
     fn ends(&self, _: &Dims) -> EndsPlan {
         EndsPlan {
-            final_norm: Some(self.norm(GainRole::Input)),
+            final_norm: Some(self.stream(GainRole::Input)),
             ..EndsPlan::plain()
         }
     }
