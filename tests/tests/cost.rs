@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
 use burn::tensor::Device;
-use evenburn_model::{Decoder, HeadWeights, ModelConfig, Plan, Scheme, weights};
+use evenburn_model::{
+    Decoder, ExpertsConfig, HeadWeights, MlpKind, ModelConfig, Plan, Scheme, weights,
+};
 use evenburn_tests::cli::Sandbox;
 
 /// Multiplications and additions of every matrix product of one forward pass, counted on the tensors of the model
@@ -13,6 +15,14 @@ fn counted_flops(model: &Decoder, tied: bool) -> f64 {
     let mut flops = 0usize;
     for (path, data) in weights::collect(model) {
         let shape = data.shape().to_vec();
+        // A token goes through `top_k` of the experts, whichever they are.
+        let skipped = path.split_once(".moe.experts.").is_some_and(|(_, rest)| {
+            let index: usize = rest.split('.').next().unwrap().parse().unwrap();
+            index >= d.experts.top_k
+        });
+        if skipped {
+            continue;
+        }
         // A row of the embedding table is looked up, not multiplied, unless it is the output layer too.
         if shape.len() == 2 && (path != "embed.weight" || tied) {
             flops += d.context * 2 * shape[0] * shape[1];
@@ -32,7 +42,20 @@ fn counted_flops(model: &Decoder, tied: bool) -> f64 {
 #[test]
 fn operations_and_parameters_are_those_of_the_model() {
     for scheme in Scheme::all() {
-        for (head, kv_heads) in [(HeadWeights::Untied, None), (HeadWeights::Tied, Some(2))] {
+        let mixture = ExpertsConfig {
+            count: 5,
+            shared: 1,
+            ..ExpertsConfig::default()
+        };
+        for (head, kv_heads, mlp, experts) in [
+            (
+                HeadWeights::Untied,
+                None,
+                MlpKind::Swiglu,
+                ExpertsConfig::default(),
+            ),
+            (HeadWeights::Tied, Some(2), MlpKind::Gelu, mixture),
+        ] {
             let config = ModelConfig {
                 vocab_size: 211,
                 dim: 48,
@@ -41,6 +64,8 @@ fn operations_and_parameters_are_those_of_the_model() {
                 kv_heads,
                 context: 40,
                 head,
+                mlp,
+                experts,
                 ..ModelConfig::default()
             };
             let plan = Plan::new(&config, scheme.strategy()).unwrap();
@@ -58,7 +83,7 @@ fn operations_and_parameters_are_those_of_the_model() {
 }
 
 /// Bytes that `describe` estimates and bytes that a run of the same configuration takes at most.
-fn memory(sandbox: &Sandbox, scheme: &str, sizes: &[&str]) -> (f64, f64) {
+fn memory(sandbox: &Sandbox, scheme: &str, label: &str, sizes: &[&str]) -> (f64, f64) {
     let text = |arguments: &[&str]| {
         let output = sandbox.run(arguments).unwrap();
         assert!(
@@ -74,7 +99,7 @@ fn memory(sandbox: &Sandbox, scheme: &str, sizes: &[&str]) -> (f64, f64) {
 
     // The first run tokenizes, which takes memory of its own; the second finds the tokens in the cache.
     for run in ["first", "second"] {
-        let run = format!("{run}-{scheme}");
+        let run = format!("{run}-{label}");
         text(&Sandbox::train(
             scheme,
             &run,
@@ -82,7 +107,7 @@ fn memory(sandbox: &Sandbox, scheme: &str, sizes: &[&str]) -> (f64, f64) {
         ));
     }
     let log =
-        std::fs::read_to_string(sandbox.path(&format!("second-{scheme}/metrics.jsonl"))).unwrap();
+        std::fs::read_to_string(sandbox.path(&format!("second-{label}/metrics.jsonl"))).unwrap();
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     (
         estimate * f64::from(1 << 20),
@@ -112,12 +137,24 @@ fn memory_is_estimated_within_a_fifth() {
         "1",
     ];
     let sizes = [&sizes[..], &batch[..]].concat();
-    for scheme in Scheme::NAMES {
-        let (estimate, measured) = memory(&sandbox, scheme, &sizes);
+    let experts = [
+        "--model.experts.count",
+        "8",
+        "--model.experts.top_k",
+        "2",
+        "--model.hidden",
+        "176",
+    ];
+    let mixture = [&sizes[..], &experts].concat();
+    let dense = Scheme::NAMES
+        .iter()
+        .map(|scheme| (*scheme, *scheme, &sizes));
+    for (label, scheme, sizes) in dense.chain([("experts", "pre_norm", &mixture)]) {
+        let (estimate, measured) = memory(&sandbox, scheme, label, sizes);
         let ratio = estimate / measured;
         assert!(
             (0.8..1.2).contains(&ratio),
-            "{scheme}: {ratio} of {measured} bytes"
+            "{label}: {ratio} of {measured} bytes"
         );
     }
 }

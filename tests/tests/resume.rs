@@ -98,21 +98,25 @@ fn moments() -> [Moment; KILLS] {
     })
 }
 
-fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str) {
+fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
-    train(&sandbox, &Sandbox::train(scheme, "straight", &[]));
+    train(&sandbox, &Sandbox::train(scheme, "straight", sizes));
     let straight = Trace::read(&sandbox.path("straight"), STEPS).unwrap();
     assert_eq!(straight.metrics.len() as u64, STEPS);
 
     train(
         &sandbox,
-        &Sandbox::train(scheme, "stopped", &["--train.stop_after", "20"]),
+        &Sandbox::train(
+            scheme,
+            "stopped",
+            &[sizes, &["--train.stop_after", "20"]].concat(),
+        ),
     );
     assert_eq!(lines(&sandbox.path("stopped")), 20);
     train(
         &sandbox,
-        &Sandbox::train(scheme, "stopped", &["--resume", "auto"]),
+        &Sandbox::train(scheme, "stopped", &[sizes, &["--resume", "auto"]].concat()),
     );
     let stopped = Trace::read(&sandbox.path("stopped"), STEPS).unwrap();
     assert!(
@@ -122,7 +126,8 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str) {
 
     let moments = moments();
     let run = sandbox.path("killed");
-    let arguments = Sandbox::train(scheme, "killed", &["--resume", "auto"]);
+    let arguments = [sizes, &["--resume", "auto"]].concat();
+    let arguments = Sandbox::train(scheme, "killed", &arguments);
     let killed = moments
         .iter()
         .filter(|moment| kill_at(&sandbox, &arguments, &run, **moment))
@@ -141,7 +146,7 @@ macro_rules! schemes {
     ($($name:ident),+) => {
         $(#[test]
         fn $name() {
-            stopped_and_killed_runs_equal_the_straight_one(stringify!($name));
+            stopped_and_killed_runs_equal_the_straight_one(stringify!($name), &[]);
         })+
 
         #[test]
@@ -165,3 +170,19 @@ schemes!(
     ngpt,
     angpt
 );
+
+/// A mixture of experts keeps a state of its own, the routers' corrections.
+#[test]
+fn experts() {
+    let mixture = [
+        "--model.experts.count",
+        "4",
+        "--model.experts.balance",
+        "bias",
+        "--model.experts.shared",
+        "1",
+        "--train.accumulate",
+        "2",
+    ];
+    stopped_and_killed_runs_equal_the_straight_one("simple_norm", &mixture);
+}

@@ -1,6 +1,6 @@
 //! One block: attention, then MLP, each inside its residual.
 
-use crate::atoms::{Attention, Mlp, Past, Residual, Rotary, Visibility};
+use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Rotary, Routing, Visibility};
 use crate::dims::Dims;
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
@@ -16,8 +16,10 @@ pub struct Block {
     pub attn: Attention,
     /// The stream around the MLP.
     pub mlp_residual: Residual,
-    /// The feed-forward network.
-    pub mlp: Mlp,
+    /// The feed-forward network; absent where there are experts.
+    pub mlp: Option<Mlp>,
+    /// The mixture of experts.
+    pub moe: Option<Experts>,
 }
 
 impl Block {
@@ -33,7 +35,14 @@ impl Block {
             attn_residual: Residual::new(&plan.attn_residual, d, device),
             attn: Attention::new(plan, &block, d, init, device),
             mlp_residual: Residual::new(&plan.mlp_residual, d, device),
-            mlp: Mlp::new(plan, &block, d, init, device),
+            mlp: match &plan.router {
+                None => Some(Mlp::new(plan, &format!("{block}.mlp"), d, init, device)),
+                Some(_) => None,
+            },
+            moe: plan
+                .router
+                .as_ref()
+                .map(|router| Experts::new(plan, router, &block, d, init, device)),
         }
     }
 
@@ -43,10 +52,21 @@ impl Block {
         rotary: Option<&Rotary>,
         visible: &Visibility,
         past: Option<&mut Past>,
+        routing: &mut Vec<Routing>,
     ) -> Tensor<3> {
         let h = self
             .attn_residual
             .forward(h, |x| self.attn.forward(x, rotary, visible, past));
-        self.mlp_residual.forward(h, |x| self.mlp.forward(x))
+        self.mlp_residual
+            .forward(h, |x| match (&self.mlp, &self.moe) {
+                (Some(mlp), _) => mlp.forward(x),
+                (None, Some(moe)) => {
+                    let (y, routed) = moe.forward(x);
+                    routing.push(routed);
+                    y
+                }
+                // A block is built with one of the two.
+                (None, None) => x,
+            })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::dims::{Dims, MlpKind, Positions, Site};
 use crate::error::PlanError;
+use crate::experts::ExpertsConfig;
 use crate::scale_vectors::{ScaleSwitches, ScaleVectors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,9 @@ pub struct ModelConfig {
     pub mlp: MlpKind,
     /// Which linear maps add a learned vector: `none`, `qkv`, `attention` or `all`.
     pub biases: Biases,
+    /// A mixture of experts in place of each MLP.
+    #[serde(skip_serializing_if = "ExpertsConfig::is_dense")]
+    pub experts: ExpertsConfig,
     /// Learned scales: `standard` (as the scheme has them), `none` or `unified` (2605.26895).
     pub scale_vectors: ScaleVectors,
     /// Switches that replace what `scale_vectors` decides.
@@ -109,6 +113,7 @@ impl Default for ModelConfig {
             positions: Positions::default(),
             mlp: MlpKind::default(),
             biases: Biases::default(),
+            experts: ExpertsConfig::default(),
             scale_vectors: ScaleVectors::Standard,
             scale: ScaleSwitches::default(),
         }
@@ -161,6 +166,9 @@ impl ModelConfig {
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(PlanError::size("rope_theta", "must be a positive number"));
         }
+        if !self.experts.is_dense() {
+            self.experts.check()?;
+        }
         Ok(Dims {
             vocab: self.vocab_size,
             model: self.dim,
@@ -178,6 +186,7 @@ impl ModelConfig {
             }),
             positions: self.positions,
             mlp: self.mlp,
+            experts: self.experts.clone(),
             context: self.context,
             rope_theta: self.rope_theta,
         })

@@ -2,7 +2,7 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::atoms::{Embedding, Head, Layout, Norm, Past, Rotary, Visibility};
+use crate::atoms::{Embedding, Head, Layout, Norm, Past, Rotary, Routing, Visibility, penalty};
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
 use crate::error::CacheError;
@@ -72,6 +72,15 @@ impl Decoder {
     /// positions start at 0 in each. (A learned scale between rotation and product, as nGPT's, makes scores depend
     /// on absolute positions.)
     pub fn hidden(&self, tokens: Tensor<2, Int>, segments: Option<Tensor<2, Int>>) -> Tensor<3> {
+        self.routed(tokens, segments).0
+    }
+
+    /// The same, with what the routers of a mixture of experts did, block by block.
+    pub fn routed(
+        &self,
+        tokens: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+    ) -> (Tensor<3>, Vec<Routing>) {
         let visible = segments.map_or(Visibility::Causal, Visibility::within);
         let places = visible.positions();
         let rotary = self.rotary(0, tokens.dims()[1]);
@@ -80,10 +89,11 @@ impl Decoder {
             None => rotary,
         };
         let h = self.embed.forward(tokens, 0, places);
+        let mut routing = Vec::new();
         let h = self.blocks.iter().fold(h, |h, block| {
-            block.forward(h, rotary.as_ref(), &visible, None)
+            block.forward(h, rotary.as_ref(), &visible, None, &mut routing)
         });
-        self.normalized(h)
+        (self.normalized(h), routing)
     }
 
     /// `hidden [B, T, D]` to logits `[B, T, V]`.
@@ -104,10 +114,41 @@ impl Decoder {
         targets: Tensor<2, Int>,
         segments: Option<Tensor<2, Int>>,
     ) -> Tensor<1> {
-        let hidden = self.hidden(tokens, segments);
+        self.objective(tokens, targets, segments).loss_sum
+    }
+
+    /// The same, with what training adds to it.
+    pub fn objective(
+        &self,
+        tokens: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+    ) -> Objective {
+        let (hidden, routing) = self.routed(tokens, segments);
         let [b, t, width] = hidden.dims();
         let (hidden, targets) = (hidden.reshape([b * t, width]), targets.reshape([b * t]));
-        self.head.loss_sum(hidden, targets, &self.embed)
+        Objective {
+            loss_sum: self.head.loss_sum(hidden, targets, &self.embed),
+            penalty: penalty(&self.dims.experts, &routing),
+            routing,
+        }
+    }
+
+    /// The same decoder with the routers' corrections moved towards an even load: `loads` has one `[E]` for each block.
+    #[must_use]
+    pub fn rebalanced(mut self, loads: &[Vec<f64>]) -> Self {
+        self.blocks = self
+            .blocks
+            .into_iter()
+            .enumerate()
+            .map(|(index, mut block)| {
+                if let Some(load) = loads.get(index) {
+                    block.moe = block.moe.map(|moe| moe.rebalanced(load));
+                }
+                block
+            })
+            .collect();
+        self
     }
 
     /// Logits `[B, T, V]` of tokens that follow what the cache holds, and the cache extended by them.
@@ -136,8 +177,15 @@ impl Decoder {
         }
         let rotary = self.rotary(cache.len, time);
         let mut h = self.embed.forward(tokens, cache.len, None);
+        let mut routing = Vec::new();
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
-            h = block.forward(h, rotary.as_ref(), &Visibility::Causal, Some(past));
+            h = block.forward(
+                h,
+                rotary.as_ref(),
+                &Visibility::Causal,
+                Some(past),
+                &mut routing,
+            );
         }
         cache.len += time;
         Ok(self.logits(self.normalized(h)))
@@ -175,6 +223,17 @@ impl Decoder {
         );
         Some(table)
     }
+}
+
+/// What training minimizes.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// Cross-entropy in nats, summed over the targets that count; shape `[1]`.
+    pub loss_sum: Tensor<1>,
+    /// Losses of the routers, weighted, to be added to the mean cross-entropy; shape `[1]`.
+    pub penalty: Option<Tensor<1>>,
+    /// What the routers did, block by block.
+    pub routing: Vec<Routing>,
 }
 
 /// Keys and values of the positions a decoder has seen.

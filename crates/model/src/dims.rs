@@ -1,7 +1,9 @@
 //! The sizes of a decoder and the names of the places in it.
 //!
-//! `D` model, `L` layers, `H` heads, `G` key/value heads, `K` head width, `F` hidden width of the MLP, `V` vocabulary.
+//! `D` model, `L` layers, `H` heads, `G` key/value heads, `K` head width, `F` hidden width of the MLP, `E` experts, `V`
+//! vocabulary.
 
+use crate::experts::ExpertsConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -121,6 +123,8 @@ pub struct Dims {
     pub positions: Positions,
     /// The feed-forward network.
     pub mlp: MlpKind,
+    /// `E` and what goes with it: the mixture of experts; without any where a block has one MLP.
+    pub experts: ExpertsConfig,
 }
 
 /// The places that hold a weight matrix.
@@ -145,6 +149,8 @@ pub enum Site {
     Up,
     /// Output projection of the MLP, `[F, D]`.
     Down,
+    /// Router of a mixture of experts, `[D, E]`.
+    Router,
     /// Output layer, `[D, V]`.
     Head,
 }
@@ -171,6 +177,7 @@ impl Site {
             Self::O => [d.heads * d.head, d.model],
             Self::Gate | Self::Up => [d.model, d.hidden],
             Self::Down => [d.hidden, d.model],
+            Self::Router => [d.model, d.experts.count],
             Self::Head => [d.model, d.vocab],
         }
     }
@@ -178,6 +185,17 @@ impl Site {
     /// Whether this matrix writes into the residual stream from inside a block.
     pub fn writes_stream(self) -> bool {
         matches!(self, Self::O | Self::Down)
+    }
+
+    /// The last part of [`Site::path`]: `q`, `down`.
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.rsplit_once('.').map_or(path, |(_, name)| name)
+    }
+
+    /// Whether it belongs to the feed-forward network, of which a mixture of experts has many.
+    pub fn in_mlp(self) -> bool {
+        matches!(self, Self::Gate | Self::Up | Self::Down)
     }
 
     /// Name inside a parameter path: `attn.q`, `mlp.down`, `embed`.
@@ -192,6 +210,7 @@ impl Site {
             Self::Gate => "mlp.gate",
             Self::Up => "mlp.up",
             Self::Down => "mlp.down",
+            Self::Router => "moe.router",
             Self::Head => "head",
         }
     }

@@ -25,6 +25,7 @@ mod config;
 mod decoder;
 mod dims;
 mod error;
+mod experts;
 mod init;
 pub mod plan;
 mod sample;
@@ -34,10 +35,11 @@ pub mod weights;
 
 pub use block::Block;
 pub use config::{Biases, HeadWeights, ModelConfig};
-pub use decoder::{Decoder, KvCache};
+pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, PlanError, SampleError, WeightsError};
-pub use plan::{ParamRef, ParamSpec, Place, Plan, Role};
+pub use experts::{Balance, ExpertsConfig, Gates, Kept};
+pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{
     Double, DoubleAt, GainDecay, Gains, Placement, ScaleSwitches, ScaleVectors, Stored,

@@ -122,7 +122,13 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
 fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
     let (q, kv) = (d.heads * d.head, d.kv_heads * d.head);
     // Attention keeps what it reads and writes; the gated unit what it reads, the product after it what that writes.
-    let mut kept = (2 * q + 2 * kv) + 3 * d.hidden;
+    let mut kept = 2 * q + 2 * kv;
+    let networks = networks(d);
+    kept += networks * 3 * d.hidden;
+    if !d.experts.is_dense() {
+        // What each expert reads, what it writes, the same weighted, and the router's logits and gates.
+        kept += networks * 3 * d.model + 4 * d.experts.count;
+    }
     kept += layer
         .attention
         .qk_norm
@@ -136,10 +142,19 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
             continue;
         };
         if let Some(norm) = &plan.linear.norm {
-            kept += before(norm, out) + usize::from(plan.linear.after.is_some()) * out;
+            let times = if site.in_mlp() { networks } else { 1 };
+            kept += times * (before(norm, out) + usize::from(plan.linear.after.is_some()) * out);
         }
     }
     kept
+}
+
+/// Feed-forward networks that a token goes through.
+fn networks(d: &Dims) -> usize {
+    match d.experts.count {
+        0 => 1,
+        _ => d.experts.top_k + d.experts.shared,
+    }
 }
 
 /// What the way around a branch keeps of each token: what the branch reads, what each normalization reads, and what
@@ -180,7 +195,13 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
         let direct = linear.norm.is_none() && linear.bias.is_none();
         let behind = linear.factor != 1.0 || (direct && linear.after.is_some());
         let [input, output] = site.shape(d);
-        Some((usize::from(linear.before.is_some()) + usize::from(behind)) * input * output)
+        let copies = usize::from(linear.before.is_some()) + usize::from(behind);
+        let times = match d.experts.count {
+            0 => 1,
+            count if site.in_mlp() => count + d.experts.shared,
+            _ => 1,
+        };
+        Some(times * copies * input * output)
     };
     Site::BLOCK.into_iter().filter_map(copies).sum()
 }

@@ -30,6 +30,7 @@ use crate::memory::peak_rss;
 use crate::metrics::{MetricsFile, Record};
 use crate::norms::norms;
 use crate::progress::{Line, Pace, Progress};
+use crate::routing::Routing;
 use crate::samples::Samples;
 use crate::task::{MicroBatch, Shown, Task};
 use crate::tensorboard::EventFile;
@@ -213,6 +214,7 @@ struct Stepped {
     lr: f64,
     grad_norm: f64,
     norms: Vec<(String, f64)>,
+    routing: Routing,
     /// Seconds until the data was there.
     data_wait: f64,
     evaluation: Option<Score>,
@@ -311,6 +313,9 @@ impl Loop {
         record.push("train/lr", stepped.lr);
         record.push("train/grad_norm", stepped.grad_norm);
         record.push("train/tokens", self.state.tokens as f64);
+        for (name, value) in stepped.routing.metrics() {
+            record.push(name, value);
+        }
         if let Some(evaluation) = &stepped.evaluation {
             record.push("val/loss", evaluation.nats_per_token());
             record.push("val/bpb", evaluation.bits_per_byte());
@@ -373,8 +378,13 @@ impl Loop {
         }
         let gradients = gradients.grads();
         let mut loss = 0.0;
+        let mut routing = Routing::default();
         for share in shares {
-            loss += read(share)?;
+            loss += read(share.loss)?;
+            if let Some(penalty) = share.penalty {
+                routing.penalty += read(penalty)?;
+            }
+            routing.add(&share.loads, share.part);
         }
         let unusable = |what: String, value: f64| TrainError::NonFinite {
             what,
@@ -401,6 +411,7 @@ impl Loop {
                     }
                     other => other.into(),
                 })?;
+        let decoder = decoder.rebalanced(&routing.loads);
         self.state.step = step;
         self.state.tokens += self.tokens_per_step();
         self.state.cursor = self.feed.cursor();
@@ -409,6 +420,7 @@ impl Loop {
             lr: self.config.optim.lr * factor,
             grad_norm: report.grad_norm,
             norms,
+            routing,
             data_wait,
             evaluation: None,
         };

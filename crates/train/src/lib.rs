@@ -39,6 +39,7 @@ mod memory;
 pub mod metrics;
 mod norms;
 mod progress;
+mod routing;
 mod run_dir;
 mod samples;
 mod task;

@@ -8,7 +8,7 @@ use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn_train::metric::Adaptor;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use evenburn_data::{Batch, DocumentMask};
-use evenburn_model::Decoder;
+use evenburn_model::{Decoder, Objective};
 
 /// A decoder with the way its batches are read.
 #[derive(Module, Debug)]
@@ -26,6 +26,19 @@ pub struct MicroBatch {
     pub batch: Batch,
     /// Targets that count, over all micro-batches of the step: the loss is divided by it.
     pub step_tokens: u64,
+}
+
+/// A micro-batch's share of a step.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Cross-entropy in nats per token of the step, shape `[1]`.
+    pub loss: Tensor<1>,
+    /// What a mixture's routers add to it, shape `[1]`.
+    pub penalty: Option<Tensor<1>>,
+    /// This micro-batch's part of the step's tokens.
+    pub part: f64,
+    /// Experts of each kind that a token has on average, for each block with a router.
+    pub loads: Vec<Vec<f64>>,
 }
 
 /// What the dashboard shows of a step or an evaluation; values that don't apply are absent.
@@ -68,6 +81,11 @@ impl Task {
 
     /// Summed cross-entropy in nats of a batch, shape `[1]`.
     pub fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
+        self.objective(batch).loss_sum
+    }
+
+    /// What training minimizes on a batch.
+    pub fn objective(&self, batch: &Batch) -> Objective {
         let device = self.device();
         let shape = [batch.batch, batch.time];
         let ids = |values: &[i32]| {
@@ -78,14 +96,27 @@ impl Task {
             DocumentMask::Within => Some(ids(&batch.segments)),
         };
         self.decoder
-            .loss_sum(ids(&batch.tokens), ids(&batch.targets), segments)
+            .objective(ids(&batch.tokens), ids(&batch.targets), segments)
     }
 
-    /// Gradients of a micro-batch's share of the step's loss, and that share in nats per token, shape `[1]`.
-    pub fn gradients(&self, micro: &MicroBatch) -> (GradientsParams, Tensor<1>) {
-        let share = self.loss_sum(&micro.batch) / micro.step_tokens as f64;
-        let gradients = GradientsParams::from_grads(share.backward(), &self.decoder);
-        (gradients, share.inner())
+    /// Gradients of a micro-batch's share of the step's objective.
+    pub fn gradients(&self, micro: &MicroBatch) -> (GradientsParams, Share) {
+        let objective = self.objective(&micro.batch);
+        let part = micro.batch.scored() as f64 / micro.step_tokens as f64;
+        let loss = objective.loss_sum / micro.step_tokens as f64;
+        let penalty = objective.penalty.map(|penalty| penalty * part);
+        let total = match &penalty {
+            Some(penalty) => loss.clone() + penalty.clone(),
+            None => loss.clone(),
+        };
+        let gradients = GradientsParams::from_grads(total.backward(), &self.decoder);
+        let share = Share {
+            loss: loss.inner(),
+            penalty: penalty.map(Tensor::inner),
+            part,
+            loads: objective.routing.into_iter().map(|r| r.load).collect(),
+        };
+        (gradients, share)
     }
 }
 
@@ -96,9 +127,9 @@ impl TrainStep for Task {
     type Output = Shown;
 
     fn step(&self, micro: MicroBatch) -> TrainOutput<Shown> {
-        let (grads, loss) = self.gradients(&micro);
+        let (grads, share) = self.gradients(&micro);
         let item = Shown {
-            loss: read(loss),
+            loss: read(share.loss),
             ..Shown::default()
         };
         TrainOutput { grads, item }

@@ -8,8 +8,8 @@ use evenburn_model::strategy::{
     Statistics,
 };
 use evenburn_model::{
-    Biases, Double, GainDecay, Gains, HeadWeights, MlpKind, ModelConfig, Placement, Positions,
-    ScaleSwitches, ScaleVectors, Scheme, Stored,
+    Biases, Double, ExpertsConfig, GainDecay, Gains, HeadWeights, MlpKind, ModelConfig, Placement,
+    Positions, ScaleSwitches, ScaleVectors, Scheme, Stored,
 };
 use serde_json::Value;
 
@@ -269,6 +269,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         positions: Positions::Rope,
         mlp: MlpKind::Swiglu,
         biases: Biases::None,
+        experts: ExpertsConfig::default(),
         scale_vectors,
         scale,
     };

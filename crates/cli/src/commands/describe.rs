@@ -24,6 +24,12 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
         count(cost.params as u64),
         count(cost.non_embedding as u64)
     );
+    if cost.active < cost.params {
+        println!(
+            "parameters that one token meets: {}",
+            count(cost.active as u64)
+        );
+    }
     println!(
         "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
         cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context

@@ -26,16 +26,17 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Initial weights depend on the initializer and on `block`, the name of the block the layer is in.
-    pub fn new(
-        plan: &LayerPlan,
-        block: &str,
-        d: &Dims,
-        init: Initializer,
-        device: &Device,
-    ) -> Self {
+    /// Initial weights depend on the initializer and on `at`, the name of the network.
+    pub fn new(plan: &LayerPlan, at: &str, d: &Dims, init: Initializer, device: &Device) -> Self {
         let project = |site: Site, plan| {
-            Projection::new(plan, site, &format!("{block}.{site}"), d, init, device)
+            Projection::new(
+                plan,
+                site,
+                &format!("{at}.{}", site.name()),
+                d,
+                init,
+                device,
+            )
         };
         Self {
             gate: plan.gate.as_ref().map(|gate| project(Site::Gate, gate)),

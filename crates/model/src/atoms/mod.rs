@@ -4,6 +4,7 @@
 
 mod attention;
 mod embedding;
+mod experts;
 mod gain;
 mod head;
 mod mlp;
@@ -14,6 +15,7 @@ mod rotary;
 
 pub use attention::{Attention, Past, Scores, Visibility};
 pub use embedding::Embedding;
+pub use experts::{Experts, Routing, penalty};
 pub use gain::Gain;
 pub use head::Head;
 pub use mlp::Mlp;

@@ -11,6 +11,8 @@ pub struct Cost {
     pub params: usize,
     /// Trainable numbers outside the embedding table and the output layer.
     pub non_embedding: usize,
+    /// Trainable numbers that one token meets: without the experts it doesn't choose.
+    pub active: usize,
     /// Floating-point operations of the matrix products of one forward pass, per token, at full context.
     pub forward_flops_per_token: f64,
     /// The same for forward and backward together.
@@ -37,18 +39,35 @@ impl Plan {
         };
         let keys_seen = (d.context + 1) as f64 / 2.0;
         let attention = 4.0 * (d.heads * d.head) as f64 * keys_seen;
+        // Each token goes through the experts that it chooses and the shared ones.
+        let experts = &d.experts;
+        let networks = match experts.count {
+            0 => 1.0,
+            _ => (experts.top_k + experts.shared) as f64,
+        };
+        let idle: usize = specs
+            .iter()
+            .filter(|s| s.path.contains(".moe.experts."))
+            .map(ParamSpec::len)
+            .sum();
+        let idle = idle - idle * experts.top_k.min(experts.count) / experts.count.max(1);
         let blocks: f64 = self
             .layers
             .iter()
             .map(|layer| {
-                let sites = Site::BLOCK.into_iter();
+                let sites = Site::BLOCK.into_iter().chain([Site::Router]);
                 let products = sites.filter(|site| layer.site(*site).is_some());
-                products.map(product).sum::<f64>() + attention
+                let times = |site: Site| if site.in_mlp() { networks } else { 1.0 };
+                products
+                    .map(|site| times(site) * product(site))
+                    .sum::<f64>()
+                    + attention
             })
             .sum();
         let forward = blocks + product(Site::Head);
         Cost {
             params: total(|_| true),
+            active: total(|_| true) - idle,
             non_embedding: total(|s| !matches!(s.role, Role::Embedding | Role::Head)),
             forward_flops_per_token: forward,
             train_flops_per_token: TRAIN_PER_FORWARD * forward,

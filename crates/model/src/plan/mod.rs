@@ -7,10 +7,10 @@ mod table;
 mod validate;
 
 pub use cost::Cost;
-pub use params::{ParamRef, ParamSpec, Place, Role};
+pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionPlan, BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LerpFactor,
-    LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
+    AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
+    LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
 };
 
 use crate::config::{HeadWeights, ModelConfig};
@@ -46,6 +46,9 @@ pub struct LayerPlan {
     pub o: SitePlan,
     /// The stream around the MLP.
     pub mlp_residual: ResidualPlan,
+    /// Router of a mixture of experts; the plans of `gate`, `up` and `down` then hold for each expert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<SitePlan>,
     /// Branch inside the activation; a plain MLP has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<SitePlan>,
@@ -68,6 +71,7 @@ impl LayerPlan {
             Site::Gate => return self.gate.as_ref(),
             Site::Up => &self.up,
             Site::Down => &self.down,
+            Site::Router => return self.router.as_ref(),
             Site::Embedding | Site::Positions | Site::Head => return None,
         })
     }
@@ -82,6 +86,7 @@ impl LayerPlan {
             Site::Gate => return self.gate.as_mut(),
             Site::Up => &mut self.up,
             Site::Down => &mut self.down,
+            Site::Router => return self.router.as_mut(),
             Site::Embedding | Site::Positions | Site::Head => return None,
         })
     }
@@ -90,7 +95,12 @@ impl LayerPlan {
     pub(crate) fn sites_mut(&mut self) -> impl Iterator<Item = &mut SitePlan> {
         let attention = [&mut self.q, &mut self.k, &mut self.v, &mut self.o];
         let mlp = [&mut self.up, &mut self.down];
-        attention.into_iter().chain(&mut self.gate).chain(mlp)
+        let router = &mut self.router;
+        attention
+            .into_iter()
+            .chain(router)
+            .chain(&mut self.gate)
+            .chain(mlp)
     }
 }
 
@@ -149,6 +159,7 @@ impl Plan {
                 attention: strategy.attention(layer, &dims),
                 o: site(layer, Site::O),
                 mlp_residual: strategy.residual(layer, Branch::Mlp, &dims),
+                router: (!dims.experts.is_dense()).then(|| site(layer, Site::Router)),
                 gate: (dims.mlp.inside() == Site::Gate).then(|| site(layer, Site::Gate)),
                 up: site(layer, Site::Up),
                 mlp: strategy.mlp(layer, &dims),

@@ -1,11 +1,12 @@
 //! Every parameter of a plan, exactly once, by its path.
 
 use super::{
-    GainPlan, GainShape, LinearPlan, MixPlan, NormKind, NormPlan, Over, Plan, ResidualPlan,
-    WeightPlan,
+    GainPlan, GainShape, LayerPlan, LinearPlan, MixPlan, NormKind, NormPlan, Over, Plan,
+    ResidualPlan, WeightPlan,
 };
 use crate::dims::{Branch, Dims, Site};
 use crate::error::WeightsError;
+use crate::experts::Balance;
 use evenburn_geometry::Constraint;
 use serde::Serialize;
 
@@ -39,8 +40,18 @@ pub enum Place {
     FinalNorm,
 }
 
+/// Which of the networks of a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expert {
+    /// One that tokens choose from.
+    Routed(usize),
+    /// One that every token has.
+    Shared(usize),
+}
+
 /// Paths of the places, longest first where one begins another.
-const PLACES: [(&str, Place); 13] = [
+const PLACES: [(&str, Place); 15] = [
     ("embed", Place::Site(Site::Embedding)),
     ("attn.q", Place::Site(Site::Q)),
     ("attn.k", Place::Site(Site::K)),
@@ -50,6 +61,8 @@ const PLACES: [(&str, Place); 13] = [
     ("mlp.gate", Place::Site(Site::Gate)),
     ("mlp.up", Place::Site(Site::Up)),
     ("mlp.down", Place::Site(Site::Down)),
+    ("moe.router", Place::Site(Site::Router)),
+    ("moe", Place::Site(Site::Router)),
     ("attn_residual", Place::Residual(Branch::Attention)),
     ("mlp_residual", Place::Residual(Branch::Mlp)),
     ("final_norm", Place::FinalNorm),
@@ -63,6 +76,9 @@ pub struct ParamRef {
     pub layer: Option<usize>,
     /// Place in the block or at the ends.
     pub place: Place,
+    /// The network, in a mixture of experts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert: Option<Expert>,
     /// What it is there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
     pub part: String,
 }
@@ -90,6 +106,10 @@ impl ParamRef {
             }
             None => (None, path),
         };
+        let (expert, rest) = match network(rest).map_err(|()| unknown())? {
+            Some((expert, inside)) => (Some(expert), format!("mlp.{inside}")),
+            None => (None, rest.to_owned()),
+        };
         let (place, part) = PLACES
             .into_iter()
             .find_map(|(name, place)| {
@@ -101,15 +121,31 @@ impl ParamRef {
             place,
             Place::Site(Site::Embedding | Site::Head) | Place::FinalNorm
         );
-        if part.is_empty() || at_an_end == layer.is_some() {
+        let misplaced = expert.is_some() && !matches!(place, Place::Site(site) if site.in_mlp());
+        if part.is_empty() || at_an_end == layer.is_some() || misplaced {
             return Err(unknown());
         }
         Ok(Self {
             layer,
             place,
+            expert,
             part: part.to_owned(),
         })
     }
+}
+
+/// The expert that a path inside a block names and what follows it: `moe.shared.0.up.weight` gives `up.weight`.
+fn network(path: &str) -> Result<Option<(Expert, &str)>, ()> {
+    for (prefix, expert) in [
+        ("moe.experts.", Expert::Routed as fn(usize) -> Expert),
+        ("moe.shared.", Expert::Shared),
+    ] {
+        if let Some(rest) = path.strip_prefix(prefix) {
+            let (index, inside) = rest.split_once('.').ok_or(())?;
+            return Ok(Some((expert(index.parse().map_err(|_| ())?), inside)));
+        }
+    }
+    Ok(None)
 }
 
 /// One parameter as the plan decides it.
@@ -212,6 +248,20 @@ impl Collector<'_> {
         self.gain(&format!("{at}.after"), output, plan.after.as_ref());
     }
 
+    fn site(&mut self, at: &str, site: Site, layer: &LayerPlan) {
+        if let Some(plan) = layer.site(site) {
+            self.matrix(format!("{at}.weight"), site, &plan.weight);
+            self.linear(at, site, &plan.linear);
+        }
+    }
+
+    /// One feed-forward network.
+    fn network(&mut self, at: &str, layer: &LayerPlan) {
+        for site in [Site::Gate, Site::Up, Site::Down] {
+            self.site(&format!("{at}.{}", site.name()), site, layer);
+        }
+    }
+
     fn residual(&mut self, at: &str, plan: &ResidualPlan) {
         let width = self.dims.model;
         self.norm(&format!("{at}.stream"), width, plan.stream.as_ref());
@@ -242,18 +292,26 @@ impl Plan {
         for (index, layer) in self.layers.iter().enumerate() {
             let block = format!("blocks.{index}");
             all.residual(&format!("{block}.attn_residual"), &layer.attn_residual);
-            for site in Site::BLOCK {
-                if site == Site::O {
-                    let at = format!("{block}.attn.scores.gain");
-                    all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
-                }
-                if site == d.mlp.sites()[0] {
-                    all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
-                }
-                if let Some(plan) = layer.site(site) {
-                    let at = format!("{block}.{}", site.path());
-                    all.matrix(format!("{at}.weight"), site, &plan.weight);
-                    all.linear(&at, site, &plan.linear);
+            for site in [Site::Q, Site::K, Site::V] {
+                all.site(&format!("{block}.{site}"), site, layer);
+            }
+            let at = format!("{block}.attn.scores.gain");
+            all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
+            all.site(&format!("{block}.{}", Site::O), Site::O, layer);
+            all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
+            if layer.router.is_none() {
+                all.network(&format!("{block}.mlp"), layer);
+                continue;
+            }
+            all.site(&format!("{block}.{}", Site::Router), Site::Router, layer);
+            let experts = &d.experts;
+            if experts.balance == Balance::Bias {
+                let path = format!("{block}.moe.correction");
+                all.vector(path, experts.count, Role::Bias, false);
+            }
+            for (kind, count) in [("experts", experts.count), ("shared", experts.shared)] {
+                for n in 0..count {
+                    all.network(&format!("{block}.moe.{kind}.{n}"), layer);
                 }
             }
         }

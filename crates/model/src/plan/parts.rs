@@ -382,6 +382,18 @@ pub struct MlpPlan {
     pub before: f64,
     /// Constant on what the branches make.
     pub after: f64,
+    /// How the outputs of experts join; of no consequence where there is one network.
+    pub combine: Combine,
+}
+
+/// How the outputs of a token's experts join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// `sum_i g_i y_i`.
+    Sum,
+    /// `sum_i g_i y_i / sqrt(sum_i g_i^2)`, the divisor without a gradient: keeps the length of independent vectors.
+    UnitLength,
 }
 
 /// Decisions at both ends of the decoder.

@@ -158,6 +158,22 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
                 residual(&layer.mlp_residual),
             ]);
         }
+        if site == d.mlp.sites()[0]
+            && let Some(router) = &layer.router
+        {
+            let experts = &d.experts;
+            let text = format!(
+                "{} of {} experts for each token, {} shared",
+                experts.top_k, experts.count, experts.shared
+            );
+            let around = linear(&router.linear);
+            let text = [text, around].into_iter().filter(|t| !t.is_empty());
+            rows.push([
+                Site::Router.path().into(),
+                weight(&router.weight),
+                text.collect::<Vec<_>>().join("; "),
+            ]);
+        }
         if site == Site::Down {
             let m = &layer.mlp;
             let function = match d.mlp.activation() {

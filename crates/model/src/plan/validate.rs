@@ -167,7 +167,7 @@ impl Check<'_> {
         ] {
             self.residual(&format!("block {index}, {}", branch.path()), residual)?;
         }
-        for site in Site::BLOCK {
+        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
             if let Some(plan) = plan.site(site) {
                 let at = place(index, site);
                 self.weight(&at, &plan.weight)?;

@@ -14,8 +14,8 @@ use super::ngpt::{base_scale, stored};
 use super::{HeadNorm, NormStrategy, RowNorm};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
-    ResidualPlan, WeightPlan,
+    AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan,
+    NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Axis;
 use schemars::JsonSchema;
@@ -140,6 +140,8 @@ impl NormStrategy for AnGpt {
             Site::O => Self::nu(d.head, d.model),
             Site::Gate | Site::Up => Self::nu(d.model, d.hidden),
             Site::Down => Self::nu(d.hidden, d.model),
+            // Unit rows applied to a unit vector give logits of variance 1 / D. Inferred: the paper has no experts.
+            Site::Router => (d.model as f64).sqrt(),
             Site::Embedding | Site::Positions | Site::Head => 1.0,
         })
     }
@@ -161,6 +163,8 @@ impl NormStrategy for AnGpt {
             after: self
                 .activation_factor
                 .unwrap_or_else(|| Self::activation_factor(d.mlp, d.model, d.hidden)),
+            // Expert outputs are nearly independent vectors of length 1.
+            combine: Combine::UnitLength,
         }
     }
 

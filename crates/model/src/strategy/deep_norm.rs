@@ -84,7 +84,7 @@ impl NormStrategy for DeepNorm {
             Site::Embedding | Site::Positions | Site::Head => {
                 return Start::Gpt2.weight(layer, site, d);
             }
-            Site::Q | Site::K => 1.0,
+            Site::Q | Site::K | Site::Router => 1.0,
             _ => (8.0 * d.layers as f64).powf(-0.25),
         };
         let [input, output] = site.shape(d);

@@ -30,12 +30,12 @@ pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
 pub use registry::Scheme;
-pub use simple_norm::SimpleNorm;
+pub use simple_norm::{RouterNorm, SimpleNorm};
 pub use start::{Decay, Start};
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
+    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
     WeightPlan,
 };
 use evenburn_geometry::Constraint;
@@ -105,6 +105,7 @@ pub trait NormStrategy: Debug + Send + Sync {
         MlpPlan {
             before: 1.0,
             after: 1.0,
+            combine: Combine::Sum,
         }
     }
 

@@ -115,6 +115,8 @@ impl NormStrategy for Ngpt {
                 after: Some(stored(1.0, 1.0, Form::Direct)),
                 ..LinearPlan::default()
             },
+            // Unit rows applied to a unit vector give logits of variance 1 / D. Inferred: the paper has no experts.
+            (Site::Router, _) => LinearPlan::scaled((d.model as f64).sqrt()),
             // A head of K unit rows applied to a unit vector has length sqrt(K / D): without the normalization a
             // constant keeps the scores in the range that the softmax scale is made for. Inferred, not in the paper.
             (Site::Q | Site::K, HeadNorm::None) => {
@@ -147,7 +149,9 @@ impl NormStrategy for Ngpt {
         // Always the model axis: the embedding and the maps that write the stream have it at their output.
         let along = match site {
             Site::Embedding | Site::Positions | Site::O | Site::Down => Axis::Out,
-            Site::Q | Site::K | Site::V | Site::Gate | Site::Up | Site::Head => Axis::In,
+            Site::Q | Site::K | Site::V | Site::Gate | Site::Up | Site::Router | Site::Head => {
+                Axis::In
+            }
         };
         WeightPlan {
             init: Init::UnitSphere { along },

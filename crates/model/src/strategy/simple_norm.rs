@@ -13,6 +13,16 @@ use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, Weight
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Whether the router of a mixture of experts counts as a linear map of the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterNorm {
+    /// No: its logits are what the product makes them.
+    None,
+    /// Yes.
+    Normalized,
+}
+
 /// SimpleNorm on every linear map of a block.
 ///
 /// ```
@@ -30,6 +40,8 @@ pub struct SimpleNorm {
     pub norm: Statistics,
     /// Epsilon of every normalization.
     pub eps: f64,
+    /// Normalization of the logits of a mixture's router: `none` or `normalized`.
+    pub router: RouterNorm,
     /// Initial weights: `simple_gpt` or `gpt2`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
@@ -41,6 +53,7 @@ impl Default for SimpleNorm {
         Self {
             norm: Statistics::Rms,
             eps: RMS_EPS,
+            router: RouterNorm::None,
             start: Start::SimpleGpt,
             decay: Decay::All,
         }
@@ -63,6 +76,10 @@ impl NormStrategy for SimpleNorm {
     }
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        // The router makes logits, as the output layer does, which stays plain too.
+        if site == Site::Router && self.router == RouterNorm::None {
+            return LinearPlan::default();
+        }
         // Attention mixes tokens and not channels, and `up` only multiplies: the next matrix could absorb these two.
         let role = match site {
             Site::V | Site::Up => GainRole::Input,
