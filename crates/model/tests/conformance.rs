@@ -5,10 +5,10 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_model::plan::Combine;
+use evenburn_model::plan::{AttentionFactor, Combine};
 use evenburn_model::strategy::{
     AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
-    PreNorm, QkNorm, Scheme, Statistics,
+    PreNorm, QkGain, QkNorm, Scheme, Statistics,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Kept, KvCache,
@@ -68,6 +68,17 @@ fn subjects() -> Vec<Subject> {
         ..AnGpt::default()
     };
     add("without q/k norm", config(), Scheme::AnGpt(angpt));
+    for (name, attention_factor) in [
+        ("dense", AttentionFactor::Dense),
+        ("exact", AttentionFactor::Exact),
+    ] {
+        let angpt = AnGpt {
+            attention_factor,
+            qk_gain: QkGain::Learned,
+            ..AnGpt::default()
+        };
+        add(name, config(), Scheme::AnGpt(angpt));
+    }
     let gpt2 = PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
@@ -423,8 +434,10 @@ fn gradients_match_finite_differences() {
     let device = Device::flex().autodiff();
     for scheme in subjects() {
         let plan = plan(&scheme);
-        // The length of a sum of experts is corrected by a factor that no gradient passes through.
-        if plan.layers[0].router.is_some() && plan.layers[0].mlp.combine == Combine::UnitLength {
+        // The length of a sum of experts or of values is corrected by a factor that no gradient passes through.
+        let layer = &plan.layers[0];
+        let detached = layer.router.is_some() && layer.mlp.combine == Combine::UnitLength;
+        if detached || layer.attention.factor == AttentionFactor::Exact {
             continue;
         }
         let model = model(&scheme, &device);

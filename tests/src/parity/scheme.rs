@@ -235,6 +235,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             let off = case.config.get("residual_factor") == Some(&Value::Bool(false));
             let angpt = AnGpt {
                 qk: HeadNorm::Unit,
+                qk_gain: defaults.qk_gain,
+                attention_factor: defaults.attention_factor,
+                factors: defaults.factors,
                 alpha_init: number("alpha_init").unwrap_or(defaults.alpha_init),
                 alpha_scale: number("alpha_scale").unwrap_or(defaults.alpha_scale),
                 sz_init: number("sz_init").unwrap_or(defaults.sz_init),

@@ -5,11 +5,12 @@
 use super::{Gain, Norm, Projection, Rotary};
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
-use crate::plan::{AttentionPlan, LayerPlan};
+use crate::plan::{AttentionFactor, AttentionPlan, LayerPlan};
 use burn::module::Module;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use evenburn_kernels::causal_attention;
 
 /// What happens to queries and keys between the rotation and the softmax.
@@ -19,6 +20,8 @@ pub struct Scores {
     pub gain: Option<Gain>,
     norm: Option<Norm>,
     scale: f64,
+    #[module(skip)]
+    factor: AttentionFactor,
 }
 
 impl Scores {
@@ -34,6 +37,7 @@ impl Scores {
                 .as_ref()
                 .map(|n| Norm::new(n, d.head, d.head, device)),
             scale: plan.softmax_scale,
+            factor: plan.factor,
         }
     }
 
@@ -87,6 +91,25 @@ impl Visibility {
                 Some(seen.squeeze_dim::<2>(2).sub_scalar(1))
             }
         }
+    }
+
+    /// Which of `keys` positions are hidden from each of the `t` newest, `[B or 1, T, S]`.
+    fn hidden(&self, t: usize, keys: usize, device: &Device) -> Tensor<3, Bool> {
+        match self {
+            Self::Causal => {
+                let earlier = (keys - t) as i64;
+                Tensor::<2, Bool>::tril_mask([t, keys], earlier, device).unsqueeze::<3>()
+            }
+            Self::Masked(hidden) => hidden.clone(),
+        }
+    }
+
+    /// How many keys each of the `t` newest positions sees, `[B or 1, 1, T, 1]`.
+    fn counts(&self, t: usize, keys: usize, dtype: DType, device: &Device) -> Tensor<4> {
+        let seen = self.hidden(t, keys, device).bool_not();
+        let seen: Tensor<3> = seen.float().cast(dtype).sum_dim(2);
+        let batch = seen.dims()[0];
+        seen.reshape([batch, 1, t, 1])
     }
 
     /// Causal within documents: `segments [B, T]` holds each position's document.
@@ -180,16 +203,16 @@ impl Attention {
         let (q, k) = self.scores.prepare(q, k, self.heads);
         let kv_heads = k.dims()[2] / self.head;
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
-        let y = match (visible, past) {
-            (Visibility::Causal, None) => {
+        let y = match (visible, past, self.scores.factor) {
+            (Visibility::Causal, None, AttentionFactor::None) => {
                 causal_attention(q, k, v, self.heads, kv_heads, self.scores.scale)
             }
-            (visible, past) => self.attend(q, k, v, visible, past),
+            (visible, past, _) => self.attend(q, k, v, visible, past),
         };
         self.o.forward(y)
     }
 
-    /// Attention under a mask or behind a cache, by Burn's own operation.
+    /// Attention under a mask, behind a cache or with a factor.
     fn attend(
         &self,
         q: Tensor<3>,
@@ -208,6 +231,22 @@ impl Attention {
             Some(past) => past.extend(k, v),
             None => (k, v),
         };
+        let y = match self.scores.factor {
+            AttentionFactor::None => self.mean(q, k, v, visible),
+            AttentionFactor::Dense => {
+                let keys = k.dims()[2];
+                let y = self.mean(q, k, v, visible);
+                let factor = visible.counts(t, keys, y.dtype(), &y.device()).sqrt();
+                y * factor
+            }
+            AttentionFactor::Exact => self.unit_mean(q, k, v, visible),
+        };
+        y.swap_dims(1, 2).reshape([b, t, width])
+    }
+
+    /// `softmax(q k + mask) v` of heads `[B, H, T, K]`, by Burn's own operation.
+    fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &Visibility) -> Tensor<4> {
+        let [b, _, t, _] = q.dims();
         let keys = k.dims()[2];
         let mask = match visible {
             Visibility::Causal => None,
@@ -224,7 +263,35 @@ impl Attention {
             causal_alignment: CausalAlignment::BottomRight,
         };
         attention(q, k, v, mask, None, options)
-            .swap_dims(1, 2)
-            .reshape([b, t, width])
     }
+
+    /// The same divided by the root of the weights' squares, which no gradient passes through.
+    fn unit_mean(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        visible: &Visibility,
+    ) -> Tensor<4> {
+        let [b, heads, t, _] = q.dims();
+        let keys = k.dims()[2];
+        let each = heads / k.dims()[1];
+        let (k, v) = (repeat_groups(k, each), repeat_groups(v, each));
+        let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
+        let hidden = visible.hidden(t, keys, &scores.device());
+        let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);
+        let weights = softmax(scores.mask_fill(hidden, f64::NEG_INFINITY), 3);
+        let length = weights.clone().detach().square().sum_dim(3).sqrt();
+        weights.matmul(v) / length
+    }
+}
+
+/// `[B, G, S, K] -> [B, G each, S, K]`, each head `each` times in a row.
+fn repeat_groups(x: Tensor<4>, each: usize) -> Tensor<4> {
+    let [b, groups, s, width] = x.dims();
+    if each == 1 {
+        return x;
+    }
+    let x: Tensor<5> = x.reshape([b, groups, 1, s, width]).repeat_dim(2, each);
+    x.reshape([b, groups * each, s, width])
 }

@@ -9,8 +9,9 @@ mod validate;
 pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
-    LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
+    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over,
+    ResidualPlan, WeightPlan,
 };
 
 use crate::config::{HeadWeights, ModelConfig};

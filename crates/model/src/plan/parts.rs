@@ -1,7 +1,8 @@
 //! The decisions a scheme makes, as plain data: no tensors, no device.
 
 use evenburn_geometry::{Axis, Constraint};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How the stored value of a learned scale becomes the used one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -373,6 +374,20 @@ pub struct AttentionPlan {
     pub qk_gain: Option<GainPlan>,
     /// Multiplies the scores before the softmax.
     pub softmax_scale: f64,
+    /// Multiplies the mean of the values that a query takes.
+    pub factor: AttentionFactor,
+}
+
+/// What restores the length of a mean of values: weights `a_j` on independent unit vectors give `sqrt(sum_j a_j^2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionFactor {
+    /// 1.
+    None,
+    /// `sqrt(n)` for a query that sees `n` keys: exact where it sees all of them alike.
+    Dense,
+    /// `1 / sqrt(sum_j a_j^2)` of each query and head, without a gradient.
+    Exact,
 }
 
 /// Decisions inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.

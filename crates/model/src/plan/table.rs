@@ -1,8 +1,8 @@
 //! A plan as a person reads it.
 
 use super::{
-    EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan,
-    NormKind, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    AttentionFactor, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan,
+    MixPlan, NormKind, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
@@ -143,6 +143,13 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
         if site == Site::O {
             let a = &layer.attention;
             let mut parts = vec![format!("softmax scale {:.4}", a.softmax_scale)];
+            parts.extend(match a.factor {
+                AttentionFactor::None => None,
+                AttentionFactor::Dense => Some("factor sqrt(keys)".to_owned()),
+                AttentionFactor::Exact => {
+                    Some("factor 1 / sqrt(sum of squared weights)".to_owned())
+                }
+            });
             parts.extend(
                 a.qk_norm
                     .as_ref()

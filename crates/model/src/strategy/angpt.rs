@@ -14,8 +14,8 @@ use super::ngpt::{base_scale, stored};
 use super::{HeadNorm, NormStrategy, RowNorm};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
-    AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan,
-    NormPlan, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan,
+    MlpPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Axis;
 use schemars::JsonSchema;
@@ -31,6 +31,44 @@ pub enum ResidualFactor {
     One,
 }
 
+/// Whether unit heads of q and k have a learned scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QkGain {
+    /// They have none.
+    None,
+    /// `s_qk` of nGPT.
+    Learned,
+}
+
+/// What multiplies each constant factor. The paper reports that an error of 2 % changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FactorScales {
+    /// `nu_qkv`.
+    pub qkv: f64,
+    /// `nu_p`, of the output projection of attention.
+    pub o: f64,
+    /// `nu_uz`, of both branches of the MLP.
+    pub up: f64,
+    /// `nu_acf`, of the activation.
+    pub activation: f64,
+    /// `nu_d`, of the output projection of the MLP.
+    pub down: f64,
+}
+
+impl Default for FactorScales {
+    fn default() -> Self {
+        Self {
+            qkv: 1.0,
+            o: 1.0,
+            up: 1.0,
+            activation: 1.0,
+            down: 1.0,
+        }
+    }
+}
+
 /// anGPT with the paper's values where they are known and nGPT's where they are not.
 ///
 /// ```
@@ -44,6 +82,12 @@ pub enum ResidualFactor {
 pub struct AnGpt {
     /// Unit heads of q and k after the rotation: `unit` or `none`.
     pub qk: HeadNorm,
+    /// Learned scale of the unit heads, as nGPT has it: `none` or `learned`.
+    pub qk_gain: QkGain,
+    /// Factor on what attention takes: `none`, `dense` or `exact`. The paper leaves it open.
+    pub attention_factor: AttentionFactor,
+    /// Multiples of the constant factors, each 1 unless an ablation changes it.
+    pub factors: FactorScales,
     /// Initial step size of both branches.
     pub alpha_init: f64,
     /// Stored initial value of the step sizes.
@@ -66,6 +110,9 @@ impl Default for AnGpt {
     fn default() -> Self {
         Self {
             qk: HeadNorm::Unit,
+            qk_gain: QkGain::None,
+            attention_factor: AttentionFactor::None,
+            factors: FactorScales::default(),
             alpha_init: 0.05,
             alpha_scale: 0.01,
             sz_init: 1.0,
@@ -134,12 +181,12 @@ impl NormStrategy for AnGpt {
     fn linear(&self, _: usize, site: Site, d: &Dims) -> LinearPlan {
         LinearPlan::scaled(match site {
             // Each head by itself has length 1.
-            Site::Q | Site::K | Site::V => Self::nu(d.model, d.head),
+            Site::Q | Site::K | Site::V => self.factors.qkv * Self::nu(d.model, d.head),
             // H unit heads side by side have length sqrt(H), and D unit rows of width H K follow:
             // sqrt(H K / D) / sqrt(H).
-            Site::O => Self::nu(d.head, d.model),
-            Site::Gate | Site::Up => Self::nu(d.model, d.hidden),
-            Site::Down => Self::nu(d.hidden, d.model),
+            Site::O => self.factors.o * Self::nu(d.head, d.model),
+            Site::Gate | Site::Up => self.factors.up * Self::nu(d.model, d.hidden),
+            Site::Down => self.factors.down * Self::nu(d.hidden, d.model),
             // Unit rows applied to a unit vector give logits of variance 1 / D. Inferred: the paper has no experts.
             Site::Router => (d.model as f64).sqrt(),
             Site::Embedding | Site::Positions | Site::Head => 1.0,
@@ -152,17 +199,22 @@ impl NormStrategy for AnGpt {
                 HeadNorm::Unit => Some(NormPlan::unit().per_head()),
                 HeadNorm::None => None,
             },
-            qk_gain: None,
+            qk_gain: match self.qk_gain {
+                QkGain::None => None,
+                QkGain::Learned => Some(stored(1.0, base_scale(d), Form::Direct)),
+            },
             softmax_scale: (d.head as f64).sqrt(),
+            factor: self.attention_factor,
         }
     }
 
     fn mlp(&self, _: usize, d: &Dims) -> MlpPlan {
         MlpPlan {
             before: (d.model as f64).sqrt(),
-            after: self
-                .activation_factor
-                .unwrap_or_else(|| Self::activation_factor(d.mlp, d.model, d.hidden)),
+            after: self.factors.activation
+                * self
+                    .activation_factor
+                    .unwrap_or_else(|| Self::activation_factor(d.mlp, d.model, d.hidden)),
             // Expert outputs are nearly independent vectors of length 1.
             combine: Combine::UnitLength,
         }

@@ -18,7 +18,7 @@ mod registry;
 mod simple_norm;
 mod start;
 
-pub use angpt::{AnGpt, ResidualFactor};
+pub use angpt::{AnGpt, FactorScales, QkGain, ResidualFactor};
 pub use deep_norm::DeepNorm;
 pub use derf::Derf;
 pub use dyt::{Bias, DyT, EmbedScalar};
@@ -35,8 +35,8 @@ pub use start::{Decay, Start};
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
-    WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan,
+    NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
@@ -97,6 +97,7 @@ pub trait NormStrategy: Debug + Send + Sync {
             qk_norm: None,
             qk_gain: None,
             softmax_scale: (d.head as f64).sqrt().recip(),
+            factor: AttentionFactor::None,
         }
     }
 

@@ -12,8 +12,8 @@
 use super::{HeadNorm, NormStrategy};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LerpFactor, LinearPlan,
-    MixPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
+    LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::{Axis, Constraint};
 use schemars::JsonSchema;
@@ -134,6 +134,7 @@ impl NormStrategy for Ngpt {
             },
             qk_gain: Some(stored(1.0, base_scale(d), Form::Direct)),
             softmax_scale: (d.head as f64).sqrt(),
+            factor: AttentionFactor::None,
         }
     }
 

@@ -1,0 +1,77 @@
+//! The factors on what attention takes.
+
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use evenburn_model::plan::AttentionFactor;
+use evenburn_model::strategy::{AnGpt, HeadNorm};
+use evenburn_model::{Decoder, ModelConfig, Plan, weights};
+use std::collections::BTreeMap;
+
+/// Logits `[2, 6, V]` of an anGPT whose query weights are multiplied by `sharpness`.
+fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) -> Vec<f64> {
+    let device = Device::flex();
+    let config = ModelConfig {
+        vocab_size: 23,
+        dim: 16,
+        layers: 2,
+        heads: 4,
+        kv_heads: Some(2),
+        context: 8,
+        ..ModelConfig::default()
+    };
+    let scheme = AnGpt {
+        qk: HeadNorm::None,
+        attention_factor,
+        ..AnGpt::default()
+    };
+    let model = Decoder::new(&Plan::new(&config, &scheme).unwrap(), 2, &device);
+    let values: BTreeMap<_, _> = weights::collect(&model)
+        .into_iter()
+        .map(|(path, data)| {
+            let shape = data.shape().clone();
+            let times = if path.ends_with("attn.q.weight") {
+                sharpness
+            } else {
+                1.0
+            };
+            let v: Vec<f64> = data.convert::<f64>().try_to_vec().unwrap();
+            let v: Vec<f64> = v.into_iter().map(|v| v * times).collect();
+            (path, TensorData::new(v, shape))
+        })
+        .collect();
+    let model = weights::replace(model, values).unwrap();
+    let tokens = Tensor::<2, Int>::from_ints([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]], &device);
+    let segments = documents
+        .then(|| Tensor::<2, Int>::from_ints([[0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]], &device));
+    let y = model.logits(model.hidden(tokens, segments));
+    assert_eq!(y.dtype(), DType::F64);
+    y.into_data().try_to_vec().unwrap()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter()
+        .zip(b)
+        .fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()))
+}
+
+#[test]
+fn both_factors_agree_where_a_query_sees_all_keys_alike() {
+    for documents in [false, true] {
+        let dense = logits(AttentionFactor::Dense, 0.0, documents);
+        let exact = logits(AttentionFactor::Exact, 0.0, documents);
+        assert!(distance(&dense, &exact) < 1e-12);
+        let none = logits(AttentionFactor::None, 0.0, documents);
+        assert!(distance(&dense, &none) > 1e-3);
+    }
+}
+
+#[test]
+fn the_exact_factor_vanishes_where_a_query_sees_one_key() {
+    // Scores so far apart that one weight is 1: the mean has the length of one value already.
+    let exact = logits(AttentionFactor::Exact, 1e6, false);
+    let none = logits(AttentionFactor::None, 1e6, false);
+    assert!(distance(&exact, &none) < 1e-9);
+    let dense = logits(AttentionFactor::Dense, 1e6, false);
+    assert!(distance(&exact, &dense) > 1e-3);
+}
