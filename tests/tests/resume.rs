@@ -171,7 +171,7 @@ schemes!(
     angpt
 );
 
-/// A mixture of experts keeps a state of its own, the routers' corrections.
+/// A mixture of experts keeps a state of its own, the routers' corrections; dropout draws anew in each step.
 #[test]
 fn experts() {
     let mixture = [
@@ -181,6 +181,8 @@ fn experts() {
         "bias",
         "--model.experts.shared",
         "1",
+        "--model.dropout",
+        "0.1",
         "--train.accumulate",
         "2",
     ];

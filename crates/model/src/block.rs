@@ -1,6 +1,6 @@
 //! One block: attention, then MLP, each inside its residual.
 
-use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Rotary, Routing, Visibility};
+use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene};
 use crate::dims::Dims;
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
@@ -49,16 +49,15 @@ impl Block {
     pub(crate) fn forward(
         &self,
         h: Tensor<3>,
-        rotary: Option<&Rotary>,
-        visible: &Visibility,
+        scene: &Scene<'_>,
         past: Option<&mut Past>,
         routing: &mut Vec<Routing>,
     ) -> Tensor<3> {
         let h = self
             .attn_residual
-            .forward(h, |x| self.attn.forward(x, rotary, visible, past));
-        self.mlp_residual
-            .forward(h, |x| match (&self.mlp, &self.moe) {
+            .forward(h, |x| scene.drop(self.attn.forward(x, scene, past), "attn"));
+        self.mlp_residual.forward(h, |x| {
+            let y = match (&self.mlp, &self.moe) {
                 (Some(mlp), _) => mlp.forward(x),
                 (None, Some(moe)) => {
                     let (y, routed) = moe.forward(x);
@@ -67,6 +66,8 @@ impl Block {
                 }
                 // A block is built with one of the two.
                 (None, None) => x,
-            })
+            };
+            scene.drop(y, "mlp")
+        })
     }
 }

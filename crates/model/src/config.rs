@@ -87,6 +87,9 @@ pub struct ModelConfig {
     pub mlp: MlpKind,
     /// Which linear maps add a learned vector: `none`, `qkv`, `attention` or `all`.
     pub biases: Biases,
+    /// Part of the activations that training sets to 0 behind the embedding, in the attention weights and behind both
+    /// branches, as GPT-2 does.
+    pub dropout: f64,
     /// A mixture of experts in place of each MLP.
     #[serde(skip_serializing_if = "ExpertsConfig::is_dense")]
     pub experts: ExpertsConfig,
@@ -113,6 +116,7 @@ impl Default for ModelConfig {
             positions: Positions::default(),
             mlp: MlpKind::default(),
             biases: Biases::default(),
+            dropout: 0.0,
             experts: ExpertsConfig::default(),
             scale_vectors: ScaleVectors::Standard,
             scale: ScaleSwitches::default(),
@@ -166,6 +170,9 @@ impl ModelConfig {
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return Err(PlanError::size("rope_theta", "must be a positive number"));
         }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(PlanError::size("dropout", "must be at least 0 and below 1"));
+        }
         if !self.experts.is_dense() {
             self.experts.check()?;
         }
@@ -187,6 +194,7 @@ impl ModelConfig {
             positions: self.positions,
             mlp: self.mlp,
             experts: self.experts.clone(),
+            dropout: self.dropout,
             context: self.context,
             rope_theta: self.rope_theta,
         })

@@ -2,11 +2,14 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::atoms::{Embedding, Head, Layout, Norm, Past, Rotary, Routing, Visibility, penalty};
+use crate::atoms::{
+    Embedding, Head, Layout, Norm, Past, Rotary, Routing, Scene, Visibility, penalty,
+};
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
 use crate::error::CacheError;
 use crate::init::Initializer;
+use crate::noise::{Dropout, Noise};
 use crate::plan::Plan;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
@@ -72,14 +75,15 @@ impl Decoder {
     /// positions start at 0 in each. (A learned scale between rotation and product, as nGPT's, makes scores depend
     /// on absolute positions.)
     pub fn hidden(&self, tokens: Tensor<2, Int>, segments: Option<Tensor<2, Int>>) -> Tensor<3> {
-        self.routed(tokens, segments).0
+        self.routed(tokens, segments, None).0
     }
 
-    /// The same, with what the routers of a mixture of experts did, block by block.
+    /// The same, with what the routers of a mixture of experts did, block by block; with `noise`, dropout is on.
     pub fn routed(
         &self,
         tokens: Tensor<2, Int>,
         segments: Option<Tensor<2, Int>>,
+        noise: Option<Noise>,
     ) -> (Tensor<3>, Vec<Routing>) {
         let visible = segments.map_or(Visibility::Causal, Visibility::within);
         let places = visible.positions();
@@ -89,9 +93,19 @@ impl Decoder {
             None => rotary,
         };
         let h = self.embed.forward(tokens, 0, places);
+        let dropout = Dropout::new(self.dims.dropout, noise);
+        let h = match &dropout {
+            Some(dropout) => dropout.forward(h, "embed"),
+            None => h,
+        };
         let mut routing = Vec::new();
-        let h = self.blocks.iter().fold(h, |h, block| {
-            block.forward(h, rotary.as_ref(), &visible, None, &mut routing)
+        let h = self.blocks.iter().enumerate().fold(h, |h, (n, block)| {
+            let scene = Scene {
+                rotary: rotary.as_ref(),
+                visible: &visible,
+                dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
+            };
+            block.forward(h, &scene, None, &mut routing)
         });
         (self.normalized(h), routing)
     }
@@ -114,17 +128,18 @@ impl Decoder {
         targets: Tensor<2, Int>,
         segments: Option<Tensor<2, Int>>,
     ) -> Tensor<1> {
-        self.objective(tokens, targets, segments).loss_sum
+        self.objective(tokens, targets, segments, None).loss_sum
     }
 
-    /// The same, with what training adds to it.
+    /// The same, with what training adds to it; with `noise`, dropout is on.
     pub fn objective(
         &self,
         tokens: Tensor<2, Int>,
         targets: Tensor<2, Int>,
         segments: Option<Tensor<2, Int>>,
+        noise: Option<Noise>,
     ) -> Objective {
-        let (hidden, routing) = self.routed(tokens, segments);
+        let (hidden, routing) = self.routed(tokens, segments, noise);
         let [b, t, width] = hidden.dims();
         let (hidden, targets) = (hidden.reshape([b * t, width]), targets.reshape([b * t]));
         Objective {
@@ -177,15 +192,14 @@ impl Decoder {
         }
         let rotary = self.rotary(cache.len, time);
         let mut h = self.embed.forward(tokens, cache.len, None);
+        let scene = Scene {
+            rotary: rotary.as_ref(),
+            visible: &Visibility::Causal,
+            dropout: None,
+        };
         let mut routing = Vec::new();
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
-            h = block.forward(
-                h,
-                rotary.as_ref(),
-                &Visibility::Causal,
-                Some(past),
-                &mut routing,
-            );
+            h = block.forward(h, &scene, Some(past), &mut routing);
         }
         cache.len += time;
         Ok(self.logits(self.normalized(h)))

@@ -125,6 +125,8 @@ pub struct Dims {
     pub mlp: MlpKind,
     /// `E` and what goes with it: the mixture of experts; without any where a block has one MLP.
     pub experts: ExpertsConfig,
+    /// Part of the activations that training sets to 0.
+    pub dropout: f64,
 }
 
 /// The places that hold a weight matrix.

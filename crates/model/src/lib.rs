@@ -27,6 +27,7 @@ mod dims;
 mod error;
 mod experts;
 mod init;
+mod noise;
 pub mod plan;
 mod sample;
 mod scale_vectors;
@@ -39,6 +40,7 @@ pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, PlanError, SampleError, WeightsError};
 pub use experts::{Balance, ExpertsConfig, Gates, Kept};
+pub use noise::Noise;
 pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{

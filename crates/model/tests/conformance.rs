@@ -12,7 +12,7 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Kept, KvCache,
-    MlpKind, ModelConfig, ParamRef, Plan, Positions, Recompute, Sampler, ScaleSwitches,
+    MlpKind, ModelConfig, Noise, ParamRef, Plan, Positions, Recompute, Sampler, ScaleSwitches,
     ScaleVectors, Stored, weights,
 };
 use std::collections::BTreeMap;
@@ -520,4 +520,43 @@ fn contradictory_decisions_are_refused() {
         ..PreNorm::default()
     };
     assert!(Plan::new(&config(), &bad).is_err());
+}
+
+#[test]
+fn dropout_is_on_where_it_is_asked_for() {
+    let device = Device::flex().autodiff();
+    let noise = |step| Noise {
+        seed: 5,
+        step,
+        part: 0,
+    };
+    for scheme in Scheme::all() {
+        let with = |dropout| Subject {
+            name: scheme.name().to_owned(),
+            config: ModelConfig {
+                dropout,
+                ..config()
+            },
+            scheme: scheme.clone(),
+        };
+        let loss = |subject: &Subject, noise| {
+            let model = model(subject, &device);
+            let objective = model.objective(tokens(1, &device), tokens(2, &device), None, noise);
+            numbers(objective.loss_sum)[0]
+        };
+        let (on, off) = (with(0.2), with(0.0));
+        let plain = loss(&off, None);
+        assert!((loss(&off, Some(noise(1))) - plain).abs() < f64::MIN_POSITIVE);
+        assert!((loss(&on, None) - plain).abs() < f64::MIN_POSITIVE);
+        let first = loss(&on, Some(noise(1)));
+        assert!((loss(&on, Some(noise(1))) - first).abs() < f64::MIN_POSITIVE);
+        assert!((first - plain).abs() > 1e-6);
+        assert!((loss(&on, Some(noise(2))) - first).abs() > 1e-6);
+    }
+    let bad = ModelConfig {
+        dropout: 1.0,
+        ..config()
+    };
+    let error = Plan::new(&bad, Scheme::default().strategy()).unwrap_err();
+    assert!(error.to_string().contains("model.dropout"), "{error}");
 }

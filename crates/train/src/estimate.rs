@@ -6,7 +6,7 @@
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
 use evenburn_data::DocumentMask;
-use evenburn_model::plan::{LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
 use evenburn_model::{Dims, ParamSpec, Plan, Role, Site};
 use evenburn_optim::RecipeName;
 
@@ -22,7 +22,8 @@ const PROGRAM: u64 = 40 << 20;
 /// (120 MiB to 770 MiB, mimalloc).
 const HELD_FREE: f64 = 0.13;
 
-/// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where documents are masked.
+/// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where documents are masked
+/// or the weights themselves are needed.
 const SCORES_KEPT: u64 = 4;
 
 /// An estimate of the largest resident set of a run, in bytes.
@@ -111,9 +112,13 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
         .iter()
         .map(|layer| scaled_weights(layer, d))
         .sum();
+    let factor = plan.layers.first().map(|layer| layer.attention.factor);
+    let explicit = d.dropout > 0.0 || factor == Some(AttentionFactor::Exact);
     let scores = match config.data.document_mask {
-        DocumentMask::Across => 0,
-        DocumentMask::Within => SCORES_KEPT * tokens * (d.heads * d.context * d.layers) as u64,
+        DocumentMask::Across if !explicit => 0,
+        DocumentMask::Across | DocumentMask::Within => {
+            SCORES_KEPT * tokens * (d.heads * d.context * d.layers) as u64
+        }
     };
     F32 * (tokens * (blocks + ends) as u64 + scores + copies as u64)
 }

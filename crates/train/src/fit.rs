@@ -18,7 +18,7 @@ use burn_train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 use evenburn_data::{Batch, Score};
-use evenburn_model::{Decoder, Plan, weights};
+use evenburn_model::{Decoder, Noise, Plan, weights};
 use evenburn_optim::{Engine, OptimError, Schedule};
 
 use crate::checkpoint::{Checkpoints, State};
@@ -371,8 +371,17 @@ impl Loop {
 
         let mut gradients = GradientsAccumulator::new();
         let mut shares = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let (new, share) = task.gradients(&MicroBatch { batch, step_tokens });
+        for (part, batch) in batches.into_iter().enumerate() {
+            let noise = Noise {
+                seed: self.config.train.seed,
+                step,
+                part: part as u64,
+            };
+            let (new, share) = task.gradients(&MicroBatch {
+                batch,
+                step_tokens,
+                noise,
+            });
             gradients.accumulate(&task.decoder, new);
             shares.push(share);
         }

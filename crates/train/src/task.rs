@@ -8,7 +8,7 @@ use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn_train::metric::Adaptor;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use evenburn_data::{Batch, DocumentMask};
-use evenburn_model::{Decoder, Objective};
+use evenburn_model::{Decoder, Noise, Objective};
 
 /// A decoder with the way its batches are read.
 #[derive(Module, Debug)]
@@ -26,6 +26,8 @@ pub struct MicroBatch {
     pub batch: Batch,
     /// Targets that count, over all micro-batches of the step: the loss is divided by it.
     pub step_tokens: u64,
+    /// The draws of its dropout.
+    pub noise: Noise,
 }
 
 /// A micro-batch's share of a step.
@@ -81,11 +83,11 @@ impl Task {
 
     /// Summed cross-entropy in nats of a batch, shape `[1]`.
     pub fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
-        self.objective(batch).loss_sum
+        self.objective(batch, None).loss_sum
     }
 
-    /// What training minimizes on a batch.
-    pub fn objective(&self, batch: &Batch) -> Objective {
+    /// What training minimizes on a batch; with `noise`, dropout is on.
+    pub fn objective(&self, batch: &Batch, noise: Option<Noise>) -> Objective {
         let device = self.device();
         let shape = [batch.batch, batch.time];
         let ids = |values: &[i32]| {
@@ -96,12 +98,12 @@ impl Task {
             DocumentMask::Within => Some(ids(&batch.segments)),
         };
         self.decoder
-            .objective(ids(&batch.tokens), ids(&batch.targets), segments)
+            .objective(ids(&batch.tokens), ids(&batch.targets), segments, noise)
     }
 
     /// Gradients of a micro-batch's share of the step's objective.
     pub fn gradients(&self, micro: &MicroBatch) -> (GradientsParams, Share) {
-        let objective = self.objective(&micro.batch);
+        let objective = self.objective(&micro.batch, Some(micro.noise));
         let part = micro.batch.scored() as f64 / micro.step_tokens as f64;
         let loss = objective.loss_sum / micro.step_tokens as f64;
         let penalty = objective.penalty.map(|penalty| penalty * part);

@@ -272,6 +272,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         positions: Positions::Rope,
         mlp: MlpKind::Swiglu,
         biases: Biases::None,
+        dropout: 0.0,
         experts: ExpertsConfig::default(),
         scale_vectors,
         scale,

@@ -5,6 +5,7 @@
 use super::{Gain, Norm, Projection, Rotary};
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
+use crate::noise::Dropout;
 use crate::plan::{AttentionFactor, AttentionPlan, LayerPlan};
 use burn::module::Module;
 use burn::tensor::activation::softmax;
@@ -125,6 +126,27 @@ impl Visibility {
     }
 }
 
+/// What a forward pass does the same in every branch of a block.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Rotations of q and k; none where positions are no rotations.
+    pub rotary: Option<&'a Rotary>,
+    /// Which positions a query may see.
+    pub visible: &'a Visibility,
+    /// Dropout of this block; none where nobody trains with it.
+    pub dropout: Option<Dropout>,
+}
+
+impl Scene<'_> {
+    /// `x` after dropout at a place of the block.
+    pub(crate) fn drop<const D: usize>(&self, x: Tensor<D>, place: &str) -> Tensor<D> {
+        match &self.dropout {
+            Some(dropout) => dropout.forward(x, place),
+            None => x,
+        }
+    }
+}
+
 /// Keys and values of earlier positions, `[B, heads, S, K]`.
 #[derive(Debug, Clone, Default)]
 pub struct Past(Option<(Tensor<4>, Tensor<4>)>);
@@ -187,14 +209,8 @@ impl Attention {
     }
 
     /// `[B, T, D] -> [B, T, D]`; with `past`, `x` holds the positions that follow it.
-    pub fn forward(
-        &self,
-        x: Tensor<3>,
-        rotary: Option<&Rotary>,
-        visible: &Visibility,
-        past: Option<&mut Past>,
-    ) -> Tensor<3> {
-        let turned = |x, heads| match rotary {
+    pub fn forward(&self, x: Tensor<3>, scene: &Scene<'_>, past: Option<&mut Past>) -> Tensor<3> {
+        let turned = |x, heads| match scene.rotary {
             Some(rotary) => rotary.forward(x, heads),
             None => x,
         };
@@ -203,11 +219,12 @@ impl Attention {
         let (q, k) = self.scores.prepare(q, k, self.heads);
         let kv_heads = k.dims()[2] / self.head;
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
-        let y = match (visible, past, self.scores.factor) {
-            (Visibility::Causal, None, AttentionFactor::None) => {
+        let plain = self.scores.factor == AttentionFactor::None && scene.dropout.is_none();
+        let y = match (scene.visible, past) {
+            (Visibility::Causal, None) if plain => {
                 causal_attention(q, k, v, self.heads, kv_heads, self.scores.scale)
             }
-            (visible, past, _) => self.attend(q, k, v, visible, past),
+            (_, past) => self.attend(q, k, v, scene, past),
         };
         self.o.forward(y)
     }
@@ -218,7 +235,7 @@ impl Attention {
         q: Tensor<3>,
         k: Tensor<3>,
         v: Tensor<3>,
-        visible: &Visibility,
+        scene: &Scene<'_>,
         past: Option<&mut Past>,
     ) -> Tensor<3> {
         let [b, t, width] = q.dims();
@@ -231,15 +248,19 @@ impl Attention {
             Some(past) => past.extend(k, v),
             None => (k, v),
         };
+        let keys = k.dims()[2];
+        let explicit = self.scores.factor == AttentionFactor::Exact || scene.dropout.is_some();
+        let y = if explicit {
+            self.weighted(q, k, v, scene)
+        } else {
+            self.mean(q, k, v, scene.visible)
+        };
         let y = match self.scores.factor {
-            AttentionFactor::None => self.mean(q, k, v, visible),
             AttentionFactor::Dense => {
-                let keys = k.dims()[2];
-                let y = self.mean(q, k, v, visible);
-                let factor = visible.counts(t, keys, y.dtype(), &y.device()).sqrt();
-                y * factor
+                let counts = scene.visible.counts(t, keys, y.dtype(), &y.device());
+                y * counts.sqrt()
             }
-            AttentionFactor::Exact => self.unit_mean(q, k, v, visible),
+            AttentionFactor::None | AttentionFactor::Exact => y,
         };
         y.swap_dims(1, 2).reshape([b, t, width])
     }
@@ -265,24 +286,26 @@ impl Attention {
         attention(q, k, v, mask, None, options)
     }
 
-    /// The same divided by the root of the weights' squares, which no gradient passes through.
-    fn unit_mean(
-        &self,
-        q: Tensor<4>,
-        k: Tensor<4>,
-        v: Tensor<4>,
-        visible: &Visibility,
-    ) -> Tensor<4> {
+    /// The same from the weights themselves: with dropout on them, or divided by the root of their squares, which no
+    /// gradient passes through.
+    fn weighted(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scene: &Scene<'_>) -> Tensor<4> {
         let [b, heads, t, _] = q.dims();
         let keys = k.dims()[2];
         let each = heads / k.dims()[1];
         let (k, v) = (repeat_groups(k, each), repeat_groups(v, each));
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
-        let hidden = visible.hidden(t, keys, &scores.device());
+        let hidden = scene.visible.hidden(t, keys, &scores.device());
         let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);
         let weights = softmax(scores.mask_fill(hidden, f64::NEG_INFINITY), 3);
-        let length = weights.clone().detach().square().sum_dim(3).sqrt();
-        weights.matmul(v) / length
+        let length = match self.scores.factor {
+            AttentionFactor::Exact => Some(weights.clone().detach().square().sum_dim(3).sqrt()),
+            AttentionFactor::None | AttentionFactor::Dense => None,
+        };
+        let y = scene.drop(weights, "attn.weights").matmul(v);
+        match length {
+            Some(length) => y / length,
+            None => y,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod projection;
 mod residual;
 mod rotary;
 
-pub use attention::{Attention, Past, Scores, Visibility};
+pub use attention::{Attention, Past, Scene, Scores, Visibility};
 pub use embedding::Embedding;
 pub use experts::{Experts, Routing, penalty};
 pub use gain::Gain;
@@ -25,3 +25,4 @@ pub use residual::{Mix, Residual};
 pub use rotary::{Layout, Rotary};
 
 pub use crate::init::Initializer;
+pub use crate::noise::Dropout;
