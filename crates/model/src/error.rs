@@ -154,3 +154,27 @@ pub enum CacheError {
         position: usize,
     },
 }
+
+/// A decoder that can't be folded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError {
+    /// An interpolation keeps nothing of the stream, so that no sum equals it.
+    #[error(
+        "{place}, channel {channel}: the interpolation keeps {kept:.1e} of the stream, which no sum can replace"
+    )]
+    Vanishes {
+        /// Which interpolation.
+        place: String,
+        /// Which channel.
+        channel: usize,
+        /// What it keeps.
+        kept: f64,
+    },
+    /// The decoder's parameters are not those of the plan.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The folded plan contradicts itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}

@@ -1,7 +1,5 @@
 //! A mixture of experts against the slow, obvious computation: every expert on every token, unchosen weights zero.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::atoms::{Experts, Initializer, penalty};

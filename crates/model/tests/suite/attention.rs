@@ -1,7 +1,5 @@
 //! The factors on what attention takes.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{AnGpt, HeadNorm};

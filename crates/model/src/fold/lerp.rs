@@ -1,0 +1,112 @@
+//! Interpolations of a stream that nothing normalizes become sums.
+
+use super::Work;
+use crate::dims::{Branch, Site};
+use crate::error::FoldError;
+use crate::plan::{LayerPlan, LerpFactor, MixPlan, Plan, ResidualPlan};
+
+/// Below this part of the stream, what an interpolation keeps is lost in rounding.
+const LEAST_KEPT: f64 = 1e-3;
+
+fn bare(plan: &ResidualPlan) -> bool {
+    let norms = [
+        &plan.stream,
+        &plan.input,
+        &plan.output,
+        &plan.skip,
+        &plan.after,
+    ];
+    norms.into_iter().all(Option::is_none)
+}
+
+/// Whether a scale of the stream reaches the output layer through linear maps alone.
+fn applies(plan: &Plan) -> bool {
+    let linear = |layer: &LayerPlan| {
+        let written = [Site::O, Site::Down].into_iter();
+        let plain = |site| layer.site(site).is_some_and(|s| s.linear.norm.is_none());
+        bare(&layer.attn_residual) && bare(&layer.mlp_residual) && written.into_iter().all(plain)
+    };
+    let lerps = |mix: &MixPlan| matches!(mix, MixPlan::Lerp { .. });
+    let any = plan
+        .layers
+        .iter()
+        .any(|l| lerps(&l.attn_residual.mix) || lerps(&l.mlp_residual.mix));
+    any && plan.ends.final_norm.is_none() && plan.layers.iter().all(linear)
+}
+
+impl Work {
+    pub(super) fn interpolations(&mut self) -> Result<(), FoldError> {
+        if !applies(&self.plan) {
+            return Ok(());
+        }
+        // What the true stream is, as a multiple of the folded one.
+        let mut scale = vec![1.0; self.plan.dims.model];
+        for index in 0..self.plan.layers.len() {
+            let attention: &[Site] = &[Site::Q, Site::K, Site::V];
+            let mlp: &[Site] = &[Site::Gate, Site::Up, Site::Router];
+            for (branch, readers, writer) in [
+                (Branch::Attention, attention, Site::O),
+                (Branch::Mlp, mlp, Site::Down),
+            ] {
+                for site in readers {
+                    for at in self.at(index, *site) {
+                        self.tensors.rows(&format!("{at}.weight"), &scale);
+                    }
+                }
+                let written = self.mix(index, branch, &mut scale)?;
+                for at in self.at(index, writer) {
+                    self.tensors.last(&format!("{at}.weight"), &written);
+                    self.tensors.last(&format!("{at}.bias"), &written);
+                }
+            }
+        }
+        self.untie();
+        self.tensors.rows("head.weight", &scale);
+        Ok(())
+    }
+
+    /// Makes one interpolation a sum: moves `scale` past it and returns what multiplies the branch.
+    fn mix(
+        &mut self,
+        index: usize,
+        branch: Branch,
+        scale: &mut [f64],
+    ) -> Result<Vec<f64>, FoldError> {
+        let layer = &mut self.plan.layers[index];
+        let mix = match branch {
+            Branch::Attention => &mut layer.attn_residual.mix,
+            Branch::Mlp => &mut layer.mlp_residual.mix,
+        };
+        let (keep, take) = match mix {
+            MixPlan::Lerp { factor, .. } => {
+                let path = format!("blocks.{index}.{}.mix.alpha.value", branch.path());
+                let alpha = self.tensors.take(&path);
+                let nu = |a: f64| match factor {
+                    LerpFactor::One => 1.0,
+                    LerpFactor::SecondMoment => (a * a + (1.0 - a) * (1.0 - a)).sqrt().recip(),
+                };
+                let each = |f: &dyn Fn(f64) -> f64| -> Vec<f64> {
+                    let one = alpha.len() == 1;
+                    (0..scale.len())
+                        .map(|i| f(alpha[if one { 0 } else { i }]))
+                        .collect()
+                };
+                (each(&|a| nu(a) * (1.0 - a)), each(&|a| nu(a) * a))
+            }
+            MixPlan::Scaled { skip } => (vec![*skip; scale.len()], vec![1.0; scale.len()]),
+            MixPlan::Add => (vec![1.0; scale.len()], vec![1.0; scale.len()]),
+        };
+        if let Some(channel) = keep.iter().position(|k| k.abs() < LEAST_KEPT) {
+            return Err(FoldError::Vanishes {
+                place: format!("block {index}, {}", branch.path()),
+                channel,
+                kept: keep[channel],
+            });
+        }
+        *mix = MixPlan::Add;
+        for (scale, keep) in scale.iter_mut().zip(&keep) {
+            *scale *= keep;
+        }
+        Ok(take.iter().zip(scale).map(|(take, s)| take / *s).collect())
+    }
+}

@@ -1,0 +1,187 @@
+//! What stands beside a linear map goes into its matrix.
+
+use super::Work;
+use crate::dims::{Dims, Site};
+use crate::plan::{BiasPlan, LinearPlan, NormPlan, Over};
+
+/// Whether a constant does anything.
+#[allow(clippy::float_cmp)] // exactly 1 is what does nothing
+pub(super) fn acts(factor: f64) -> bool {
+    factor != 1.0
+}
+
+impl Work {
+    fn linear(&mut self, index: usize, site: Site) -> Option<&mut LinearPlan> {
+        let site = self.plan.layers[index].site_mut(site)?;
+        Some(&mut site.linear)
+    }
+
+    /// Constants and scales around the linear maps of a block, and the constants around its activation.
+    pub(super) fn linears(&mut self, index: usize) {
+        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
+            self.around(index, site);
+        }
+        self.behind_norm(index, Site::V, Site::O);
+        let d = &self.plan.dims;
+        let (inside, gated) = (d.mlp.inside(), d.mlp.inside() == Site::Gate);
+        if gated {
+            self.behind_norm(index, Site::Up, Site::Down);
+        }
+        let before = std::mem::replace(&mut self.plan.layers[index].mlp.before, 1.0);
+        let after = std::mem::replace(&mut self.plan.layers[index].mlp.after, 1.0);
+        self.multiply(index, inside, before);
+        for at in self.at(index, Site::Down) {
+            self.tensors.scale(&format!("{at}.weight"), after);
+        }
+    }
+
+    /// `after * norm(factor * ((before * x) W) + bias)` with all of `factor`, `before` and `after` in `W` where nothing
+    /// stands between, and one scale behind a normalization.
+    fn around(&mut self, index: usize, site: Site) {
+        let paths = self.at(index, site);
+        let Some(linear) = self.linear(index, site) else {
+            return;
+        };
+        let factor = std::mem::replace(&mut linear.factor, 1.0);
+        let before = linear.before.take().is_some();
+        let direct = linear.norm.is_none();
+        let after = direct && linear.after.take().is_some();
+        // A scale behind a normalization without a gain is its gain.
+        let mut renamed = false;
+        let mut norm_factor = 1.0;
+        if let Some(norm) = &mut linear.norm {
+            let free = norm.gain.is_none() && norm.bias.is_none() && norm.over == Over::Full;
+            if free && linear.after.is_some() {
+                norm.gain = linear.after.take();
+                renamed = true;
+            }
+            if norm.gain.is_some() {
+                norm_factor = std::mem::replace(&mut norm.factor, 1.0);
+            }
+        }
+        for at in paths {
+            let weight = format!("{at}.weight");
+            self.tensors.scale(&weight, factor);
+            if before {
+                let by = self.tensors.take(&format!("{at}.before.value"));
+                self.tensors.rows(&weight, &by);
+            }
+            if after {
+                let by = self.tensors.take(&format!("{at}.after.value"));
+                self.tensors.last(&weight, &by);
+                self.tensors.last(&format!("{at}.bias"), &by);
+            }
+            if renamed {
+                let gain = self.tensors.take(&format!("{at}.after.value"));
+                self.tensors
+                    .set_vector(format!("{at}.norm.gain.value"), gain);
+            }
+            self.tensors
+                .scale(&format!("{at}.norm.gain.value"), norm_factor);
+        }
+    }
+
+    /// The scale behind a normalized product goes into the rows of the matrix that reads it, where no function of
+    /// single channels stands between.
+    fn behind_norm(&mut self, index: usize, site: Site, reader: Site) {
+        let (paths, readers) = (self.at(index, site), self.at(index, reader));
+        let d = self.plan.dims.clone();
+        let Some(norm) = self.linear(index, site).and_then(|l| l.norm.as_mut()) else {
+            return;
+        };
+        if norm.bias.is_some() {
+            return;
+        }
+        let (over, gained) = (norm.over, norm.gain.take().is_some());
+        let factor = std::mem::replace(&mut norm.factor, 1.0);
+        for (at, reader) in paths.iter().zip(&readers) {
+            let weight = format!("{reader}.weight");
+            self.tensors.scale(&weight, factor);
+            if gained {
+                let gain = self.tensors.take(&format!("{at}.norm.gain.value"));
+                let by = match site {
+                    Site::V => per_query_head(&gain, over, &d),
+                    _ => gain,
+                };
+                self.tensors.rows(&weight, &by);
+            }
+        }
+    }
+
+    /// Multiplies what a linear map makes by a constant.
+    fn multiply(&mut self, index: usize, site: Site, by: f64) {
+        let paths = self.at(index, site);
+        let Some(linear) = self.linear(index, site) else {
+            return;
+        };
+        let parts: &[&str] = match &mut linear.norm {
+            _ if linear.after.is_some() => &["after.value"],
+            None => &["weight", "bias"],
+            Some(NormPlan { gain: Some(_), .. }) => &["norm.gain.value", "norm.bias"],
+            Some(norm) => {
+                norm.factor *= by;
+                &["norm.bias"]
+            }
+        };
+        for at in paths {
+            for part in parts {
+                self.tensors.scale(&format!("{at}.{part}"), by);
+            }
+        }
+    }
+
+    /// Gains, constants and biases of the normalizations before the branches of a block go into what reads them.
+    pub(super) fn inputs(&mut self, index: usize) {
+        self.input(index, "attn_residual", &[Site::Q, Site::K, Site::V]);
+        self.input(index, "mlp_residual", &[Site::Gate, Site::Up, Site::Router]);
+    }
+
+    fn input(&mut self, index: usize, residual: &str, sites: &[Site]) {
+        let layer = &mut self.plan.layers[index];
+        let plan = match residual {
+            "attn_residual" => &mut layer.attn_residual,
+            _ => &mut layer.mlp_residual,
+        };
+        let Some(norm) = &mut plan.input else {
+            return;
+        };
+        let factor = std::mem::replace(&mut norm.factor, 1.0);
+        let (gained, biased) = (norm.gain.take().is_some(), norm.bias.take().is_some());
+        let at = format!("blocks.{index}.{residual}.input");
+        let gain = self.tensors.take(&format!("{at}.gain.value"));
+        let bias = self.tensors.take(&format!("{at}.bias"));
+        for site in sites {
+            for reader in self.at(index, *site) {
+                let weight = format!("{reader}.weight");
+                if biased {
+                    let mut sum = self.tensors.product(&bias, &weight);
+                    let own = self.tensors.take(&format!("{reader}.bias"));
+                    for (sum, own) in sum.iter_mut().zip(own) {
+                        *sum += own;
+                    }
+                    self.tensors.set_vector(format!("{reader}.bias"), sum);
+                }
+                self.tensors.scale(&weight, factor);
+                if gained {
+                    self.tensors.rows(&weight, &gain);
+                }
+            }
+            if biased && let Some(linear) = self.linear(index, *site) {
+                linear.bias = Some(BiasPlan::default());
+            }
+        }
+    }
+}
+
+/// The gain of each row of the output projection: query head `h` takes values of head `h G / H`.
+fn per_query_head(gain: &[f64], over: Over, d: &Dims) -> Vec<f64> {
+    (0..d.heads * d.head)
+        .map(|row| {
+            let (head, channel) = (row / d.head, row % d.head);
+            match over {
+                Over::PerHead => gain[channel],
+                Over::Full => gain[head * d.kv_heads / d.heads * d.head + channel],
+            }
+        })
+        .collect()
+}

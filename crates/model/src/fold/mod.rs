@@ -1,0 +1,122 @@
+//! Folding: the same function with nothing in it that a matrix could carry.
+//!
+//! ```text
+//! y = after * (factor * ((before * x) W))      ->  y = x (diag(before) W diag(factor * after))
+//! h' = nu (h + a (x - h))                      ->  h' = h + x, scaled by what the streams shrink by
+//! ```
+//!
+//! A learned scale beside a linear map goes into its matrix; one that a nonlinearity, a rotation or a sum separates
+//! from the next matrix stays, stored as its used value. An interpolation whose stream is never normalized becomes a
+//! sum (2505.22014): with `k_l = nu (1 - a)` and `c_l = k_1 .. k_l`, `h_l / c_l` obeys
+//! `h_{l+1} / c_{l+1} = h_l / c_l + (a nu / c_{l+1}) x`; the bracket goes into the matrix that made `x`, `c_l` into those
+//! that read `h_l`.
+//!
+//! Everything is computed in f64 on the host.
+
+mod ends;
+mod lerp;
+mod linear;
+mod settle;
+mod tensors;
+
+use crate::decoder::Decoder;
+use crate::dims::Site;
+use crate::error::FoldError;
+use crate::plan::{LayerPlan, Plan};
+use crate::weights;
+use burn::tensor::Device;
+use evenburn_geometry::Constraint;
+use tensors::Tensors;
+
+/// A folded network.
+#[derive(Debug)]
+pub struct Folded {
+    /// What it is: validates, and names every parameter it has.
+    pub plan: Plan,
+    /// The network, without gradients.
+    pub decoder: Decoder,
+    /// What stays because no matrix can carry it, one line each.
+    pub kept: Vec<String>,
+}
+
+/// Folds a decoder: equal logits, no constant or learned scale that a matrix could carry.
+///
+/// # Errors
+/// [`FoldError::Vanishes`] where an interpolation leaves nothing of the stream in a channel, so that no sum equals it;
+/// [`FoldError::Weights`] if the decoder is not one of this plan.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use evenburn_model::{Decoder, ModelConfig, Plan, fold, plan::MixPlan, strategy::AnGpt};
+/// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 2, heads: 2, ..Default::default() };
+/// let plan = Plan::new(&config, &AnGpt::default())?;
+/// let device = Device::flex();
+/// let folded = fold(&plan, &Decoder::new(&plan, 0, &device), &device)?;
+/// assert_eq!(folded.plan.layers[0].mlp_residual.mix, MixPlan::Add);
+/// assert!(folded.plan.ends.logit_gain.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, FoldError> {
+    let mut work = Work {
+        plan: plan.clone(),
+        tensors: Tensors::new(weights::collect(decoder))?,
+    };
+    work.settle();
+    for index in 0..plan.layers.len() {
+        work.linears(index);
+        work.inputs(index);
+    }
+    work.output();
+    work.embedding();
+    work.interpolations()?;
+    release(&mut work.plan);
+    let Work { mut plan, tensors } = work;
+    plan.validate()?;
+    let decoder = weights::replace(Decoder::new(&plan, 0, device), tensors.finish())?;
+    let kept = settle::left(&mut plan);
+    Ok(Folded {
+        plan,
+        decoder,
+        kept,
+    })
+}
+
+/// A plan and its numbers on the way to being folded.
+struct Work {
+    plan: Plan,
+    tensors: Tensors,
+}
+
+impl Work {
+    /// Names of the linear maps at a site of a block: one, or one for each expert.
+    fn at(&self, index: usize, site: Site) -> Vec<String> {
+        names(&self.plan, index, site)
+    }
+}
+
+fn names(plan: &Plan, index: usize, site: Site) -> Vec<String> {
+    let block = format!("blocks.{index}");
+    let layer = &plan.layers[index];
+    if layer.site(site).is_none() {
+        return Vec::new();
+    }
+    if !site.in_mlp() || layer.router.is_none() {
+        return vec![format!("{block}.{site}")];
+    }
+    let (experts, name) = (&plan.dims.experts, site.name());
+    let routed = (0..experts.count).map(|n| format!("{block}.moe.experts.{n}.{name}"));
+    let shared = (0..experts.shared).map(|n| format!("{block}.moe.shared.{n}.{name}"));
+    routed.chain(shared).collect()
+}
+
+/// What is left is trained by nobody: no constraint, no decay.
+fn release(plan: &mut Plan) {
+    let ends = [&mut plan.embedding];
+    let ends = ends.into_iter().chain(&mut plan.positions);
+    let ends = ends.chain(&mut plan.head);
+    let sites = plan.layers.iter_mut().flat_map(LayerPlan::sites_mut);
+    for weight in ends.chain(sites.map(|site| &mut site.weight)) {
+        weight.constraint = Constraint::Free;
+        weight.decay = false;
+    }
+}

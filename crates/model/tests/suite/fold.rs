@@ -1,0 +1,255 @@
+//! A folded network computes what the trained one does, with nothing in it that a matrix could carry.
+
+use crate::common::{Subject, config, distance, model, numbers, plan, subjects, tokens};
+use burn::tensor::{DType, Device, TensorData};
+use evenburn_model::plan::{Form, GainPlan, LinearPlan, MixPlan, NormPlan, Plan, ResidualPlan};
+use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy};
+use evenburn_model::{Branch, Decoder, Dims, FoldError, ModelConfig, Scheme, Site, fold, weights};
+use std::collections::BTreeMap;
+
+fn logits(model: &Decoder) -> Vec<f64> {
+    let device = model.embed.weight.val().device();
+    numbers(model.logits(model.hidden(tokens(1, &device), None)))
+}
+
+/// Largest difference over the largest value.
+fn error(a: &[f64], b: &[f64]) -> f64 {
+    distance(a, b) / b.iter().fold(0.0, |m: f64, v| m.max(v.abs()))
+}
+
+fn in_single(model: Decoder) -> Decoder {
+    let values: BTreeMap<_, _> = weights::collect(&model)
+        .into_iter()
+        .map(|(path, data)| (path, data.convert_dtype(DType::F32)))
+        .collect();
+    weights::replace(model, values).unwrap()
+}
+
+fn is_one(v: f64) -> bool {
+    (v - 1.0).abs() < f64::EPSILON
+}
+
+/// A scale that stays must be stored as its used value.
+fn stays(gain: &GainPlan) -> bool {
+    gain.form == Form::Direct && is_one(gain.ratio()) && !gain.decay
+}
+
+fn norm_is_folded(norm: &NormPlan, may_keep_gain: bool) -> bool {
+    let gain = norm.gain.as_ref();
+    gain.is_none_or(|g| may_keep_gain && stays(g)) && (gain.is_none() || is_one(norm.factor))
+}
+
+fn linear_is_folded(site: Site, plan: &LinearPlan, gated: bool) -> bool {
+    // Behind v and the linear branch of a gated MLP stands the next matrix, up to sums over tokens and a product.
+    let absorbed = site == Site::V || (site == Site::Up && gated);
+    let around = is_one(plan.factor) && plan.before.is_none();
+    around
+        && match &plan.norm {
+            None => plan.after.is_none(),
+            Some(norm) => {
+                norm_is_folded(norm, !absorbed || norm.bias.is_some())
+                    && plan.after.as_ref().is_none_or(stays)
+            }
+        }
+}
+
+/// Written from what a plan means, not from what `fold` does.
+fn nothing_foldable_is_left(plan: &Plan) -> Result<(), String> {
+    let ends = &plan.ends;
+    let check = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
+    check(
+        is_one(ends.embed_factor) && ends.embed_gain.is_none(),
+        "embedding",
+    )?;
+    check(ends.logit_gain.is_none(), "logits")?;
+    if let Some(norm) = &ends.final_norm {
+        check(norm_is_folded(norm, norm.bias.is_some()), "final norm")?;
+    }
+    let gated = plan.dims.mlp.inside() == Site::Gate;
+    for (n, layer) in plan.layers.iter().enumerate() {
+        check(
+            is_one(layer.mlp.before) && is_one(layer.mlp.after),
+            "activation",
+        )?;
+        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
+            if let Some(site_plan) = layer.site(site) {
+                let ok = linear_is_folded(site, &site_plan.linear, gated);
+                check(ok, &format!("block {n} {site}"))?;
+            }
+        }
+        for residual in [&layer.attn_residual, &layer.mlp_residual] {
+            if let Some(input) = &residual.input {
+                let ok = norm_is_folded(input, false) && input.bias.is_none();
+                check(ok, &format!("block {n} input norm"))?;
+            }
+            for norm in [
+                &residual.stream,
+                &residual.output,
+                &residual.skip,
+                &residual.after,
+            ] {
+                let ok = norm.as_ref().is_none_or(|norm| norm_is_folded(norm, true));
+                check(ok, &format!("block {n} norm"))?;
+            }
+            let normed = residual.skip.is_some() || residual.after.is_some();
+            let lerp = match &residual.mix {
+                MixPlan::Lerp { alpha, .. } => normed && stays(alpha),
+                MixPlan::Add | MixPlan::Scaled { .. } => true,
+            };
+            check(lerp, &format!("block {n} interpolation"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn logits_are_preserved_and_nothing_foldable_is_left() {
+    let device = Device::flex();
+    for subject in subjects() {
+        for head in [
+            evenburn_model::HeadWeights::Untied,
+            evenburn_model::HeadWeights::Tied,
+        ] {
+            let subject = Subject {
+                name: subject.name.clone(),
+                config: ModelConfig {
+                    head,
+                    ..subject.config.clone()
+                },
+                scheme: subject.scheme.clone(),
+            };
+            let (plan, trained) = (plan(&subject), model(&subject, &device));
+            let folded = fold(&plan, &trained, &device).unwrap();
+            let found = error(&logits(&folded.decoder), &logits(&trained));
+            assert!(found < 1e-9, "{}: {found}", subject.name());
+            if let Err(what) = nothing_foldable_is_left(&folded.plan) {
+                panic!("{}: {what} is left", subject.name());
+            }
+            let planned: Vec<_> = folded.plan.params().into_iter().map(|s| s.path).collect();
+            let built: Vec<_> = weights::collect(&folded.decoder)
+                .into_iter()
+                .map(|(path, _)| path)
+                .collect();
+            assert_eq!(planned, built, "{}", subject.name());
+            for path in &folded.kept {
+                assert!(built.contains(&format!("{path}.value")), "{path}");
+            }
+
+            let single = in_single(trained);
+            let folded = fold(&plan, &single, &device).unwrap();
+            let found = error(&logits(&folded.decoder), &logits(&single));
+            assert!(found < 1e-4, "{} in f32: {found}", subject.name());
+        }
+    }
+}
+
+#[test]
+fn folding_twice_changes_nothing() {
+    let device = Device::flex();
+    for subject in subjects() {
+        let first = fold(&plan(&subject), &model(&subject, &device), &device).unwrap();
+        let again = fold(&first.plan, &first.decoder, &device).unwrap();
+        assert_eq!(again.plan, first.plan, "{}", subject.name());
+        assert_eq!(logits(&again.decoder), logits(&first.decoder));
+    }
+}
+
+/// A decoder without any normalization, constant or scale.
+#[derive(Debug)]
+struct Plain;
+
+impl NormStrategy for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        ResidualPlan::plain()
+    }
+    fn ends(&self, _: &Dims) -> evenburn_model::plan::EndsPlan {
+        evenburn_model::plan::EndsPlan::plain()
+    }
+}
+
+/// A plan without what makes no operation: how weights start, where they may go, and the constant inside the softmax.
+fn operations(mut plan: Plan) -> String {
+    plan.scheme.clear();
+    let plain = Plan::new(&config(), &Plain).unwrap();
+    plan.embedding = plain.embedding.clone();
+    plan.head.clone_from(&plain.head);
+    for (layer, other) in plan.layers.iter_mut().zip(&plain.layers) {
+        layer.attention.softmax_scale = 1.0;
+        layer.mlp.combine = other.mlp.combine;
+        for (mine, its) in [
+            (&mut layer.q, &other.q),
+            (&mut layer.k, &other.k),
+            (&mut layer.v, &other.v),
+            (&mut layer.o, &other.o),
+            (&mut layer.up, &other.up),
+            (&mut layer.down, &other.down),
+        ] {
+            mine.weight = its.weight.clone();
+        }
+        if let (Some(mine), Some(its)) = (&mut layer.gate, &other.gate) {
+            mine.weight = its.weight.clone();
+        }
+    }
+    format!("{plan:?}")
+}
+
+#[test]
+fn a_folded_angpt_has_the_operations_of_a_decoder_without_norms() {
+    let device = Device::flex();
+    let fold_of = |qk| {
+        let subject = Subject {
+            name: "angpt".to_owned(),
+            config: config(),
+            scheme: Scheme::AnGpt(AnGpt {
+                qk,
+                ..AnGpt::default()
+            }),
+        };
+        fold(&plan(&subject), &model(&subject, &device), &device).unwrap()
+    };
+    let plain = operations(Plan::new(&config(), &Plain).unwrap());
+    let without = fold_of(HeadNorm::None);
+    assert_eq!(operations(without.plan), plain);
+    assert!(without.kept.is_empty());
+    // Unit heads of q and k are a normalization and stay; nothing else does.
+    let mut with = fold_of(HeadNorm::Unit).plan;
+    assert_ne!(operations(with.clone()), plain);
+    for layer in &mut with.layers {
+        assert!(layer.attention.qk_norm.take().is_some());
+    }
+    assert_eq!(operations(with), plain);
+}
+
+#[test]
+fn an_interpolation_that_keeps_nothing_is_refused_by_its_place() {
+    let device = Device::flex();
+    let subject = Subject {
+        name: "angpt".to_owned(),
+        config: config(),
+        scheme: Scheme::AnGpt(AnGpt {
+            alpha_init: 1.0,
+            alpha_scale: 1.0,
+            ..AnGpt::default()
+        }),
+    };
+    let trained = model(&subject, &device);
+    let mut values: BTreeMap<_, _> = weights::collect(&trained).into_iter().collect();
+    let path = "blocks.1.mlp_residual.mix.alpha.value";
+    for (name, data) in &mut values {
+        if name.ends_with("alpha.value") {
+            let mut alpha = vec![0.3; 24];
+            if name == path {
+                alpha[5] = 1.0;
+            }
+            *data = TensorData::new(alpha, [24]);
+        }
+    }
+    let trained = weights::replace(trained, values).unwrap();
+    let refused = fold(&plan(&subject), &trained, &device).unwrap_err();
+    assert!(matches!(refused, FoldError::Vanishes { channel: 5, .. }));
+    let message = refused.to_string();
+    assert!(message.contains("block 1, mlp_residual"), "{message}");
+}
