@@ -2,4 +2,5 @@
 
 pub mod cli;
 pub mod docs;
+pub mod exports;
 pub mod parity;

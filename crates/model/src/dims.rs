@@ -99,7 +99,7 @@ pub enum Positions {
 }
 
 /// Every size a decision may depend on, resolved and checked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dims {
     /// `V`: entries of the vocabulary.
     pub vocab: usize,
