@@ -5,21 +5,27 @@ Usage: exported.py DIR
 Every folder of DIR has config.json, the weights and reference.safetensors: `tokens` [B, T] and the program's `logits`
 [B, T, V] of them. In the number format of the weights, the logits have to agree, every parameter has to come from the
 checkpoint and every tensor of it to be used; a greedy continuation of two prompts of different lengths in one padded
-batch, with a cache, has to choose what a full pass without one finds most likely; a tokenizer, where there is one, has
-to load. Prints one line for each folder; ends with 1 on a fault, or if there is no folder.
+batch, with a cache, has to choose what a full pass without one finds most likely; the loss has to be the mean
+cross-entropy of the next tokens; the model, saved and loaded once more, has to be the same; a tokenizer, where there is
+one, has to load and to give the ids of its file. Prints one line for each folder; ends with 1 on a fault, or if there
+is no folder.
 """
 
+import contextlib
 import pathlib
 import sys
+import tempfile
 
 import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from peers import double_precision
 
 NEW_TOKENS, PADDING = 8, 3
+TEXT = "Don't split  two spaces,\n\tnumbers 12345 or “Größe” 東京 alike: x+=1;\n"
 # Largest difference over the largest value, by the number format of the weights.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}
 
@@ -36,25 +42,31 @@ def number_format(folder: pathlib.Path) -> torch.dtype:
 
 
 def loaded(folder: pathlib.Path, dtype: torch.dtype) -> tuple[torch.nn.Module, list[str]]:
-    """The model, and what is wrong with the names and shapes of its weights."""
+    """The model, and what is wrong with the names, shapes and number formats of its weights."""
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, trust_remote_code=True, output_loading_info=True
+        folder,
+        dtype=dtype,
+        attn_implementation="eager",
+        experts_implementation="eager",
+        trust_remote_code=True,
+        output_loading_info=True,
     )
     faults = [f"{kind}: {sorted(map(str, names))}" for kind, names in info.items() if names]
     faults += [f"{name} is {p.dtype}" for name, p in model.named_parameters() if p.dtype != dtype]
-    if dtype == torch.float64 and type(model).__module__.startswith("transformers.models."):
-        # The library's own classes compute parts in single precision, so this one is built again in double.
-        with double_precision():
-            twin = type(model)(model.config).double()
-        twin.load_state_dict(model.state_dict())
-        model = twin
     return model.eval(), faults
 
 
+def saved_again(model: torch.nn.Module, dtype: torch.dtype) -> list[str]:
+    """What changes when the model is saved and loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        second, faults = loaded(pathlib.Path(folder), dtype)
+        first, second = model.state_dict(), second.state_dict()
+        same = first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return [f"saved again, {fault}" for fault in faults + ["the weights are others"] * (not same)]
+
+
 def logits(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    if next(model.parameters()).dtype == torch.float64:
-        with double_precision():
-            return model(tokens, use_cache=False).logits
     return model(tokens, use_cache=False).logits.double()
 
 
@@ -79,10 +91,18 @@ def continued(model: torch.nn.Module, tokens: torch.Tensor) -> float:
     return worst
 
 
+def tokenizer_faults(folder: pathlib.Path) -> list[str]:
+    """Some of the library's classes take the vocabulary of tokenizer.json alone and split text their own way."""
+    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    found = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    want = own.encode(TEXT).ids
+    return [] if found(TEXT)["input_ids"] == want else [f"{type(found).__name__} encodes text in another way"]
+
+
 @torch.no_grad()
-def check(folder: pathlib.Path) -> list[str]:
-    dtype = number_format(folder)
+def check(folder: pathlib.Path, dtype: torch.dtype) -> list[str]:
     model, faults = loaded(folder, dtype)
+    faults += saved_again(model, dtype)
     reference = load_file(folder / "reference.safetensors")
     tokens, want = reference["tokens"].long(), reference["logits"].double()
     found = logits(model, tokens)
@@ -90,11 +110,14 @@ def check(folder: pathlib.Path) -> list[str]:
         return [*faults, f"logits are {tuple(found.shape)} instead of {tuple(want.shape)}"]
     error = ((found - want).abs().max() / want.abs().max()).item()
     preferred = continued(model, tokens)
+    loss = torch.nn.functional.cross_entropy(found[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    off = abs(model(tokens, labels=tokens).loss.item() / loss.item() - 1)
     # Not `error > tolerance`: that lets what is not a number pass.
     faults += [f"logits differ by {error:.1e}"] * (not error <= TOLERANCE[dtype])
     faults += [f"a full pass prefers another token by {preferred:.1e}"] * (not preferred <= TOLERANCE[dtype])
+    faults += [f"the loss is off by {off:.1e} of itself"] * (not off <= TOLERANCE[dtype])
     if (folder / "tokenizer.json").exists():
-        transformers.AutoTokenizer.from_pretrained(folder)
+        faults += tokenizer_faults(folder)
     print(f"{folder.name}: {type(model).__name__}, {dtype}, largest difference {error:.1e}", flush=True)
     return faults
 
@@ -107,7 +130,9 @@ def main() -> None:
     faults = [] if folders else [f"no folder with a config.json in {sys.argv[1]}"]
     for folder in folders:
         try:
-            found = check(folder)
+            dtype = number_format(folder)
+            with double_precision() if dtype == torch.float64 else contextlib.nullcontext():
+                found = check(folder, dtype)
         except Exception as error:
             found = [f"{type(error).__name__}: {error}"]
         faults += [f"{folder.name}: {fault}" for fault in found]

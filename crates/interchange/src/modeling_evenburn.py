@@ -288,7 +288,7 @@ class Experts(nn.Module):
         gates = logits.softmax(-1) if self.plan["gates"] == "softmax" else logits.sigmoid()
         scores = gates if self.correction is None else gates + self.correction
         # Unlike topk, a stable sort gives ties to the smaller index.
-        chosen = scores.sort(-1, descending=True, stable=True).indices[:, : self.plan["top_k"]]
+        chosen = scores.sort(dim=-1, descending=True, stable=True).indices[:, : self.plan["top_k"]]
         gates = gates.gather(-1, chosen)
         if self.plan["kept"] == "renormalized":
             gates = gates / gates.sum(-1, keepdim=True)
