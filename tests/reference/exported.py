@@ -79,6 +79,8 @@ def continued(model: torch.nn.Module, tokens: torch.Tensor) -> float:
     settings = transformers.GenerationConfig(
         do_sample=False, max_new_tokens=new, eos_token_id=None, pad_token_id=0
     )
+    # The end of a text, which the settings can't take away, would end a row early.
+    model.generation_config.eos_token_id = None
     whole = model.generate(prompts, attention_mask=mask, generation_config=settings)
     if whole.shape != (2, time + new):
         raise ValueError(f"generate() returned {tuple(whole.shape)} instead of {(2, time + new)}")

@@ -1,7 +1,8 @@
 //! Models that are written for `transformers`, with the logits they must have there.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use evenburn::interchange::{Model, Target, export};
+use evenburn::data::Tokenizer;
+use evenburn::interchange::{Model, Target, Vocabulary, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
@@ -29,10 +30,33 @@ pub struct Case {
 
 const OWN: &str = "EvenburnForCausalLM";
 
+/// As many entries as the tokenizer that goes along: a byte-level one has 256 and the end of a text.
+const VOCABULARY: usize = 270;
+const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A tokenizer learned from a few words.
+///
+/// # Errors
+/// When it can't be learned.
+pub fn vocabulary() -> anyhow::Result<Vocabulary> {
+    let texts = [
+        "low lower lowest",
+        "new newer newest",
+        "slow slower slowest",
+    ];
+    let texts = texts.into_iter().map(|text| Ok(text.to_owned()));
+    let tokenizer = Tokenizer::train(texts, VOCABULARY, END_OF_TEXT)?;
+    Ok(Vocabulary {
+        json: tokenizer.json().to_owned(),
+        end_of_text: END_OF_TEXT.to_owned(),
+        end_of_text_id: tokenizer.eod(),
+    })
+}
+
 /// Grouped heads whose width is not `dim / heads`.
 fn sizes() -> ModelConfig {
     ModelConfig {
-        vocab_size: 37,
+        vocab_size: VOCABULARY,
         dim: 24,
         layers: 3,
         heads: 4,
@@ -219,7 +243,11 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
         ("angpt_dense_factor", sizes(), angpt(AttentionFactor::Dense)),
         ("angpt_exact_factor", sizes(), angpt(AttentionFactor::Exact)),
-        ("angpt_other_body", body.clone(), angpt(AttentionFactor::None)),
+        (
+            "angpt_other_body",
+            body.clone(),
+            angpt(AttentionFactor::None),
+        ),
         ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
         ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
         (
@@ -295,7 +323,12 @@ pub fn cases() -> Vec<Case> {
             "olmo2" => "Olmo2ForCausalLM",
             _ => OWN,
         };
-        case(&format!("default_{}", scheme.name()), sizes(), scheme, class)
+        case(
+            &format!("default_{}", scheme.name()),
+            sizes(),
+            scheme,
+            class,
+        )
     });
     let others = others()
         .into_iter()
@@ -345,7 +378,9 @@ impl Case {
 
 /// The tokens that logits are compared on, `[2, 12]`.
 pub fn tokens() -> Tensor<2, Int> {
-    let ids: Vec<i32> = (0..24).map(|i| (i * i * 5 + i * 3 + 1) % 37).collect();
+    let ids: Vec<i32> = (0..24)
+        .map(|i| (i * i * 5 + i * 31 + 1) % VOCABULARY as i32)
+        .collect();
     Tensor::from_data(TensorData::new(ids, [2, 12]), &Device::flex())
 }
 
@@ -355,6 +390,7 @@ pub fn tokens() -> Tensor<2, Int> {
 /// When a model can't be written, or another class is found for it than the case says.
 pub fn write(folder: &Path) -> anyhow::Result<usize> {
     std::fs::create_dir_all(folder)?;
+    let vocabulary = vocabulary()?;
     let mut written = 0;
     for case in cases() {
         for (dtype, suffix) in [(DType::F32, "f32"), (DType::F64, "f64")] {
@@ -363,7 +399,7 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
             let model = Model {
                 plan: case.plan()?,
                 weights: weights::collect(&decoder),
-                vocabulary: None,
+                vocabulary: Some(vocabulary.clone()),
             };
             let exported = export(model, &Target::Auto, &place)?;
             anyhow::ensure!(
@@ -390,8 +426,14 @@ fn reference(decoder: &Decoder, path: &Path) -> anyhow::Result<()> {
         _ => Dtype::F32,
     };
     let views = [
-        ("logits", TensorView::new(dtype, logits.shape().to_vec(), logits.as_bytes())?),
-        ("tokens", TensorView::new(Dtype::I32, ids.shape().to_vec(), ids.as_bytes())?),
+        (
+            "logits",
+            TensorView::new(dtype, logits.shape().to_vec(), logits.as_bytes())?,
+        ),
+        (
+            "tokens",
+            TensorView::new(Dtype::I32, ids.shape().to_vec(), ids.as_bytes())?,
+        ),
     ];
     Ok(safetensors::serialize_to_file(views, None, path)?)
 }

@@ -52,14 +52,18 @@ impl Reference {
     fn floats(&self, name: &str) -> Vec<f64> {
         let view = self.file().tensor(name).unwrap().data().to_vec();
         let eight = view.chunks_exact(8);
-        eight.map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+        eight
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+            .collect()
     }
 
     fn ids(&self, name: &str, device: &Device) -> Tensor<2, Int> {
         let file = self.file();
         let view = file.tensor(name).unwrap();
         let four = view.data().chunks_exact(4);
-        let ids: Vec<i32> = four.map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect();
+        let ids: Vec<i32> = four
+            .map(|b| i32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         Tensor::from_data(TensorData::new(ids, view.shape().to_vec()), device)
     }
 
@@ -74,7 +78,11 @@ impl Reference {
             .into_iter()
             .filter_map(|name| name.strip_prefix("grad."))
             .map(|name| {
-                let shape = file.tensor(&format!("grad.{name}")).unwrap().shape().to_vec();
+                let shape = file
+                    .tensor(&format!("grad.{name}"))
+                    .unwrap()
+                    .shape()
+                    .to_vec();
                 let data = match file.tensor(&format!("{prefix}.{name}")) {
                     Ok(view) => view.data().to_vec(),
                     Err(_) => vec![0; 8 * shape.iter().product::<usize>()],
@@ -83,7 +91,10 @@ impl Reference {
             })
             .collect();
         let views = stored.iter().map(|(name, shape, data)| {
-            (name, TensorView::new(Dtype::F64, shape.clone(), data).unwrap())
+            (
+                name,
+                TensorView::new(Dtype::F64, shape.clone(), data).unwrap(),
+            )
         });
         let place = folder.path().join("model.safetensors");
         safetensors::serialize_to_file(views, None, &place).unwrap();
@@ -102,7 +113,10 @@ fn compare_gradients(
     expected: &BTreeMap<String, Vec<f64>>,
 ) -> f64 {
     let gradients = loss.backward();
-    let largest = expected.values().flatten().fold(0.0, |m: f64, g| m.max(g.abs()));
+    let largest = expected
+        .values()
+        .flatten()
+        .fold(0.0, |m: f64, g| m.max(g.abs()));
     let found = weights::gradients(decoder, &gradients);
     let mut worst: f64 = 0.0;
     for (path, expected) in expected {
@@ -112,7 +126,10 @@ fn compare_gradients(
         };
         let pairs = found.iter().zip(expected);
         let difference = pairs.fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
-        assert!(difference / largest < 1e-9, "{peer} {path}: {difference} of {largest}");
+        assert!(
+            difference / largest < 1e-9,
+            "{peer} {path}: {difference} of {largest}"
+        );
         worst = worst.max(difference / largest);
     }
     worst
@@ -146,7 +163,10 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         if !experts.is_dense() {
             // A backward pass uses its graph up.
             let objective = model.objective(ids("tokens"), ids("targets"), None, None);
-            let aux = objective.penalty.unwrap().mul_scalar(experts.balance_coef.recip());
+            let aux = objective
+                .penalty
+                .unwrap()
+                .mul_scalar(experts.balance_coef.recip());
             let found = error(&numbers(aux.clone()), &reference.floats("aux_loss"));
             assert!(found < 1e-9, "{peer}: auxiliary loss {found}");
             compare_gradients(peer, &model, aux, &reference.gradients(peer, "aux_grad"));
@@ -236,7 +256,11 @@ fn what_no_plan_says_is_refused_by_its_key() {
         ("mixtral", "sliding_window", json!(8)),
         ("gemma2", "attn_logit_softcapping", json!(50.0)),
         ("gemma2", "query_pre_attn_scalar", json!(144)),
-        ("qwen3", "layer_types", json!(["linear_attention", "full_attention"])),
+        (
+            "qwen3",
+            "layer_types",
+            json!(["linear_attention", "full_attention"]),
+        ),
         ("qwen3_moe", "mlp_only_layers", json!([0])),
         ("gpt2", "scale_attn_by_inverse_layer_idx", json!(true)),
     ] {
@@ -246,7 +270,10 @@ fn what_no_plan_says_is_refused_by_its_key() {
             "{peer} {key}: {refused}"
         );
         let message = refused.to_string();
-        assert!(message.contains(key) && message.contains("config.json"), "{message}");
+        assert!(
+            message.contains(key) && message.contains("config.json"),
+            "{message}"
+        );
     }
     // A window as wide as the context hides nothing.
     import(changed("mixtral", "sliding_window", json!(4096)).path()).unwrap();
@@ -257,9 +284,12 @@ fn every_tensor_that_does_not_fit_is_listed() {
     let from = peers().join("llama");
     let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut views: BTreeMap<String, TensorView<'_>> = file.iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    let mut views: BTreeMap<String, TensorView<'_>> =
+        file.iter().map(|(n, v)| (n.to_owned(), v)).collect();
     let up = views.remove("model.layers.0.mlp.up_proj.weight").unwrap();
-    views.remove("model.layers.1.self_attn.q_proj.weight").unwrap();
+    views
+        .remove("model.layers.1.self_attn.q_proj.weight")
+        .unwrap();
     views.insert("model.layers.0.mlp.extra.weight".into(), up.clone());
     let wide = TensorView::new(up.dtype(), vec![32, 56], up.data()).unwrap();
     views.insert("model.layers.1.mlp.up_proj.weight".into(), wide);
@@ -278,7 +308,10 @@ fn every_tensor_that_does_not_fit_is_listed() {
 
 #[test]
 fn a_class_that_computes_something_else_is_refused_with_the_difference() {
-    let case = exports::cases().into_iter().find(|c| c.name == "default_angpt").unwrap();
+    let case = exports::cases()
+        .into_iter()
+        .find(|c| c.name == "default_angpt")
+        .unwrap();
     let model = || Model {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
@@ -287,7 +320,9 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("exported");
     let target = |name: &str| Target::Peer(name.to_owned());
-    let message = export(model(), &target("llama"), &place).unwrap_err().to_string();
+    let message = export(model(), &target("llama"), &place)
+        .unwrap_err()
+        .to_string();
     for part in ["LlamaForCausalLM", "mix", "lerp", "logit_gain", "qk_norm"] {
         assert!(message.contains(part), "no `{part}` in {message}");
     }
@@ -295,6 +330,8 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
     assert!(export(model(), &target("mamba"), &place).is_err());
 
     export(model(), &Target::Own, &place).unwrap();
-    let again = export(model(), &Target::Own, &place).unwrap_err().to_string();
+    let again = export(model(), &Target::Own, &place)
+        .unwrap_err()
+        .to_string();
     assert!(again.contains("already exists"), "{again}");
 }

@@ -171,7 +171,7 @@ impl Setup {
         run(cargo()
             .args(["run", "--quiet", "--locked", "--manifest-path"])
             .arg(self.root.join("Cargo.toml"))
-            .args(["--package=evenburn-tests", "--bin=evenburn-exports", "--"])
+            .args(["--package=evenburn-tests", "--bin=exports", "--"])
             .arg(&folder))?;
         // The library copies the code of a checkpoint before it runs it, and looks for checkpoints elsewhere.
         run(self

@@ -29,7 +29,9 @@ impl Failure {
                 || cause.is::<PlanError>()
                 || cause.is::<SampleError>()
                 || cause.is::<FoldError>()
-                || cause.downcast_ref().is_some_and(InterchangeError::is_wrong_input)
+                || cause
+                    .downcast_ref()
+                    .is_some_and(InterchangeError::is_wrong_input)
                 || cause.is::<OptimError>()
                 || cause.downcast_ref().is_some_and(TrainError::is_wrong_input)
                 || cause.downcast_ref().is_some_and(DataError::is_wrong_input)

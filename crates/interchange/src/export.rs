@@ -60,11 +60,7 @@ pub struct Exported {
 /// # Errors
 /// [`InterchangeError::OtherFunction`] when the class that was asked for can't compute the plan, with the places where they differ;
 /// [`InterchangeError::Malformed`] when something is at `folder` already.
-pub fn export(
-    model: Model,
-    target: &Target,
-    folder: &Path,
-) -> Result<Exported, InterchangeError> {
+pub fn export(model: Model, target: &Target, folder: &Path) -> Result<Exported, InterchangeError> {
     let written = match target {
         Target::Own => write_own(&model)?,
         Target::Peer(name) => {
@@ -170,12 +166,18 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     }
     let (settled, weights) = settle(&model.plan, model.weights.clone())?;
     let mut weights: BTreeMap<_, _> = weights.into_iter().collect();
-    if settled.dims().positions == Positions::Rope && theirs.dims().positions == Positions::RopeHalves {
+    if settled.dims().positions == Positions::Rope
+        && theirs.dims().positions == Positions::RopeHalves
+    {
         turn(&mut weights, settled.dims().head);
     }
     let dtype = weights.values().next().map(TensorData::dtype);
     for spec in theirs.params() {
-        let neutral = if spec.path.ends_with(".bias") { 0.0 } else { 1.0 };
+        let neutral = if spec.path.ends_with(".bias") {
+            0.0
+        } else {
+            1.0
+        };
         weights.entry(spec.path.clone()).or_insert_with(|| {
             let values = vec![neutral; spec.len()];
             let data = TensorData::new(values, spec.shape.clone());

@@ -41,7 +41,10 @@ fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<BTreeSet<String>>), Int
             .as_str()
             .filter(|f| Path::new(f).file_name().is_some_and(|own| own == *f));
         let file = plain.ok_or_else(|| {
-            InterchangeError::malformed(&index, format!("`{name}` is in {file}, which is no file name"))
+            InterchangeError::malformed(
+                &index,
+                format!("`{name}` is in {file}, which is no file name"),
+            )
         })?;
         files.insert(folder.join(file));
     }
@@ -57,8 +60,8 @@ pub(crate) fn tensors(folder: &Path) -> Result<BTreeMap<String, TensorData>, Int
     let mut all = BTreeMap::new();
     for path in files {
         let bytes = fs::read(&path).map_err(|e| InterchangeError::io("read", &path, e))?;
-        let file = SafeTensors::deserialize(&bytes)
-            .map_err(|e| InterchangeError::malformed(&path, e))?;
+        let file =
+            SafeTensors::deserialize(&bytes).map_err(|e| InterchangeError::malformed(&path, e))?;
         for (name, view) in file.iter() {
             let stored = match view.dtype() {
                 Dtype::F64 => DType::F64,
@@ -99,7 +102,8 @@ pub(crate) struct Draft {
 impl Draft {
     /// Begins a folder; nothing may be at its place.
     pub(crate) fn begin(place: &Path) -> Result<Self, InterchangeError> {
-        if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()) || place.is_file() {
+        if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()) || place.is_file()
+        {
             let why = "it already exists; name another folder";
             return Err(InterchangeError::malformed(place, why));
         }
@@ -117,13 +121,20 @@ impl Draft {
         fs::write(&path, text).map_err(|e| InterchangeError::io("write", &path, e))
     }
 
-    pub(crate) fn json(&self, name: &str, map: &Map<String, Value>) -> Result<(), InterchangeError> {
+    pub(crate) fn json(
+        &self,
+        name: &str,
+        map: &Map<String, Value>,
+    ) -> Result<(), InterchangeError> {
         let text = serde_json::to_string_pretty(map)
             .map_err(|e| InterchangeError::malformed(&self.aside.join(name), e))?;
         self.text(name, &(text + "\n"))
     }
 
-    pub(crate) fn tensors(&self, all: &BTreeMap<String, TensorData>) -> Result<(), InterchangeError> {
+    pub(crate) fn tensors(
+        &self,
+        all: &BTreeMap<String, TensorData>,
+    ) -> Result<(), InterchangeError> {
         let path = self.aside.join(WEIGHTS);
         let views = all
             .iter()

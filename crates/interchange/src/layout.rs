@@ -122,7 +122,10 @@ mod tests {
         let parts = split(&whole, &[2, 4, 1]);
         assert_eq!(values(&parts[1])[..4], [2.0, 3.0, 4.0, 5.0]);
         let again = joined(&parts).unwrap();
-        assert_eq!((again.shape(), values(&again)), (whole.shape(), values(&whole)));
+        assert_eq!(
+            (again.shape(), values(&again)),
+            (whole.shape(), values(&whole))
+        );
     }
 
     #[test]

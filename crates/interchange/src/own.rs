@@ -45,7 +45,11 @@ pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, Te
     let is_table = |path: &str| path == "embed.weight" || path == "embed.positions";
     ours.into_iter()
         .map(|(path, data)| {
-            let data = if is_table(&path) { data } else { transposed(data) };
+            let data = if is_table(&path) {
+                data
+            } else {
+                transposed(data)
+            };
             (path, data)
         })
         .collect()

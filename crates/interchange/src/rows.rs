@@ -199,6 +199,10 @@ pub(crate) fn write(
 /// Every entry less a constant.
 fn less(data: TensorData, by: f64) -> TensorData {
     let (dtype, shape) = (data.dtype(), data.shape().to_vec());
-    let values: Vec<f64> = data.convert::<f64>().iter::<f64>().map(|v| v - by).collect();
+    let values: Vec<f64> = data
+        .convert::<f64>()
+        .iter::<f64>()
+        .map(|v| v - by)
+        .collect();
     TensorData::new(values, shape).convert_dtype(dtype)
 }

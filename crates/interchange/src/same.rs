@@ -94,7 +94,12 @@ fn compare(place: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
                 match (a.get(key), b.get(key)) {
                     (Some(a), Some(b)) => compare(&within(key), a, b, found),
                     (None, Some(_)) if key == "gain" || key == "bias" => {}
-                    (a, b) => found.push(format!("{}: {} here, {} there", within(key), brief(a), brief(b))),
+                    (a, b) => found.push(format!(
+                        "{}: {} here, {} there",
+                        within(key),
+                        brief(a),
+                        brief(b)
+                    )),
                 }
             }
         }
@@ -109,7 +114,11 @@ fn compare(place: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
             }
         }
         (a, b) if a == b => {}
-        (a, b) => found.push(format!("{place}: {} here, {} there", brief(Some(a)), brief(Some(b)))),
+        (a, b) => found.push(format!(
+            "{place}: {} here, {} there",
+            brief(Some(a)),
+            brief(Some(b))
+        )),
     }
 }
 

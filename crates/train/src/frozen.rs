@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoints, FORMAT, Named, State};
 use crate::config::RunConfig;
+use crate::durable;
 use crate::error::TrainError;
 use crate::run_dir::{self, CHECKPOINTS, CONFIG, FROZEN, PLAN, TOKENIZER};
 use crate::trainer::{plan_text, same};
-use crate::durable;
 
 /// Where a model without its training came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,10 +138,11 @@ impl Model<'_> {
 
     fn fill(self, dir: &Path) -> Result<(), TrainError> {
         let plan = plan_text(self.plan)?;
-        let about = serde_json::to_vec_pretty(&self.frozen).map_err(|e| TrainError::Unwritable {
-            what: "the origin of the model",
-            why: e.to_string(),
-        })?;
+        let about =
+            serde_json::to_vec_pretty(&self.frozen).map_err(|e| TrainError::Unwritable {
+                what: "the origin of the model",
+                why: e.to_string(),
+            })?;
         durable::write(&dir.join(FROZEN), &about)?;
         durable::write(&dir.join(CONFIG), self.config.to_toml()?.as_bytes())?;
         durable::write(&dir.join(PLAN), plan.as_bytes())?;

@@ -73,7 +73,10 @@ impl Peer for Gemma2 {
             ..sizes::read(config, &DEFAULTS, ACTIVATION)?
         };
         let width = config.number("query_pre_attn_scalar", SCORE_WIDTH)?;
-        if model.head_dim.is_none_or(|head| (width - head as f64).abs() > 1e-9) {
+        if model
+            .head_dim
+            .is_none_or(|head| (width - head as f64).abs() > 1e-9)
+        {
             let why = "scores are divided by the square root of the head's width";
             return Err(config.inexpressible("query_pre_attn_scalar", why));
         }

@@ -31,7 +31,9 @@ impl Peer for Llama {
             (true, false) => Biases::Attention,
             (true, true) => Biases::All,
             (false, true) => {
-                return Err(config.inexpressible("mlp_bias", "attention has biases too, or none has"));
+                return Err(
+                    config.inexpressible("mlp_bias", "attention has biases too, or none has")
+                );
             }
         };
         let model = ModelConfig {

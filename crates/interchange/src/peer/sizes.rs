@@ -76,9 +76,7 @@ pub(super) fn read(
         dim: config.required("hidden_size")?,
         layers: config.required("num_hidden_layers")?,
         heads,
-        kv_heads: config
-            .size("num_key_value_heads")?
-            .or(defaults.kv_heads),
+        kv_heads: config.size("num_key_value_heads")?.or(defaults.kv_heads),
         head_dim: config.size("head_dim")?.or(defaults.head_dim),
         hidden: Some(config.required("intermediate_size")?),
         context,
@@ -139,9 +137,8 @@ pub(super) fn eps(plan: &Plan) -> f64 {
 
 /// Whether the maps at some sites of the first block have biases.
 pub(super) fn biased(plan: &Plan, sites: &[Site]) -> bool {
-    let has = |layer: &LayerPlan, site: &Site| {
-        layer.site(*site).is_some_and(|s| s.linear.bias.is_some())
-    };
+    let has =
+        |layer: &LayerPlan, site: &Site| layer.site(*site).is_some_and(|s| s.linear.bias.is_some());
     let first = plan.layers.first();
     first.is_some_and(|layer| sites.iter().any(|site| has(layer, site)))
 }
