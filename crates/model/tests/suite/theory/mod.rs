@@ -1,5 +1,7 @@
 //! What the papers prove about their schemes, checked in f64 on random models and random inputs.
 
+mod deep_linear;
+mod hessian;
 mod invariance;
 mod orthogonality;
 mod stream;
