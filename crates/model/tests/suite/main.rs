@@ -7,3 +7,5 @@ mod common;
 mod conformance;
 mod experts;
 mod fold;
+mod gradients;
+mod theory;
