@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
+mod atoms;
 mod attention;
 mod common;
 mod conformance;
