@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
+mod atoms;
 mod attention;
 mod common;
 mod conformance;
 mod experts;
 mod fold;
 mod gradients;
+mod plans;
 mod theory;
