@@ -4,7 +4,7 @@ use crate::common::{config, distance, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
 use evenburn_model::atoms::{Embedding, Gain, Initializer, Layout, Rotary, Visibility, penalty};
-use evenburn_model::atoms::{Head, Routing};
+use evenburn_model::atoms::{Head, Residual, Routing};
 use evenburn_model::plan::{Form, GainPlan, GainRole};
 use evenburn_model::strategy::{AnGpt, PreNorm};
 use evenburn_model::{Balance, ExpertsConfig, ModelConfig, Plan, Positions};
@@ -168,4 +168,24 @@ fn both_router_losses_add_up() {
     assert!((loss(0.3, 0.0).unwrap() - 0.3).abs() < 1e-6);
     assert!((loss(0.0, 0.05).unwrap() - 0.2).abs() < 1e-6);
     assert!(loss(0.0, 0.0).is_none());
+}
+
+#[test]
+fn the_skip_connection_of_pre_norm_carries_the_stream_itself() {
+    let plan = Plan::new(&config(), &PreNorm::default()).unwrap();
+    let device = Device::flex();
+    let around = Residual::new(&plan.layers[0].attn_residual, plan.dims(), &device);
+    let stream: Vec<f32> = (0..24_u8).map(|c| f32::from(c) - 7.5).collect();
+    let h: Tensor<3> = Tensor::<1>::from_floats(stream.as_slice(), &device).reshape([1, 1, 24]);
+    // h + branch(N(h)) with a branch that writes nothing is h, and not N(h).
+    let silent = around.forward(h.clone(), |x| x.zeros_like());
+    assert!(distance(&numbers(silent), &numbers(h.clone())) < 1e-6);
+    // With a branch that hands on what it reads, N(h) is what is added.
+    let echo = numbers(around.forward(h.clone(), |x| x) - h);
+    let mean_square = stream.iter().map(|v| f64::from(v * v)).sum::<f64>() / 24.0;
+    let expected: Vec<f64> = stream
+        .iter()
+        .map(|v| f64::from(*v) / mean_square.sqrt())
+        .collect();
+    assert!(distance(&echo, &expected) < 1e-5);
 }
