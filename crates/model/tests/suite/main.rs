@@ -9,3 +9,4 @@ mod experts;
 mod fold;
 mod gradients;
 mod theory;
+mod validation;
