@@ -11,3 +11,4 @@ mod fold;
 mod gradients;
 mod plans;
 mod theory;
+mod validation;
