@@ -15,9 +15,9 @@ fn obstacle(site: Site) -> Option<&'static str> {
         Site::Gate => Some("the activation behind it"),
         Site::O | Site::Down => Some("the sum with the stream behind it"),
         Site::Router => Some("the choice of experts behind it"),
-        // Attention mixes tokens and not channels, and the linear branch of an MLP only multiplies.
-        Site::V | Site::Up => None,
-        Site::Embedding | Site::Positions | Site::Head => None,
+        // Attention mixes tokens and not channels; the linear branch of a gated MLP only multiplies, and schemes give `up`
+        // one role in both kinds of MLP. The ends are no part of a block.
+        Site::V | Site::Up | Site::Embedding | Site::Positions | Site::Head => None,
     }
 }
 

@@ -13,10 +13,9 @@ use evenburn_model::{Activation, Decoder, MlpKind, ModelConfig, Plan};
 
 /// A vector of length 1 in a random direction.
 fn unit(draw: &mut Normal, width: usize) -> Vec<f64> {
-    let mut v = draw.take(width);
+    let v = draw.take(width);
     let size = length(&v);
-    v.iter_mut().for_each(|v| *v /= size);
-    v
+    v.into_iter().map(|v| v / size).collect()
 }
 
 /// Mean and relative spread of some lengths.
