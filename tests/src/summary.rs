@@ -23,8 +23,8 @@ For the default options and sizes (width {}, {} blocks, hidden {}, vocabulary {}
 normalization). *Ops* are passes over activations that one token takes in a block beyond those of a decoder without
 normalization: `n` normalizations, `i` interpolations or scaled sums, `a` scaled attention outputs; constants and scales
 of matrices take none, because they multiply the matrix. *Folds* is what `evenburn fold` moves into matrices; what stays
-is listed. References are the cases of `tests/fixtures` and, after a plus, the classes of `transformers` in
-`tests/fixtures/peers`, scale vectors aside.
+is listed. References are the cases of `tests/fixtures` and, as peers, the models of `transformers` in `tests/fixtures/peers`;
+cases of scale vectors are in the next table.
 
 | scheme | norms sit | learned besides matrices | constrained | parameters added | ops added | folds | proven by |
 |---|---|---|---|---|---|---|---|
@@ -36,7 +36,7 @@ is listed. References are the cases of `tests/fixtures` and, after a plus, the c
     );
     for scheme in Scheme::all() {
         let plan = Plan::new(&config, scheme.strategy())?;
-        let proof = references.get(scheme.name()).map(|r| r.to_string());
+        let proof = references.get(scheme.name()).map(ToString::to_string);
         page += &format!(
             "| [`{0}`](#{0}) | {1} | {2} | {3} | {4} | {5} | {6} | {7} |\n",
             scheme.name(),
@@ -220,9 +220,10 @@ fn folding(plan: &Plan) -> anyhow::Result<String> {
     } else {
         parts.join(", ")
     };
-    Ok(match after.is_empty() {
-        true => gone,
-        false => format!("{gone}; stays: {}", listed(&after)),
+    Ok(if after.is_empty() {
+        gone
+    } else {
+        format!("{gone}; stays: {}", listed(&after))
     })
 }
 
@@ -239,11 +240,11 @@ impl std::fmt::Display for References {
             let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             names.join(", ")
         };
-        f.write_str(&quoted(&self.cases))?;
-        if self.peers.is_empty() {
-            return Ok(());
+        match (self.cases.is_empty(), self.peers.is_empty()) {
+            (_, true) => f.write_str(&quoted(&self.cases)),
+            (true, false) => write!(f, "peers {}", quoted(&self.peers)),
+            (false, false) => write!(f, "{}; peers {}", quoted(&self.cases), quoted(&self.peers)),
         }
-        write!(f, " + {}", quoted(&self.peers))
     }
 }
 
@@ -276,17 +277,33 @@ fn references() -> anyhow::Result<BTreeMap<&'static str, References>> {
     Ok(found)
 }
 
+/// Whether the options of scale vectors change anything.
+fn rewritten(config: &ModelConfig, scheme: &Scheme) -> anyhow::Result<bool> {
+    let standard = ModelConfig {
+        scale_vectors: ScaleVectors::Standard,
+        scale: ScaleSwitches::default(),
+        ..config.clone()
+    };
+    let plan = |config| Plan::new(config, scheme.strategy());
+    Ok(plan(config)? != plan(&standard)?)
+}
+
 /// The options of scale vectors, each with the cases that use it.
 fn scale_vectors() -> anyhow::Result<String> {
     let mut cases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (case, config, _) in parity::models(&fixtures())? {
+    for (case, config, scheme) in parity::models(&fixtures())? {
+        if !rewritten(&config, &scheme)? {
+            continue;
+        }
         let table = serde_json::to_value(&config)?;
         let mut options: Vec<String> = Vec::new();
         if config.scale_vectors != ScaleVectors::Standard {
             options.push(format!("scale_vectors = {}", table["scale_vectors"]));
         }
         let switches = table.get("scale").and_then(serde_json::Value::as_object);
-        for (key, value) in switches.into_iter().flatten() {
+        let switches = switches.into_iter().flatten();
+        // What a scheme does anyway.
+        for (key, value) in switches.filter(|(_, value)| *value != "value") {
             options.push(format!("scale.{key} = {value}"));
         }
         for option in options {
