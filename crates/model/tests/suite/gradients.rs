@@ -1,40 +1,17 @@
 //! Gradients by path, and models whose learned vectors are random.
 
 use crate::theory::Normal;
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use evenburn_model::{Decoder, Plan, weights};
 use std::collections::BTreeMap;
 
 /// The gradient of every parameter that has one.
 pub(crate) fn by_path<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, Vec<f64>> {
-    struct Visitor<'a> {
-        path: Vec<String>,
-        gradients: &'a Gradients,
-        found: BTreeMap<String, Vec<f64>>,
-    }
-    impl ModuleVisitor for Visitor<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad(self.gradients) {
-                let values = gradient.into_data().convert::<f64>();
-                self.found
-                    .insert(self.path.join("."), values.try_to_vec().unwrap());
-            }
-        }
-    }
-    let mut visitor = Visitor {
-        path: Vec::new(),
-        gradients,
-        found: BTreeMap::new(),
-    };
-    module.visit(&mut visitor);
-    visitor.found
+    weights::gradients(module, gradients)
+        .into_iter()
+        .map(|(path, data)| (path, data.convert::<f64>().try_to_vec().unwrap()))
+        .collect()
 }
 
 /// Every parameter in f64.
