@@ -42,7 +42,7 @@ PEERS = {
         **COMMON, **HEADS, **ENDS, intermediate_size=56, rms_norm_eps=1e-6, tie_word_embeddings=False
     ),
     "gemma2": lambda: transformers.Gemma2Config(
-        **COMMON, **HEADS, **ENDS, intermediate_size=56, head_dim=12, query_pre_attn_scalar=9, sliding_window=4096,
+        **COMMON, **HEADS, **ENDS, intermediate_size=56, head_dim=12, query_pre_attn_scalar=12, sliding_window=4096,
         final_logit_softcapping=None, attn_logit_softcapping=None, rms_norm_eps=1e-6,
     ),
     "gpt2": lambda: transformers.GPT2Config(
@@ -184,4 +184,5 @@ def main() -> None:
         raise SystemExit("\n".join(faults))
 
 
-main()
+if __name__ == "__main__":
+    main()

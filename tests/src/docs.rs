@@ -1,5 +1,6 @@
 //! The generated pages of `docs/`.
 
+use crate::summary::table;
 use evenburn_model::{ModelConfig, Plan, Scheme};
 use evenburn_train::config::keys;
 use schemars::schema_for;
@@ -64,11 +65,11 @@ fn summaries() -> Vec<(String, String)> {
 }
 
 fn strategies() -> anyhow::Result<String> {
-    let mut page =
-        format!("# Strategies\n\n{GENERATED}\n| scheme | what it is | preset |\n|---|---|---|\n");
+    let mut page = format!("# Strategies\n\n{GENERATED}\n");
     for (name, summary) in summaries() {
-        page += &format!("| [`{name}`](#{name}) | {summary} | `configs/{name}.toml` |\n");
+        page += &format!("- [`{name}`](#{name}): {summary} Preset: `configs/{name}.toml`.\n");
     }
+    page += &table()?;
     page += "\nBelow, every decision of each scheme with its default options, for a model of 4 blocks.\n";
     for scheme in Scheme::all() {
         let plan = Plan::new(&ModelConfig::default(), scheme.strategy())?;

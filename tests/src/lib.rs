@@ -1,5 +1,8 @@
 //! Reference numbers and how the project is compared with them; the program under test.
 
+pub mod bare;
 pub mod cli;
 pub mod docs;
+pub mod exports;
 pub mod parity;
+mod summary;

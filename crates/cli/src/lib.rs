@@ -7,6 +7,7 @@
 //! - [`model`]: the decoder, its plans, the strategies that make them, the atoms that carry them out.
 //! - [`optim`]: optimizer recipes and the engine that steps a module by path.
 //! - [`data`]: a resumable stream of packed tokens.
+//! - [`interchange`]: checkpoints of `transformers` in, and out to it.
 //! - [`train`]: run configuration, the trainer, checkpoints, metrics.
 //!
 //! A program that only wants the normalization layers depends on `evenburn-model` alone.
@@ -19,6 +20,7 @@ mod tokenizing;
 
 pub use evenburn_data as data;
 pub use evenburn_geometry as geometry;
+pub use evenburn_interchange as interchange;
 pub use evenburn_kernels as kernels;
 pub use evenburn_model as model;
 pub use evenburn_optim as optim;

@@ -133,21 +133,10 @@ impl ModelConfig {
     /// # Errors
     /// [`PlanError::Size`] names the key that is zero, odd or does not divide.
     pub fn dims(&self) -> Result<Dims, PlanError> {
-        let positive = [
-            ("vocab_size", self.vocab_size),
-            ("dim", self.dim),
-            ("layers", self.layers),
-            ("heads", self.heads),
-            ("kv_heads", self.kv_heads.unwrap_or(1)),
-            ("head_dim", self.head_dim.unwrap_or(2)),
-            ("hidden", self.hidden.unwrap_or(1)),
-            ("context", self.context),
-        ];
-        if let Some((key, _)) = positive.into_iter().find(|(_, n)| *n == 0) {
-            return Err(PlanError::size(key, "must be at least 1"));
-        }
         let head = match self.head_dim {
             Some(width) => width,
+            // No heads have no width; the check names the heads.
+            None if self.heads == 0 => 0,
             None if self.dim.is_multiple_of(self.heads) => self.dim / self.heads,
             None => {
                 let why = format!(
@@ -157,31 +146,12 @@ impl ModelConfig {
                 return Err(PlanError::size("dim", why));
             }
         };
-        let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
-        if turns && head % 2 == 1 {
-            let why = format!("the rotary embedding turns pairs, but the head width is {head}");
-            return Err(PlanError::size("head_dim", why));
-        }
-        let kv_heads = self.kv_heads.unwrap_or(self.heads);
-        if !self.heads.is_multiple_of(kv_heads) {
-            let why = format!("{kv_heads} does not divide model.heads = {}", self.heads);
-            return Err(PlanError::size("kv_heads", why));
-        }
-        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
-            return Err(PlanError::size("rope_theta", "must be a positive number"));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(PlanError::size("dropout", "must be at least 0 and below 1"));
-        }
-        if !self.experts.is_dense() {
-            self.experts.check()?;
-        }
-        Ok(Dims {
+        let dims = Dims {
             vocab: self.vocab_size,
             model: self.dim,
             layers: self.layers,
             heads: self.heads,
-            kv_heads,
+            kv_heads: self.kv_heads.unwrap_or(self.heads),
             head,
             hidden: self.hidden.unwrap_or_else(|| {
                 // Both have 8 D^2 numbers.
@@ -197,7 +167,9 @@ impl ModelConfig {
             dropout: self.dropout,
             context: self.context,
             rope_theta: self.rope_theta,
-        })
+        };
+        dims.check()?;
+        Ok(dims)
     }
 }
 

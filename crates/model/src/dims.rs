@@ -3,6 +3,7 @@
 //! `D` model, `L` layers, `H` heads, `G` key/value heads, `K` head width, `F` hidden width of the MLP, `E` experts, `V`
 //! vocabulary.
 
+use crate::error::PlanError;
 use crate::experts::ExpertsConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,7 @@ pub enum Positions {
 }
 
 /// Every size a decision may depend on, resolved and checked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dims {
     /// `V`: entries of the vocabulary.
     pub vocab: usize,
@@ -127,6 +128,53 @@ pub struct Dims {
     pub experts: ExpertsConfig,
     /// Part of the activations that training sets to 0.
     pub dropout: f64,
+}
+
+impl Dims {
+    /// Checks that no size is zero and that they fit together.
+    ///
+    /// # Errors
+    /// [`PlanError::Size`] with the key of the configuration that decides the size.
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        let positive = [
+            ("vocab_size", self.vocab),
+            ("dim", self.model),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("head_dim", self.head),
+            ("hidden", self.hidden),
+            ("context", self.context),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, n)| *n == 0) {
+            return Err(PlanError::size(key, "must be at least 1"));
+        }
+        let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
+        if turns && self.head % 2 == 1 {
+            let why = format!(
+                "the rotary embedding turns pairs, but the head width is {}",
+                self.head
+            );
+            return Err(PlanError::size("head_dim", why));
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            let why = format!(
+                "{} does not divide model.heads = {}",
+                self.kv_heads, self.heads
+            );
+            return Err(PlanError::size("kv_heads", why));
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            return Err(PlanError::size("rope_theta", "must be a positive number"));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(PlanError::size("dropout", "must be at least 0 and below 1"));
+        }
+        if self.experts.is_dense() {
+            return Ok(());
+        }
+        self.experts.check()
+    }
 }
 
 /// The places that hold a weight matrix.

@@ -41,7 +41,7 @@ pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, FoldError, PlanError, SampleError, WeightsError};
 pub use experts::{Balance, ExpertsConfig, Gates, Kept};
-pub use fold::{Folded, fold};
+pub use fold::{Folded, fold, settle};
 pub use noise::Noise;
 pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};

@@ -2,7 +2,7 @@
 
 use crate::error::WeightsError;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 /// Every float parameter with its path, in visiting order.
@@ -36,6 +36,47 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
     let mut visitor = Collect {
         path: Vec::new(),
         found: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+/// The gradient of every float parameter that has one, by its path.
+///
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use evenburn_model::{Decoder, ModelConfig, Plan, strategy::PreNorm, weights};
+/// let plan = Plan::new(&ModelConfig::default(), &PreNorm::default())?;
+/// let device = Device::flex().autodiff();
+/// let model = Decoder::new(&plan, 0, &device);
+/// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
+/// let gradients = weights::gradients(&model, &model.loss_sum(tokens.clone(), tokens, None).backward());
+/// assert_eq!(gradients.len(), plan.params().len());
+/// # Ok::<(), evenburn_model::PlanError>(())
+/// ```
+pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, TensorData> {
+    struct Find<'a> {
+        path: Vec<String>,
+        gradients: &'a Gradients,
+        found: BTreeMap<String, TensorData>,
+    }
+    impl ModuleVisitor for Find<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.gradients) {
+                self.found.insert(self.path.join("."), gradient.into_data());
+            }
+        }
+    }
+    let mut visitor = Find {
+        path: Vec::new(),
+        gradients,
+        found: BTreeMap::new(),
     };
     module.visit(&mut visitor);
     visitor.found

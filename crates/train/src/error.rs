@@ -112,6 +112,14 @@ pub enum TrainError {
         /// The run directory.
         path: PathBuf,
     },
+    /// A folder with a model that can't be trained on.
+    #[error("{} holds a model that was {frozen}: it has no optimizer state to continue with", path.display())]
+    Frozen {
+        /// The folder.
+        path: PathBuf,
+        /// Where the model came from.
+        frozen: crate::frozen::Frozen,
+    },
     /// A folder that holds no run.
     #[error("{} is not a run directory: it has no {missing}", path.display())]
     NotARun {
@@ -201,6 +209,7 @@ impl TrainError {
             | Self::Device { .. }
             | Self::Locked { .. }
             | Self::NotARun { .. }
+            | Self::Frozen { .. }
             | Self::ConfigDiffers { .. }
             | Self::Foreign { .. }
             | Self::Damaged { .. } => true,

@@ -131,8 +131,9 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
     let networks = networks(d);
     kept += networks * 3 * d.hidden;
     if !d.experts.is_dense() {
-        // What each expert reads, what it writes, the same weighted, and the router's logits and gates.
-        kept += networks * 3 * d.model + 4 * d.experts.count;
+        // What each expert reads, what it writes, and the router's logits and gates; then two sums over all tokens for
+        // each expert, whoever chose it (docs/log.md has the measurement).
+        kept += networks * 2 * d.model + 4 * d.experts.count + d.experts.count * 2 * d.model;
     }
     kept += layer
         .attention

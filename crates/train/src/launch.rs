@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
+use crate::frozen::Frozen;
 use crate::run_dir;
 
 /// Whether to continue a run.
@@ -74,7 +75,7 @@ impl Launch {
     ///
     /// # Errors
     /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget; [`TrainError::NotARun`] for a folder without one;
-    /// [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past.
+    /// [`TrainError::Frozen`] for a model without its training; [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past.
     pub fn resolve(&self) -> Result<(Resolved, Start), TrainError> {
         let (resolved, start) = self.find()?;
         let config = &resolved.config;
@@ -104,6 +105,9 @@ impl Launch {
                 Start::Fresh(self.run_dir.clone()),
             ));
         };
+        if let Some(frozen) = Frozen::read(&run)? {
+            return Err(TrainError::Frozen { path: run, frozen });
+        }
         let recorded = run_dir::config_of(&run);
         let mut given = self.load(Some(self.file.as_deref().unwrap_or(&recorded)))?;
         if self.file.is_none() && given.origins.of("train.stop_after") != Origin::CommandLine {

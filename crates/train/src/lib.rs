@@ -21,6 +21,8 @@
 //!   samples/         generated text
 //!   run.log          messages of the program
 //! ```
+//!
+//! [`frozen`] describes the folder of a model without its training.
 
 pub mod checkpoint;
 mod clock;
@@ -33,6 +35,7 @@ pub mod estimate;
 mod evaluate;
 mod feed;
 mod fit;
+pub mod frozen;
 pub mod groups;
 mod launch;
 mod memory;

@@ -10,12 +10,14 @@ use crate::config::{Provenance, Resolved};
 use crate::error::TrainError;
 use crate::{clock, durable};
 
-const CONFIG: &str = "config.toml";
-const PLAN: &str = "plan.toml";
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const PLAN: &str = "plan.toml";
 const PROVENANCE: &str = "provenance.json";
 /// The tokenizer the run was trained with, so that a run can be read without its data.
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const LOCK: &str = "lock";
+/// What a folder with a model and no training says of itself.
+pub(crate) const FROZEN: &str = "frozen.json";
 /// The folder of the checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Run directories under construction start with this.
@@ -181,6 +183,11 @@ pub(crate) fn is_run(path: &Path) -> bool {
     config_of(path).is_file()
 }
 
+/// Whether a folder holds a run that can go on.
+fn is_live(path: &Path) -> bool {
+    is_run(path) && !path.join(FROZEN).is_file()
+}
+
 pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
     if is_run(path) {
         return Ok(());
@@ -191,17 +198,17 @@ pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// The newest run in a folder of runs; their names start with the time they were started.
+/// The newest run in a folder of runs that can go on; their names start with the time they were started.
 pub(crate) fn newest(dir: &Path) -> Result<Option<PathBuf>, TrainError> {
     let names = durable::entries(dir, |name| !name.starts_with('.'))?;
     Ok(names
         .into_iter()
         .rev()
         .map(|name| dir.join(name))
-        .find(|path| is_run(path)))
+        .find(|path| is_live(path)))
 }
 
-fn free_name(dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn free_name(dir: &Path, name: &str) -> PathBuf {
     let first = format!("{}-{name}", clock::stamp());
     let mut candidates =
         std::iter::once(first.clone()).chain((2..).map(|n| format!("{first}-{n}")));
@@ -210,7 +217,7 @@ fn free_name(dir: &Path, name: &str) -> PathBuf {
 }
 
 /// Whether something is at a path that a rename would destroy or fail on.
-fn is_occupied(path: &Path) -> bool {
+pub(crate) fn is_occupied(path: &Path) -> bool {
     match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
         Err(e) => e.kind() != std::io::ErrorKind::NotFound,

@@ -8,6 +8,7 @@ use evenburn_model::{Decoder, Plan, weights};
 use crate::checkpoint::{self, Loaded, State};
 use crate::config::RunConfig;
 use crate::error::TrainError;
+use crate::frozen::{self, Frozen};
 use crate::task::Task;
 use crate::trainer::{plan_text, same};
 use crate::{device, run_dir};
@@ -26,8 +27,10 @@ pub struct TrainedRun {
     pub state: State,
     /// The checkpoint.
     pub checkpoint: PathBuf,
-    /// The tokenizer the run was trained with.
+    /// The tokenizer the run was trained with; an imported model may have none.
     pub tokenizer: PathBuf,
+    /// Where the model came from, if it is one without its training.
+    pub frozen: Option<Frozen>,
 }
 
 impl TrainedRun {
@@ -37,16 +40,22 @@ impl TrainedRun {
     }
 }
 
-/// Loads the newest checkpoint of a run, or the one that `path` names (`RUN/checkpoints/step-...`).
+/// Loads the newest checkpoint of a run, or the one that `path` names (`RUN/checkpoints/step-...`). A folded or an
+/// imported model is one too.
 ///
 /// # Errors
 /// [`TrainError::NotARun`] for another folder, [`TrainError::Damaged`] for a file that isn't what was written, and
 /// [`TrainError::Foreign`] for a run of a strategy that is not in the registry: [`load_run_with`] takes it.
 pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
-    let (run, _) = locate(path)?;
+    let (run, checkpoint) = locate(path)?;
     let config = RunConfig::load(Some(&run_dir::config_of(&run)), &[])?.config;
-    let strategy = config.norm.clone();
-    load_run_with(path, strategy.strategy())
+    let Some(frozen) = Frozen::read(&run)? else {
+        let strategy = config.norm.clone();
+        return load_run_with(path, strategy.strategy());
+    };
+    let loaded = Loaded::read(&checkpoint)?;
+    let plan = frozen::plan(&run, &loaded.state)?;
+    build(run, checkpoint, config, plan, loaded, Some(frozen))
 }
 
 /// [`load_run`] for a run of a strategy of one's own.
@@ -59,6 +68,17 @@ pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<Trained
     let plan = Plan::new(&config.model, strategy)?;
     same(&run, "plan", &run_dir::plan_of(&run)?, &plan_text(&plan)?)?;
     let loaded = Loaded::read(&checkpoint)?;
+    build(run, checkpoint, config, plan, loaded, None)
+}
+
+fn build(
+    run: PathBuf,
+    checkpoint: PathBuf,
+    config: RunConfig,
+    plan: Plan,
+    loaded: Loaded,
+    frozen: Option<Frozen>,
+) -> Result<TrainedRun, TrainError> {
     let decoder = Decoder::new(
         &plan,
         config.train.seed,
@@ -71,6 +91,7 @@ pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<Trained
         state: loaded.state,
         checkpoint,
         tokenizer: run.join(run_dir::TOKENIZER),
+        frozen,
     })
 }
 

@@ -6,7 +6,6 @@ use super::names::{Mapped, to_ours, to_source};
 use super::report::{Outcome, Precision};
 use super::scheme::Model;
 use anyhow::{Result, anyhow, ensure};
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_model::{Decoder, ParamSpec, Plan, weights};
@@ -38,10 +37,7 @@ fn run(case: &Case, model: &Model, mapped: &[Mapped], dtype: DType) -> Result<Pr
     let logits = numbers(logits.into_data())?;
     let loss = mean_loss(&decoder, tokens, targets, &device);
     let value = numbers(loss.clone().into_data())?;
-    let gradients = gradients_by_path(
-        &decoder,
-        GradientsParams::from_grads(loss.backward(), &decoder),
-    );
+    let gradients = weights::gradients(&decoder, &loss.backward());
     let gradients = in_source_names(mapped, &gradients)?;
     let reference = reference(case, mapped, "grad.")?;
 
@@ -192,7 +188,8 @@ fn mean_loss(decoder: &Decoder, tokens: &Array, targets: &Array, device: &Device
     let count = targets.values.len() as f64;
     decoder
         .loss_sum(ints(tokens, device), ints(targets, device), None)
-        .div_scalar(count)
+        // Burn divides gradients by a constant in f32 (docs/log.md).
+        .mul_scalar(count.recip())
 }
 
 fn ints(array: &Array, device: &Device) -> Tensor<2, Int> {
@@ -204,36 +201,4 @@ fn numbers(data: TensorData) -> Result<Vec<f64>> {
     data.convert::<f64>()
         .try_to_vec()
         .map_err(|e| anyhow!("{e:?}"))
-}
-
-/// Gradients under the paths of their parameters.
-fn gradients_by_path(
-    decoder: &Decoder,
-    gradients: GradientsParams,
-) -> BTreeMap<String, TensorData> {
-    struct Visitor {
-        path: Vec<String>,
-        gradients: GradientsParams,
-        found: BTreeMap<String, TensorData>,
-    }
-    impl ModuleVisitor for Visitor {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                self.found.insert(self.path.join("."), gradient.into_data());
-            }
-        }
-    }
-    let mut visitor = Visitor {
-        path: Vec::new(),
-        gradients,
-        found: BTreeMap::new(),
-    };
-    decoder.visit(&mut visitor);
-    visitor.found
 }

@@ -4,6 +4,9 @@ mod config;
 mod data;
 mod describe;
 mod eval;
+mod export;
+mod fold;
+mod import;
 mod run_data;
 mod sample;
 mod tokenizer;
@@ -25,6 +28,18 @@ pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
         Command::Sample(arguments) => {
             refuse(&overrides)?;
             sample::run(&arguments)
+        }
+        Command::Fold(arguments) => {
+            refuse(&overrides)?;
+            fold::run(&arguments)
+        }
+        Command::Import(arguments) => {
+            refuse(&overrides)?;
+            import::run(&arguments)
+        }
+        Command::Export(arguments) => {
+            refuse(&overrides)?;
+            export::run(&arguments)
         }
         Command::Tokenizer(arguments) => {
             refuse(&overrides)?;

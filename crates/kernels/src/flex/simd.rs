@@ -186,7 +186,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 4.166_579_6e-2);
     let p = p.mul_add(r, 1.666_666_5e-1);
     let p = p.mul_add(r, 0.5);
-    let y = p.mul_add(r * r, r + 1.0);
+    // The last step rounds a number near 1 once; what is rounded before it is smaller by r.
+    let p = p.mul_add(r, 1.0);
+    let y = p.mul_add(r, 1.0);
     f32::from_bits(y.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 

@@ -255,7 +255,9 @@ pub fn penalty(config: &ExpertsConfig, routing: &[Routing]) -> Option<Tensor<1>>
     };
     let mean = |of: &dyn Fn(&Routing) -> Tensor<1>| {
         let terms = routing.iter().map(of);
-        terms.reduce(|a, b| a + b).map(|sum| sum.div_scalar(blocks))
+        terms
+            .reduce(|a, b| a + b)
+            .map(|sum| sum.mul_scalar(blocks.recip()))
     };
     let balance = match config.balance {
         Balance::None | Balance::Bias => None,

@@ -21,10 +21,10 @@ mod tensors;
 
 use crate::decoder::Decoder;
 use crate::dims::Site;
-use crate::error::FoldError;
+use crate::error::{FoldError, WeightsError};
 use crate::plan::{LayerPlan, Plan};
 use crate::weights;
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use evenburn_geometry::Constraint;
 use tensors::Tensors;
 
@@ -79,6 +79,35 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
         decoder,
         kept,
     })
+}
+
+/// The same network with every learned scale stored as what it multiplies by, in f64 on the way; no matrix changes.
+///
+/// # Errors
+/// [`WeightsError::Path`] for a tensor that holds no floating-point numbers.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use evenburn_model::{Decoder, ModelConfig, Plan, settle, strategy::Ngpt, weights};
+/// let plan = Plan::new(&ModelConfig::default(), &Ngpt::default())?;
+/// let named = weights::collect(&Decoder::new(&plan, 0, &Device::flex()));
+/// let (settled, named) = settle(&plan, named)?;
+/// // Stored as 1 / sqrt(128), used as 1.
+/// let scale = named.iter().find(|(path, _)| path == "head.after.value").map(|(_, data)| data);
+/// let first = scale.and_then(|data| data.iter::<f64>().next());
+/// assert!(first.is_some_and(|used| (used - 1.0).abs() < 1e-6));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn settle(
+    plan: &Plan,
+    named: Vec<(String, TensorData)>,
+) -> Result<(Plan, Vec<(String, TensorData)>), WeightsError> {
+    let mut work = Work {
+        plan: plan.clone(),
+        tensors: Tensors::new(named)?,
+    };
+    work.settle();
+    Ok((work.plan, work.tensors.finish().into_iter().collect()))
 }
 
 /// A plan and its numbers on the way to being folded.

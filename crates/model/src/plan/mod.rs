@@ -19,10 +19,10 @@ use crate::dims::{Branch, Dims, Positions, Site};
 use crate::error::PlanError;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One linear map of a block.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SitePlan {
     /// The matrix.
     pub weight: WeightPlan,
@@ -31,7 +31,7 @@ pub struct SitePlan {
 }
 
 /// One block.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerPlan {
     /// The stream around attention.
     pub attn_residual: ResidualPlan,
@@ -106,7 +106,7 @@ impl LayerPlan {
 }
 
 /// Every decision of a model, resolved: what `describe` prints and a run records.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Name of the scheme that decided.
     pub scheme: String,

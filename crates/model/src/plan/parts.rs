@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the stored value of a learned scale becomes the used one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// `used = stored * init / scale`.
@@ -30,7 +30,7 @@ impl Form {
 }
 
 /// How many entries a learned scale has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GainShape {
     /// One entry per channel of the place it stands at.
@@ -40,7 +40,7 @@ pub enum GainShape {
 }
 
 /// What follows a learned scale: it tells what weight decay does to it (2605.26895, Input-Norm and Output-Norm).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GainRole {
     /// A linear map follows, which could absorb it.
@@ -53,7 +53,7 @@ pub enum GainRole {
 ///
 /// The parameter starts at `scale` and `used = form(stored * init / scale)`, so the value starts at `init` and an
 /// Adam step of size `lr` moves it by `lr * init / scale` (nGPT, 2410.01131, section 2.5).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GainPlan {
     /// Entries.
     pub shape: GainShape,
@@ -117,7 +117,7 @@ impl GainPlan {
 }
 
 /// What a normalization does before its gain.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
     /// `x / sqrt(mean(x^2) + eps)`.
@@ -139,7 +139,7 @@ pub enum NormKind {
 }
 
 /// Over which channels a normalization runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     /// All channels of the vector.
@@ -149,7 +149,7 @@ pub enum Over {
 }
 
 /// A normalization layer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NormPlan {
     /// What it divides by.
     pub kind: NormKind,
@@ -168,7 +168,7 @@ pub struct NormPlan {
 }
 
 /// A learned vector that is added; it starts at 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BiasPlan {
     /// Whether weight decay applies to it.
     pub decay: bool,
@@ -252,7 +252,7 @@ impl NormPlan {
 /// ```text
 /// y = after * norm( factor * ((before * x) W) + bias )
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearPlan {
     /// Learned scale of the input.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,7 +293,7 @@ impl LinearPlan {
 }
 
 /// How a branch's output `x` joins the stream `h`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MixPlan {
     /// `h + x`.
@@ -313,7 +313,7 @@ pub enum MixPlan {
 }
 
 /// What multiplies an interpolation of two vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LerpFactor {
     /// `nu = 1`.
@@ -328,7 +328,7 @@ pub enum LerpFactor {
 /// ```text
 /// h = stream(h);  h' = after( mix( skip(h), output( branch( input(h) ) ) ) )
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResidualPlan {
     /// Normalization of the stream before it splits into skip and branch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -364,7 +364,7 @@ impl ResidualPlan {
 }
 
 /// Decisions inside attention that no single linear map owns.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttentionPlan {
     /// Normalization of each head of q and k after the rotation; it has no gain of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,7 +391,7 @@ pub enum AttentionFactor {
 }
 
 /// Decisions inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MlpPlan {
     /// Constant on the argument of the activation.
     pub before: f64,
@@ -402,7 +402,7 @@ pub struct MlpPlan {
 }
 
 /// How the outputs of a token's experts join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
     /// `sum_i g_i y_i`.
@@ -412,7 +412,7 @@ pub enum Combine {
 }
 
 /// Decisions at both ends of the decoder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndsPlan {
     /// Constant on the embedded tokens (Gemma: the square root of the model's width).
     pub embed_factor: f64,
@@ -444,7 +444,7 @@ impl EndsPlan {
 }
 
 /// Distribution of a matrix at initialization.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Init {
     /// Normal with mean zero.
@@ -467,7 +467,7 @@ pub enum Init {
 }
 
 /// What a matrix starts as and where it may go.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightPlan {
     /// Its distribution at the start.
     pub init: Init,

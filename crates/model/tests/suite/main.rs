@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
+mod atoms;
 mod attention;
 mod common;
 mod conformance;
 mod experts;
 mod fold;
+mod gradients;
+mod plans;
+mod theory;
+mod validation;

@@ -1,8 +1,12 @@
 //! Refuses decisions that contradict each other, when the model is built.
 
+mod absorb;
+mod repeat;
+mod sizes;
+
 use super::{
-    Form, GainPlan, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind, NormPlan, Over,
-    Plan, ResidualPlan, WeightPlan,
+    Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind,
+    NormPlan, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Branch, Site};
 use crate::error::{PlanError, place};
@@ -14,12 +18,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn clash(&self, at: &str, first: &str, second: &str) -> PlanError {
+    fn clash(&self, at: &str, first: impl Into<String>, second: impl Into<String>) -> PlanError {
         PlanError::Clash {
             scheme: self.scheme.to_owned(),
             place: at.to_owned(),
-            first: first.to_owned(),
-            second: second.to_owned(),
+            first: first.into(),
+            second: second.into(),
         }
     }
 
@@ -80,7 +84,20 @@ impl Check<'_> {
                 "an epsilon of zero, which divides by zero where all channels agree",
             ));
         }
-        self.gain(at, plan.gain.as_ref())
+        self.gain(at, plan.gain.as_ref())?;
+        self.behind_norm(at, plan.gain.as_ref())
+    }
+
+    /// The kernels that normalize multiply each channel by an entry of its own.
+    fn behind_norm(&self, at: &str, gain: Option<&GainPlan>) -> Result<(), PlanError> {
+        match gain {
+            Some(gain) if gain.shape == GainShape::Scalar => Err(self.clash(
+                at,
+                "a normalization",
+                "a scale of one entry behind it, where each channel has its own",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn linear(&self, at: &str, site: Site, plan: &LinearPlan) -> Result<(), PlanError> {
@@ -89,6 +106,9 @@ impl Check<'_> {
         let headed = matches!(site, Site::Q | Site::K | Site::V);
         self.norm(&format!("{at}, norm"), plan.norm.as_ref(), headed)?;
         self.gain(&format!("{at}, scale after"), plan.after.as_ref())?;
+        if plan.norm.is_some() {
+            self.behind_norm(&format!("{at}, scale after"), plan.after.as_ref())?;
+        }
         let gained = plan.norm.as_ref().is_some_and(|norm| norm.gain.is_some());
         if gained && plan.after.is_some() {
             return Err(self.clash(
@@ -217,14 +237,17 @@ impl Check<'_> {
 }
 
 impl Plan {
-    /// Checks that every number is usable and that no two decisions contradict each other.
+    /// Checks that sizes fit, that every number is usable and that no two decisions contradict each other: a decoder can
+    /// be built from any plan that passes.
     ///
     /// # Errors
-    /// [`PlanError::Number`] or [`PlanError::Clash`], with the scheme and the place.
+    /// [`PlanError::Size`] with the key of the size; [`PlanError::Number`] or [`PlanError::Clash`] with the scheme and the
+    /// place.
     pub fn validate(&self) -> Result<(), PlanError> {
         let check = Check {
             scheme: &self.scheme,
         };
+        check.sizes(self)?;
         check.weight(Site::Embedding.path(), &self.embedding)?;
         if let Some(positions) = &self.positions {
             check.weight(Site::Positions.path(), positions)?;
@@ -245,6 +268,7 @@ impl Plan {
         for (index, layer) in self.layers.iter().enumerate() {
             check.layer(index, layer)?;
         }
-        Ok(())
+        check.repeated_norms(self)?;
+        check.absorbed_gains(self)
     }
 }

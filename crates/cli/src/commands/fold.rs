@@ -1,0 +1,65 @@
+//! `evenburn fold`.
+
+use crate::args::Fold;
+use anyhow::{Context, Result};
+use evenburn_model::{fold, weights};
+use evenburn_train::frozen::{Frozen, Model};
+use evenburn_train::load_run;
+use std::collections::BTreeSet;
+use std::fs;
+
+pub(super) fn run(arguments: &Fold) -> Result<()> {
+    let run = load_run(&arguments.run)?;
+    let device = run.decoder.embed.weight.val().device();
+    let folded = fold(&run.plan, &run.decoder, &device)?;
+    let tokenizer = match fs::read_to_string(&run.tokenizer) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e).context(format!("reading {}", run.tokenizer.display())),
+    };
+    let beside = run.checkpoint.parent().and_then(|all| all.parent());
+    let name = run.checkpoint.file_name().unwrap_or_default();
+    let place = arguments
+        .out
+        .clone()
+        .or_else(|| Some(beside?.join("folded").join(name)));
+    let before = run.plan.params().len();
+    let kept = per_block(&folded.kept);
+    let written = Model {
+        frozen: Frozen::Folding {
+            checkpoint: run.checkpoint.clone(),
+            kept: folded.kept.clone(),
+        },
+        config: &run.config,
+        plan: &folded.plan,
+        weights: weights::collect(&folded.decoder),
+        tokenizer: tokenizer.as_deref(),
+        trained: (run.state.step, run.state.tokens),
+    }
+    .write(place.as_deref())?;
+    println!(
+        "folded {}: {before} tensors became {}",
+        run.checkpoint.display(),
+        folded.plan.params().len()
+    );
+    if kept.is_empty() {
+        println!("no learned scale is left");
+    } else {
+        let list: Vec<_> = kept.into_iter().collect();
+        println!("no matrix can carry: {}", list.join(", "));
+    }
+    println!("folded model: {}", written.display());
+    Ok(())
+}
+
+/// Names of scales with the block's number left out.
+fn per_block(paths: &[String]) -> BTreeSet<String> {
+    let general = |path: &String| match path.strip_prefix("blocks.") {
+        Some(rest) => {
+            let (_, inside) = rest.split_once('.').unwrap_or(("", rest));
+            format!("blocks.*.{inside}")
+        }
+        None => path.clone(),
+    };
+    paths.iter().map(general).collect()
+}

@@ -1,0 +1,25 @@
+//! Checkpoints of `transformers` in, and out to it.
+//!
+//! [`import()`] reads a folder with `config.json` and safetensors, sharded or not, of the architectures in [`peer_names`].
+//! [`export()`] writes such a folder: for a plan that one of these classes can compute, in that class's own names; for
+//! every other plan with a small `modeling_evenburn.py` beside the weights, which computes any plan.
+//!
+//! Each peer is one file: how its `config.json` reads as sizes and a scheme, how sizes are written back, and one table of
+//! names and layouts that serves both ways. Whether a plan *is* a peer's is not decided option by option: the peer's
+//! configuration is written, read back and planned, and the two plans are compared as functions.
+
+mod error;
+mod export;
+mod fields;
+mod folder;
+mod import;
+mod layout;
+mod own;
+mod peer;
+mod rows;
+mod same;
+
+pub use error::InterchangeError;
+pub use export::{Exported, Model, Target, Vocabulary, export};
+pub use import::{Imported, import};
+pub use peer::names as peer_names;

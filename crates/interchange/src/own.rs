@@ -1,0 +1,56 @@
+//! A plan that no class of `transformers` computes: its description beside code that computes any plan.
+
+use crate::error::InterchangeError;
+use crate::layout::transposed;
+use burn::tensor::TensorData;
+use evenburn_model::Plan;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The class in [`CODE`].
+pub(crate) const CLASS: &str = "EvenburnForCausalLM";
+/// Name of the module in [`CODE`].
+pub(crate) const MODULE: &str = "modeling_evenburn";
+/// The module: it reads a plan and computes it.
+pub(crate) const CODE: &str = include_str!("modeling_evenburn.py");
+
+/// The configuration that `transformers` reads, with the whole plan in it.
+pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError> {
+    let d = plan.dims();
+    let described = serde_json::to_value(plan)
+        .map_err(|e| InterchangeError::malformed(std::path::Path::new("plan"), e))?;
+    let written = json!({
+        "model_type": "evenburn",
+        "auto_map": {
+            "AutoConfig": format!("{MODULE}.EvenburnConfig"),
+            "AutoModelForCausalLM": format!("{MODULE}.{CLASS}"),
+        },
+        "vocab_size": d.vocab,
+        "hidden_size": d.model,
+        "num_hidden_layers": d.layers,
+        "num_attention_heads": d.heads,
+        "num_key_value_heads": d.kv_heads,
+        "max_position_embeddings": d.context,
+        "tie_word_embeddings": plan.head.is_none(),
+        "plan": described,
+    });
+    Ok(match written {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    })
+}
+
+/// Tensors under our paths, with the matrices of linear maps as PyTorch has them, `[out, in]`.
+pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
+    let is_table = |path: &str| path == "embed.weight" || path == "embed.positions";
+    ours.into_iter()
+        .map(|(path, data)| {
+            let data = if is_table(&path) {
+                data
+            } else {
+                transposed(data)
+            };
+            (path, data)
+        })
+        .collect()
+}

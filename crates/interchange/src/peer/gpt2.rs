@@ -1,0 +1,185 @@
+//! GPT-2: pre-norm with LayerNorm, learned positions, a plain MLP, biases everywhere.
+
+use super::Peer;
+use crate::error::InterchangeError;
+use crate::fields::Fields;
+use crate::rows::{Row, out_in, same};
+use evenburn_model::strategy::{Bias, PreNorm, QkNorm, Start, Statistics};
+use evenburn_model::{Biases, HeadWeights, MlpKind, ModelConfig, Plan, Positions, Scheme};
+use serde_json::{Map, Value, json};
+
+pub(super) struct Gpt2;
+
+/// `n_positions`, `layer_norm_epsilon` and `activation_function` where the file leaves them out.
+const CONTEXT: usize = 1024;
+const EPS: f64 = 1e-5;
+const ACTIVATION: &str = "gelu_new";
+
+/// Plain activations by their name in `transformers`.
+const PLAIN: [(&str, MlpKind); 4] = [
+    (ACTIVATION, MlpKind::GeluTanh),
+    ("gelu_pytorch_tanh", MlpKind::GeluTanh),
+    ("gelu", MlpKind::Gelu),
+    ("relu2", MlpKind::Relu2),
+];
+
+const ROWS: [Row; 17] = [
+    same("transformer.wte.weight", &["embed.weight"]),
+    same("transformer.wpe.weight", &["embed.positions"]),
+    same(
+        "transformer.h.{}.ln_1.weight",
+        &["blocks.{}.attn_residual.input.gain.value"],
+    ),
+    same(
+        "transformer.h.{}.ln_1.bias",
+        &["blocks.{}.attn_residual.input.bias"],
+    ),
+    // Its linear layers are stored `[in, out]`, q, k and v side by side.
+    same(
+        "transformer.h.{}.attn.c_attn.weight",
+        &[
+            "blocks.{}.attn.q.weight",
+            "blocks.{}.attn.k.weight",
+            "blocks.{}.attn.v.weight",
+        ],
+    ),
+    same(
+        "transformer.h.{}.attn.c_attn.bias",
+        &[
+            "blocks.{}.attn.q.bias",
+            "blocks.{}.attn.k.bias",
+            "blocks.{}.attn.v.bias",
+        ],
+    ),
+    same(
+        "transformer.h.{}.attn.c_proj.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    same(
+        "transformer.h.{}.attn.c_proj.bias",
+        &["blocks.{}.attn.o.bias"],
+    ),
+    same(
+        "transformer.h.{}.ln_2.weight",
+        &["blocks.{}.mlp_residual.input.gain.value"],
+    ),
+    same(
+        "transformer.h.{}.ln_2.bias",
+        &["blocks.{}.mlp_residual.input.bias"],
+    ),
+    same(
+        "transformer.h.{}.mlp.c_fc.weight",
+        &["blocks.{}.mlp.up.weight"],
+    ),
+    same("transformer.h.{}.mlp.c_fc.bias", &["blocks.{}.mlp.up.bias"]),
+    same(
+        "transformer.h.{}.mlp.c_proj.weight",
+        &["blocks.{}.mlp.down.weight"],
+    ),
+    same(
+        "transformer.h.{}.mlp.c_proj.bias",
+        &["blocks.{}.mlp.down.bias"],
+    ),
+    same("transformer.ln_f.weight", &["final_norm.gain.value"]),
+    same("transformer.ln_f.bias", &["final_norm.bias"]),
+    out_in("lm_head.weight", &["head.weight"]),
+];
+
+impl Peer for Gpt2 {
+    fn name(&self) -> &'static str {
+        "gpt2"
+    }
+
+    fn class(&self) -> &'static str {
+        "GPT2LMHeadModel"
+    }
+
+    fn read(&self, config: &Fields) -> Result<(ModelConfig, Scheme), InterchangeError> {
+        const WHY: &str = "scores are divided by the square root of the head's width alone";
+        config.refuse("scale_attn_weights", |v| *v == json!(true), WHY)?;
+        config.refuse(
+            "scale_attn_by_inverse_layer_idx",
+            |v| *v == json!(false),
+            WHY,
+        )?;
+        config.refuse(
+            "add_cross_attention",
+            |v| *v == json!(false),
+            "a decoder attends to itself",
+        )?;
+        let name = config.text("activation_function", ACTIVATION)?;
+        let Some((_, mlp)) = PLAIN.iter().find(|(known, _)| *known == name) else {
+            let why = "plain MLPs have gelu, its tanh form or relu2";
+            return Err(config.inexpressible("activation_function", why));
+        };
+        let dim = config.required("n_embd")?;
+        let model = ModelConfig {
+            vocab_size: config.required("vocab_size")?,
+            dim,
+            layers: config.required("n_layer")?,
+            heads: config.required("n_head")?,
+            hidden: Some(config.size("n_inner")?.unwrap_or(4 * dim)),
+            context: config.size("n_positions")?.unwrap_or(CONTEXT),
+            head: if config.flag("tie_word_embeddings", true)? {
+                HeadWeights::Tied
+            } else {
+                HeadWeights::Untied
+            },
+            positions: Positions::Learned,
+            mlp: *mlp,
+            biases: Biases::All,
+            dropout: config.number("resid_pdrop", 0.1)?,
+            ..ModelConfig::default()
+        };
+        let scheme = PreNorm {
+            qk: QkNorm::None,
+            norm: Statistics::Layer,
+            bias: Bias::Learned,
+            eps: config.number("layer_norm_epsilon", EPS)?,
+            start: Start::Gpt2,
+            ..PreNorm::default()
+        };
+        Ok((model, Scheme::PreNorm(scheme)))
+    }
+
+    fn write(&self, plan: &Plan) -> Map<String, Value> {
+        let d = plan.dims();
+        let known = PLAIN.iter().find(|(_, kind)| *kind == d.mlp);
+        let eps = super::sizes::eps(plan);
+        let written = json!({
+            "vocab_size": d.vocab,
+            "n_embd": d.model,
+            "n_layer": d.layers,
+            "n_head": d.heads,
+            "n_inner": d.hidden,
+            "n_positions": d.context,
+            "layer_norm_epsilon": eps,
+            "activation_function": known.map_or(ACTIVATION, |(name, _)| name),
+            "tie_word_embeddings": plan.head.is_none(),
+            "resid_pdrop": d.dropout,
+            "embd_pdrop": d.dropout,
+            "attn_pdrop": d.dropout,
+        });
+        match written {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        ROWS.to_vec()
+    }
+
+    fn is_buffer(&self, name: &str) -> bool {
+        name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        // Checkpoints of the class without its output layer leave the first part out.
+        if name.starts_with("transformer.") || name == "lm_head.weight" {
+            name.to_owned()
+        } else {
+            format!("transformer.{name}")
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The keys that all classes after Llama share, and the tensors.
+//!
+//! Their defaults differ from class to class; a `config.json` leaves a key out where it has the default.
+
+use crate::error::InterchangeError;
+use crate::fields::Fields;
+use crate::rows::{Row, out_in, same};
+use evenburn_model::plan::{LayerPlan, NormPlan};
+use evenburn_model::{HeadWeights, MlpKind, ModelConfig, Plan, Positions, Site};
+use serde_json::{Map, Value, json};
+
+/// Defaults of a class in which it differs from Llama.
+pub(super) struct Defaults {
+    /// `num_key_value_heads`; as many as heads when `None`.
+    pub(super) kv_heads: Option<usize>,
+    /// `head_dim`; `hidden_size / num_attention_heads` when `None`.
+    pub(super) head_dim: Option<usize>,
+    /// `rope_theta`.
+    pub(super) theta: f64,
+    /// `tie_word_embeddings`.
+    pub(super) tied: bool,
+    /// `max_position_embeddings`.
+    pub(super) context: usize,
+    /// `hidden_act`.
+    pub(super) activation: &'static str,
+}
+
+/// Llama's own.
+pub(super) const LLAMA: Defaults = Defaults {
+    kv_heads: None,
+    head_dim: None,
+    theta: 10_000.0,
+    tied: false,
+    context: 2048,
+    activation: "silu",
+};
+
+/// Gated activations by their name in `transformers`.
+const GATED: [(&str, MlpKind); 4] = [
+    ("silu", MlpKind::Swiglu),
+    ("gelu", MlpKind::Geglu),
+    ("gelu_pytorch_tanh", MlpKind::GegluTanh),
+    ("gelu_new", MlpKind::GegluTanh),
+];
+
+/// The sizes in a configuration; refuses what changes the function of a class and no plan says.
+pub(super) fn read(
+    config: &Fields,
+    defaults: &Defaults,
+    activation: &str,
+) -> Result<ModelConfig, InterchangeError> {
+    let context = config
+        .size("max_position_embeddings")?
+        .unwrap_or(defaults.context);
+    config.refuse(
+        "quantization_config",
+        |_| false,
+        "weights have to be stored as floating-point numbers",
+    )?;
+    let full = |kind: &Value| kind == "full_attention" || kind == "sliding_attention";
+    let all_full = |kinds: &Value| kinds.as_array().is_some_and(|list| list.iter().all(full));
+    config.refuse("layer_types", all_full, "every layer has causal attention")?;
+    if config.flag("use_sliding_window", true)? {
+        // A window that is no shorter than the context hides nothing.
+        let wide = |v: &Value| v.as_u64().is_some_and(|window| window >= context as u64);
+        config.refuse("sliding_window", wide, "attention sees the whole context")?;
+    }
+    let heads = config.required("num_attention_heads")?;
+    let name = config.text(activation, defaults.activation)?;
+    let mlp = GATED.iter().find(|(known, _)| *known == name);
+    let Some((_, mlp)) = mlp else {
+        return Err(config.inexpressible(activation, "gated MLPs have silu or gelu"));
+    };
+    Ok(ModelConfig {
+        vocab_size: config.required("vocab_size")?,
+        dim: config.required("hidden_size")?,
+        layers: config.required("num_hidden_layers")?,
+        heads,
+        kv_heads: config.size("num_key_value_heads")?.or(defaults.kv_heads),
+        head_dim: config.size("head_dim")?.or(defaults.head_dim),
+        hidden: Some(config.required("intermediate_size")?),
+        context,
+        rope_theta: theta(config, defaults.theta)?,
+        head: if config.flag("tie_word_embeddings", defaults.tied)? {
+            HeadWeights::Tied
+        } else {
+            HeadWeights::Untied
+        },
+        positions: Positions::RopeHalves,
+        mlp: *mlp,
+        ..ModelConfig::default()
+    })
+}
+
+/// The base of the rotary frequencies, from `rope_parameters` or from the keys of older versions.
+fn theta(config: &Fields, default: f64) -> Result<f64, InterchangeError> {
+    const WHY: &str = "rotary frequencies are not scaled here";
+    let plain = |rope: &Value| {
+        let kind = rope.get("rope_type").or_else(|| rope.get("type"));
+        let whole = |v: &Value| v.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12);
+        kind.is_none_or(|kind| kind == "default")
+            && rope.get("partial_rotary_factor").is_none_or(whole)
+    };
+    config.refuse("rope_scaling", plain, WHY)?;
+    config.refuse("rope_parameters", plain, WHY)?;
+    config.refuse(
+        "partial_rotary_factor",
+        |v| v.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12),
+        "a rotation turns whole heads",
+    )?;
+    let nested = config
+        .get("rope_parameters")
+        .and_then(|rope| rope.get("rope_theta"))
+        .and_then(Value::as_f64);
+    match nested {
+        Some(theta) => Ok(theta),
+        None => config.number("rope_theta", default),
+    }
+}
+
+/// The first epsilon of a plan: classes have one for all their normalizations.
+pub(super) fn eps(plan: &Plan) -> f64 {
+    let of = |norm: &Option<NormPlan>| norm.as_ref().map(|norm| norm.eps);
+    let block = |layer: &LayerPlan| {
+        let around = [&layer.attn_residual, &layer.mlp_residual];
+        let around = around
+            .into_iter()
+            .find_map(|r| of(&r.input).or_else(|| of(&r.output)));
+        around.or_else(|| of(&layer.q.linear.norm))
+    };
+    plan.layers
+        .first()
+        .and_then(block)
+        .or_else(|| of(&plan.ends.final_norm))
+        .unwrap_or(1e-6)
+}
+
+/// Whether the maps at some sites of the first block have biases.
+pub(super) fn biased(plan: &Plan, sites: &[Site]) -> bool {
+    let has =
+        |layer: &LayerPlan, site: &Site| layer.site(*site).is_some_and(|s| s.linear.bias.is_some());
+    let first = plan.layers.first();
+    first.is_some_and(|layer| sites.iter().any(|site| has(layer, site)))
+}
+
+/// The keys of every class.
+pub(super) fn write(plan: &Plan, activation: &str) -> Map<String, Value> {
+    let d = plan.dims();
+    let known = GATED.iter().find(|(_, kind)| *kind == d.mlp);
+    let mut map = Map::new();
+    let mut set = |key: &str, value: Value| map.insert(key.to_owned(), value);
+    set("vocab_size", json!(d.vocab));
+    set("hidden_size", json!(d.model));
+    set("num_hidden_layers", json!(d.layers));
+    set("num_attention_heads", json!(d.heads));
+    set("num_key_value_heads", json!(d.kv_heads));
+    set("head_dim", json!(d.head));
+    set("intermediate_size", json!(d.hidden));
+    set("max_position_embeddings", json!(d.context));
+    set("rms_norm_eps", json!(eps(plan)));
+    set("tie_word_embeddings", json!(plan.head.is_none()));
+    set(activation, json!(known.map_or("silu", |(name, _)| name)));
+    // Older versions read the first, newer ones the second.
+    set("rope_theta", json!(d.rope_theta));
+    let rope = json!({ "rope_type": "default", "rope_theta": d.rope_theta });
+    set("rope_parameters", rope);
+    map
+}
+
+/// Both ends.
+pub(super) const ENDS: [Row; 3] = [
+    same("model.embed_tokens.weight", &["embed.weight"]),
+    same("model.norm.weight", &["final_norm.gain.value"]),
+    out_in("lm_head.weight", &["head.weight"]),
+];
+
+/// The maps of attention, with biases.
+pub(super) const ATTENTION: [Row; 8] = [
+    out_in(
+        "model.layers.{}.self_attn.q_proj.weight",
+        &["blocks.{}.attn.q.weight"],
+    ),
+    same(
+        "model.layers.{}.self_attn.q_proj.bias",
+        &["blocks.{}.attn.q.bias"],
+    ),
+    out_in(
+        "model.layers.{}.self_attn.k_proj.weight",
+        &["blocks.{}.attn.k.weight"],
+    ),
+    same(
+        "model.layers.{}.self_attn.k_proj.bias",
+        &["blocks.{}.attn.k.bias"],
+    ),
+    out_in(
+        "model.layers.{}.self_attn.v_proj.weight",
+        &["blocks.{}.attn.v.weight"],
+    ),
+    same(
+        "model.layers.{}.self_attn.v_proj.bias",
+        &["blocks.{}.attn.v.bias"],
+    ),
+    out_in(
+        "model.layers.{}.self_attn.o_proj.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    same(
+        "model.layers.{}.self_attn.o_proj.bias",
+        &["blocks.{}.attn.o.bias"],
+    ),
+];
+
+/// Gains of q and k before the rotation.
+pub(super) const QK_NORM: [Row; 2] = [
+    same(
+        "model.layers.{}.self_attn.q_norm.weight",
+        &["blocks.{}.attn.q.norm.gain.value"],
+    ),
+    same(
+        "model.layers.{}.self_attn.k_norm.weight",
+        &["blocks.{}.attn.k.norm.gain.value"],
+    ),
+];
+
+/// The maps of one MLP, with biases.
+pub(super) const MLP: [Row; 6] = [
+    out_in(
+        "model.layers.{}.mlp.gate_proj.weight",
+        &["blocks.{}.mlp.gate.weight"],
+    ),
+    same(
+        "model.layers.{}.mlp.gate_proj.bias",
+        &["blocks.{}.mlp.gate.bias"],
+    ),
+    out_in(
+        "model.layers.{}.mlp.up_proj.weight",
+        &["blocks.{}.mlp.up.weight"],
+    ),
+    same(
+        "model.layers.{}.mlp.up_proj.bias",
+        &["blocks.{}.mlp.up.bias"],
+    ),
+    out_in(
+        "model.layers.{}.mlp.down_proj.weight",
+        &["blocks.{}.mlp.down.weight"],
+    ),
+    same(
+        "model.layers.{}.mlp.down_proj.bias",
+        &["blocks.{}.mlp.down.bias"],
+    ),
+];
+
+/// Gains before both branches.
+pub(super) const INPUT_NORMS: [Row; 2] = [
+    same(
+        "model.layers.{}.input_layernorm.weight",
+        &["blocks.{}.attn_residual.input.gain.value"],
+    ),
+    same(
+        "model.layers.{}.post_attention_layernorm.weight",
+        &["blocks.{}.mlp_residual.input.gain.value"],
+    ),
+];

@@ -1,0 +1,191 @@
+//! The parts that compute against their formulas, on numbers small enough to work out by hand.
+
+use crate::common::{config, distance, numbers};
+use burn::module::Param;
+use burn::tensor::{Device, Int, Tensor};
+use evenburn_model::atoms::{Embedding, Gain, Initializer, Layout, Rotary, Visibility, penalty};
+use evenburn_model::atoms::{Head, Residual, Routing};
+use evenburn_model::plan::{Form, GainPlan, GainRole};
+use evenburn_model::strategy::{AnGpt, PreNorm};
+use evenburn_model::{Balance, ExpertsConfig, ModelConfig, Plan, Positions};
+
+/// Both numbers of a gain that was moved away from its start, and what it multiplies by.
+fn used(form: Form, stored: [f64; 3], magnitude: f64) -> Vec<f64> {
+    let plan = GainPlan {
+        init: 2.0,
+        scale: 4.0,
+        form,
+        ..GainPlan::ones(GainRole::Output)
+    };
+    let device = Device::flex();
+    let mut gain = Gain::new(&plan, 3, &device);
+    let vector = |v: &[f64]| Param::from_tensor(Tensor::<1>::from_floats(v, &device));
+    gain.value = vector(&stored);
+    assert_eq!(gain.magnitude.is_some(), form.has_magnitude());
+    gain.magnitude = gain.magnitude.map(|_| vector(&[magnitude]));
+    let scaled = numbers(gain.forward(Tensor::<2>::from_floats([[1.0, 2.0, -3.0]], &device)));
+    let used = numbers(gain.used());
+    let expected: Vec<f64> = used
+        .iter()
+        .zip([1.0, 2.0, -3.0])
+        .map(|(u, x)| u * x)
+        .collect();
+    assert!(distance(&scaled, &expected) < 1e-6);
+    used
+}
+
+#[test]
+fn every_form_of_a_gain_is_its_formula() {
+    let stored = [3.0, -1.0, 0.5];
+    let close = |form, magnitude: f64, expected: [f64; 3]| {
+        let got = used(form, stored, magnitude);
+        assert!(distance(&got, &expected) < 1e-5, "{form:?}: {got:?}");
+    };
+    // Stored values times init / scale = 1/2.
+    close(Form::Direct, 0.0, [1.5, -0.5, 0.25]);
+    close(Form::Absolute, 0.0, [1.5, 0.5, 0.25]);
+    close(Form::OnePlus, 0.0, [4.0, 0.0, 1.5]);
+    close(Form::Product, 1.5, [4.5, -1.5, 0.75]);
+    let e = 1.5_f64.exp();
+    close(Form::ExpProduct, 1.5, [3.0 * e, -e, 0.5 * e]);
+    // 1.5 times the vector divided by its root mean square.
+    let rms = ((9.0 + 1.0 + 0.25) / 3.0_f64).sqrt();
+    close(Form::UnitProduct, 1.5, [4.5 / rms, -1.5 / rms, 0.75 / rms]);
+}
+
+#[test]
+fn learned_positions_are_added_to_the_tokens() {
+    let config = ModelConfig {
+        positions: Positions::Learned,
+        ..config()
+    };
+    let plan = Plan::new(&config, &PreNorm::default()).unwrap();
+    let device = Device::flex();
+    let embedding = Embedding::new(&plan, Initializer::new(3), &device);
+    let table = numbers(embedding.weight.val());
+    let places = numbers(embedding.positions.as_ref().unwrap().val());
+    let tokens = [5, 0, 7];
+    let expected = |at: [usize; 3]| -> Vec<f64> {
+        let rows = tokens.iter().zip(at);
+        rows.flat_map(|(token, place)| (0..24).map(move |c| (token * 24 + c, place * 24 + c)))
+            .map(|(a, b)| table[a] + places[b])
+            .collect()
+    };
+    let ids = || Tensor::<2, Int>::from_ints([[5, 0, 7]], &device);
+    let counted = numbers(embedding.forward(ids(), 4, None));
+    assert!(distance(&counted, &expected([4, 5, 6])) < 1e-6);
+    let given = Tensor::<2, Int>::from_ints([[2, 0, 1]], &device);
+    let given = numbers(embedding.forward(ids(), 0, Some(given)));
+    assert!(distance(&given, &expected([2, 0, 1])) < 1e-6);
+}
+
+#[test]
+fn the_output_layer_scales_each_logit() {
+    let plan = Plan::new(&config(), &AnGpt::default()).unwrap();
+    let device = Device::flex();
+    let init = Initializer::new(3);
+    let embedding = Embedding::new(&plan, init, &device);
+    let mut head = Head::new(&plan, plan.dims(), init, &device);
+    let gain = head.after.as_mut().unwrap();
+    let stored: Vec<f32> = (0..37_u16).map(|v| 0.1 + f32::from(v)).collect();
+    gain.value = Param::from_tensor(Tensor::from_floats(stored.as_slice(), &device));
+    let scales = numbers(gain.used());
+    let weight = numbers(head.weight.as_ref().unwrap().val());
+    // The first channel alone reads the first row of the matrix.
+    let mut first = [[0.0_f32; 24]];
+    first[0][0] = 2.0;
+    let logits = numbers(head.forward(Tensor::from_floats(first, &device), &embedding));
+    let expected: Vec<f64> = (0..37).map(|v| 2.0 * weight[v] * scales[v]).collect();
+    assert!(distance(&logits, &expected) < 1e-4);
+}
+
+#[test]
+fn positions_start_again_in_each_document() {
+    let device = Device::flex();
+    let segments = Tensor::<2, Int>::from_ints([[0, 0, 0, 1, 1], [4, 5, 5, 5, 6]], &device);
+    let positions = Visibility::within(segments).positions().unwrap();
+    let positions: Vec<i64> = positions.into_data().convert::<i64>().try_to_vec().unwrap();
+    assert_eq!(positions, [0, 1, 2, 0, 1, 0, 0, 1, 2, 0]);
+    assert!(Visibility::Causal.positions().is_none());
+}
+
+#[test]
+fn a_rotary_embedding_rotates() {
+    let device = Device::flex();
+    // Two heads of four channels at position 3: pair i of each turns by 3 * 100^(-i/2).
+    let x = [1.0, 2.0, 3.0, 4.0, -1.0, 0.5, 2.0, -3.0_f64];
+    let turn = |a: f64, b: f64, angle: f64| {
+        let (sin, cos) = angle.sin_cos();
+        (a * cos - b * sin, a * sin + b * cos)
+    };
+    for (layout, pairs) in [
+        (Layout::Neighbours, [[0, 1], [2, 3]]),
+        (Layout::Halves, [[0, 2], [1, 3]]),
+    ] {
+        let mut expected = x;
+        for head in [0, 4] {
+            for (i, [a, b]) in pairs.into_iter().enumerate() {
+                let angle = 3.0 * [1.0, 0.1][i];
+                let (left, right) = turn(x[head + a], x[head + b], angle);
+                expected[head + a] = left;
+                expected[head + b] = right;
+            }
+        }
+        let dtype = burn::tensor::DType::F32;
+        let rotary = Rotary::new(3, 1, 4, 100.0, layout, dtype, &device);
+        let x: Tensor<3> = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 1, 8]);
+        let turned = numbers(rotary.forward(x.clone(), 2));
+        assert!(distance(&turned, &expected) < 1e-5, "{layout:?}");
+        assert!(distance(&turned, &numbers(x)) > 1.0, "{layout:?}");
+    }
+}
+
+#[test]
+fn both_router_losses_add_up() {
+    let device = Device::flex();
+    let routing = |p: [f64; 2], load: [f64; 2], z: f64| Routing {
+        load: load.to_vec(),
+        probability: Tensor::from_floats(p, &device),
+        z: Tensor::from_floats([z], &device),
+    };
+    let blocks = [
+        routing([0.25, 0.75], [0.5, 0.5], 2.0),
+        routing([0.5, 0.5], [1.0, 0.0], 6.0),
+    ];
+    let loss = |balance_coef, z_coef| {
+        let config = ExpertsConfig {
+            count: 2,
+            top_k: 1,
+            balance: Balance::LayerLoss,
+            balance_coef,
+            z_coef,
+            ..ExpertsConfig::default()
+        };
+        penalty(&config, &blocks).map(|loss| numbers(loss)[0])
+    };
+    // E sum p load: 2 * 0.5 in both blocks; the mean of z is 4.
+    assert!((loss(0.3, 0.05).unwrap() - (0.3 + 0.2)).abs() < 1e-6);
+    assert!((loss(0.3, 0.0).unwrap() - 0.3).abs() < 1e-6);
+    assert!((loss(0.0, 0.05).unwrap() - 0.2).abs() < 1e-6);
+    assert!(loss(0.0, 0.0).is_none());
+}
+
+#[test]
+fn the_skip_connection_of_pre_norm_carries_the_stream_itself() {
+    let plan = Plan::new(&config(), &PreNorm::default()).unwrap();
+    let device = Device::flex();
+    let around = Residual::new(&plan.layers[0].attn_residual, plan.dims(), &device);
+    let stream: Vec<f32> = (0..24_u8).map(|c| f32::from(c) - 7.5).collect();
+    let h: Tensor<3> = Tensor::<1>::from_floats(stream.as_slice(), &device).reshape([1, 1, 24]);
+    // h + branch(N(h)) with a branch that writes nothing is h, and not N(h).
+    let silent = around.forward(h.clone(), |x| x.zeros_like());
+    assert!(distance(&numbers(silent), &numbers(h.clone())) < 1e-6);
+    // With a branch that hands on what it reads, N(h) is what is added.
+    let echo = numbers(around.forward(h.clone(), |x| x) - h);
+    let mean_square = stream.iter().map(|v| f64::from(v * v)).sum::<f64>() / 24.0;
+    let expected: Vec<f64> = stream
+        .iter()
+        .map(|v| f64::from(*v) / mean_square.sqrt())
+        .collect();
+    assert!(distance(&echo, &expected) < 1e-5);
+}

@@ -1,0 +1,690 @@
+//! The decisions of every scheme against the formulas of its paper.
+//!
+//! `D` = 24 model, `H` = 4 query heads, `K` = 10 head, `F` = 40 hidden, `L` = 3 layers.
+
+use crate::common::config;
+use evenburn_geometry::{Axis, Constraint};
+use evenburn_model::plan::{
+    AttentionFactor, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
+    LerpFactor, LinearPlan, MixPlan, NormKind, NormPlan, Over, ResidualPlan,
+};
+use evenburn_model::strategy::{
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
+    FirstLayer, GainForm, HeadNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
+    PostNorm, PreNorm, QkGain, QkNorm, ResidualFactor, RouterNorm, RowNorm, Scheme, SimpleNorm,
+    Start, Statistics,
+};
+use evenburn_model::{Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Site};
+
+const D: f64 = 24.0;
+const K: f64 = 10.0;
+const F: f64 = 40.0;
+const LAYERS: usize = 3;
+/// Experts behind the router.
+const E: usize = 4;
+
+const SITES: [Site; 11] = [
+    Site::Embedding,
+    Site::Positions,
+    Site::Q,
+    Site::K,
+    Site::V,
+    Site::O,
+    Site::Router,
+    Site::Gate,
+    Site::Up,
+    Site::Down,
+    Site::Head,
+];
+
+fn dims() -> Dims {
+    let experts = ExpertsConfig {
+        count: E,
+        ..ExpertsConfig::default()
+    };
+    let config = ModelConfig {
+        experts,
+        ..config()
+    };
+    let plan = Plan::new(&config, &PreNorm::default()).unwrap();
+    plan.dims().clone()
+}
+
+fn normed(kind: NormKind, eps: f64, role: GainRole) -> NormPlan {
+    NormPlan {
+        kind,
+        eps,
+        over: Over::Full,
+        gain: Some(GainPlan {
+            shape: GainShape::Vector,
+            init: 1.0,
+            scale: 1.0,
+            form: Form::Direct,
+            role,
+            decay: false,
+        }),
+        factor: 1.0,
+        bias: None,
+    }
+}
+
+fn decayed(norm: NormPlan) -> NormPlan {
+    NormPlan {
+        gain: norm.gain.map(|gain| GainPlan {
+            decay: true,
+            ..gain
+        }),
+        ..norm
+    }
+}
+
+fn per_head(norm: NormPlan) -> NormPlan {
+    NormPlan {
+        over: Over::PerHead,
+        ..norm
+    }
+}
+
+fn unit() -> NormPlan {
+    NormPlan {
+        kind: NormKind::L2,
+        gain: None,
+        ..normed(NormKind::L2, 0.0, GainRole::Output)
+    }
+}
+
+/// A learned scale of nGPT or anGPT.
+fn learned(init: f64, scale: f64, form: Form) -> GainPlan {
+    GainPlan {
+        shape: GainShape::Vector,
+        init,
+        scale,
+        form,
+        role: GainRole::Output,
+        decay: false,
+    }
+}
+
+fn near(value: f64, expected: f64, what: &str) {
+    assert!(
+        (value - expected).abs() < 1e-12 * expected.abs(),
+        "{what}: {value}, not {expected}"
+    );
+}
+
+/// Every block and branch has this way of the stream.
+fn streams(strategy: &dyn NormStrategy, expected: impl Fn(usize, Branch) -> ResidualPlan) {
+    for layer in 0..LAYERS {
+        for branch in [Branch::Attention, Branch::Mlp] {
+            assert_eq!(
+                strategy.residual(layer, branch, &dims()),
+                expected(layer, branch),
+                "{} block {layer} {branch:?}",
+                strategy.name()
+            );
+        }
+    }
+}
+
+/// Around each product stands this normalization and nothing else.
+fn linear_norms(strategy: &dyn NormStrategy, expected: impl Fn(Site) -> Option<NormPlan>) {
+    for site in SITES {
+        let linear = LinearPlan {
+            norm: expected(site),
+            ..LinearPlan::default()
+        };
+        assert_eq!(
+            strategy.linear(1, site, &dims()),
+            linear,
+            "{} {site}",
+            strategy.name()
+        );
+    }
+}
+
+fn qk(norm: &NormPlan) -> impl Fn(Site) -> Option<NormPlan> {
+    |site| matches!(site, Site::Q | Site::K).then(|| norm.clone())
+}
+
+fn ends(strategy: &dyn NormStrategy, final_norm: Option<NormPlan>) {
+    let expected = EndsPlan {
+        final_norm,
+        ..EndsPlan::plain()
+    };
+    assert_eq!(strategy.ends(&dims()), expected, "{}", strategy.name());
+}
+
+/// Free, decaying matrices, normal with this deviation (cut where the second number is given).
+fn deviations(strategy: &dyn NormStrategy, expected: impl Fn(usize, Site) -> (f64, Option<f64>)) {
+    for layer in 0..LAYERS {
+        for site in SITES {
+            let plan = strategy.weight(layer, site, &dims());
+            let what = format!("{} block {layer} {site}", strategy.name());
+            let (std, cut) = match plan.init {
+                Init::Normal { std } => (std, None),
+                Init::TruncatedNormal { std, cut } => (std, Some(cut)),
+                Init::UnitSphere { .. } => panic!("{what}: on the sphere"),
+            };
+            let (expected, expected_cut) = expected(layer, site);
+            near(std, expected, &what);
+            assert_eq!(cut, expected_cut, "{what}");
+            assert_eq!(plan.constraint, Constraint::Free, "{what}");
+            assert!(plan.decay, "{what}");
+        }
+    }
+}
+
+/// The code of SimpleGPT: the embedding 1, what writes or multiplies into the stream 0.02 / sqrt(2 (l + 1)).
+fn simple_gpt(layer: usize, site: Site) -> (f64, Option<f64>) {
+    match site {
+        Site::Embedding => (1.0, None),
+        Site::Head => (1.0 / D.sqrt(), Some(3.0)),
+        Site::O | Site::Down | Site::Up => (0.02 / (2.0 * (layer as f64 + 1.0)).sqrt(), None),
+        _ => (0.02, None),
+    }
+}
+
+/// GPT-2: 0.02, the maps that write the stream 0.02 / sqrt(2 L).
+fn gpt2(_: usize, site: Site) -> (f64, Option<f64>) {
+    match site {
+        Site::O | Site::Down => (0.02 / 6.0_f64.sqrt(), None),
+        _ => (0.02, None),
+    }
+}
+
+/// Scores divided by sqrt(K), nothing at q and k after the rotation, a plain MLP.
+fn plain_branches(strategy: &dyn NormStrategy) {
+    let attention = strategy.attention(1, &dims());
+    assert_eq!((&attention.qk_norm, &attention.qk_gain), (&None, &None));
+    near(attention.softmax_scale, 1.0 / K.sqrt(), strategy.name());
+    assert_eq!(attention.factor, AttentionFactor::None);
+    let mlp = strategy.mlp(1, &dims());
+    near(mlp.before, 1.0, strategy.name());
+    near(mlp.after, 1.0, strategy.name());
+    assert_eq!(mlp.combine, Combine::Sum);
+}
+
+fn input(norm: NormPlan) -> ResidualPlan {
+    ResidualPlan {
+        input: Some(norm),
+        ..ResidualPlan::plain()
+    }
+}
+
+#[test]
+fn strategies_and_registry_agree_on_names() {
+    for scheme in Scheme::all() {
+        assert_eq!(scheme.strategy().name(), scheme.name());
+    }
+}
+
+#[test]
+fn a_strategy_that_decides_nothing_is_pre_norm() {
+    #[derive(Debug)]
+    struct Nothing;
+    impl NormStrategy for Nothing {
+        fn name(&self) -> &'static str {
+            "nothing"
+        }
+    }
+    let norm = normed(NormKind::Rms, 1e-5, GainRole::Input);
+    streams(&Nothing, |_, _| input(norm.clone()));
+    linear_norms(&Nothing, |_| None);
+    ends(&Nothing, Some(norm));
+    plain_branches(&Nothing);
+    deviations(&Nothing, |_, _| (0.02, None));
+}
+
+#[test]
+fn pre_norm_reads_a_normalized_stream() {
+    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let gpt_plus = PreNorm::default();
+    streams(&gpt_plus, |_, _| input(rms(GainRole::Input)));
+    linear_norms(&gpt_plus, qk(&per_head(rms(GainRole::Output))));
+    ends(&gpt_plus, Some(rms(GainRole::Input)));
+    plain_branches(&gpt_plus);
+    deviations(&gpt_plus, simple_gpt);
+
+    let gpt2_plan = PreNorm {
+        qk: QkNorm::None,
+        norm: Statistics::Layer,
+        bias: Bias::Learned,
+        start: Start::Gpt2,
+        decay: Decay::All,
+        ..PreNorm::default()
+    };
+    let layer_norm = NormPlan {
+        bias: Some(BiasPlan { decay: true }),
+        ..decayed(normed(NormKind::Layer, 1e-5, GainRole::Input))
+    };
+    streams(&gpt2_plan, |_, _| input(layer_norm.clone()));
+    linear_norms(&gpt2_plan, |_| None);
+    ends(&gpt2_plan, Some(layer_norm));
+    deviations(&gpt2_plan, gpt2);
+
+    let full = PreNorm {
+        qk: QkNorm::Full,
+        ..PreNorm::default()
+    };
+    linear_norms(&full, qk(&rms(GainRole::Output)));
+}
+
+#[test]
+fn post_norm_normalizes_the_sum() {
+    let layer = normed(NormKind::Layer, 1e-5, GainRole::Output);
+    let scheme = PostNorm::default();
+    streams(&scheme, |_, _| ResidualPlan {
+        after: Some(layer.clone()),
+        ..ResidualPlan::plain()
+    });
+    ends(&scheme, None);
+    plain_branches(&scheme);
+    deviations(&scheme, gpt2);
+    let full = PostNorm {
+        qk: QkNorm::Full,
+        ..PostNorm::default()
+    };
+    linear_norms(&scheme, |_| None);
+    linear_norms(&full, qk(&layer));
+}
+
+#[test]
+fn peri_norm_stands_on_both_sides_of_a_branch() {
+    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let scheme = PeriNorm::default();
+    streams(&scheme, |_, _| ResidualPlan {
+        input: Some(rms(GainRole::Input)),
+        output: Some(rms(GainRole::Output)),
+        ..ResidualPlan::plain()
+    });
+    let expected = EndsPlan {
+        embed_norm: Some(rms(GainRole::Output)),
+        final_norm: Some(rms(GainRole::Input)),
+        ..EndsPlan::plain()
+    };
+    assert_eq!(scheme.ends(&dims()), expected);
+    plain_branches(&scheme);
+    deviations(&scheme, simple_gpt);
+
+    let gemma = PeriNorm {
+        qk: QkNorm::Head,
+        embed_norm: EmbedNorm::None,
+        embed_scale: EmbedScale::SqrtDim,
+        gain: GainForm::OnePlus,
+        ..PeriNorm::default()
+    };
+    let one_plus = |role| NormPlan {
+        gain: rms(role).gain.map(|gain| GainPlan {
+            form: Form::OnePlus,
+            ..gain
+        }),
+        ..rms(role)
+    };
+    linear_norms(&scheme, |_| None);
+    linear_norms(&gemma, qk(&per_head(one_plus(GainRole::Output))));
+    let expected = EndsPlan {
+        embed_factor: D.sqrt(),
+        final_norm: Some(one_plus(GainRole::Input)),
+        ..EndsPlan::plain()
+    };
+    assert_eq!(gemma.ends(&dims()), expected);
+}
+
+#[test]
+fn olmo2_normalizes_what_a_branch_writes() {
+    let rms = |role| normed(NormKind::Rms, 1e-6, role);
+    let scheme = Olmo2::default();
+    streams(&scheme, |_, _| ResidualPlan {
+        output: Some(rms(GainRole::Output)),
+        ..ResidualPlan::plain()
+    });
+    linear_norms(&scheme, qk(&rms(GainRole::Output)));
+    ends(&scheme, Some(rms(GainRole::Input)));
+    plain_branches(&scheme);
+    deviations(&scheme, simple_gpt);
+}
+
+#[test]
+fn hybrid_norm_normalizes_q_k_v_and_the_stream_before_the_mlp() {
+    let rms = |role| decayed(normed(NormKind::Rms, 1e-5, role));
+    let rest = |branch| match branch {
+        Branch::Attention => ResidualPlan::plain(),
+        Branch::Mlp => ResidualPlan {
+            stream: Some(rms(GainRole::Output)),
+            ..ResidualPlan::plain()
+        },
+    };
+    let scheme = HybridNorm::default();
+    streams(&scheme, |_, branch| rest(branch));
+    linear_norms(&scheme, |site| match site {
+        Site::Q | Site::K => Some(per_head(rms(GainRole::Output))),
+        Site::V => Some(per_head(rms(GainRole::Input))),
+        _ => None,
+    });
+    ends(&scheme, Some(rms(GainRole::Input)));
+    plain_branches(&scheme);
+    deviations(&scheme, simple_gpt);
+    let star = HybridNorm {
+        first: FirstLayer::PreNorm,
+        ..HybridNorm::default()
+    };
+    streams(&star, |layer, branch| match layer {
+        0 => input(rms(GainRole::Input)),
+        _ => rest(branch),
+    });
+}
+
+#[test]
+fn deep_norm_has_its_two_constants() {
+    let scheme = DeepNorm::default();
+    let layer = normed(NormKind::Layer, 1e-5, GainRole::Output);
+    // (2 L)^(1/4) and (8 L)^(-1/4).
+    let (alpha, beta) = (6.0_f64.sqrt().sqrt(), 1.0 / 24.0_f64.sqrt().sqrt());
+    for branch in [Branch::Attention, Branch::Mlp] {
+        let plan = scheme.residual(2, branch, &dims());
+        let MixPlan::Scaled { skip } = plan.mix else {
+            panic!("the skip connection has no factor: {plan:?}");
+        };
+        near(skip, alpha, "skip");
+        let rest = ResidualPlan {
+            mix: MixPlan::Add,
+            ..plan
+        };
+        let expected = ResidualPlan {
+            after: Some(layer.clone()),
+            ..ResidualPlan::plain()
+        };
+        assert_eq!(rest, expected);
+    }
+    linear_norms(&scheme, |_| None);
+    let head = DeepNorm {
+        qk: QkNorm::Head,
+        ..DeepNorm::default()
+    };
+    linear_norms(&head, qk(&per_head(layer)));
+    ends(&scheme, None);
+    plain_branches(&scheme);
+    // Xavier: gain * sqrt(2 / (in + out)).
+    let xavier = |gain: f64, fans: f64| (gain * (2.0 / fans).sqrt(), None);
+    deviations(&scheme, |_, site| match site {
+        Site::Embedding | Site::Positions | Site::Head => (0.02, None),
+        Site::Q => xavier(1.0, D + 4.0 * K),
+        Site::K => xavier(1.0, D + 2.0 * K),
+        Site::V => xavier(beta, D + 2.0 * K),
+        Site::O => xavier(beta, 4.0 * K + D),
+        Site::Router => xavier(1.0, D + E as f64),
+        Site::Gate | Site::Up | Site::Down => xavier(beta, D + F),
+    });
+}
+
+#[test]
+fn ln_scaling_divides_by_the_root_of_the_layers_number() {
+    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let scheme = LnScaling::default();
+    streams(&scheme, |layer, _| {
+        input(NormPlan {
+            factor: 1.0 / [1.0, 2.0_f64.sqrt(), 3.0_f64.sqrt()][layer],
+            ..rms(GainRole::Input)
+        })
+    });
+    linear_norms(&scheme, |_| None);
+    let full = LnScaling {
+        qk: QkNorm::Full,
+        ..LnScaling::default()
+    };
+    linear_norms(&full, qk(&rms(GainRole::Output)));
+    ends(&scheme, Some(rms(GainRole::Input)));
+    plain_branches(&scheme);
+    deviations(&scheme, |layer, site| match site {
+        Site::Embedding | Site::Head => simple_gpt(layer, site),
+        _ => (0.02, None),
+    });
+}
+
+#[test]
+fn dyt_and_derf_have_their_slopes_and_vectors() {
+    let tanh = |slope| normed(NormKind::Tanh { slope }, 0.0, GainRole::Input);
+    let scheme = DyT::default();
+    streams(&scheme, |_, branch| {
+        input(tanh(match branch {
+            Branch::Attention => 0.8,
+            Branch::Mlp => 0.2,
+        }))
+    });
+    let expected = EndsPlan {
+        embed_gain: Some(GainPlan {
+            shape: GainShape::Scalar,
+            ..learned(D.sqrt(), D.sqrt(), Form::Direct)
+        }),
+        final_norm: Some(tanh(0.2)),
+        ..EndsPlan::plain()
+    };
+    assert_eq!(scheme.ends(&dims()), expected);
+    plain_branches(&scheme);
+    deviations(&scheme, gpt2);
+    let plain = DyT {
+        embed_scalar: EmbedScalar::None,
+        bias: Bias::Learned,
+        decay: Decay::All,
+        ..DyT::default()
+    };
+    let biased = NormPlan {
+        bias: Some(BiasPlan { decay: true }),
+        ..decayed(tanh(0.2))
+    };
+    ends(&plain, Some(biased));
+
+    let erf = NormPlan {
+        bias: Some(BiasPlan { decay: false }),
+        ..normed(NormKind::Erf { slope: 0.5 }, 0.0, GainRole::Input)
+    };
+    let scheme = Derf::default();
+    streams(&scheme, |_, _| input(erf.clone()));
+    ends(&scheme, Some(erf));
+    plain_branches(&scheme);
+    deviations(&scheme, simple_gpt);
+}
+
+#[test]
+fn simple_norm_normalizes_every_product_of_a_block() {
+    let rms = |role| decayed(normed(NormKind::Rms, 1e-5, role));
+    let scheme = SimpleNorm::default();
+    streams(&scheme, |_, _| ResidualPlan::plain());
+    let block = |site| match site {
+        Site::V | Site::Up => Some(rms(GainRole::Input)),
+        _ => Some(rms(GainRole::Output)),
+    };
+    for router in [RouterNorm::None, RouterNorm::Normalized] {
+        let scheme = SimpleNorm {
+            router,
+            ..scheme.clone()
+        };
+        linear_norms(&scheme, |site| match (site, router) {
+            (Site::Router, RouterNorm::None) => None,
+            _ => block(site),
+        });
+    }
+    ends(&scheme, Some(rms(GainRole::Input)));
+    plain_branches(&scheme);
+    deviations(&scheme, simple_gpt);
+}
+
+/// Initial rows on the sphere along an axis and held there by this constraint, without decay.
+fn spheres(
+    strategy: &dyn NormStrategy,
+    along: impl Fn(Site) -> Axis,
+    held: impl Fn(Axis) -> Constraint,
+) {
+    for site in SITES {
+        let plan = strategy.weight(1, site, &dims());
+        let along = along(site);
+        assert_eq!(plan.init, Init::UnitSphere { along }, "{site}");
+        assert_eq!(plan.constraint, held(along), "{site}");
+        assert!(!plan.decay, "{site}");
+    }
+}
+
+/// At most 1 along an axis.
+fn ball(along: Axis) -> Constraint {
+    Constraint::AtMost { along, radius: 1.0 }
+}
+
+#[test]
+fn ngpt_is_on_the_sphere_everywhere() {
+    let scheme = Ngpt::default();
+    let base = 1.0 / D.sqrt();
+    streams(&scheme, |_, _| ResidualPlan {
+        skip: Some(unit()),
+        output: Some(unit()),
+        mix: MixPlan::Lerp {
+            alpha: learned(0.05, base, Form::Absolute),
+            factor: LerpFactor::One,
+        },
+        after: Some(unit()),
+        ..ResidualPlan::plain()
+    });
+    for (heads, factor) in [(HeadNorm::Unit, 1.0), (HeadNorm::None, (D / K).sqrt())] {
+        let scheme = Ngpt {
+            qk: heads,
+            ..Ngpt::default()
+        };
+        for site in SITES {
+            let expected = match site {
+                Site::Gate | Site::Up => LinearPlan {
+                    factor: D.sqrt(),
+                    after: Some(learned(1.0, 1.0, Form::Direct)),
+                    ..LinearPlan::default()
+                },
+                Site::Router => LinearPlan::scaled(D.sqrt()),
+                Site::Q | Site::K => LinearPlan::scaled(factor),
+                _ => LinearPlan::default(),
+            };
+            assert_eq!(scheme.linear(0, site, &dims()), expected, "{site}");
+        }
+        let attention = scheme.attention(0, &dims());
+        let norm = (heads == HeadNorm::Unit).then(|| per_head(unit()));
+        assert_eq!(attention.qk_norm, norm);
+        assert_eq!(attention.qk_gain, Some(learned(1.0, base, Form::Direct)));
+        near(attention.softmax_scale, K.sqrt(), "scores");
+    }
+    let expected = EndsPlan {
+        logit_gain: Some(learned(1.0, base, Form::Direct)),
+        ..EndsPlan::plain()
+    };
+    assert_eq!(scheme.ends(&dims()), expected);
+    // Always the model axis.
+    let model_axis = |site| match site {
+        Site::Embedding | Site::Positions | Site::O | Site::Down => Axis::Out,
+        _ => Axis::In,
+    };
+    spheres(&scheme, model_axis, |along| Constraint::Unit { along });
+    let balls = Ngpt {
+        rows: RowNorm::AtMostOne,
+        ..Ngpt::default()
+    };
+    spheres(&balls, model_axis, ball);
+}
+
+#[test]
+fn angpt_replaces_norms_with_constants() {
+    let scheme = AnGpt::default();
+    let base = 1.0 / D.sqrt();
+    for (residual_factor, factor) in [
+        (ResidualFactor::SecondMoment, LerpFactor::SecondMoment),
+        (ResidualFactor::One, LerpFactor::One),
+    ] {
+        let scheme = AnGpt {
+            residual_factor,
+            ..AnGpt::default()
+        };
+        streams(&scheme, |_, _| ResidualPlan {
+            mix: MixPlan::Lerp {
+                alpha: learned(0.05, 0.01, Form::Direct),
+                factor,
+            },
+            ..ResidualPlan::plain()
+        });
+    }
+    let factors = FactorScales {
+        qkv: 1.02,
+        o: 0.98,
+        up: 1.5,
+        activation: 3.0,
+        down: 0.7,
+    };
+    let ablation = AnGpt {
+        factors,
+        ..AnGpt::default()
+    };
+    for site in SITES {
+        // nu = sqrt(in / out), a head by itself counting as one.
+        let (nu, scale) = match site {
+            Site::Q | Site::K | Site::V => ((D / K).sqrt(), 1.02),
+            Site::O => ((K / D).sqrt(), 0.98),
+            Site::Gate | Site::Up => ((D / F).sqrt(), 1.5),
+            Site::Down => ((F / D).sqrt(), 0.7),
+            Site::Router => (D.sqrt(), 1.0),
+            Site::Embedding | Site::Positions | Site::Head => (1.0, 1.0),
+        };
+        for (scheme, scale) in [(&scheme, 1.0), (&ablation, scale)] {
+            let plan = scheme.linear(0, site, &dims());
+            near(plan.factor, scale * nu, &format!("{site}"));
+            assert_eq!(plan, LinearPlan::scaled(plan.factor), "{site}");
+        }
+    }
+    let plain = scheme.mlp(0, &dims());
+    near(plain.before, D.sqrt(), "before the activation");
+    assert_eq!(plain.combine, Combine::UnitLength);
+    let computed = AnGpt::activation_factor(MlpKind::Swiglu, 24, 40);
+    near(plain.after, computed, "after the activation");
+    near(
+        ablation.mlp(0, &dims()).after,
+        3.0 * computed,
+        "three times it",
+    );
+    let attention = scheme.attention(0, &dims());
+    assert_eq!(attention.qk_norm, Some(per_head(unit())));
+    assert_eq!(attention.qk_gain, None);
+    near(attention.softmax_scale, K.sqrt(), "scores");
+    let gain = AnGpt {
+        qk: HeadNorm::None,
+        qk_gain: QkGain::Learned,
+        attention_factor: AttentionFactor::Dense,
+        ..AnGpt::default()
+    };
+    let attention = gain.attention(0, &dims());
+    assert_eq!(attention.qk_norm, None);
+    assert_eq!(attention.qk_gain, Some(learned(1.0, base, Form::Direct)));
+    assert_eq!(attention.factor, AttentionFactor::Dense);
+    // The row that makes one output; of the embedding, one token's vector.
+    let rows = |site| match site {
+        Site::Embedding | Site::Positions => Axis::Out,
+        _ => Axis::In,
+    };
+    spheres(&scheme, rows, ball);
+    let exact = AnGpt {
+        rows: RowNorm::One,
+        ..AnGpt::default()
+    };
+    spheres(&exact, rows, |along| Constraint::Unit { along });
+}
+
+#[test]
+fn angpt_shares_the_unit_length_between_token_and_position() {
+    for (positions, factor) in [
+        (Positions::Rope, 1.0),
+        (Positions::RopeHalves, 1.0),
+        (Positions::None, 1.0),
+        (Positions::Learned, 0.5_f64.sqrt()),
+    ] {
+        let config = ModelConfig {
+            positions,
+            ..config()
+        };
+        let plan = Plan::new(&config, &AnGpt::default()).unwrap();
+        near(plan.ends.embed_factor, factor, &format!("{positions:?}"));
+        let gain = learned(1.0, 1.0 / D.sqrt(), Form::Direct);
+        assert_eq!(plan.ends.logit_gain, Some(gain));
+        assert_eq!(plan.ends.final_norm, None);
+    }
+}

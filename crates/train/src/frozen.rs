@@ -1,0 +1,169 @@
+//! A model without its training: folded, or imported from another program.
+//!
+//! ```text
+//! DIR/
+//!   frozen.json     where it came from
+//!   config.toml     the configuration it is evaluated with
+//!   plan.toml       every decision of the model: here the plan is read, not made
+//!   tokenizer.json  if there is one
+//!   checkpoints/    one
+//! ```
+//!
+//! [`crate::load_run`] takes such a folder for a run; training refuses it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use evenburn_data::Cursor;
+use evenburn_model::Plan;
+use evenburn_optim::Counts;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Checkpoints, FORMAT, Named, State};
+use crate::config::RunConfig;
+use crate::durable;
+use crate::error::TrainError;
+use crate::run_dir::{self, CHECKPOINTS, CONFIG, FROZEN, PLAN, TOKENIZER};
+use crate::trainer::{plan_text, same};
+
+/// Where a model without its training came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "made_by", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Frozen {
+    /// `evenburn fold`.
+    Folding {
+        /// The checkpoint that was folded.
+        checkpoint: PathBuf,
+        /// Learned scales that no matrix could carry.
+        kept: Vec<String>,
+    },
+    /// `evenburn import`.
+    Import {
+        /// The folder that was read.
+        folder: PathBuf,
+        /// The class it was written by.
+        class: String,
+    },
+}
+
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folding { checkpoint, .. } => write!(f, "folded from {}", checkpoint.display()),
+            Self::Import { folder, class } => {
+                write!(f, "imported from {} ({class})", folder.display())
+            }
+        }
+    }
+}
+
+impl Frozen {
+    /// What a folder says of itself; nothing where it is an ordinary run.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>, TrainError> {
+        let path = dir.join(FROZEN);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(TrainError::io("read", &path, e)),
+        };
+        let read = serde_json::from_slice(&text).map_err(|e| TrainError::Damaged {
+            file: path,
+            why: e.to_string(),
+            intact: None,
+        })?;
+        Ok(Some(read))
+    }
+}
+
+/// The plan that a folder records, which must be the one its checkpoint was written with.
+pub(crate) fn plan(dir: &Path, state: &State) -> Result<Plan, TrainError> {
+    let text = run_dir::plan_of(dir)?;
+    same(dir, "plan", &state.plan, &hash(&text))?;
+    let plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
+        file: dir.join(PLAN),
+        why: e.to_string(),
+        intact: None,
+    })?;
+    plan.validate()?;
+    Ok(plan)
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// A model to be written.
+#[derive(Debug)]
+pub struct Model<'a> {
+    /// Where it came from.
+    pub frozen: Frozen,
+    /// The configuration it is evaluated with.
+    pub config: &'a RunConfig,
+    /// Every decision.
+    pub plan: &'a Plan,
+    /// Every parameter of the plan, by path.
+    pub weights: Vec<Named>,
+    /// The text of its `tokenizer.json`.
+    pub tokenizer: Option<&'a str>,
+    /// Optimizer steps and tokens it was trained for, where they are known.
+    pub trained: (u64, u64),
+}
+
+impl Model<'_> {
+    /// Writes the folder, complete or not at all: `at`, or `<run.dir>/<utc>-<run.name>`; returns where it is.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] if something is there already, [`TrainError::Io`] if it can't be written.
+    pub fn write(self, at: Option<&Path>) -> Result<PathBuf, TrainError> {
+        let place = match at {
+            Some(path) => path.to_owned(),
+            None => run_dir::free_name(&self.config.run.dir, &self.config.run.name),
+        };
+        if run_dir::is_occupied(&place) {
+            let why = format!("{} already exists; name another", place.display());
+            return Err(TrainError::invalid("--out", why));
+        }
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let aside = place.with_file_name(format!(".{name}.new-{}", std::process::id()));
+        fs::create_dir_all(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
+        let written = self.fill(&aside);
+        let moved = written.and_then(|()| durable::rename(&aside, &place));
+        if moved.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&aside);
+        }
+        moved.map(|()| place)
+    }
+
+    fn fill(self, dir: &Path) -> Result<(), TrainError> {
+        let plan = plan_text(self.plan)?;
+        let about =
+            serde_json::to_vec_pretty(&self.frozen).map_err(|e| TrainError::Unwritable {
+                what: "the origin of the model",
+                why: e.to_string(),
+            })?;
+        durable::write(&dir.join(FROZEN), &about)?;
+        durable::write(&dir.join(CONFIG), self.config.to_toml()?.as_bytes())?;
+        durable::write(&dir.join(PLAN), plan.as_bytes())?;
+        if let Some(tokenizer) = self.tokenizer {
+            durable::write(&dir.join(TOKENIZER), tokenizer.as_bytes())?;
+        }
+        let (step, tokens) = self.trained;
+        let state = State {
+            format: FORMAT,
+            step,
+            tokens,
+            seed: self.config.train.seed,
+            cursor: Cursor::default(),
+            optim: Counts::default(),
+            metrics_bytes: 0,
+            config: String::new(),
+            plan: hash(&plan),
+            corpus: String::new(),
+        };
+        let weights = self.weights;
+        Checkpoints::open(dir.join(CHECKPOINTS), 1)?.save(&state, || weights, Vec::new)?;
+        durable::sync_folder(dir)
+    }
+}

@@ -1,0 +1,439 @@
+//! Models that are written for `transformers`, with the logits they must have there.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use evenburn::data::Tokenizer;
+use evenburn::interchange::{Model, Target, Vocabulary, export};
+use evenburn_model::plan::AttentionFactor;
+use evenburn_model::strategy::{
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
+    QkGain, QkNorm, SimpleNorm, Statistics,
+};
+use evenburn_model::{
+    Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
+    ModelConfig, Plan, Positions, ScaleSwitches, ScaleVectors, Scheme, Stored, weights,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A model and the class that must be found for it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Name of its folder.
+    pub name: String,
+    /// Sizes.
+    pub config: ModelConfig,
+    /// Scheme.
+    pub scheme: Scheme,
+    /// The class that loads it.
+    pub class: &'static str,
+}
+
+const OWN: &str = "EvenburnForCausalLM";
+
+/// As many entries as the tokenizer that goes along: a byte-level one has 256 and the end of a text.
+const VOCABULARY: usize = 270;
+const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A tokenizer learned from a few words.
+///
+/// # Errors
+/// When it can't be learned.
+pub fn vocabulary() -> anyhow::Result<Vocabulary> {
+    let texts = [
+        "low lower lowest",
+        "new newer newest",
+        "slow slower slowest",
+    ];
+    let texts = texts.into_iter().map(|text| Ok(text.to_owned()));
+    let tokenizer = Tokenizer::train(texts, VOCABULARY, END_OF_TEXT)?;
+    Ok(Vocabulary {
+        json: tokenizer.json().to_owned(),
+        end_of_text: END_OF_TEXT.to_owned(),
+        end_of_text_id: tokenizer.eod(),
+    })
+}
+
+/// Grouped heads whose width is not `dim / heads`.
+fn sizes() -> ModelConfig {
+    ModelConfig {
+        vocab_size: VOCABULARY,
+        dim: 24,
+        layers: 3,
+        heads: 4,
+        kv_heads: Some(2),
+        head_dim: Some(10),
+        hidden: Some(40),
+        context: 16,
+        ..ModelConfig::default()
+    }
+}
+
+fn pre(qk: QkNorm) -> Scheme {
+    Scheme::PreNorm(PreNorm {
+        qk,
+        ..PreNorm::default()
+    })
+}
+
+fn gpt2() -> Scheme {
+    Scheme::PreNorm(PreNorm {
+        qk: QkNorm::None,
+        norm: Statistics::Layer,
+        bias: Bias::Learned,
+        ..PreNorm::default()
+    })
+}
+
+fn gemma2() -> Scheme {
+    Scheme::PeriNorm(PeriNorm {
+        gain: GainForm::OnePlus,
+        embed_norm: EmbedNorm::None,
+        embed_scale: EmbedScale::SqrtDim,
+        ..PeriNorm::default()
+    })
+}
+
+fn mixture(kept: Kept) -> ExpertsConfig {
+    ExpertsConfig {
+        count: 4,
+        kept,
+        ..ExpertsConfig::default()
+    }
+}
+
+/// Models that a class of `transformers` computes, by every way to get there.
+fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
+    let llama = "LlamaForCausalLM";
+    let plain = ModelConfig {
+        positions: Positions::Learned,
+        mlp: MlpKind::GeluTanh,
+        biases: Biases::All,
+        kv_heads: None,
+        head_dim: None,
+        head: HeadWeights::Tied,
+        ..sizes()
+    };
+    vec![
+        ("llama", sizes(), pre(QkNorm::None), llama),
+        (
+            "llama_halves_tied_biased",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                head: HeadWeights::Tied,
+                biases: Biases::All,
+                rope_theta: 500_000.0,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            llama,
+        ),
+        (
+            "llama_some_biases_geglu",
+            ModelConfig {
+                biases: Biases::Qkv,
+                mlp: MlpKind::Geglu,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            llama,
+        ),
+        (
+            "llama_without_gains",
+            ModelConfig {
+                scale_vectors: ScaleVectors::None,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            llama,
+        ),
+        (
+            "llama_product_gains",
+            ModelConfig {
+                scale: ScaleSwitches {
+                    stored: Some(Stored::Product),
+                    ..ScaleSwitches::default()
+                },
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            llama,
+        ),
+        ("qwen3", sizes(), pre(QkNorm::Head), "Qwen3ForCausalLM"),
+        (
+            "qwen3_biased",
+            ModelConfig {
+                biases: Biases::Attention,
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+            "Qwen3ForCausalLM",
+        ),
+        ("gpt2", plain.clone(), gpt2(), "GPT2LMHeadModel"),
+        (
+            "gpt2_bare",
+            ModelConfig {
+                biases: Biases::None,
+                mlp: MlpKind::Relu2,
+                head: HeadWeights::Untied,
+                ..plain
+            },
+            Scheme::PreNorm(PreNorm {
+                qk: QkNorm::None,
+                norm: Statistics::Layer,
+                ..PreNorm::default()
+            }),
+            "GPT2LMHeadModel",
+        ),
+        (
+            "gemma2",
+            ModelConfig {
+                mlp: MlpKind::GegluTanh,
+                head: HeadWeights::Tied,
+                ..sizes()
+            },
+            gemma2(),
+            "Gemma2ForCausalLM",
+        ),
+        (
+            "mixtral",
+            ModelConfig {
+                experts: mixture(Kept::Renormalized),
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            "MixtralForCausalLM",
+        ),
+        (
+            "qwen3_moe",
+            ModelConfig {
+                experts: mixture(Kept::AsIs),
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+            "Qwen3MoeForCausalLM",
+        ),
+    ]
+}
+
+/// Models that no class of `transformers` computes.
+fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
+    let angpt = |attention_factor| {
+        Scheme::AnGpt(AnGpt {
+            attention_factor,
+            qk_gain: QkGain::Learned,
+            ..AnGpt::default()
+        })
+    };
+    let body = ModelConfig {
+        positions: Positions::Learned,
+        mlp: MlpKind::Gelu,
+        biases: Biases::All,
+        head: HeadWeights::Tied,
+        ..sizes()
+    };
+    let star = HybridNorm {
+        first: FirstLayer::PreNorm,
+        ..HybridNorm::default()
+    };
+    let layer = SimpleNorm {
+        norm: Statistics::Layer,
+        ..SimpleNorm::default()
+    };
+    vec![
+        ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
+        ("angpt_dense_factor", sizes(), angpt(AttentionFactor::Dense)),
+        ("angpt_exact_factor", sizes(), angpt(AttentionFactor::Exact)),
+        (
+            "angpt_other_body",
+            body.clone(),
+            angpt(AttentionFactor::None),
+        ),
+        ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
+        ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
+        (
+            "no_positions_relu2",
+            ModelConfig {
+                positions: Positions::None,
+                mlp: MlpKind::Relu2,
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+        ),
+        (
+            "unified",
+            ModelConfig {
+                scale_vectors: ScaleVectors::Unified,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+        ),
+        (
+            "doubly_placed",
+            ModelConfig {
+                scale: ScaleSwitches {
+                    double: Some(Double::Plain),
+                    stored: Some(Stored::UnitProduct),
+                    ..ScaleSwitches::default()
+                },
+                ..sizes()
+            },
+            gemma2(),
+        ),
+        (
+            "angpt_experts",
+            ModelConfig {
+                experts: ExpertsConfig {
+                    shared: 1,
+                    ..mixture(Kept::Renormalized)
+                },
+                ..sizes()
+            },
+            Scheme::AnGpt(AnGpt::default()),
+        ),
+        (
+            "sigmoid_experts",
+            ModelConfig {
+                experts: ExpertsConfig {
+                    gates: Gates::Sigmoid,
+                    scale: 2.5,
+                    balance: Balance::Bias,
+                    ..mixture(Kept::AsIs)
+                },
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+        ),
+    ]
+}
+
+/// Every case: the classes of `transformers`, every scheme with its defaults, and what takes another way.
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, config, scheme, class| Case {
+        name: name.to_owned(),
+        config,
+        scheme,
+        class,
+    };
+    let peers = peers()
+        .into_iter()
+        .map(|(name, config, scheme, class)| case(name, config, scheme, class));
+    let defaults = Scheme::all().into_iter().map(|scheme| {
+        let class = match scheme.name() {
+            "pre_norm" => "Qwen3ForCausalLM",
+            "olmo2" => "Olmo2ForCausalLM",
+            _ => OWN,
+        };
+        case(
+            &format!("default_{}", scheme.name()),
+            sizes(),
+            scheme,
+            class,
+        )
+    });
+    let others = others()
+        .into_iter()
+        .map(|(name, config, scheme)| case(name, config, scheme, OWN));
+    peers.chain(defaults).chain(others).collect()
+}
+
+impl Case {
+    /// The plan.
+    ///
+    /// # Errors
+    /// When sizes and scheme don't fit.
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        Ok(Plan::new(&self.config, self.scheme.strategy())?)
+    }
+
+    /// Weights in a number format, every vector uneven so that a misplaced one shows.
+    ///
+    /// # Errors
+    /// When they don't fit the plan.
+    pub fn decoder(&self, dtype: DType) -> anyhow::Result<Decoder> {
+        let model = Decoder::new(&self.plan()?, 11, &Device::flex());
+        let values: BTreeMap<_, _> = weights::collect(&model)
+            .into_iter()
+            .enumerate()
+            .map(|(n, (path, data))| {
+                let shape = data.shape().clone();
+                let single = shape.len() == 1;
+                let values: Vec<f64> = data
+                    .iter::<f64>()
+                    .enumerate()
+                    .map(|(i, v)| {
+                        let wave = 0.3 * ((i * 7 + n * 3) as f64).sin();
+                        match single {
+                            true if v == 0.0 => wave,
+                            true => v * (1.0 + wave),
+                            false => v,
+                        }
+                    })
+                    .collect();
+                (path, TensorData::new(values, shape).convert_dtype(dtype))
+            })
+            .collect();
+        Ok(weights::replace(model, values)?)
+    }
+}
+
+/// The tokens that logits are compared on, `[2, 12]`.
+pub fn tokens() -> Tensor<2, Int> {
+    let ids: Vec<i32> = (0..24)
+        .map(|i| (i * i * 5 + i * 31 + 1) % VOCABULARY as i32)
+        .collect();
+    Tensor::from_data(TensorData::new(ids, [2, 12]), &Device::flex())
+}
+
+/// Writes one folder for each case and number format, `reference.safetensors` beside the model; returns how many.
+///
+/// # Errors
+/// When a model can't be written, or another class is found for it than the case says.
+pub fn write(folder: &Path) -> anyhow::Result<usize> {
+    std::fs::create_dir_all(folder)?;
+    let vocabulary = vocabulary()?;
+    let mut written = 0;
+    for case in cases() {
+        for (dtype, suffix) in [(DType::F32, "f32"), (DType::F64, "f64")] {
+            let decoder = case.decoder(dtype)?;
+            let place = folder.join(format!("{}_{suffix}", case.name));
+            let model = Model {
+                plan: case.plan()?,
+                weights: weights::collect(&decoder),
+                vocabulary: Some(vocabulary.clone()),
+            };
+            let exported = export(model, &Target::Auto, &place)?;
+            anyhow::ensure!(
+                exported.class == case.class,
+                "{}: written for {}, not for {}",
+                case.name,
+                exported.class,
+                case.class
+            );
+            reference(&decoder, &place.join("reference.safetensors"))?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
+
+/// `tokens` and the `logits` a decoder makes of them.
+fn reference(decoder: &Decoder, path: &Path) -> anyhow::Result<()> {
+    use safetensors::tensor::{Dtype, TensorView};
+    let logits = decoder.logits(decoder.hidden(tokens(), None)).into_data();
+    let ids = tokens().into_data().convert::<i32>();
+    let dtype = match logits.dtype() {
+        DType::F64 => Dtype::F64,
+        _ => Dtype::F32,
+    };
+    let views = [
+        (
+            "logits",
+            TensorView::new(dtype, logits.shape().to_vec(), logits.as_bytes())?,
+        ),
+        (
+            "tokens",
+            TensorView::new(Dtype::I32, ids.shape().to_vec(), ids.as_bytes())?,
+        ),
+    ];
+    Ok(safetensors::serialize_to_file(views, None, path)?)
+}

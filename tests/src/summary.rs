@@ -1,0 +1,303 @@
+//! The table of the schemes in `docs/strategies.md`: every cell is read off a plan, a folded model or the references.
+
+use crate::bare::Bare;
+use crate::parity;
+use burn::tensor::Device;
+use evenburn::interchange::import;
+use evenburn_geometry::Constraint;
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, Over};
+use evenburn_model::{
+    Decoder, ModelConfig, Plan, Role, ScaleSwitches, ScaleVectors, Scheme, Site, fold,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The table with what its columns mean.
+pub(crate) fn table() -> anyhow::Result<String> {
+    let config = ModelConfig::default();
+    let bare = Plan::new(&config, &Bare::default())?.cost().params;
+    let references = references()?;
+    let mut page = format!(
+        "
+For the default options and sizes (width {}, {} blocks, hidden {}, vocabulary {}; {bare} parameters without any
+normalization). *Ops* are passes over activations that one token takes in a block beyond those of a decoder without
+normalization: `n` normalizations, `i` interpolations or scaled sums, `a` scaled attention outputs; constants and scales
+of matrices take none, because they multiply the matrix. *Folds* is what `evenburn fold` moves into matrices; what stays
+is listed. References are the cases of `tests/fixtures` and, after a plus, the classes of `transformers` in
+`tests/fixtures/peers`, scale vectors aside.
+
+| scheme | norms sit | learned besides matrices | constrained | parameters added | ops added | folds | proven by |
+|---|---|---|---|---|---|---|---|
+",
+        config.dim,
+        config.layers,
+        Plan::new(&config, &Bare::default())?.dims().hidden,
+        config.vocab_size
+    );
+    for scheme in Scheme::all() {
+        let plan = Plan::new(&config, scheme.strategy())?;
+        let proof = references.get(scheme.name()).map(|r| r.to_string());
+        page += &format!(
+            "| [`{0}`](#{0}) | {1} | {2} | {3} | {4} | {5} | {6} | {7} |\n",
+            scheme.name(),
+            listed(&norms(&plan)),
+            listed(&learned(&plan)),
+            listed(&constrained(&plan)),
+            plan.cost().params - bare,
+            operations(&plan),
+            folding(&plan)?,
+            proof.unwrap_or_else(|| "nothing outside this project".to_owned()),
+        );
+    }
+    page += &scale_vectors()?;
+    Ok(page)
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    match names.len() {
+        0 => "nothing".to_owned(),
+        _ => names.iter().cloned().collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// A parameter's or a place's name with the block's number left out.
+fn general(path: &str) -> String {
+    match path.strip_prefix("blocks.") {
+        Some(rest) => rest
+            .split_once('.')
+            .map_or(rest, |(_, inside)| inside)
+            .to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Normalizations of a block with their places.
+fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
+    let around = [
+        ("attention", &layer.attn_residual),
+        ("MLP", &layer.mlp_residual),
+    ];
+    let mut found = Vec::new();
+    for (branch, plan) in around {
+        for (place, norm) in [
+            ("stream before", &plan.stream),
+            ("before", &plan.input),
+            ("after", &plan.output),
+            ("skip around", &plan.skip),
+            ("sum after", &plan.after),
+        ] {
+            found.extend(
+                norm.as_ref()
+                    .map(|norm| (format!("{place} {branch}"), norm)),
+            );
+        }
+    }
+    for site in Site::BLOCK {
+        let norm = layer.site(site).and_then(|s| s.linear.norm.as_ref());
+        found.extend(norm.map(|norm| (format!("behind {}", site.name()), norm)));
+    }
+    let rotated = layer.attention.qk_norm.as_ref();
+    found.extend(rotated.map(|norm| ("q and k after rotation".to_owned(), norm)));
+    found
+}
+
+fn norms(plan: &Plan) -> BTreeSet<String> {
+    let described = |(place, norm): (String, &NormPlan)| {
+        let kind = match norm.kind {
+            NormKind::Rms => "RMS",
+            NormKind::L2 => "L2",
+            NormKind::Layer => "LayerNorm",
+            NormKind::Tanh { .. } => "tanh",
+            NormKind::Erf { .. } => "erf",
+        };
+        let heads = match norm.over {
+            Over::Full => "",
+            Over::PerHead => " per head",
+        };
+        format!("{place} ({kind}{heads})")
+    };
+    let ends = [
+        ("embedding", &plan.ends.embed_norm),
+        ("final", &plan.ends.final_norm),
+    ];
+    let ends = ends
+        .into_iter()
+        .filter_map(|(place, norm)| Some((place.to_owned(), norm.as_ref()?)));
+    let blocks = plan.layers.iter().flat_map(in_block);
+    blocks.chain(ends).map(described).collect()
+}
+
+fn learned(plan: &Plan) -> BTreeSet<String> {
+    let vectors = plan
+        .params()
+        .into_iter()
+        .filter(|spec| matches!(spec.role, Role::Gain | Role::Bias));
+    vectors
+        .map(|spec| format!("`{}`", general(&spec.path).replace(".value", "")))
+        .collect()
+}
+
+fn constrained(plan: &Plan) -> BTreeSet<String> {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for spec in plan.params() {
+        if spec.constraint != Constraint::Free {
+            let place = general(&spec.path).replace(".weight", "");
+            let all = places.entry(spec.constraint.to_string()).or_default();
+            all.insert(place);
+        }
+    }
+    places
+        .into_iter()
+        .map(|(constraint, places)| {
+            format!("{}: {}", constraint.replace('|', "\\|"), listed(&places))
+        })
+        .collect()
+}
+
+/// Passes over activations of one token in the last block.
+fn operations(plan: &Plan) -> String {
+    let Some(layer) = plan.layers.last() else {
+        return "none".to_owned();
+    };
+    // After the rotation q and k are normalized, each by itself.
+    let rotated = usize::from(layer.attention.qk_norm.is_some());
+    let normalizations = in_block(layer).len() + rotated;
+    let mixed = [&layer.attn_residual, &layer.mlp_residual]
+        .into_iter()
+        .filter(|plan| plan.mix != MixPlan::Add)
+        .count();
+    let factors = usize::from(layer.attention.factor != AttentionFactor::None);
+    let counts = [(normalizations, "n"), (mixed, "i"), (factors, "a")];
+    let shown: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count}{what}"))
+        .collect();
+    if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(" + ")
+    }
+}
+
+/// What folding takes out of a model, and the learned vectors that stay.
+fn folding(plan: &Plan) -> anyhow::Result<String> {
+    let device = Device::flex();
+    let folded = fold(plan, &Decoder::new(plan, 0, &device), &device)?;
+    let (before, after) = (learned(plan), learned(&folded.plan));
+    let gone: BTreeSet<String> = before.difference(&after).cloned().collect();
+    let constant = |plan: &Plan| {
+        let layer = plan.layers.first();
+        let sites = layer.into_iter().flat_map(|layer| {
+            let sites = Site::BLOCK.into_iter();
+            sites.filter_map(|site| Some(layer.site(site)?.linear.factor))
+        });
+        let inner = layer.into_iter().flat_map(|l| [l.mlp.before, l.mlp.after]);
+        let ends = [plan.ends.embed_factor];
+        sites
+            .chain(inner)
+            .chain(ends)
+            .any(|f| (f - 1.0).abs() > f64::EPSILON)
+    };
+    let constants = constant(plan) && !constant(&folded.plan);
+    let lerps = |plan: &Plan| {
+        plan.layers
+            .iter()
+            .any(|l| matches!(l.mlp_residual.mix, MixPlan::Lerp { .. }))
+    };
+    let mut parts = Vec::new();
+    if constants {
+        parts.push("every constant".to_owned());
+    }
+    if lerps(plan) && !lerps(&folded.plan) {
+        parts.push("the interpolations".to_owned());
+    }
+    if !gone.is_empty() {
+        parts.push(listed(&gone));
+    }
+    let gone = if parts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        parts.join(", ")
+    };
+    Ok(match after.is_empty() {
+        true => gone,
+        false => format!("{gone}; stays: {}", listed(&after)),
+    })
+}
+
+/// What proves a scheme.
+#[derive(Debug, Default)]
+struct References {
+    cases: BTreeSet<String>,
+    peers: BTreeSet<String>,
+}
+
+impl std::fmt::Display for References {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let quoted = |names: &BTreeSet<String>| {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(", ")
+        };
+        f.write_str(&quoted(&self.cases))?;
+        if self.peers.is_empty() {
+            return Ok(());
+        }
+        write!(f, " + {}", quoted(&self.peers))
+    }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// Cases and peers by the scheme they are computed with here; cases of scale vectors aside.
+fn references() -> anyhow::Result<BTreeMap<&'static str, References>> {
+    let mut found: BTreeMap<&'static str, References> = BTreeMap::new();
+    for (case, config, scheme) in parity::models(&fixtures())? {
+        if config.scale_vectors == ScaleVectors::Standard
+            && config.scale == ScaleSwitches::default()
+        {
+            found.entry(scheme.name()).or_default().cases.insert(case);
+        }
+    }
+    for entry in std::fs::read_dir(fixtures().join("peers"))? {
+        let folder = entry?.path();
+        if folder.join("reference.safetensors").is_file() {
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let scheme = import(&folder)?.scheme.name();
+            found.entry(scheme).or_default().peers.insert(name);
+        }
+    }
+    Ok(found)
+}
+
+/// The options of scale vectors, each with the cases that use it.
+fn scale_vectors() -> anyhow::Result<String> {
+    let mut cases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (case, config, _) in parity::models(&fixtures())? {
+        let table = serde_json::to_value(&config)?;
+        let mut options: Vec<String> = Vec::new();
+        if config.scale_vectors != ScaleVectors::Standard {
+            options.push(format!("scale_vectors = {}", table["scale_vectors"]));
+        }
+        let switches = table.get("scale").and_then(serde_json::Value::as_object);
+        for (key, value) in switches.into_iter().flatten() {
+            options.push(format!("scale.{key} = {value}"));
+        }
+        for option in options {
+            cases.entry(option).or_default().insert(format!("`{case}`"));
+        }
+    }
+    let mut page = "\nScale vectors (2605.26895) are a rewrite of any scheme's plan; options of `[model]` and the cases that \
+         use them:\n\n| option | proven by |\n|---|---|\n"
+        .to_owned();
+    for (option, cases) in cases {
+        page += &format!("| `{option}` | {} |\n", listed(&cases));
+    }
+    Ok(page)
+}

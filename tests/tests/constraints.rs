@@ -1,0 +1,168 @@
+//! What a plan confines stays confined after every optimizer step, with the rules that training takes from the plan.
+
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use evenburn_geometry::{Axis, Constraint};
+use evenburn_model::strategy::{AnGpt, Ngpt, RowNorm};
+use evenburn_model::{Decoder, ExpertsConfig, ModelConfig, ParamSpec, Plan, Scheme, weights};
+use evenburn_optim::{OptimConfig, RecipeName};
+use evenburn_train::groups;
+use std::collections::BTreeMap;
+
+const STEPS: u64 = 20;
+const VOCAB: usize = 37;
+/// Lengths are rounded to 1e-7 in f32.
+const TOLERANCE: f64 = 1e-6;
+
+fn config(experts: ExpertsConfig) -> ModelConfig {
+    ModelConfig {
+        vocab_size: VOCAB,
+        dim: 24,
+        layers: 2,
+        heads: 4,
+        kv_heads: Some(2),
+        head_dim: Some(10),
+        hidden: Some(40),
+        context: 16,
+        experts,
+        ..ModelConfig::default()
+    }
+}
+
+/// Every scheme, and the other bound of those that have one.
+fn schemes() -> Vec<Scheme> {
+    let mut all = Scheme::all();
+    all.push(Scheme::Ngpt(Ngpt {
+        rows: RowNorm::AtMostOne,
+        ..Ngpt::default()
+    }));
+    all.push(Scheme::AnGpt(AnGpt {
+        rows: RowNorm::One,
+        ..AnGpt::default()
+    }));
+    all
+}
+
+fn tokens(seed: u64, device: &Device) -> Tensor<2, Int> {
+    let values: Vec<i32> = (0..24u64)
+        .map(|i| ((i * i * 5 + i * seed + seed * seed) % VOCAB as u64) as i32)
+        .collect();
+    Tensor::from_data(TensorData::new(values, [2, 12]), device)
+}
+
+fn values(model: &Decoder) -> BTreeMap<String, Vec<f64>> {
+    weights::collect(model)
+        .into_iter()
+        .map(|(path, data)| (path, data.convert::<f64>().try_to_vec().unwrap()))
+        .collect()
+}
+
+/// Lengths of a matrix's slices along an axis, summed entry by entry.
+fn lengths(values: &[f64], shape: &[usize], along: Axis) -> Vec<f64> {
+    let (rows, columns) = (shape[0], shape[1]);
+    let mut squares = vec![0.0; if along == Axis::In { columns } else { rows }];
+    for row in 0..rows {
+        for column in 0..columns {
+            let slice = if along == Axis::In { column } else { row };
+            squares[slice] += values[row * columns + column].powi(2);
+        }
+    }
+    squares.into_iter().map(f64::sqrt).collect()
+}
+
+/// How many slices are confined and how many of them are at their bound.
+#[derive(Default)]
+struct Seen {
+    confined: usize,
+    at_bound: usize,
+}
+
+impl Seen {
+    fn check(&mut self, spec: &ParamSpec, values: &[f64], at: &str) {
+        let (along, radius, exact) = match spec.constraint {
+            Constraint::Free => return,
+            Constraint::Unit { along } => (along, 1.0, true),
+            Constraint::AtMost { along, radius } => (along, radius, false),
+            Constraint::Frobenius { .. } => panic!("{at}: no scheme asks for this one"),
+        };
+        for length in lengths(values, &spec.shape, along) {
+            let over = length / radius - 1.0;
+            assert!(over < TOLERANCE, "{at}: {length}");
+            assert!(!exact || over > -TOLERANCE, "{at}: {length}");
+            self.confined += 1;
+            self.at_bound += usize::from(over > -TOLERANCE);
+        }
+    }
+}
+
+/// Trains for some steps and checks each of them.
+fn train(scheme: &Scheme, experts: ExpertsConfig, optim: &OptimConfig) -> Seen {
+    let device = Device::flex().autodiff();
+    let plan = Plan::new(&config(experts), scheme.strategy()).unwrap();
+    let specs = plan.params();
+    let mut model = Decoder::new(&plan, 3, &device);
+    let mut engine = groups::engine(&plan, optim, STEPS, &model).unwrap();
+    let start = values(&model);
+    let mut seen = Seen::default();
+    for step in 0..STEPS {
+        let objective =
+            model.objective(tokens(step, &device), tokens(step + 7, &device), None, None);
+        let mut loss = objective.loss_sum.div_scalar(24.0);
+        if let Some(penalty) = objective.penalty {
+            loss = loss + penalty;
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = engine.step(model, gradients, 1.0).unwrap().0;
+        let now = values(&model);
+        for spec in &specs {
+            let at = format!("{}, step {step}, {}", scheme.name(), spec.path);
+            assert!(now[&spec.path].iter().all(|v| v.is_finite()), "{at}");
+            seen.check(spec, &now[&spec.path], &at);
+        }
+    }
+    let end = values(&model);
+    for spec in specs.iter().filter(|spec| spec.shape.len() == 2) {
+        assert_ne!(
+            start[&spec.path], end[&spec.path],
+            "{} stands still",
+            spec.path
+        );
+    }
+    seen
+}
+
+#[test]
+fn they_hold_after_every_step() {
+    for recipe in [RecipeName::AdamW, RecipeName::Muon] {
+        // Steps so large that a projection left out would show at once.
+        let optim = OptimConfig {
+            recipe,
+            lr: 0.03,
+            muon_lr: 0.1,
+            ..OptimConfig::default()
+        };
+        for scheme in schemes() {
+            let mixture = ExpertsConfig {
+                count: 4,
+                shared: 1,
+                ..ExpertsConfig::default()
+            };
+            for experts in [ExpertsConfig::default(), mixture] {
+                let seen = train(&scheme, experts, &optim);
+                let sphere = matches!(scheme, Scheme::Ngpt(_) | Scheme::AnGpt(_));
+                assert_eq!(seen.confined > 0, sphere, "{}", scheme.name());
+                let part = seen.at_bound as f64 / seen.confined.max(1) as f64;
+                match scheme {
+                    Scheme::Ngpt(Ngpt { rows, .. }) | Scheme::AnGpt(AnGpt { rows, .. }) => {
+                        // Under a bound some slices reach it and some don't.
+                        let some = part > 0.05 && part < 0.999;
+                        assert!(some || rows == RowNorm::One, "{}: {part}", scheme.name());
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
