@@ -102,6 +102,7 @@ fn mixture(kept: Kept) -> ExpertsConfig {
 }
 
 /// Models that a class of `transformers` computes, by every way to get there.
+#[allow(clippy::too_many_lines)] // one entry per model
 fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
     let llama = "LlamaForCausalLM";
     let plain = ModelConfig {
@@ -401,7 +402,7 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
                 weights: weights::collect(&decoder),
                 vocabulary: Some(vocabulary.clone()),
             };
-            let exported = export(model, &Target::Auto, &place)?;
+            let exported = export(&model, &Target::Auto, &place)?;
             anyhow::ensure!(
                 exported.class == case.class,
                 "{}: written for {}, not for {}",

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// A key below `[model]` and its values with their meanings; the first is the one that changes nothing.
 type Choice = (&'static str, Vec<(String, String)>);
 
+/// A size below `[model]`, what it means, and whether a model makes use of it.
+type Size = (&'static str, &'static str, fn(&Dims) -> bool);
+
 /// Values of an enum with their documentation.
 fn values<T: JsonSchema>() -> Vec<(String, String)> {
     let schema = serde_json::to_value(schema_for!(T)).unwrap_or_default();
@@ -98,7 +101,7 @@ pub(crate) fn bodies(references: &[Reference]) -> anyhow::Result<String> {
         ("experts.gates", values::<Gates>()),
         ("experts.kept", values::<Kept>()),
     ];
-    let sizes: [(&str, &str, fn(&Dims) -> bool); 4] = [
+    let sizes: [Size; 4] = [
         (
             "kv_heads",
             "Key and value heads that serve several query heads.",

@@ -3,7 +3,6 @@
 use crate::parity;
 use evenburn::interchange::import;
 use evenburn_model::{ModelConfig, Plan, ScaleSwitches, ScaleVectors, Scheme};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Who computed a reference.
@@ -81,28 +80,25 @@ pub(crate) fn references() -> anyhow::Result<Vec<Reference>> {
 /// More names than this are counted.
 const SHOWN: usize = 8;
 
-/// The cases, then after a plus the peers.
+/// The cases, then the peers.
 pub(crate) fn listed<'a>(references: impl Iterator<Item = &'a Reference>) -> String {
-    let (mut cases, mut peers) = (BTreeSet::new(), BTreeSet::new());
-    for reference in references {
-        match reference.source {
-            Source::Case => cases.insert(reference.name.as_str()),
-            Source::Peer => peers.insert(reference.name.as_str()),
-        };
-    }
-    let groups: Vec<String> = [(cases, "cases"), (peers, "classes")]
+    let (cases, peers): (Vec<_>, Vec<_>) = references.partition(|r| r.source == Source::Case);
+    let groups = [(cases, "", "cases"), (peers, "peers ", "peers")];
+    let groups: Vec<String> = groups
         .into_iter()
-        .filter(|(names, _)| !names.is_empty())
-        .map(|(names, kind)| match names.len() {
-            0..=SHOWN => {
-                let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-                quoted.join(", ")
-            }
+        .filter(|(group, ..)| !group.is_empty())
+        .map(|(group, before, kind)| match group.len() {
+            0..=SHOWN => format!("{before}{}", names(&group)),
             count => format!("{count} {kind}"),
         })
         .collect();
     match groups.len() {
         0 => "nothing outside this project".to_owned(),
-        _ => groups.join(" + "),
+        _ => groups.join("; "),
     }
+}
+
+fn names(references: &[&Reference]) -> String {
+    let quoted: Vec<String> = references.iter().map(|r| format!("`{}`", r.name)).collect();
+    quoted.join(", ")
 }

@@ -27,7 +27,8 @@ normalization). *Ops* are passes over activations that one token takes in a bloc
 normalization: `n` normalizations with their gains, `s` learned scales of q and k, `i` interpolations or scaled sums, `a`
 scaled attention outputs; constants and scales beside a linear map take none, because they multiply its matrix. *Folds* is
 what `evenburn fold` moves into matrices; what stays is listed. References are the cases of `tests/fixtures`, whose README
-says who computed them, and after a plus the classes of `transformers` in `tests/fixtures/peers`, scale vectors aside.
+says who computed them, and, as peers, the models of `transformers` in `tests/fixtures/peers`; cases of scale vectors are
+in the next table.
 
 | scheme | norms sit | learned besides matrices | constrained | parameters added | ops added | folds | proven by |
 |---|---|---|---|---|---|---|---|
@@ -231,8 +232,9 @@ fn folding(plan: &Plan) -> anyhow::Result<String> {
     } else {
         parts.join(", ")
     };
-    Ok(match after.is_empty() {
-        true => gone,
-        false => format!("{gone}; stays: {}", listed(&after)),
+    Ok(if after.is_empty() {
+        gone
+    } else {
+        format!("{gone}; stays: {}", listed(&after))
     })
 }

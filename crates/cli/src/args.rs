@@ -56,9 +56,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Write a model for transformers, with its tokenizer.
     ///
-    /// DIR can be loaded with AutoModelForCausalLM.from_pretrained. A model that a class of transformers computes is
-    /// written for that class; every other one with a small modeling_evenburn.py beside its weights
-    /// (trust_remote_code=True).
+    /// DIR can be loaded with `AutoModelForCausalLM.from_pretrained`. A model that a class of transformers computes is
+    /// written for that class; every other one with a small `modeling_evenburn.py` beside its weights
+    /// (`trust_remote_code=True`).
     #[command(after_help = "Examples:
   evenburn export runs/20261123T075312Z-run exported
   evenburn export runs/20261123T075312Z-run exported --for qwen3
@@ -187,7 +187,7 @@ pub(crate) struct Export {
     /// Folder to write.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Class that loads it: a model_type of transformers, `evenburn` for this project's own code, or `auto`.
+    /// Class that loads it: a `model_type` of transformers, `evenburn` for this project's own code, or `auto`.
     #[arg(long = "for", value_name = "CLASS", default_value = "auto")]
     pub(crate) class: String,
 }

@@ -84,10 +84,10 @@ impl InterchangeError {
         }
     }
 
-    pub(crate) fn malformed(path: &Path, why: impl ToString) -> Self {
+    pub(crate) fn malformed(path: &Path, why: impl Into<String>) -> Self {
         Self::Malformed {
             path: path.to_owned(),
-            why: why.to_string(),
+            why: why.into(),
         }
     }
 

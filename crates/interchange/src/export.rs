@@ -60,21 +60,21 @@ pub struct Exported {
 /// # Errors
 /// [`InterchangeError::OtherFunction`] when the class that was asked for can't compute the plan, with the places where they differ;
 /// [`InterchangeError::Malformed`] when something is at `folder` already.
-pub fn export(model: Model, target: &Target, folder: &Path) -> Result<Exported, InterchangeError> {
+pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported, InterchangeError> {
     let written = match target {
-        Target::Own => write_own(&model)?,
+        Target::Own => write_own(model)?,
         Target::Peer(name) => {
             let peer = peer::of(name).ok_or_else(|| InterchangeError::Inexpressible {
                 path: folder.to_owned(),
                 what: format!("class `{name}`"),
                 why: format!("these are written: {}", peer::names().join(", ")),
             })?;
-            write_peer(peer, &model)?
+            write_peer(peer, model)?
         }
         Target::Auto => {
             let mut found = None;
             for peer in peer::ALL {
-                match write_peer(peer, &model) {
+                match write_peer(peer, model) {
                     Ok(written) => {
                         found = Some(written);
                         break;
@@ -85,7 +85,7 @@ pub fn export(model: Model, target: &Target, folder: &Path) -> Result<Exported, 
             }
             match found {
                 Some(written) => written,
-                None => write_own(&model)?,
+                None => write_own(model)?,
             }
         }
     };
@@ -173,7 +173,7 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     }
     let dtype = weights.values().next().map(TensorData::dtype);
     for spec in theirs.params() {
-        let neutral = if spec.path.ends_with(".bias") {
+        let neutral = if spec.path.rsplit('.').next() == Some("bias") {
             0.0
         } else {
             1.0

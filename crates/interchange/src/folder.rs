@@ -19,7 +19,7 @@ pub(crate) fn json(path: &Path) -> Result<Map<String, Value>, InterchangeError> 
     match serde_json::from_slice(&text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(InterchangeError::malformed(path, "it is no JSON object")),
-        Err(e) => Err(InterchangeError::malformed(path, e)),
+        Err(e) => Err(InterchangeError::malformed(path, e.to_string())),
     }
 }
 
@@ -60,8 +60,8 @@ pub(crate) fn tensors(folder: &Path) -> Result<BTreeMap<String, TensorData>, Int
     let mut all = BTreeMap::new();
     for path in files {
         let bytes = fs::read(&path).map_err(|e| InterchangeError::io("read", &path, e))?;
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|e| InterchangeError::malformed(&path, e))?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|e| InterchangeError::malformed(&path, e.to_string()))?;
         for (name, view) in file.iter() {
             let stored = match view.dtype() {
                 Dtype::F64 => DType::F64,
@@ -127,7 +127,7 @@ impl Draft {
         map: &Map<String, Value>,
     ) -> Result<(), InterchangeError> {
         let text = serde_json::to_string_pretty(map)
-            .map_err(|e| InterchangeError::malformed(&self.aside.join(name), e))?;
+            .map_err(|e| InterchangeError::malformed(&self.aside.join(name), e.to_string()))?;
         self.text(name, &(text + "\n"))
     }
 
@@ -154,7 +154,7 @@ impl Draft {
         // `transformers` wants to be told which library's layout it is.
         let about = [("format".to_owned(), "pt".to_owned())].into();
         safetensors::serialize_to_file(views, Some(about), &path)
-            .map_err(|e| InterchangeError::malformed(&path, e))
+            .map_err(|e| InterchangeError::malformed(&path, e.to_string()))
     }
 
     /// Moves the folder to its place.

@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn values(data: &TensorData) -> Vec<f32> {
-        data.to_vec().unwrap()
+        data.try_to_vec().unwrap()
     }
 
     #[test]

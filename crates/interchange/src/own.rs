@@ -18,7 +18,7 @@ pub(crate) const CODE: &str = include_str!("modeling_evenburn.py");
 pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError> {
     let d = plan.dims();
     let described = serde_json::to_value(plan)
-        .map_err(|e| InterchangeError::malformed(std::path::Path::new("plan"), e))?;
+        .map_err(|e| InterchangeError::malformed(std::path::Path::new("plan"), e.to_string()))?;
     let written = json!({
         "model_type": "evenburn",
         "auto_map": {

@@ -55,7 +55,7 @@ pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
     };
     let loaded = Loaded::read(&checkpoint)?;
     let plan = frozen::plan(&run, &loaded.state)?;
-    build(run, checkpoint, config, plan, loaded, Some(frozen))
+    build(&run, checkpoint, config, plan, loaded, Some(frozen))
 }
 
 /// [`load_run`] for a run of a strategy of one's own.
@@ -68,11 +68,11 @@ pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<Trained
     let plan = Plan::new(&config.model, strategy)?;
     same(&run, "plan", &run_dir::plan_of(&run)?, &plan_text(&plan)?)?;
     let loaded = Loaded::read(&checkpoint)?;
-    build(run, checkpoint, config, plan, loaded, None)
+    build(&run, checkpoint, config, plan, loaded, None)
 }
 
 fn build(
-    run: PathBuf,
+    run: &Path,
     checkpoint: PathBuf,
     config: RunConfig,
     plan: Plan,

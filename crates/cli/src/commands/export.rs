@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Export) -> Result<()> {
         plan: run.plan,
         vocabulary,
     };
-    let written = export(model, &target, &arguments.folder)?;
+    let written = export(&model, &target, &arguments.folder)?;
     println!(
         "{} with {} tensors: {}",
         written.class,

@@ -1,0 +1,230 @@
+//! Plans that can't be are refused, with the two decisions that clash and the place where they do.
+
+mod absorb;
+mod repeat;
+mod sizes;
+
+use crate::common::{config, plan, subjects};
+use evenburn_model::plan::{
+    AttentionPlan, BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, LinearPlan, NormPlan,
+    ResidualPlan,
+};
+use evenburn_model::strategy::{NormStrategy, Scheme};
+use evenburn_model::{
+    Branch, Decoder, Dims, ExpertsConfig, Gains, ModelConfig, Plan, PlanError, ScaleSwitches,
+    ScaleVectors, Site, fold,
+};
+
+/// A plain decoder with one plan for all residuals, one for the linear maps at one site, and both ends.
+#[derive(Debug, Clone)]
+struct Custom {
+    residual: ResidualPlan,
+    site: Site,
+    linear: LinearPlan,
+    qk_norm: Option<NormPlan>,
+    qk_gain: Option<GainPlan>,
+    ends: EndsPlan,
+}
+
+impl Default for Custom {
+    fn default() -> Self {
+        Self {
+            residual: ResidualPlan::plain(),
+            site: Site::O,
+            linear: LinearPlan::default(),
+            qk_norm: None,
+            qk_gain: None,
+            ends: EndsPlan::plain(),
+        }
+    }
+}
+
+impl NormStrategy for Custom {
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        self.residual.clone()
+    }
+    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+        if site == self.site {
+            self.linear.clone()
+        } else {
+            LinearPlan::default()
+        }
+    }
+    fn attention(&self, layer: usize, d: &Dims) -> AttentionPlan {
+        AttentionPlan {
+            qk_norm: self.qk_norm.clone(),
+            qk_gain: self.qk_gain.clone(),
+            ..Scheme::default().strategy().attention(layer, d)
+        }
+    }
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        self.ends.clone()
+    }
+}
+
+impl Custom {
+    fn build(&self) -> Result<Plan, PlanError> {
+        Plan::new(&config(), self)
+    }
+
+    fn build_with_experts(&self) -> Result<Plan, PlanError> {
+        let experts = ExpertsConfig {
+            count: 4,
+            ..ExpertsConfig::default()
+        };
+        let mixture = ModelConfig {
+            experts,
+            ..config()
+        };
+        Plan::new(&mixture, self)
+    }
+}
+
+/// The message of a clash has the scheme, the place and both decisions.
+fn clash(refused: Result<Plan, PlanError>, place: &str, first: &str, second: &str) {
+    let refused = refused.expect_err(&format!("{place}: {first} and {second}"));
+    assert!(matches!(refused, PlanError::Clash { .. }), "{refused}");
+    let message = refused.to_string();
+    for part in [&format!("custom, {place}: "), first, second] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+fn rms() -> NormPlan {
+    NormPlan {
+        gain: None,
+        ..NormPlan::rms(1e-5, GainRole::Output)
+    }
+}
+
+fn layer() -> NormPlan {
+    NormPlan {
+        gain: None,
+        ..NormPlan::layer(1e-5, GainRole::Output)
+    }
+}
+
+fn gained(mut norm: NormPlan) -> NormPlan {
+    norm.gain = Some(GainPlan::ones(GainRole::Output));
+    norm
+}
+
+fn biased(norm: NormPlan) -> NormPlan {
+    NormPlan {
+        bias: Some(BiasPlan::default()),
+        ..norm
+    }
+}
+
+fn normed(norm: NormPlan) -> LinearPlan {
+    LinearPlan {
+        norm: Some(norm),
+        ..LinearPlan::default()
+    }
+}
+
+#[test]
+fn a_scale_of_one_entry_does_not_stand_behind_a_normalization() {
+    let scalar = GainPlan {
+        shape: GainShape::Scalar,
+        ..GainPlan::ones(GainRole::Output)
+    };
+    let inside = NormPlan {
+        gain: Some(scalar.clone()),
+        ..rms()
+    };
+    let behind = LinearPlan {
+        after: Some(scalar.clone()),
+        ..normed(rms())
+    };
+    for (linear, part) in [(normed(inside), "norm"), (behind, "scale after")] {
+        let custom = Custom {
+            linear,
+            ..Custom::default()
+        };
+        let place = format!("block 0, attn.o, {part}");
+        clash(
+            custom.build(),
+            &place,
+            "a normalization",
+            "a scale of one entry",
+        );
+    }
+    // Elsewhere one entry serves all channels.
+    let alone = Custom {
+        linear: LinearPlan {
+            after: Some(scalar),
+            ..LinearPlan::default()
+        },
+        ..Custom::default()
+    };
+    let plan = alone.build().unwrap();
+    Decoder::new(&plan, 0, &burn::tensor::Device::flex());
+}
+
+/// What a folded plan no longer has must not make it a contradiction, and every scheme may lose its gains.
+#[test]
+fn whatever_follows_from_a_scheme_is_a_plan() {
+    let device = burn::tensor::Device::flex();
+    for subject in subjects() {
+        let plan = plan(&subject);
+        plan.validate().unwrap();
+        let folded = fold(&plan, &Decoder::new(&plan, 0, &device), &device).unwrap();
+        folded.plan.validate().unwrap();
+    }
+    for scheme in Scheme::all() {
+        let named = ModelConfig {
+            scale_vectors: ScaleVectors::None,
+            ..config()
+        };
+        Plan::new(&named, scheme.strategy()).unwrap();
+        let output = ModelConfig {
+            scale: ScaleSwitches {
+                gains: Some(Gains::Output),
+                ..ScaleSwitches::default()
+            },
+            ..config()
+        };
+        Plan::new(&output, scheme.strategy()).unwrap();
+    }
+}
+
+#[test]
+fn stored_scales_that_cannot_start_are_refused() {
+    let gain = |form, init, scale| GainPlan {
+        form,
+        init,
+        scale,
+        ..GainPlan::ones(GainRole::Output)
+    };
+    let build = |after| {
+        let custom = Custom {
+            linear: LinearPlan {
+                after: Some(after),
+                ..LinearPlan::default()
+            },
+            ..Custom::default()
+        };
+        custom.build()
+    };
+    let refused = build(gain(Form::Absolute, -1.0, 1.0));
+    clash(
+        refused,
+        "block 0, attn.o, scale after",
+        "a negative initial value",
+        "absolute value",
+    );
+    for bad in [
+        gain(Form::Direct, 1.0, 0.0),
+        gain(Form::Direct, f64::NAN, 1.0),
+        // exp(m) is never negative.
+        gain(Form::ExpProduct, -1.0, 1.0),
+    ] {
+        let refused = build(bad).unwrap_err();
+        assert!(matches!(refused, PlanError::Number { .. }), "{refused}");
+    }
+    build(gain(Form::OnePlus, 1.0, 0.0)).unwrap();
+}
