@@ -4,5 +4,7 @@ pub mod bare;
 pub mod cli;
 pub mod docs;
 pub mod exports;
+mod options;
 pub mod parity;
+mod references;
 mod summary;

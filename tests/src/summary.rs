@@ -1,30 +1,34 @@
 //! The table of the schemes in `docs/strategies.md`: every cell is read off a plan, a folded model or the references.
 
 use crate::bare::Bare;
-use crate::parity;
+use crate::options;
+use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
-use evenburn::interchange::import;
 use evenburn_geometry::Constraint;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, Over};
-use evenburn_model::{
-    Decoder, ModelConfig, Plan, Role, ScaleSwitches, ScaleVectors, Scheme, Site, fold,
-};
+use evenburn_model::{Decoder, ModelConfig, Plan, Role, Scheme, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 /// The table with what its columns mean.
 pub(crate) fn table() -> anyhow::Result<String> {
     let config = ModelConfig::default();
     let bare = Plan::new(&config, &Bare::default())?.cost().params;
     let references = references()?;
+    let mut standard = Vec::new();
+    for reference in &references {
+        if reference.is_standard()? {
+            standard.push(reference);
+        }
+    }
     let mut page = format!(
         "
 For the default options and sizes (width {}, {} blocks, hidden {}, vocabulary {}; {bare} parameters without any
 normalization). *Ops* are passes over activations that one token takes in a block beyond those of a decoder without
-normalization: `n` normalizations, `i` interpolations or scaled sums, `a` scaled attention outputs; constants and scales
-of matrices take none, because they multiply the matrix. *Folds* is what `evenburn fold` moves into matrices; what stays
-is listed. References are the cases of `tests/fixtures` and, as peers, the models of `transformers` in `tests/fixtures/peers`;
-cases of scale vectors are in the next table.
+normalization: `n` normalizations with their gains, `s` learned scales of q and k, `i` interpolations or scaled sums, `a`
+scaled attention outputs; constants and scales beside a linear map take none, because they multiply its matrix. *Folds* is
+what `evenburn fold` moves into matrices; what stays is listed. References are the cases of `tests/fixtures`, whose README
+says who computed them, and, as peers, the models of `transformers` in `tests/fixtures/peers`; cases of scale vectors are
+in the next table.
 
 | scheme | norms sit | learned besides matrices | constrained | parameters added | ops added | folds | proven by |
 |---|---|---|---|---|---|---|---|
@@ -36,7 +40,7 @@ cases of scale vectors are in the next table.
     );
     for scheme in Scheme::all() {
         let plan = Plan::new(&config, scheme.strategy())?;
-        let proof = references.get(scheme.name()).map(ToString::to_string);
+        let own = |reference: &&Reference| reference.scheme.name() == scheme.name();
         page += &format!(
             "| [`{0}`](#{0}) | {1} | {2} | {3} | {4} | {5} | {6} | {7} |\n",
             scheme.name(),
@@ -46,10 +50,11 @@ cases of scale vectors are in the next table.
             plan.cost().params - bare,
             operations(&plan),
             folding(&plan)?,
-            proof.unwrap_or_else(|| "nothing outside this project".to_owned()),
+            proven(standard.iter().copied().filter(own)),
         );
     }
-    page += &scale_vectors()?;
+    page += &options::scale_vectors(&references)?;
+    page += &options::bodies(&references)?;
     Ok(page)
 }
 
@@ -162,12 +167,19 @@ fn operations(plan: &Plan) -> String {
     // After the rotation q and k are normalized, each by itself.
     let rotated = usize::from(layer.attention.qk_norm.is_some());
     let normalizations = in_block(layer).len() + rotated;
+    // One scale serves both q and k.
+    let scales = 2 * usize::from(layer.attention.qk_gain.is_some());
     let mixed = [&layer.attn_residual, &layer.mlp_residual]
         .into_iter()
         .filter(|plan| plan.mix != MixPlan::Add)
         .count();
     let factors = usize::from(layer.attention.factor != AttentionFactor::None);
-    let counts = [(normalizations, "n"), (mixed, "i"), (factors, "a")];
+    let counts = [
+        (normalizations, "n"),
+        (scales, "s"),
+        (mixed, "i"),
+        (factors, "a"),
+    ];
     let shown: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -225,94 +237,4 @@ fn folding(plan: &Plan) -> anyhow::Result<String> {
     } else {
         format!("{gone}; stays: {}", listed(&after))
     })
-}
-
-/// What proves a scheme.
-#[derive(Debug, Default)]
-struct References {
-    cases: BTreeSet<String>,
-    peers: BTreeSet<String>,
-}
-
-impl std::fmt::Display for References {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let quoted = |names: &BTreeSet<String>| {
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            names.join(", ")
-        };
-        match (self.cases.is_empty(), self.peers.is_empty()) {
-            (_, true) => f.write_str(&quoted(&self.cases)),
-            (true, false) => write!(f, "peers {}", quoted(&self.peers)),
-            (false, false) => write!(f, "{}; peers {}", quoted(&self.cases), quoted(&self.peers)),
-        }
-    }
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
-
-/// Cases and peers by the scheme they are computed with here; cases of scale vectors aside.
-fn references() -> anyhow::Result<BTreeMap<&'static str, References>> {
-    let mut found: BTreeMap<&'static str, References> = BTreeMap::new();
-    for (case, config, scheme) in parity::models(&fixtures())? {
-        if !rewritten(&config, &scheme)? {
-            found.entry(scheme.name()).or_default().cases.insert(case);
-        }
-    }
-    for entry in std::fs::read_dir(fixtures().join("peers"))? {
-        let folder = entry?.path();
-        if folder.join("reference.safetensors").is_file() {
-            let name = folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let scheme = import(&folder)?.scheme.name();
-            found.entry(scheme).or_default().peers.insert(name);
-        }
-    }
-    Ok(found)
-}
-
-/// Whether the options of scale vectors change anything.
-fn rewritten(config: &ModelConfig, scheme: &Scheme) -> anyhow::Result<bool> {
-    let standard = ModelConfig {
-        scale_vectors: ScaleVectors::Standard,
-        scale: ScaleSwitches::default(),
-        ..config.clone()
-    };
-    let plan = |config| Plan::new(config, scheme.strategy());
-    Ok(plan(config)? != plan(&standard)?)
-}
-
-/// The options of scale vectors, each with the cases that use it.
-fn scale_vectors() -> anyhow::Result<String> {
-    let mut cases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (case, config, scheme) in parity::models(&fixtures())? {
-        if !rewritten(&config, &scheme)? {
-            continue;
-        }
-        let table = serde_json::to_value(&config)?;
-        let mut options: Vec<String> = Vec::new();
-        if config.scale_vectors != ScaleVectors::Standard {
-            options.push(format!("scale_vectors = {}", table["scale_vectors"]));
-        }
-        let switches = table.get("scale").and_then(serde_json::Value::as_object);
-        let switches = switches.into_iter().flatten();
-        // What a scheme does anyway.
-        for (key, value) in switches.filter(|(_, value)| *value != "value") {
-            options.push(format!("scale.{key} = {value}"));
-        }
-        for option in options {
-            cases.entry(option).or_default().insert(format!("`{case}`"));
-        }
-    }
-    let mut page = "\nScale vectors (2605.26895) are a rewrite of any scheme's plan; options of `[model]` and the cases that \
-         use them:\n\n| option | proven by |\n|---|---|\n"
-        .to_owned();
-    for (option, cases) in cases {
-        page += &format!("| `{option}` | {} |\n", listed(&cases));
-    }
-    Ok(page)
 }
