@@ -75,14 +75,16 @@ impl NormStrategy for SimpleNorm {
         ResidualPlan::plain()
     }
 
-    fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
+    fn linear(&self, _: usize, site: Site, d: &Dims) -> LinearPlan {
         // The router makes logits, as the output layer does, which stays plain too.
         if site == Site::Router && self.router == RouterNorm::None {
             return LinearPlan::default();
         }
-        // Attention mixes tokens and not channels, and `up` only multiplies: the next matrix could absorb these two.
+        // Attention mixes tokens and not channels, and `up` of a gated MLP only multiplies: the next matrix could absorb
+        // these two.
         let role = match site {
-            Site::V | Site::Up => GainRole::Input,
+            Site::V => GainRole::Input,
+            Site::Up if d.mlp.inside() != Site::Up => GainRole::Input,
             _ => GainRole::Output,
         };
         LinearPlan {

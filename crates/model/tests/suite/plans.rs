@@ -504,6 +504,11 @@ fn simple_norm_normalizes_every_product_of_a_block() {
             _ => block(site),
         });
     }
+    // The activation of a plain MLP stands between `up` and the next matrix.
+    let mut plain = dims();
+    plain.mlp = MlpKind::Relu2;
+    let up = scheme.linear(1, Site::Up, &plain);
+    assert_eq!(up.norm, Some(rms(GainRole::Output)));
     ends(&scheme, Some(rms(GainRole::Input)));
     plain_branches(&scheme);
     deviations(&scheme, simple_gpt);

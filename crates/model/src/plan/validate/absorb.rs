@@ -8,16 +8,17 @@ use crate::dims::{Branch, Site};
 use crate::error::{PlanError, place};
 use crate::plan::{GainPlan, GainRole, LayerPlan, MixPlan, NormPlan, Plan};
 
-/// What stands between the output of a linear map and the next matrix, where that is no linear map of single channels.
-fn obstacle(site: Site) -> Option<&'static str> {
+/// What stands between the output of a linear map and the next matrix, where that is no linear map of single channels;
+/// `inside` is the branch that the activation is applied to.
+fn obstacle(site: Site, inside: Site) -> Option<&'static str> {
     match site {
+        _ if site == inside => Some("the activation behind it"),
         Site::Q | Site::K => Some("the product of q and k behind it"),
-        Site::Gate => Some("the activation behind it"),
         Site::O | Site::Down => Some("the sum with the stream behind it"),
         Site::Router => Some("the choice of experts behind it"),
-        // Attention mixes tokens and not channels; the linear branch of a gated MLP only multiplies, and schemes give `up`
-        // one role in both kinds of MLP. The ends are no part of a block.
-        Site::V | Site::Up | Site::Embedding | Site::Positions | Site::Head => None,
+        // Attention mixes tokens and not channels, and the linear branch of a gated MLP only multiplies. The ends are no
+        // part of a block.
+        Site::V | Site::Gate | Site::Up | Site::Embedding | Site::Positions | Site::Head => None,
     }
 }
 
@@ -31,7 +32,7 @@ impl Check<'_> {
         let softmax = "the softmax behind it";
         self.kept("logits", ends.logit_gain.as_ref(), softmax)?;
         for (index, layer) in plan.layers.iter().enumerate() {
-            self.kept_at_sites(index, layer)?;
+            self.kept_at_sites(index, layer, plan.dims.mlp.inside())?;
             let scores = format!("block {index}, attention scores");
             let product = "the product of q and k behind it";
             self.kept(&scores, layer.attention.qk_gain.as_ref(), product)?;
@@ -60,9 +61,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn kept_at_sites(&self, index: usize, layer: &LayerPlan) -> Result<(), PlanError> {
+    fn kept_at_sites(
+        &self,
+        index: usize,
+        layer: &LayerPlan,
+        inside: Site,
+    ) -> Result<(), PlanError> {
         for site in Site::BLOCK.into_iter().chain([Site::Router]) {
-            let (Some(plan), Some(behind)) = (layer.site(site), obstacle(site)) else {
+            let (Some(plan), Some(behind)) = (layer.site(site), obstacle(site, inside)) else {
                 continue;
             };
             let at = place(index, site);

@@ -1,7 +1,8 @@
 //! Scales that are said to have a linear map behind them where something else stands.
 
 use super::{Custom, clash, gained, normed, rms};
-use evenburn_model::Site;
+use crate::common::config;
+use evenburn_model::{MlpKind, ModelConfig, Plan, Site};
 use evenburn_model::plan::{
     EndsPlan, GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan,
 };
@@ -34,13 +35,19 @@ fn a_scale_that_no_matrix_can_absorb_is_not_said_to_have_one_behind_it() {
         }
     }
     // Values are only mixed and the linear branch is only multiplied before the next matrix.
+    let at = |site| Custom {
+        site,
+        linear: normed(norm.clone()),
+        ..Custom::default()
+    };
     for site in [Site::V, Site::Up] {
-        let custom = Custom {
-            site,
-            linear: normed(norm.clone()),
-            ..Custom::default()
-        };
-        custom.build().unwrap();
+        at(site).build().unwrap();
+    }
+    // A plain MLP has its activation behind the only branch.
+    for mlp in [MlpKind::Gelu, MlpKind::GeluTanh, MlpKind::Relu2] {
+        let plain = ModelConfig { mlp, ..config() };
+        let refused = Plan::new(&plain, &at(Site::Up));
+        clash(refused, "block 0, mlp.up, norm", promise, "the activation");
     }
 
     let in_stream = |change: &dyn Fn(&mut ResidualPlan)| {
