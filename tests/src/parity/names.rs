@@ -18,6 +18,8 @@ pub(super) enum Source {
     Ngpt,
     /// The independent implementation of the formulas.
     Formulas,
+    /// The library of DeepNorm's authors.
+    TorchScale,
 }
 
 /// Where a source tensor's rows go: our paths, each with as many rows as it has outputs.
@@ -214,6 +216,55 @@ const FORMULAS: &[Row] = &[
     ),
 ];
 
+const TORCH_SCALE: &[Row] = &[
+    ("embed_tokens.weight", &["embed.weight"]),
+    ("output_projection.weight", &["head.weight"]),
+    (
+        "layers.{}.self_attn_layer_norm.weight",
+        &["blocks.{}.attn_residual.after.gain.value"],
+    ),
+    (
+        "layers.{}.final_layer_norm.weight",
+        &["blocks.{}.mlp_residual.after.gain.value"],
+    ),
+    (
+        "layers.{}.self_attn.q_proj.weight",
+        &["blocks.{}.attn.q.weight"],
+    ),
+    (
+        "layers.{}.self_attn.q_proj.bias",
+        &["blocks.{}.attn.q.bias"],
+    ),
+    (
+        "layers.{}.self_attn.k_proj.weight",
+        &["blocks.{}.attn.k.weight"],
+    ),
+    (
+        "layers.{}.self_attn.k_proj.bias",
+        &["blocks.{}.attn.k.bias"],
+    ),
+    (
+        "layers.{}.self_attn.v_proj.weight",
+        &["blocks.{}.attn.v.weight"],
+    ),
+    (
+        "layers.{}.self_attn.v_proj.bias",
+        &["blocks.{}.attn.v.bias"],
+    ),
+    (
+        "layers.{}.self_attn.out_proj.weight",
+        &["blocks.{}.attn.o.weight"],
+    ),
+    (
+        "layers.{}.self_attn.out_proj.bias",
+        &["blocks.{}.attn.o.bias"],
+    ),
+    ("layers.{}.ffn.fc1.weight", &["blocks.{}.mlp.up.weight"]),
+    ("layers.{}.ffn.fc1.bias", &["blocks.{}.mlp.up.bias"]),
+    ("layers.{}.ffn.fc2.weight", &["blocks.{}.mlp.down.weight"]),
+    ("layers.{}.ffn.fc2.bias", &["blocks.{}.mlp.down.bias"]),
+];
+
 /// A source tensor and the parameters it holds.
 #[derive(Debug, Clone)]
 pub(super) struct Mapped {
@@ -229,6 +280,7 @@ impl Source {
             Self::SimpleGpt => SIMPLE_GPT,
             Self::Ngpt => NGPT,
             Self::Formulas => FORMULAS,
+            Self::TorchScale => TORCH_SCALE,
         }
     }
 

@@ -3,14 +3,15 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm, LnScaling, Ngpt,
-    Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm, SimpleNorm, Start,
-    Statistics,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm,
+    LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm,
+    SimpleNorm, Start, Statistics,
 };
 use evenburn_model::{
-    Biases, Double, ExpertsConfig, GainDecay, Gains, HeadWeights, MlpKind, ModelConfig, Placement,
-    Positions, ScaleSwitches, ScaleVectors, Scheme, Stored,
+    Double, ExpertsConfig, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches,
+    ScaleVectors, Scheme, Stored,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What a case describes, in our terms.
@@ -63,6 +64,7 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
+        "deep_norm" => &["norm", "mlp", "positions", "biases"],
         "angpt" => &[
             "alpha_init",
             "alpha_scale",
@@ -252,6 +254,15 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Formulas, Scheme::AnGpt(angpt))
         }
+        "deep_norm" => {
+            let deep = DeepNorm {
+                norm: statistics,
+                eps,
+                decay,
+                ..DeepNorm::default()
+            };
+            (Source::TorchScale, Scheme::DeepNorm(deep))
+        }
         other => return Err(format!("scheme `{other}`")),
     };
     let config = ModelConfig {
@@ -267,11 +278,15 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         head_dim: None,
         hidden: Some(size("hidden")?),
         context: size("max_seq_len")?,
-        rope_theta: number("rope_theta").ok_or("`rope_theta` is missing")?,
+        rope_theta: match (number("rope_theta"), text("positions")) {
+            (Some(theta), _) => theta,
+            (None, Some(_)) => ModelConfig::default().rope_theta,
+            (None, None) => return Err("`rope_theta` is missing".to_owned()),
+        },
         head: HeadWeights::Untied,
-        positions: Positions::Rope,
-        mlp: MlpKind::Swiglu,
-        biases: Biases::None,
+        positions: named(case, "positions")?,
+        mlp: named(case, "mlp")?,
+        biases: named(case, "biases")?,
         dropout: 0.0,
         experts: ExpertsConfig::default(),
         scale_vectors,
@@ -282,6 +297,16 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         config,
         scheme,
     })
+}
+
+/// The value that a key names in the way our configuration does, or the default.
+fn named<T: DeserializeOwned + Default>(case: &Case, key: &str) -> Result<T, String> {
+    match case.config.get(key) {
+        None => Ok(T::default()),
+        Some(value) => {
+            serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
+        }
+    }
 }
 
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.

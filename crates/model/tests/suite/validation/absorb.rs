@@ -2,10 +2,10 @@
 
 use super::{Custom, clash, gained, normed, rms};
 use crate::common::config;
-use evenburn_model::{MlpKind, ModelConfig, Plan, Site};
 use evenburn_model::plan::{
     EndsPlan, GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan,
 };
+use evenburn_model::{MlpKind, ModelConfig, Plan, Site};
 
 #[test]
 fn a_scale_that_no_matrix_can_absorb_is_not_said_to_have_one_behind_it() {
