@@ -3,11 +3,13 @@
 use crate::common::{config, distance, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
-use evenburn_model::atoms::{Embedding, Gain, Initializer, Layout, Rotary, Visibility, penalty};
-use evenburn_model::atoms::{Head, Residual, Routing};
-use evenburn_model::plan::{Form, GainPlan, GainRole};
+use evenburn_model::atoms::{
+    Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Residual, Rotary, Routing, Visibility,
+    penalty,
+};
+use evenburn_model::plan::{BiasPlan, Form, GainPlan, GainRole, NormKind, NormPlan};
 use evenburn_model::strategy::{AnGpt, PreNorm};
-use evenburn_model::{Balance, ExpertsConfig, ModelConfig, Plan, Positions};
+use evenburn_model::{Balance, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions};
 
 /// Both numbers of a gain that was moved away from its start, and what it multiplies by.
 fn used(form: Form, stored: [f64; 3], magnitude: f64) -> Vec<f64> {
@@ -51,6 +53,110 @@ fn every_form_of_a_gain_is_its_formula() {
     // 1.5 times the vector divided by its root mean square.
     let rms = ((9.0 + 1.0 + 0.25) / 3.0_f64).sqrt();
     close(Form::UnitProduct, 1.5, [4.5 / rms, -1.5 / rms, 0.75 / rms]);
+}
+
+#[test]
+fn every_normalization_is_its_formula() {
+    let device = Device::flex();
+    let number = |v: f64| Param::from_tensor(Tensor::<1>::from_floats([v], &device));
+    let vector = |v: [f64; 3]| Param::from_tensor(Tensor::<1>::from_floats(v, &device));
+    let x = [0.5, -1.0, 2.0];
+    let (gain, bias, factor, eps) = ([1.5, -2.0, 0.25], [0.75, 3.0, -0.5], 0.5, 0.125);
+    let (slope, shift) = (0.75, -0.25);
+    let mean = x.iter().sum::<f64>() / 3.0;
+    let square: f64 = x.iter().map(|x| x * x).sum();
+    let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 3.0;
+    let (rms, layer) = ((square / 3.0 + eps).sqrt(), (variance + eps).sqrt());
+    // As the kernels have it: epsilon is added to the sum of squares.
+    let length = (square + eps).sqrt();
+    type Formula<'a> = &'a dyn Fn(f64) -> f64;
+    let cases: [(NormKind, Formula<'_>); 5] = [
+        (NormKind::Rms, &|x| x / rms),
+        (NormKind::L2, &|x| x / length),
+        (NormKind::Layer, &|x| (x - mean) / layer),
+        (NormKind::Tanh { slope: 0.5 }, &|x| (slope * x).tanh()),
+        (NormKind::Erf { slope: 0.5 }, &|x| {
+            libm::erf(slope * x + shift)
+        }),
+    ];
+    for (kind, formula) in cases {
+        for with in [true, false] {
+            let plan = NormPlan {
+                kind,
+                factor,
+                gain: with.then(|| GainPlan::ones(GainRole::Output)),
+                bias: with.then(BiasPlan::default),
+                ..NormPlan::rms(eps, GainRole::Output)
+            };
+            let mut norm = Norm::new(&plan, 3, 3, &device);
+            if let Some(learned) = &mut norm.gain {
+                learned.value = vector(gain);
+            }
+            norm.bias = norm.bias.map(|_| vector(bias));
+            norm.slope = norm.slope.map(|_| number(slope));
+            norm.shift = norm.shift.map(|_| number(shift));
+            let found = numbers(norm.forward(Tensor::<2>::from_floats([x], &device)));
+            let expected: Vec<f64> = (0..3)
+                .map(|i| {
+                    let y = factor * formula(x[i]);
+                    if with { gain[i] * y + bias[i] } else { y }
+                })
+                .collect();
+            assert!(distance(&found, &expected) < 1e-6, "{kind:?}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_feed_forward_network_is_its_formula() {
+    let device = Device::flex();
+    for mlp in [
+        MlpKind::Swiglu,
+        MlpKind::Geglu,
+        MlpKind::GegluTanh,
+        MlpKind::Gelu,
+        MlpKind::GeluTanh,
+        MlpKind::Relu2,
+    ] {
+        let config = ModelConfig { mlp, ..config() };
+        let mut plan = Plan::new(&config, &PreNorm::default()).unwrap();
+        let (before, after) = (1.75, 0.625);
+        plan.layers[0].mlp.before = before;
+        plan.layers[0].mlp.after = after;
+        let (layer, init) = (&plan.layers[0], Initializer::new(5));
+        let network = Mlp::new(layer, "mlp", plan.dims(), init, &device);
+        let (width, hidden) = (plan.dims().model, plan.dims().hidden);
+        let x: Vec<f32> = (0..width).map(|i| (i as f32 * 1.7).sin() * 9.0).collect();
+        let product = |weight: &Param<Tensor<2>>, x: &[f64], outputs: usize| -> Vec<f64> {
+            let weight = numbers(weight.val());
+            (0..outputs)
+                .map(|o| {
+                    x.iter()
+                        .enumerate()
+                        .map(|(i, x)| x * weight[i * outputs + o])
+                        .sum()
+                })
+                .collect()
+        };
+        let given: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        let up = product(&network.up.weight, &given, hidden);
+        let f = |z: &f64| mlp.activation().at(before * z);
+        let inside: Vec<f64> = match &network.gate {
+            Some(gate) => {
+                let gate = product(&gate.weight, &given, hidden);
+                up.iter()
+                    .zip(&gate)
+                    .map(|(u, g)| after * u * f(g))
+                    .collect()
+            }
+            None => up.iter().map(|u| after * f(u)).collect(),
+        };
+        let expected = product(&network.down.weight, &inside, width);
+        let x: Tensor<3> = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 1, width]);
+        let found = numbers(network.forward(x));
+        let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
+        assert!(distance(&found, &expected) < 1e-5 * largest, "{mlp:?}");
+    }
 }
 
 #[test]

@@ -105,6 +105,11 @@ pub(crate) fn subjects() -> Vec<Subject> {
         ..HybridNorm::default()
     };
     add("star", config(), Scheme::HybridNorm(star));
+    let grouped = ModelConfig {
+        heads: 6,
+        ..config()
+    };
+    add("three queries to a key", grouped, Scheme::default());
     for scheme in Scheme::all() {
         add("with another body", plain.clone(), scheme);
     }

@@ -199,6 +199,37 @@ fn grouping_tokens_changes_no_value_and_no_gradient() {
 }
 
 #[test]
+fn what_a_router_reports_is_its_formula() {
+    let device = Device::flex();
+    for gates in [Gates::Softmax, Gates::Sigmoid] {
+        let of = ExpertsConfig {
+            count: 5,
+            gates,
+            ..ExpertsConfig::default()
+        };
+        let (_, block) = experts(&config(of), &PreNorm::default(), &device);
+        let x = wave([2, TOKENS / 2, WIDTH], 0.3, &device);
+        let logits = numbers(block.router.forward(x.clone()));
+        let (mut shares, mut z) = (vec![0.0; 5], 0.0);
+        for row in logits.chunks(5) {
+            let gate = |l: &f64| match gates {
+                Gates::Softmax => l.exp(),
+                Gates::Sigmoid => 1.0 / (1.0 + (-l).exp()),
+            };
+            let sum: f64 = row.iter().map(gate).sum();
+            for (share, l) in shares.iter_mut().zip(row) {
+                *share += gate(l) / sum / TOKENS as f64;
+            }
+            let log = row.iter().map(|l| l.exp()).sum::<f64>().ln();
+            z += log * log / TOKENS as f64;
+        }
+        let (_, routing) = block.forward(x);
+        close(&numbers(routing.probability), &shares, "shares");
+        close(&numbers(routing.z), &[z], "z");
+    }
+}
+
+#[test]
 fn the_balancing_losses_are_their_formulas() {
     let device = Device::flex().autodiff();
     let of = |balance, z_coef| ExpertsConfig {
