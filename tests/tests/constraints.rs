@@ -140,7 +140,7 @@ fn they_hold_after_every_step() {
         let optim = OptimConfig {
             recipe,
             lr: 0.03,
-            muon_lr: 0.1,
+            matrix_lr: Some(0.1),
             ..OptimConfig::default()
         };
         for scheme in schemes() {

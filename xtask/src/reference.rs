@@ -17,6 +17,8 @@ const SCRIPTS: &str = "tests/reference";
 const CASES: &str = "tests/fixtures";
 /// What `transformers` computes of random weights, as the tests read it.
 const PEERS: &str = "tests/fixtures/peers";
+/// What optimizers that others maintain do in a hundred steps.
+const OPTIMIZERS: &str = "tests/fixtures/optimizers";
 
 /// Compares the project with the Python packages it has to agree with.
 ///
@@ -24,8 +26,9 @@ const PEERS: &str = "tests/fixtures/peers";
 /// and runs the scripts there: `tokenizers` against `evenburn data ids` with the vocabularies of GPT-2 and
 /// GPT-NeoX-20B; `tensorboard` against the metrics of a short run that is stopped and resumed; `transformers` against
 /// the stored reference numbers of its models (peers) and against the logits of every kind of model that
-/// `evenburn export` writes (exported); `torchscale` against the stored case of `DeepNorm` (deep-norm). Needs Python 3
-/// and the network; no other command does.
+/// `evenburn export` writes (exported); `torchscale` against the stored case of `DeepNorm` (deep-norm); the optimizers of
+/// `torch` and of five other packages against the stored hundred steps of each (optimizers). Needs Python 3 and the
+/// network; no other command does.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask reference\n  cargo xtask reference --only exported"
@@ -55,6 +58,8 @@ enum Comparison {
     Peers,
     /// The stored case of `DeepNorm` against what its authors' library computes now
     DeepNorm,
+    /// The stored steps of optimizers against those that their packages take now
+    Optimizers,
     /// Exported checkpoints, loaded by `transformers`, against the logits of their models
     Exported,
 }
@@ -86,15 +91,17 @@ impl ReferenceArgs {
         match self.only {
             Some(Comparison::Tokenizers) => setup.tokenizers(&self.program(&setup)?),
             Some(Comparison::Tensorboard) => setup.tensorboard(&self.program(&setup)?),
-            Some(Comparison::Peers) => setup.peers(),
-            Some(Comparison::DeepNorm) => setup.deep_norm(),
+            Some(Comparison::Peers) => setup.check("peers.py", PEERS),
+            Some(Comparison::DeepNorm) => setup.check("deep_norm.py", CASES),
+            Some(Comparison::Optimizers) => setup.check("optimizers.py", OPTIMIZERS),
             Some(Comparison::Exported) => setup.exported(),
             None => {
                 let program = self.program(&setup)?;
                 setup.tokenizers(&program)?;
                 setup.tensorboard(&program)?;
-                setup.peers()?;
-                setup.deep_norm()?;
+                setup.check("peers.py", PEERS)?;
+                setup.check("deep_norm.py", CASES)?;
+                setup.check("optimizers.py", OPTIMIZERS)?;
                 setup.exported()
             }
         }
@@ -166,16 +173,9 @@ impl Setup {
         run(self.script("tensorboard_reference.py").arg(&folder))
     }
 
-    /// Computes the reference numbers of the peers again.
-    fn peers(&self) -> Result<()> {
-        let folder = self.root.join(PEERS);
-        run(self.script("peers.py").arg("check").arg(folder))
-    }
-
-    /// Computes the case of `DeepNorm` again.
-    fn deep_norm(&self) -> Result<()> {
-        let folder = self.root.join(CASES);
-        run(self.script("deep_norm.py").arg("check").arg(folder))
+    /// Lets a script compute its reference numbers again.
+    fn check(&self, script: &str, folder: &str) -> Result<()> {
+        run(self.script(script).arg("check").arg(self.root.join(folder)))
     }
 
     /// Exports one model of each kind and lets `transformers` load and run them.

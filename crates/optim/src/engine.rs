@@ -9,10 +9,7 @@ use burn::tensor::TensorData;
 use crate::slot::Slot;
 use crate::survey;
 use crate::walk::{Gather, Stepper, Walk};
-use crate::{Counts, OptimError, Rule};
-
-/// Added to the norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does.
-const CLIP_EPS: f64 = 1e-6;
+use crate::{Clip, Counts, OptimError, Rule};
 
 /// Steps every parameter of a module by the rule of its path.
 ///
@@ -27,50 +24,67 @@ const CLIP_EPS: f64 = 1e-6;
 /// use burn::optim::GradientsParams;
 /// use burn::tensor::{Device, Tensor};
 /// use evenburn_geometry::{Axis, Constraint};
-/// use evenburn_optim::{Adam, Engine, Recipe, Rule};
+/// use evenburn_optim::{Adam, Clip, Engine, Recipe, Rule};
 ///
 /// let device = Device::flex().autodiff();
 /// let linear = LinearConfig::new(4, 3).with_bias(false).init(&device);
 /// let rule = Rule {
 ///     group: "matrices".into(),
-///     recipe: Recipe::AdamW(Adam::default()),
+///     recipe: Recipe::adam(Adam::default()),
 ///     lr: 1e-2,
 ///     weight_decay: 0.0,
 ///     constraint: Constraint::AtMost { along: Axis::In, radius: 1.0 },
 /// };
-/// let mut engine = Engine::new(BTreeMap::from([("weight".to_owned(), rule)]), Some(1.0));
+/// let rules = BTreeMap::from([("weight".to_owned(), rule)]);
+/// let mut engine = Engine::new(rules, Clip::All { max: 1.0 });
 ///
 /// let loss = linear.forward(Tensor::<2>::ones([1, 4], &device)).square().sum();
 /// let grads = GradientsParams::from_grads(loss.backward(), &linear);
 /// let (linear, report) = engine.step(linear, grads, 1.0)?;
-/// assert!(report.grad_norm > 0.0 && report.clip_factor <= 1.0);
+/// assert!(report.grad_norm > 0.0 && report.clip_factor() <= 1.0);
 /// # let _ = linear;
 /// # Ok::<(), evenburn_optim::OptimError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) rules: BTreeMap<String, Rule>,
-    max_grad_norm: Option<f64>,
+    clip: Clip,
     pub(crate) slots: BTreeMap<String, Slot>,
     pub(crate) step: u64,
 }
 
 /// What one step found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// The norm over all gradients together, before clipping.
     pub grad_norm: f64,
-    /// What every gradient was multiplied by, `min(1, max / (norm + 1e-6))`.
+    /// The groups by name.
+    pub groups: BTreeMap<String, GroupReport>,
+}
+
+/// What one step found in a group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupReport {
+    /// The norm over the group's gradients together, before clipping.
+    pub grad_norm: f64,
+    /// What they were multiplied by, `min(1, max / (norm + 1e-6))`.
     pub clip_factor: f64,
 }
 
+impl StepReport {
+    /// The smallest factor that gradients were multiplied by.
+    pub fn clip_factor(&self) -> f64 {
+        let factors = self.groups.values().map(|group| group.clip_factor);
+        factors.fold(1.0, f64::min)
+    }
+}
+
 impl Engine {
-    /// An engine without state, from one rule per exact parameter path and the largest global
-    /// gradient norm (`None`: no clipping).
-    pub fn new(rules: BTreeMap<String, Rule>, max_grad_norm: Option<f64>) -> Self {
+    /// An engine without state, from one rule per exact parameter path.
+    pub fn new(rules: BTreeMap<String, Rule>, clip: Clip) -> Self {
         Self {
             rules,
-            max_grad_norm,
+            clip,
             slots: BTreeMap::new(),
             step: 0,
         }
@@ -113,18 +127,27 @@ impl Engine {
     ) -> Result<StepReport, OptimError> {
         let parameters = survey::survey(module, Some(grads));
         survey::check(&parameters, &self.rules)?;
-        let grad_norm = survey::global_norm(&parameters, self.step)?;
-        let clip_factor = match self.max_grad_norm {
-            Some(max) => (max / (grad_norm + CLIP_EPS)).min(1.0),
-            None => 1.0,
-        };
+        let squares = survey::squared_norms(&parameters, self.step)?;
+        let grad_norm = squares.iter().map(|(_, square)| square).sum::<f64>().sqrt();
+        let mut groups = BTreeMap::<&str, f64>::new();
+        for (path, square) in squares {
+            *groups.entry(&self.rules[path].group).or_default() += square;
+        }
+        let groups = groups.into_iter().map(|(name, square)| {
+            let norm = square.sqrt();
+            let report = GroupReport {
+                grad_norm: norm,
+                clip_factor: self.clip.factor(grad_norm, norm),
+            };
+            (name.to_owned(), report)
+        });
         Ok(StepReport {
             grad_norm,
-            clip_factor,
+            groups: groups.collect(),
         })
     }
 
-    /// One optimizer step: the global norm, clipping, each parameter's recipe at the rate
+    /// One optimizer step: the norms, clipping, each parameter's recipe at the rate
     /// `rule.lr * factor`, weight decay, projection.
     ///
     /// `grads` holds the sum over the micro-batches of this step, already divided as the loss
@@ -145,11 +168,16 @@ impl Engine {
         }
         let report = self.measure(&module, &grads)?;
 
+        let clip = report
+            .groups
+            .iter()
+            .map(|(name, group)| (name.clone(), group.clip_factor))
+            .collect();
         let mut walk = Walk {
             rules: &self.rules,
             slots: &mut self.slots,
             grads: &mut grads,
-            grad_scale: report.clip_factor,
+            clip: &clip,
             factor,
         };
         let directions = Gather::directions(&module, &mut walk);

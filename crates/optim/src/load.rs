@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::Module;
 use burn::tensor::TensorData;
 
-use crate::slot::{Slot, restore};
+use crate::matrices::batched;
+use crate::slot::{Slot, restore, saved_shape};
 use crate::survey::{self, Parameter};
-use crate::{Counts, Engine, OptimError, Recipe};
+use crate::{Counts, Engine, OptimError};
 
 impl Engine {
     /// Continues from a saved [`state`](Self::state) and its [`counts`](Self::counts): the next
@@ -55,16 +56,17 @@ impl Engine {
         given: &BTreeMap<String, TensorData>,
         counts: &Counts,
     ) -> Result<(), OptimError> {
-        let names = |path: &str| {
-            let names = self.rules[path].recipe.state_names().iter();
-            names
-                .map(|name| format!("{path}/{name}"))
+        let names = |path: &str, shape: &[usize]| {
+            let kept = self.rules[path].recipe.kept(batched(shape));
+            kept.iter()
+                .map(|(name, _)| format!("{path}/{name}"))
                 .collect::<Vec<_>>()
         };
         let mut missing = Vec::new();
         let mut known = BTreeSet::new();
         for Parameter {
             path,
+            shape,
             requires_grad,
             ..
         } in parameters
@@ -72,13 +74,14 @@ impl Engine {
             let counted = counts.parameters.contains_key(path);
             // A frozen parameter may never have been stepped.
             if counted || (counts.step > 0 && *requires_grad) {
-                missing.extend(names(path).into_iter().filter(|n| !given.contains_key(n)));
+                let names = names(path, shape).into_iter();
+                missing.extend(names.filter(|n| !given.contains_key(n)));
                 if !counted {
                     missing.push(format!("the step count of {path}"));
                 }
             }
             if counted {
-                known.extend(names(path));
+                known.extend(names(path, shape));
             }
         }
         let mut unexpected: Vec<String> = given
@@ -115,33 +118,25 @@ impl Engine {
             device,
             ..
         } = parameter;
-        let mut take = |name: &str| {
-            let name = format!("{path}/{name}");
+        let mut slot = Slot::new(shape, t);
+        for (kept, batch) in self.rules[path].recipe.kept(batched(shape)) {
+            let name = format!("{path}/{kept}");
             let data = given
                 .remove(&name)
                 .ok_or_else(|| OptimError::StateMismatch {
                     missing: vec![name.clone()],
                     unexpected: Vec::new(),
                 })?;
-            if data.shape().to_vec() != *shape || data.dtype() != *dtype {
+            let expected = saved_shape(batch, shape);
+            if data.shape().to_vec() != expected || data.dtype() != *dtype {
                 return Err(OptimError::StateShape {
                     name,
-                    expected: survey::describe(shape, *dtype),
+                    expected: survey::describe(&expected, *dtype),
                     found: survey::describe(data.shape(), data.dtype()),
                 });
             }
-            Ok(restore(data, device))
-        };
-        let m = take("m")?;
-        let v = match self.rules[path].recipe {
-            Recipe::AdamW(_) | Recipe::Adam(_) => Some(take("v")?),
-            Recipe::Muon(_) => None,
-        };
-        Ok(Slot {
-            shape: shape.clone(),
-            t,
-            m,
-            v,
-        })
+            slot.put(kept, restore(data, batch, device));
+        }
+        Ok(slot)
     }
 }

@@ -1,17 +1,18 @@
 //! Any recipe as a Burn optimizer.
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use evenburn_geometry::Constraint;
 
-use crate::adam::{Adam, Moments};
-use crate::update::{Direction, apply};
-use crate::{Recipe, muon};
+use crate::matrices::batched;
+use crate::slot::{Slot, restore};
+use crate::step::{finish, prepare};
+use crate::{Recipe, Rule};
 
 /// A recipe as a Burn [`Optimizer`], which steps one tensor at a time, with decoupled weight
 /// decay and a projection.
 ///
-/// Tensors that Muon can't train because they are no matrices (biases, gains) are stepped by
+/// Tensors that the recipe can't train because they are no matrices (biases, gains) are stepped by
 /// [`rest`](Self::with_rest) at the same rate. Whoever wants another rate for them adds a group to
 /// Burn's `ModuleOptimizer`. Matrices are `[In, Out]`, as in Burn's `Linear`.
 ///
@@ -19,11 +20,11 @@ use crate::{Recipe, muon};
 /// use burn::nn::LinearConfig;
 /// use burn::optim::{GradientsParams, ModuleOptimizer};
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_optim::{Muon, PerTensor, Recipe};
+/// use evenburn_optim::{PerTensor, Recipe};
 ///
 /// let device = Device::flex().autodiff();
 /// let mut linear = LinearConfig::new(3, 2).init(&device);
-/// let mut optim = ModuleOptimizer::from(PerTensor::new(Recipe::Muon(Muon::default())));
+/// let mut optim = ModuleOptimizer::from(PerTensor::new(Recipe::muon()));
 ///
 /// // Learn to add up: y = (x1 + x2 + x3, 0).
 /// let x = Tensor::<2>::from_data([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], &device);
@@ -39,26 +40,29 @@ use crate::{Recipe, muon};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PerTensor {
-    recipe: Recipe,
-    weight_decay: f64,
-    constraint: Constraint,
-    rest: Adam,
+    /// Its rate is 1: Burn's is the one that counts.
+    rule: Rule,
+    rest: Recipe,
 }
 
 impl PerTensor {
-    /// A recipe without weight decay or constraint; the rest is stepped by [`Adam`]'s defaults.
+    /// A recipe without weight decay or constraint; the rest is stepped by Adam's defaults.
     pub fn new(recipe: Recipe) -> Self {
         Self {
-            recipe,
-            weight_decay: 0.0,
-            constraint: Constraint::Free,
-            rest: Adam::default(),
+            rule: Rule {
+                group: String::new(),
+                recipe,
+                lr: 1.0,
+                weight_decay: 0.0,
+                constraint: Constraint::Free,
+            },
+            rest: Recipe::adam(crate::Adam::default()),
         }
     }
 
     /// Multiplies each tensor by `1 - rate * weight_decay` before its step.
     pub fn with_weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
+        self.rule.weight_decay = weight_decay;
         self
     }
 
@@ -66,51 +70,59 @@ impl PerTensor {
     ///
     /// [`Axis::In`]: evenburn_geometry::Axis::In
     pub fn with_constraint(mut self, constraint: Constraint) -> Self {
-        self.constraint = constraint;
+        self.rule.constraint = constraint;
         self
     }
 
-    /// What steps the tensors that Muon can't.
-    pub fn with_rest(mut self, rest: Adam) -> Self {
+    /// What steps the tensors that the recipe can't.
+    pub fn with_rest(mut self, rest: Recipe) -> Self {
         self.rest = rest;
         self
+    }
+
+    /// The rule for a tensor of this shape.
+    fn rule(&self, shape: &[usize]) -> Rule {
+        let mut rule = self.rule.clone();
+        if rule.recipe.check(shape).is_err() {
+            rule.recipe = self.rest;
+        }
+        if rule.constraint.check(shape.len()).is_err() {
+            rule.constraint = Constraint::Free;
+        }
+        rule
     }
 }
 
 /// The state of one tensor.
 #[derive(Debug, Clone)]
 pub struct TensorState<const D: usize> {
-    /// Mean of gradients.
-    pub m: Tensor<D>,
-    /// Mean of squared gradients, where the recipe has one.
-    pub v: Option<Tensor<D>>,
-    /// Steps taken.
-    pub t: u64,
+    slot: Slot,
 }
+
+/// Every name that a recipe keeps something under.
+const NAMES: [&str; 10] = [
+    "m", "v", "n", "radius", "in", "in_m", "in_v", "out", "out_m", "out_v",
+];
 
 // Burn's derive of this trait only works inside of Burn.
 impl<const D: usize> RecordState for TensorState<D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        out.push_tensor(prefix, "m", self.m.to_data());
-        if let Some(v) = &self.v {
-            out.push_tensor(prefix, "v", v.to_data());
+        for (name, tensor) in self.slot.tensors() {
+            out.push_tensor(prefix, name, tensor.to_data());
         }
-        out.push_scalar(prefix, "t", self.t.into());
+        out.push_scalar(prefix, "t", self.slot.t.into());
     }
 
     fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
-        // The data's own dtype, not the device's default: state in `f64` comes back as `f64`.
-        let tensor = |data: TensorData| {
-            let dtype = data.dtype();
-            (data.rank() == D).then(|| Tensor::from_data(data, (device, dtype)))
-        };
         let t = u64::try_from(src.take_scalar(prefix, "t")?).ok()?;
-        let m = tensor(src.take_tensor(prefix, "m")?)?;
-        let v = match src.take_tensor(prefix, "v") {
-            Some(data) => Some(tensor(data)?),
-            None => None,
-        };
-        Some(Self { m, v, t })
+        let mut slot = Slot::new(&[], t);
+        for name in NAMES {
+            if let Some(data) = src.take_tensor(prefix, name) {
+                let shape: [usize; 3] = data.shape().to_vec().try_into().ok()?;
+                slot.put(name, restore(data, shape, device));
+            }
+        }
+        Some(Self { slot })
     }
 }
 
@@ -124,38 +136,22 @@ impl Optimizer for PerTensor {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let shape = grad.dims();
-        let (direction, state) = match (self.recipe, muon::as_matrices(&shape)) {
-            (Recipe::Muon(muon), Some(matrices)) => {
-                let t = state.as_ref().map_or(0, |s| s.t).saturating_add(1);
-                let (u, m) = muon.velocity(grad, 1.0, state.map(|s| s.m));
-                let Direction { tensor, scale } = muon.direction(u.reshape(matrices));
-                let tensor = tensor.reshape(shape);
-                (Direction { tensor, scale }, TensorState { m, v: None, t })
-            }
-            (Recipe::AdamW(adam) | Recipe::Adam(adam), _) => adam_step(adam, grad, state),
-            (Recipe::Muon(_), None) => adam_step(self.rest, grad, state),
-        };
-        let tensor = apply(tensor, direction, lr, self.weight_decay, self.constraint);
-        (tensor, Some(state))
+        let shape = tensor.dims();
+        let rule = self.rule(&shape);
+        let mut slot = state.map_or_else(|| Slot::new(&shape, 0), |state| state.slot);
+        let (w, grad) = (
+            tensor.reshape(batched(&shape)),
+            grad.reshape(batched(&shape)),
+        );
+        let prepared = prepare(&rule, || w.clone(), grad, 1.0, lr, &mut slot);
+        let prepared = prepared.shaped(&rule.recipe.shaping);
+        let w = finish(&rule, w, prepared, lr, &mut slot);
+        (w.reshape(shape), Some(TensorState { slot }))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
         TensorState {
-            m: state.m.to_device(device),
-            v: state.v.map(|v| v.to_device(device)),
-            t: state.t,
+            slot: state.slot.to_device(device),
         }
     }
-}
-
-fn adam_step<const D: usize>(
-    adam: Adam,
-    grad: Tensor<D>,
-    state: Option<TensorState<D>>,
-) -> (Direction<D>, TensorState<D>) {
-    let moments = state.and_then(|s| Some((s.m, s.v?, s.t)));
-    let moments = moments.map(|(m, v, t)| Moments { m, v, t });
-    let (direction, Moments { m, v, t }) = adam.direction(grad, 1.0, moments);
-    (direction, TensorState { m, v: Some(v), t })
 }

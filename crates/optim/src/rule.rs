@@ -4,7 +4,7 @@ use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Adam, Muon, OptimError, Recipe, muon};
+use crate::{OptimError, Recipe, Space};
 
 /// How one parameter is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,7 +12,7 @@ use crate::{Adam, Muon, OptimError, Recipe, muon};
 pub struct Rule {
     /// The name of the group in reports, such as `matrices`.
     pub group: String,
-    /// How its gradient becomes a direction.
+    /// How its gradient becomes a step.
     pub recipe: Recipe,
     /// Peak learning rate; the schedule's factor multiplies it.
     pub lr: f64,
@@ -29,24 +29,24 @@ impl Rule {
             parameter: parameter.to_owned(),
             reason,
         };
-        if !(self.lr.is_finite() && self.lr >= 0.0) {
-            return Err(error(format!("the rate is {}", self.lr)));
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return Err(error(format!("the weight decay is {}", self.weight_decay)));
-        }
-        match &self.recipe {
-            Recipe::Adam(_) if self.weight_decay != 0.0 => Err(format!(
-                "adam has no weight decay, and the rule asks for {}: use adamw",
-                self.weight_decay
-            )),
-            Recipe::AdamW(adam) | Recipe::Adam(adam) => check_adam(adam),
-            Recipe::Muon(_) if muon::as_matrices(shape).is_none() => {
-                Err(format!("muon trains matrices, and its shape is {shape:?}"))
+        for (what, value) in [("rate", self.lr), ("weight decay", self.weight_decay)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(error(format!("the {what} is {value}")));
             }
-            Recipe::Muon(muon) => check_muon(muon),
         }
-        .map_err(error)?;
+        self.recipe.check(shape).map_err(error)?;
+        if self.recipe.space != Space::Flat {
+            if self.weight_decay != 0.0 {
+                let decay = self.weight_decay;
+                let why = "its recipe keeps the norm, which a weight decay of";
+                return Err(error(format!("{why} {decay} would change")));
+            }
+            if self.constraint != Constraint::Free {
+                let constraint = self.constraint;
+                let why = "its recipe keeps it on a sphere, and its constraint is";
+                return Err(error(format!("{why} {constraint}")));
+            }
+        }
         self.constraint
             .check(shape.len())
             .map_err(|source| OptimError::Constraint {
@@ -54,28 +54,4 @@ impl Rule {
                 source,
             })
     }
-}
-
-fn check_adam(adam: &Adam) -> Result<(), String> {
-    for (name, beta) in [("beta1", adam.beta1), ("beta2", adam.beta2)] {
-        if !(0.0..1.0).contains(&beta) {
-            return Err(format!("{name} must be in [0, 1), not {beta}"));
-        }
-    }
-    check_eps(adam.eps)
-}
-
-fn check_muon(muon: &Muon) -> Result<(), String> {
-    if !(0.0..1.0).contains(&muon.momentum) {
-        let momentum = muon.momentum;
-        return Err(format!("momentum must be in [0, 1), not {momentum}"));
-    }
-    check_eps(muon.eps)
-}
-
-fn check_eps(eps: f64) -> Result<(), String> {
-    if eps.is_finite() && eps > 0.0 {
-        return Ok(());
-    }
-    Err(format!("eps must be positive and finite, not {eps}"))
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Linear warm-up, then one of four shapes.
+/// Linear warm-up, then one of five shapes.
 ///
 /// With `w` warm-up steps of `T` and steps counted from 0: during warm-up, `s < w`, the factor is
 /// `(s + 1) / (w + 1)`; at `s = w` it is 1. What follows is described at each [`Shape`]; the last
@@ -61,11 +61,77 @@ pub enum Shape {
     Linear,
     /// `f + (1 - f) (1 + cos(pi p)) / 2`.
     Cosine,
-    /// Warm-up, stable, decay: 1 until the last part of the run, then linear down to `f`.
+    /// Warm-up, stable, decay: 1 until the last part of the run, then down to `f`.
     Wsd {
         /// The length of that part, as a fraction of the run.
         decay_fraction: f64,
+        /// The way down.
+        descent: Descent,
     },
+    /// `f + (1 - f) sqrt((w + 1) / (s + 1))` (Vaswani et al., arXiv 1706.03762, section 5.3, with
+    /// a factor of 1 at the end of the warm-up): needs no end.
+    InverseSqrt,
+}
+
+/// The way down from 1 to 0 as `p` runs from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Descent {
+    /// `1 - p`.
+    #[default]
+    Linear,
+    /// `(1 + cos(pi p)) / 2`.
+    Cosine,
+    /// `1 - sqrt(p)` (Haegele et al., arXiv 2405.18392, section 3).
+    OneMinusSqrt,
+}
+
+impl Descent {
+    fn at(self, p: f64) -> f64 {
+        match self {
+            Self::Linear => 1.0 - p,
+            Self::Cosine => 0.5 * (1.0 + (PI * p).cos()),
+            Self::OneMinusSqrt => 1.0 - p.sqrt(),
+        }
+    }
+}
+
+/// A decay that was asked for while a run was under way: from step `start` on, over `steps`
+/// steps, from what the schedule had reached down to `final_fraction` of the peak.
+///
+/// ```
+/// use evenburn_optim::{Cooldown, Descent, Schedule, Shape};
+///
+/// let schedule = Schedule { shape: Shape::Constant, ..Schedule::default() };
+/// let cooldown = Cooldown { start: 600, steps: 4, descent: Descent::Linear };
+/// assert_eq!(cooldown.factor(&schedule, 599, 1000), 1.0);
+/// assert_eq!(cooldown.factor(&schedule, 602, 1000), 0.5);
+/// assert_eq!(cooldown.end(), 604);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cooldown {
+    /// Steps taken when it was asked for.
+    pub start: u64,
+    /// Its length.
+    pub steps: u64,
+    /// The way down.
+    pub descent: Descent,
+}
+
+impl Cooldown {
+    /// Steps of the run it ends.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.steps)
+    }
+
+    /// The factor at `step` of a run of `total` steps under `schedule` that this decay cuts short.
+    pub fn factor(&self, schedule: &Schedule, step: u64, total: u64) -> f64 {
+        let reached = schedule.factor(step.min(self.start), total);
+        let bottom = schedule.final_fraction.min(reached);
+        let p = progress(step, self.start, self.end());
+        bottom + (reached - bottom) * self.descent.at(p)
+    }
 }
 
 /// How long the warm-up lasts.
@@ -104,13 +170,17 @@ impl Schedule {
         let down = |progress: f64| self.final_fraction + (1.0 - self.final_fraction) * progress;
         match self.shape {
             Shape::Constant => 1.0,
-            Shape::Linear => down(1.0 - progress(step, warmup, total)),
-            Shape::Cosine => down(0.5 * (1.0 + (PI * progress(step, warmup, total)).cos())),
-            Shape::Wsd { decay_fraction } => {
+            Shape::Linear => down(Descent::Linear.at(progress(step, warmup, total))),
+            Shape::Cosine => down(Descent::Cosine.at(progress(step, warmup, total))),
+            Shape::Wsd {
+                decay_fraction,
+                descent,
+            } => {
                 let decay = part(decay_fraction, total);
                 let stable = total.saturating_sub(decay).max(warmup);
-                down(1.0 - progress(step, stable, total))
+                down(descent.at(progress(step, stable, total)))
             }
+            Shape::InverseSqrt => down(((warmup as f64 + 1.0) / (step as f64 + 1.0)).sqrt()),
         }
     }
 
@@ -137,7 +207,7 @@ impl Schedule {
         if warmup >= total {
             return Err(ScheduleError::WarmupTooLong { warmup, total });
         }
-        if let Shape::Wsd { decay_fraction } = self.shape {
+        if let Shape::Wsd { decay_fraction, .. } = self.shape {
             fraction("decay_fraction", decay_fraction)?;
             let decay = part(decay_fraction, total);
             if warmup + decay > total {

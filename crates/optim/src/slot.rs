@@ -1,71 +1,81 @@
-//! The state of one parameter, whatever its rank.
+//! The state of one parameter.
+
+use std::collections::BTreeMap;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::adam::Moments;
+/// A tensor that a recipe keeps between steps: its name, and its shape as a batch of matrices.
+pub(crate) type Kept = (&'static str, [usize; 3]);
 
-/// State tensors of one parameter, flattened so that one map holds parameters of every rank
-/// (a reshape moves no data).
+/// What a recipe keeps of one parameter between steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
-    pub(crate) shape: Vec<usize>,
+    /// The parameter's shape.
+    shape: Vec<usize>,
     /// Steps taken by this parameter.
     pub(crate) t: u64,
-    pub(crate) m: Tensor<1>,
-    /// Only Adam's.
-    pub(crate) v: Option<Tensor<1>>,
+    tensors: BTreeMap<&'static str, Tensor<3>>,
 }
 
 impl Slot {
-    pub(crate) fn of_moments<const D: usize>(moments: Moments<D>) -> Self {
-        let v = Some(flat(moments.v));
+    /// Nothing yet, after so many steps.
+    pub(crate) fn new(shape: &[usize], t: u64) -> Self {
         Self {
-            v,
-            ..Self::of_momentum(moments.m, moments.t)
-        }
-    }
-
-    pub(crate) fn of_momentum<const D: usize>(m: Tensor<D>, t: u64) -> Self {
-        Self {
-            shape: m.dims().to_vec(),
+            shape: shape.to_vec(),
             t,
-            m: flat(m),
-            v: None,
+            tensors: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn into_moments<const D: usize>(self, shape: [usize; D]) -> Option<Moments<D>> {
-        Some(Moments {
-            m: self.m.reshape(shape),
-            v: self.v?.reshape(shape),
+    /// Hands a tensor over; whoever takes it puts its successor back.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Tensor<3>> {
+        self.tensors.remove(name)
+    }
+
+    pub(crate) fn put(&mut self, name: &'static str, tensor: Tensor<3>) {
+        self.tensors.insert(name, tensor);
+    }
+
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&'static str, &Tensor<3>)> {
+        self.tensors.iter().map(|(name, tensor)| (*name, tensor))
+    }
+
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        let moved = self
+            .tensors()
+            .map(|(name, tensor)| (name, tensor.clone().to_device(device)));
+        Self {
+            shape: self.shape.clone(),
             t: self.t,
-        })
+            tensors: moved.collect(),
+        }
     }
 
-    pub(crate) fn into_momentum<const D: usize>(self, shape: [usize; D]) -> Tensor<D> {
-        self.m.reshape(shape)
-    }
-
-    /// Every tensor with the name of [`Recipe::state_names`](crate::Recipe::state_names) and the
-    /// parameter's shape.
+    /// Every tensor under its name. One with an entry for each of the parameter's has the parameter's shape.
     pub(crate) fn export(&self) -> Vec<(&'static str, TensorData)> {
-        let data = |t: &Tensor<1>| reshaped(t.to_data(), self.shape.clone());
-        let m = ("m", data(&self.m));
-        let v = self.v.as_ref().map(|v| ("v", data(v)));
-        [Some(m), v].into_iter().flatten().collect()
+        self.tensors()
+            .map(|(name, tensor)| {
+                let shape = saved_shape(tensor.dims(), &self.shape);
+                (name, reshaped(tensor.to_data(), shape))
+            })
+            .collect()
     }
 }
 
-fn flat<const D: usize>(t: Tensor<D>) -> Tensor<1> {
-    let n = t.dims().iter().product::<usize>();
-    t.reshape([n])
+/// The shape in which a kept tensor is saved.
+pub(crate) fn saved_shape(kept: [usize; 3], parameter: &[usize]) -> Vec<usize> {
+    if kept == crate::matrices::batched(parameter) {
+        parameter.to_vec()
+    } else {
+        kept.to_vec()
+    }
 }
 
-/// A saved tensor back on the device of its parameter, flattened.
-pub(crate) fn restore(data: TensorData, device: &Device) -> Tensor<1> {
-    let (dtype, n) = (data.dtype(), data.num_elements());
-    Tensor::<1>::from_data(reshaped(data, vec![n]), (device, dtype)).inner()
+/// A saved tensor back on the device of its parameter.
+pub(crate) fn restore(data: TensorData, kept: [usize; 3], device: &Device) -> Tensor<3> {
+    let dtype = data.dtype();
+    Tensor::<3>::from_data(reshaped(data, kept.to_vec()), (device, dtype)).inner()
 }
 
 fn reshaped(data: TensorData, shape: Vec<usize>) -> TensorData {

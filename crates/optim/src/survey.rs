@@ -136,8 +136,11 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The norm over all gradients together, in `f64` over the parameters' own norms.
-pub(crate) fn global_norm(parameters: &[Parameter], step: u64) -> Result<f64, OptimError> {
+/// The squared norm of each gradient there is, in `f64`, by path.
+pub(crate) fn squared_norms(
+    parameters: &[Parameter],
+    step: u64,
+) -> Result<Vec<(&String, f64)>, OptimError> {
     let missing: Vec<String> = parameters
         .iter()
         .filter(|p| p.requires_grad && p.gradient.is_none())
@@ -172,7 +175,10 @@ pub(crate) fn global_norm(parameters: &[Parameter], step: u64) -> Result<f64, Op
     let non_finite = squares.iter().zip(&values).find(|(_, v)| !v.is_finite());
     let total: f64 = values.iter().sum();
     match non_finite {
-        None if total.is_finite() => Ok(total.sqrt()),
+        None if total.is_finite() => {
+            let paths = squares.iter().map(|(path, _)| *path);
+            Ok(paths.zip(values).collect())
+        }
         // Only `f64` squares can overflow their sum alone: then the largest is to blame.
         culprit => Err(OptimError::NonFiniteGradient {
             step,

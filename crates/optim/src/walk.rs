@@ -7,13 +7,14 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
 
+use crate::Rule;
+use crate::matrices::batched;
+use crate::parts::{Orthogonal, Scaled, orthogonalize};
 use crate::slot::{Slot, update};
-use crate::update::{Direction, apply};
-use crate::{Muon, Recipe, Rule, muon};
+use crate::step::{Prepared, finish, from_matrices, matrices, prepare};
 
-/// Most entries that one batched Newton–Schulz product works on. The products hold about four
-/// times as much at once: half a gigabyte in `f32`, which bounds the memory of a step whatever
-/// the model's size.
+/// Most entries that one batched product works on. The products hold about four times as much at
+/// once: half a gigabyte in `f32`, which bounds the memory of a step whatever the model's size.
 const MAX_BATCH: usize = 1 << 25;
 
 /// What both walks share.
@@ -21,26 +22,55 @@ pub(crate) struct Walk<'a> {
     pub(crate) rules: &'a BTreeMap<String, Rule>,
     pub(crate) slots: &'a mut BTreeMap<String, Slot>,
     pub(crate) grads: &'a mut GradientsParams,
-    /// The clip factor.
-    pub(crate) grad_scale: f64,
+    /// Clip factors by group.
+    pub(crate) clip: &'a BTreeMap<String, f64>,
     /// The schedule's factor.
     pub(crate) factor: f64,
 }
 
-/// Directions of matrices, by path.
-type Directions = BTreeMap<String, Direction<3>>;
+impl Walk<'_> {
+    fn clip_of(&self, rule: &Rule) -> f64 {
+        self.clip.get(&rule.group).copied().unwrap_or(1.0)
+    }
+
+    /// The first half of a parameter's step, `None` for a frozen one; the second puts the slot back.
+    fn prepare<const D: usize>(
+        &mut self,
+        path: &str,
+        rule: &Rule,
+        param: &Param<Tensor<D>>,
+    ) -> Option<(Prepared, Slot)> {
+        let grad = self.grads.remove::<D>(param.id)?.inner();
+        let grad = grad.reshape(batched(&param.dims()));
+        let slot = self.slots.remove(path);
+        let mut slot = slot.unwrap_or_else(|| Slot::new(&param.dims(), 0));
+        let (rate, clip) = (rule.lr * self.factor, self.clip_of(rule));
+        let prepared = prepare(rule, || value(param), grad, clip, rate, &mut slot);
+        Some((prepared, slot))
+    }
+}
+
+/// Directions of matrices that went through the first walk, by path.
+pub(crate) type Directions = BTreeMap<String, Prepared>;
+
+/// A parameter's path, its direction as matrices, and how many heads they are.
+struct Member {
+    path: String,
+    prepared: Prepared,
+    heads: usize,
+}
 
 /// Matrices of one shape, orthogonalized together.
 struct Group {
-    muon: Muon,
+    /// Its heads are the members' own affair.
+    how: Orthogonal,
     matrix: [usize; 2],
     dtype: DType,
     device: Device,
-    /// Path and velocity `[N, In, Out]` of each parameter.
-    members: Vec<(String, Tensor<3>)>,
+    members: Vec<Member>,
 }
 
-/// Steps the momentum of every matrix that Muon trains, and sorts them by shape.
+/// Prepares every matrix that is orthogonalized, and sorts them by shape.
 pub(crate) struct Gather<'a, 'b> {
     path: Vec<String>,
     walk: &'a mut Walk<'b>,
@@ -48,7 +78,7 @@ pub(crate) struct Gather<'a, 'b> {
 }
 
 impl<'a, 'b> Gather<'a, 'b> {
-    /// The orthogonalized direction of every matrix that Muon trains.
+    /// The orthogonalized direction of every matrix that has one.
     pub(crate) fn directions<M: Module>(module: &M, walk: &'a mut Walk<'b>) -> Directions {
         let mut gather = Self {
             path: Vec::new(),
@@ -56,7 +86,11 @@ impl<'a, 'b> Gather<'a, 'b> {
             groups: Vec::new(),
         };
         module.visit(&mut gather);
-        orthogonalized(gather.groups)
+        let mut directions = Directions::new();
+        for group in gather.groups {
+            group.orthogonalize(&mut directions);
+        }
+        directions
     }
 }
 
@@ -71,32 +105,36 @@ impl ModuleVisitor for Gather<'_, '_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
-        let Some(Recipe::Muon(muon)) = self.walk.rules.get(&path).map(|r| r.recipe) else {
+        let Some(rule) = self.walk.rules.get(&path) else {
             return;
         };
-        let Some(matrices) = muon::as_matrices(&param.shape()) else {
+        let Some(how) = rule.recipe.orthogonal() else {
             return;
         };
-        let Some(grad) = self.walk.grads.remove::<D>(param.id).map(Tensor::inner) else {
+        let Some((mut prepared, slot)) = self.walk.prepare(&path, rule, param) else {
             return;
         };
-        let slot = self.walk.slots.remove(&path);
-        let t = slot.as_ref().map_or(0, |slot| slot.t);
-        let momentum = slot.map(|slot| slot.into_momentum(grad.dims()));
-        let (u, momentum) = muon.velocity(grad, self.walk.grad_scale, momentum);
-        let slot = Slot::of_momentum(momentum, t.saturating_add(1));
         self.walk.slots.insert(path.clone(), slot);
 
-        let [_, input, output] = matrices;
-        let (matrix, dtype, device) = ([input, output], u.dtype(), u.device());
-        let member = (path, u.reshape(matrices));
-        let group = self.groups.iter_mut().find(|g| {
-            g.muon == muon && g.matrix == matrix && g.dtype == dtype && g.device == device
-        });
+        let heads = how.heads;
+        let how = Orthogonal { heads: 1, ..*how };
+        let direction = matrices(prepared.direction.tensor, heads);
+        let [_, rows, columns] = direction.dims();
+        let (matrix, dtype, device) = ([rows, columns], direction.dtype(), direction.device());
+        prepared.direction.tensor = direction;
+        let member = Member {
+            path,
+            prepared,
+            heads,
+        };
+        let group = self
+            .groups
+            .iter_mut()
+            .find(|g| g.how == how && g.matrix == matrix && g.dtype == dtype && g.device == device);
         match group {
             Some(group) => group.members.push(member),
             None => self.groups.push(Group {
-                muon,
+                how,
                 matrix,
                 dtype,
                 device,
@@ -106,36 +144,52 @@ impl ModuleVisitor for Gather<'_, '_> {
     }
 }
 
-fn orthogonalized(groups: Vec<Group>) -> Directions {
-    let mut directions = Directions::new();
-    for group in groups {
-        let [input, output] = group.matrix;
-        let room = (MAX_BATCH / (input * output).max(1)).max(1);
-        let mut batch: Vec<(String, Tensor<3>)> = Vec::new();
+impl Group {
+    /// As many matrices at once as [`MAX_BATCH`] allows, at least one parameter's.
+    fn orthogonalize(self, directions: &mut Directions) {
+        let Self {
+            how,
+            matrix: [rows, columns],
+            members,
+            ..
+        } = self;
+        let room = (MAX_BATCH / (rows * columns).max(1)).max(1);
+        let mut batch: Vec<Member> = Vec::new();
         let mut filled = 0;
-        for member in group.members {
-            let [n, _, _] = member.1.dims();
+        for member in members {
+            let [n, _, _] = member.prepared.direction.tensor.dims();
             if !batch.is_empty() && filled + n > room {
-                orthogonalize_batch(&group.muon, std::mem::take(&mut batch), &mut directions);
+                together(&how, std::mem::take(&mut batch), directions);
                 filled = 0;
             }
             filled += n;
             batch.push(member);
         }
-        orthogonalize_batch(&group.muon, batch, &mut directions);
+        together(&how, batch, directions);
     }
-    directions
 }
 
-fn orthogonalize_batch(muon: &Muon, batch: Vec<(String, Tensor<3>)>, directions: &mut Directions) {
-    let (paths, velocities): (Vec<String>, Vec<Tensor<3>>) = batch.into_iter().unzip();
-    let counts: Vec<usize> = velocities.iter().map(|u| u.dims()[0]).collect();
-    let Direction { tensor, scale } = muon.direction(Tensor::cat(velocities, 0));
+fn together(how: &Orthogonal, batch: Vec<Member>, directions: &mut Directions) {
+    let tensors: Vec<Tensor<3>> = batch
+        .iter()
+        .map(|member| member.prepared.direction.tensor.clone())
+        .collect();
+    let whole = orthogonalize(Tensor::cat(tensors, 0), how);
     let mut start = 0;
-    for (path, n) in paths.into_iter().zip(counts) {
-        let tensor = tensor.clone().slice(start..start + n);
-        directions.insert(path, Direction { tensor, scale });
+    for member in batch {
+        let Member {
+            path,
+            mut prepared,
+            heads,
+        } = member;
+        let [n, _, _] = prepared.direction.tensor.dims();
+        let tensor = whole.clone().slice(start..start + n);
+        prepared.direction = Scaled {
+            tensor: from_matrices(tensor, heads),
+            scale: 1.0,
+        };
         start += n;
+        directions.insert(path, prepared);
     }
 }
 
@@ -154,30 +208,6 @@ impl<'a, 'b> Stepper<'a, 'b> {
             directions,
         }
     }
-
-    fn direction<const D: usize>(
-        &mut self,
-        path: &str,
-        recipe: Recipe,
-        param: &Param<Tensor<D>>,
-    ) -> Option<Direction<D>> {
-        match recipe {
-            Recipe::AdamW(adam) | Recipe::Adam(adam) => {
-                let grad = self.walk.grads.remove::<D>(param.id)?.inner();
-                let slot = self.walk.slots.remove(path);
-                let moments = slot.and_then(|slot| slot.into_moments(grad.dims()));
-                let (direction, moments) = adam.direction(grad, self.walk.grad_scale, moments);
-                let slot = Slot::of_moments(moments);
-                self.walk.slots.insert(path.to_owned(), slot);
-                Some(direction)
-            }
-            Recipe::Muon(_) => {
-                let Direction { tensor, scale } = self.directions.remove(path)?;
-                let tensor = tensor.reshape(param.shape());
-                Some(Direction { tensor, scale })
-            }
-        }
-    }
 }
 
 impl ModuleMapper for Stepper<'_, '_> {
@@ -194,13 +224,36 @@ impl ModuleMapper for Stepper<'_, '_> {
         let Some(rule) = self.walk.rules.get(&path) else {
             return param;
         };
+        let half = match self.directions.remove(&path) {
+            Some(prepared) => self.walk.slots.remove(&path).map(|slot| (prepared, slot)),
+            None => {
+                let half = self.walk.prepare(&path, rule, &param);
+                half.map(|(prepared, slot)| (prepared.shaped(&rule.recipe.shaping), slot))
+            }
+        };
         // Frozen parameters have no gradient, and stay as they are.
-        let Some(direction) = self.direction(&path, rule.recipe, &param) else {
+        let Some((prepared, mut slot)) = half else {
             return param;
         };
-        let lr = rule.lr * self.walk.factor;
-        update(param, |w| {
-            apply(w, direction, lr, rule.weight_decay, rule.constraint)
-        })
+        let rate = rule.lr * self.walk.factor;
+        let param = update(param, |w| {
+            let shape = w.dims();
+            let w = w.reshape(batched(&shape));
+            finish(rule, w, prepared, rate, &mut slot).reshape(shape)
+        });
+        self.walk.slots.insert(path, slot);
+        param
     }
+}
+
+/// A parameter's value outside of the autodiff graph, as a batch of matrices.
+fn value<const D: usize>(param: &Param<Tensor<D>>) -> Tensor<3> {
+    let value = param.val();
+    let shape = batched(&value.dims());
+    let value = if value.is_autodiff() {
+        value.inner()
+    } else {
+        value
+    };
+    value.reshape(shape)
 }

@@ -7,10 +7,11 @@
 
 use evenburn_data::DocumentMask;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
-use evenburn_model::{Dims, ParamSpec, Plan, Role, Site};
-use evenburn_optim::RecipeName;
+use evenburn_model::{Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
+use crate::error::TrainError;
+use crate::groups;
 
 /// Bytes of a number.
 const F32: u64 = 4;
@@ -54,17 +55,20 @@ impl Memory {
 /// The peak is at the end of a forward pass: all activations are there, and of the gradients those of the output
 /// layer, which come with the loss. With accumulation, the gradients of earlier micro-batches are there too.
 ///
+/// # Errors
+/// [`TrainError::Optim`] for a configuration that makes no rules.
+///
 /// ```
 /// use evenburn_model::Plan;
 /// use evenburn_train::{config::RunConfig, estimate};
 ///
 /// let config = RunConfig::default();
 /// let plan = Plan::new(&config.model, config.norm.strategy())?;
-/// let memory = estimate::memory(&plan, &config);
+/// let memory = estimate::memory(&plan, &config)?;
 /// assert_eq!(memory.weights, 4 * plan.cost().params as u64);
-/// # Ok::<(), evenburn_model::PlanError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn memory(plan: &Plan, config: &RunConfig) -> Memory {
+pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
     let d = plan.dims();
     let specs = plan.params();
     let bytes_of = |keep: &dyn Fn(&ParamSpec) -> bool| -> u64 {
@@ -75,12 +79,9 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Memory {
             .sum::<usize>() as u64
     };
     let weights = bytes_of(&|_| true);
-    let matrices = bytes_of(&|s| s.role == Role::Matrix);
-    // Adam keeps two numbers of each parameter, Muon one.
-    let optimizer = match config.optim.recipe {
-        RecipeName::AdamW | RecipeName::Adam => 2 * weights,
-        RecipeName::Muon => 2 * weights - matrices,
-    };
+    let rules = groups::from_plan(plan, &config.optim)?;
+    let kept = |spec: &ParamSpec| rules[&spec.path].recipe.state_len(&spec.shape);
+    let optimizer = F32 * specs.iter().map(kept).sum::<usize>() as u64;
     // The output layer's gradient, and the copy of its matrix the product reads.
     let head = 2 * F32 * (d.model * d.vocab) as u64;
     let earlier = if config.train.accumulate > 1 {
@@ -91,13 +92,13 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Memory {
     let gradients = (head + earlier).max(weights);
     let activations = activations(plan, config);
     let used = PROGRAM + weights + gradients + optimizer + activations;
-    Memory {
+    Ok(Memory {
         weights,
         gradients,
         optimizer,
         activations,
         fixed: PROGRAM + (HELD_FREE * used as f64) as u64,
-    }
+    })
 }
 
 fn activations(plan: &Plan, config: &RunConfig) -> u64 {
@@ -216,6 +217,7 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 mod tests {
     use evenburn_model::Scheme;
     use evenburn_model::strategy::SimpleNorm;
+    use evenburn_optim::RecipeName;
 
     use super::*;
 
@@ -227,7 +229,7 @@ mod tests {
         };
         change(&mut config);
         let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
-        memory(&plan, &config)
+        memory(&plan, &config).unwrap()
     }
 
     #[test]

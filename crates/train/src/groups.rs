@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use evenburn_model::{Plan, Role};
+use evenburn_geometry::Axis;
+use evenburn_model::{Dims, ParamRef, ParamSpec, Place, Plan, Role, Site};
 use evenburn_optim::{Engine, OptimConfig, ParamInfo, Rule, rules};
 
 use crate::error::TrainError;
@@ -25,6 +26,8 @@ use crate::error::TrainError;
 /// ```
 pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, Rule>, TrainError> {
     let params = plan.params().into_iter().map(|spec| ParamInfo {
+        stream: stream(&spec),
+        heads: heads(&spec, plan.dims()),
         path: spec.path,
         role: match spec.role {
             Role::Embedding => evenburn_optim::Role::Embedding,
@@ -39,6 +42,33 @@ pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, R
     Ok(rules(config, params)?)
 }
 
+/// The linear map that a matrix is.
+fn site(spec: &ParamSpec) -> Option<Site> {
+    match ParamRef::from_path(&spec.path).ok()?.place {
+        Place::Site(site) if spec.shape.len() > 1 => Some(site),
+        _ => None,
+    }
+}
+
+/// The axis of a parameter that is the residual stream.
+fn stream(spec: &ParamSpec) -> Axis {
+    match site(spec) {
+        Some(Site::Q | Site::K | Site::V | Site::Gate | Site::Up | Site::Router | Site::Head) => {
+            Axis::In
+        }
+        Some(Site::O | Site::Down | Site::Embedding | Site::Positions) | None => Axis::Out,
+    }
+}
+
+/// The heads that the outputs of a matrix belong to.
+fn heads(spec: &ParamSpec, d: &Dims) -> Option<usize> {
+    match site(spec)? {
+        Site::Q => Some(d.heads),
+        Site::K | Site::V => Some(d.kv_heads),
+        _ => None,
+    }
+}
+
 /// The optimizer of a plan's module, every parameter claimed exactly once.
 ///
 /// # Errors
@@ -51,7 +81,7 @@ pub fn engine<M: Module>(
     module: &M,
 ) -> Result<Engine, TrainError> {
     config.check(steps)?;
-    let engine = Engine::new(from_plan(plan, config)?, config.max_grad_norm());
+    let engine = Engine::new(from_plan(plan, config)?, config.clip());
     engine.check(module)?;
     Ok(engine)
 }

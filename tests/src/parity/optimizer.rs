@@ -4,7 +4,7 @@ use super::case::Case;
 use anyhow::{Context, Result, bail};
 use evenburn_geometry::Constraint;
 use evenburn_model::{ParamSpec, Role};
-use evenburn_optim::{Adam, Adjust, Engine, Muon, NormFloor, Recipe, Rule};
+use evenburn_optim::{Adam, Clip, Engine, Lookahead, NormFloor, Recipe, Rule, Scaling};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -32,7 +32,10 @@ pub(super) fn engine(case: &Case, specs: &[ParamSpec]) -> Result<Engine> {
             Ok((spec.path.clone(), rule(optimizer, spec, constraint)?))
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let clip = optimizer.get("clip_global_norm").and_then(Value::as_f64);
+    let clip = match optimizer.get("clip_global_norm").and_then(Value::as_f64) {
+        Some(max) => Clip::All { max },
+        None => Clip::None,
+    };
     Ok(Engine::new(rules, clip))
 }
 
@@ -43,14 +46,14 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
             bail!("muon on {:?}", muon.get("on"));
         }
         if spec.role == Role::Matrix {
-            (muon, Recipe::Muon(muon_recipe(muon)?))
+            (muon, muon_recipe(muon)?)
         } else {
             let adamw = object(optimizer, "adamw")?;
-            (adamw, Recipe::AdamW(adam(adamw)?))
+            (adamw, Recipe::adam(adam(adamw)?))
         }
     } else {
         match optimizer.get("name").and_then(Value::as_str) {
-            Some("adamw") => (optimizer, Recipe::AdamW(adam(optimizer)?)),
+            Some("adamw") => (optimizer, Recipe::adam(adam(optimizer)?)),
             other => bail!("optimizer {other:?}"),
         }
     };
@@ -92,27 +95,28 @@ fn adam(options: &Map<String, Value>) -> Result<Adam> {
     })
 }
 
-fn muon_recipe(options: &Map<String, Value>) -> Result<Muon> {
+fn muon_recipe(options: &Map<String, Value>) -> Result<Recipe> {
     let coefficients = options.get("ns_coefficients").cloned().unwrap_or_default();
     let ours = serde_json::json!([3.4445, -4.775, 2.0315]);
     if coefficients != ours {
         bail!("Newton-Schulz coefficients {coefficients}");
     }
-    Ok(Muon {
-        momentum: number(options, "momentum")?,
-        nesterov: options
-            .get("nesterov")
-            .and_then(Value::as_bool)
-            .context("`nesterov` is missing")?,
-        ns_steps: number(options, "ns_steps")? as usize,
-        eps: number(options, "eps")?,
-        floor: NormFloor::Clamp,
-        adjust: match options.get("adjust_lr").and_then(Value::as_str) {
-            Some("original") => Adjust::Original,
-            Some("match_rms_adamw") => Adjust::MatchRmsAdamw,
-            other => bail!("muon's adjust_lr {other:?}"),
-        },
-    })
+    let (beta, steps) = (number(options, "momentum")?, number(options, "ns_steps")?);
+    let eps = number(options, "eps")?;
+    let lookahead = match options.get("nesterov").and_then(Value::as_bool) {
+        Some(true) => Lookahead::Nesterov,
+        Some(false) => Lookahead::None,
+        None => bail!("`nesterov` is missing"),
+    };
+    let recipe = Recipe::muon()
+        .with_momentum(|m| (m.beta, m.lookahead) = (beta, lookahead))
+        .with_orthogonal(|o| (o.steps, o.eps, o.floor) = (steps as usize, eps, NormFloor::Clamp));
+    let scaling = match options.get("adjust_lr").and_then(Value::as_str) {
+        Some("original") => Scaling::Original,
+        Some("match_rms_adamw") => Scaling::MatchRmsAdamw,
+        other => bail!("muon's adjust_lr {other:?}"),
+    };
+    Ok(Recipe { scaling, ..recipe })
 }
 
 fn object<'a>(map: &'a Map<String, Value>, key: &str) -> Result<&'a Map<String, Value>> {

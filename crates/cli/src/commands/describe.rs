@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
         "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
         cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context
     );
-    let memory = estimate::memory(&plan, &config);
+    let memory = estimate::memory(&plan, &config)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
         "memory of a training step (estimate): {:.0} MiB: weights {:.0}, gradients {:.0}, optimizer {:.0}, activations {:.0}, program and data {:.0}",
@@ -50,36 +50,38 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
 
 /// One row per group of parameters with the same rule.
 fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
+    #[derive(Default)]
     struct Row {
         tensors: usize,
         numbers: u64,
     }
-    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    // Equal rules make one row; its text has what the counts stand between.
+    let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
     for spec in plan.params() {
         let Some(rule) = rules.get(&spec.path) else {
             continue;
         };
-        let text = format!(
-            "{:<12} {:<8} {:>10.3e} {:>8} {:<26}",
+        let left = format!(
+            "{:<12} {:>10.3e} {:>8} {:<26}",
             rule.group,
-            rule.recipe.name(),
             rule.lr,
             rule.weight_decay,
             rule.constraint.to_string()
         );
-        let row = rows.entry(text).or_insert(Row {
-            tensors: 0,
-            numbers: 0,
-        });
+        let row = rows.entry((left, rule.recipe.to_string())).or_default();
         row.tensors += 1;
         row.numbers += spec.len() as u64;
     }
     let mut table = format!(
-        "{:<12} {:<8} {:>10} {:>8} {:<26} {:>8} {:>12}\n",
-        "group", "recipe", "rate", "decay", "constraint", "tensors", "numbers"
+        "{:<12} {:>10} {:>8} {:<26} {:>8} {:>12}  recipe\n",
+        "group", "rate", "decay", "constraint", "tensors", "numbers"
     );
-    for (text, row) in rows {
-        table += &format!("{text} {:>8} {:>12}\n", row.tensors, count(row.numbers));
+    for ((left, recipe), row) in rows {
+        table += &format!(
+            "{left} {:>8} {:>12}  {recipe}\n",
+            row.tensors,
+            count(row.numbers)
+        );
     }
     table
 }

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_geometry::Constraint;
-use evenburn_optim::{Adam, Engine, Muon, Recipe, Rule};
+use evenburn_optim::{Adam, Clip, Engine, Recipe, Rule};
 
 /// Deterministic numbers in (-1, 1).
 pub(crate) struct Numbers(u64);
@@ -213,22 +213,22 @@ pub(crate) fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
 
 /// `AdamW` everywhere.
 pub(crate) fn adamw_rules(lr: f64, weight_decay: f64) -> BTreeMap<String, Rule> {
-    let recipe = Recipe::AdamW(Adam::default());
+    let recipe = Recipe::adam(Adam::default());
     let rule = |path: &&str| (path.to_string(), rule(recipe, lr, weight_decay));
     PATHS.iter().map(rule).collect()
 }
 
 /// Muon for what sits between embedding and head, `AdamW` for the rest.
-pub(crate) fn mixed_rules(muon: Muon) -> BTreeMap<String, Rule> {
+pub(crate) fn mixed_rules(muon: Recipe) -> BTreeMap<String, Rule> {
     let mut rules = adamw_rules(1e-2, 0.1);
     for (path, slot) in &mut rules {
         if path.contains("up") || path.contains("down") || path == "experts" {
-            *slot = rule(Recipe::Muon(muon), 0.02, 0.1);
+            *slot = rule(muon, 0.02, 0.1);
         }
     }
     rules
 }
 
 pub(crate) fn engine(rules: BTreeMap<String, Rule>) -> Engine {
-    Engine::new(rules, Some(1.0))
+    Engine::new(rules, Clip::All { max: 1.0 })
 }

@@ -2,8 +2,9 @@
 
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
-    OptimConfig, OptimError, ParamInfo, Recipe, RecipeName, Role, Rule, ScheduleName, Shape,
-    Warmup, rules,
+    Clip, ClipOver, Descent, GradientSpace, HeadSplit, OptimConfig, OptimError, Override,
+    ParamInfo, Recipe, RecipeName, Role, Rule, ScheduleName, ScionForm, Shape, Space, Warmup,
+    rules,
 };
 
 const ROLES: [Role; 5] = [
@@ -14,56 +15,312 @@ const ROLES: [Role; 5] = [
     Role::Bias,
 ];
 
-fn params() -> impl Iterator<Item = ParamInfo> {
-    ROLES.into_iter().map(|role| ParamInfo {
+const RECIPES: [RecipeName; 15] = [
+    RecipeName::AdamW,
+    RecipeName::Adam,
+    RecipeName::AdamMini,
+    RecipeName::Lion,
+    RecipeName::NormConstrainedAdam,
+    RecipeName::UnitNormAdam,
+    RecipeName::AdamH,
+    RecipeName::Muon,
+    RecipeName::Moonlight,
+    RecipeName::NorMuon,
+    RecipeName::PolarExpress,
+    RecipeName::MuonH,
+    RecipeName::Scion,
+    RecipeName::DecoupledAdam,
+    RecipeName::DecoupledMuon,
+];
+
+fn params_under(constraint: Constraint) -> impl Iterator<Item = ParamInfo> {
+    ROLES.into_iter().map(move |role| ParamInfo {
         path: role.group().to_owned(),
         role,
-        constraint: Constraint::Unit { along: Axis::Out },
+        constraint,
         decay: matches!(role, Role::Matrix | Role::Embedding),
+        stream: match role {
+            Role::Matrix | Role::Head => Axis::In,
+            Role::Embedding | Role::Gain | Role::Bias => Axis::Out,
+        },
+        heads: (role == Role::Matrix).then_some(4),
     })
 }
 
+fn params() -> impl Iterator<Item = ParamInfo> {
+    params_under(Constraint::Free)
+}
+
+fn rule_of(config: &OptimConfig, role: Role) -> Rule {
+    rules(config, params()).unwrap()[role.group()].clone()
+}
+
+/// The recipe, rate, decay and constraint of each role, in the order of `ROLES`.
+fn table(recipe: RecipeName) -> Vec<(String, f64, f64, String)> {
+    let config = OptimConfig {
+        recipe,
+        lr: 1e-3,
+        ..OptimConfig::default()
+    };
+    let row = |role| {
+        let rule = rule_of(&config, role);
+        let (recipe, constraint) = (rule.recipe.to_string(), rule.constraint.to_string());
+        (recipe, rule.lr, rule.weight_decay, constraint)
+    };
+    ROLES.into_iter().map(row).collect()
+}
+
+fn expect(recipe: RecipeName, rows: [(&str, f64, f64, &str); 5]) {
+    for ((role, found), expected) in ROLES.into_iter().zip(table(recipe)).zip(rows) {
+        let (name, lr, decay, constraint) = &found;
+        assert_eq!(
+            (name.as_str(), constraint.as_str()),
+            (expected.0, expected.3),
+            "{recipe:?} {role:?}"
+        );
+        assert!(
+            (lr / expected.1 - 1.0).abs() < 1e-12,
+            "{recipe:?} {role:?}: {lr}"
+        );
+        assert!(
+            (decay - expected.2).abs() < 1e-15,
+            "{recipe:?} {role:?}: {decay}"
+        );
+    }
+}
+
 #[test]
-fn each_role_gets_its_recipe() {
-    for recipe in [RecipeName::AdamW, RecipeName::Adam, RecipeName::Muon] {
+fn each_role_gets_its_part_of_the_adam_family() {
+    let (adam, lr) = ("adam(0.9, 0.95)", 1e-3);
+    let plain = |decay| (adam, lr, decay, "free");
+    expect(
+        RecipeName::AdamW,
+        [plain(0.1), plain(0.1), plain(0.0), plain(0.0), plain(0.0)],
+    );
+    expect(RecipeName::Adam, [plain(0.0); 5]);
+    let mini = |decay| ("adam_mini(0.9, 0.95)", lr, decay, "free");
+    expect(
+        RecipeName::AdamMini,
+        [mini(0.1), mini(0.1), mini(0.0), mini(0.0), mini(0.0)],
+    );
+    let lion = |decay| ("lion(0.9, 0.99) > sign", lr, decay, "free");
+    expect(
+        RecipeName::Lion,
+        [lion(0.1), lion(0.1), lion(0.0), lion(0.0), lion(0.0)],
+    );
+    let confined = |to| (adam, lr, 0.0, to);
+    expect(
+        RecipeName::NormConstrainedAdam,
+        [
+            confined("|w| <= 1 along out"),
+            confined("|w| <= 1 along in"),
+            confined("|w| <= 1 along in"),
+            plain(0.0),
+            plain(0.0),
+        ],
+    );
+    expect(
+        RecipeName::UnitNormAdam,
+        [
+            confined("|w| = 1 along out"),
+            confined("|w| = 1 along in"),
+            confined("|w| = 1 along in"),
+            plain(0.0),
+            plain(0.0),
+        ],
+    );
+    let sphere = ("adam(0.9, 0.95) > sphere", 5e-3, 0.0, "free");
+    expect(
+        RecipeName::AdamH,
+        [plain(0.0), sphere, sphere, plain(0.0), plain(0.0)],
+    );
+}
+
+#[test]
+fn each_role_gets_its_part_of_the_muon_family() {
+    let (adam, lr) = ("adam(0.9, 0.95)", 1e-3);
+    let plain = |decay| (adam, lr, decay, "free");
+    let shaped = |parts: &str| format!("momentum(0.95) > {parts}");
+    for (name, parts, rate) in [
+        (
+            RecipeName::Muon,
+            "orthogonal(quintic x 5) > sqrt(max(1, out/in))",
+            0.02,
+        ),
+        (
+            RecipeName::Moonlight,
+            "orthogonal(quintic x 5) > 0.2 sqrt(max(out, in))",
+            lr,
+        ),
+        (
+            RecipeName::NorMuon,
+            "orthogonal(quintic x 5) > neurons(0.95) > sqrt(max(1, out/in))",
+            0.02,
+        ),
+        (
+            RecipeName::PolarExpress,
+            "orthogonal(polar_express x 5) > sqrt(max(1, out/in))",
+            0.02,
+        ),
+    ] {
+        let parts = shaped(parts);
+        let matrix = (parts.as_str(), rate, 0.1, "free");
+        expect(
+            name,
+            [plain(0.1), matrix, plain(0.0), plain(0.0), plain(0.0)],
+        );
+    }
+    let muon_h = shaped("orthogonal(quintic x 5) > sqrt(max(1, out/in)) > sphere");
+    let sphere = ("adam(0.9, 0.95) > sphere", 5e-3, 0.0, "free");
+    expect(
+        RecipeName::MuonH,
+        [
+            plain(0.0),
+            (&muon_h, 5e-3, 0.0, "free"),
+            sphere,
+            plain(0.0),
+            plain(0.0),
+        ],
+    );
+    expect(
+        RecipeName::Scion,
+        [
+            ("momentum(0.9) > sign > 1/out", 3.0, 0.0, "free"),
+            (
+                "momentum(0.9) > orthogonal(quintic x 5) > sqrt(out/in)",
+                0.05,
+                0.0,
+                "free",
+            ),
+            ("momentum(0.9) > sign > 1/in", 3.0, 0.0, "free"),
+            plain(0.0),
+            plain(0.0),
+        ],
+    );
+    let unit = |to| (adam, lr, 0.0, to);
+    let decoupled =
+        shaped("orthogonal(quintic x 5) > sqrt(max(out/in, in/out)) > magnitude and direction");
+    for (name, parts, rate) in [
+        (
+            RecipeName::DecoupledAdam,
+            "adam(0.9, 0.95) > magnitude and direction",
+            lr,
+        ),
+        (RecipeName::DecoupledMuon, decoupled.as_str(), 0.02),
+    ] {
+        expect(
+            name,
+            [
+                unit("|w| = 1 along out"),
+                (parts, rate, 0.0, "free"),
+                unit("|w| = 1 along in"),
+                plain(0.0),
+                plain(0.0),
+            ],
+        );
+    }
+}
+
+#[test]
+fn keys_change_the_parts_they_name() {
+    let config = OptimConfig {
+        recipe: RecipeName::Muon,
+        matrix_lr: Some(0.05),
+        momentum: Some(0.9),
+        orthogonal_steps: 7,
+        heads: HeadSplit::Split,
+        scaling: Some(evenburn_optim::Scaling::Spectral),
+        lookahead: Some(evenburn_optim::Lookahead::None),
+        ..OptimConfig::default()
+    };
+    let rule = rule_of(&config, Role::Matrix);
+    assert!((rule.lr - 0.05).abs() < 1e-15);
+    let expected = "momentum(0.9) > orthogonal(quintic x 7, 4 heads) > sqrt(out/in)";
+    assert_eq!(rule.recipe.to_string(), expected);
+    let lookahead = |recipe: Recipe| match recipe.direction {
+        evenburn_optim::Direction::Momentum(momentum) => momentum.lookahead,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(lookahead(rule.recipe), evenburn_optim::Lookahead::None);
+
+    let constrained = OptimConfig {
+        recipe: RecipeName::Scion,
+        lr: 1e-3,
+        scion_form: ScionForm::Constrained,
+        ..OptimConfig::default()
+    };
+    // (1 - rate) w: the rate without the radius.
+    let rule = rule_of(&constrained, Role::Matrix);
+    assert!((rule.lr * rule.weight_decay - 1e-3).abs() < 1e-15);
+
+    let tangent = OptimConfig {
+        recipe: RecipeName::UnitNormAdam,
+        gradient: GradientSpace::Tangent,
+        ..OptimConfig::default()
+    };
+    let space = |role| rule_of(&tangent, role).recipe.gradient;
+    assert_eq!(space(Role::Matrix), GradientSpace::Tangent);
+    assert_eq!(space(Role::Gain), GradientSpace::Ambient);
+}
+
+#[test]
+fn what_the_scheme_confines_stays_confined() {
+    let constraint = Constraint::Unit { along: Axis::Out };
+    for recipe in RECIPES {
         let config = OptimConfig {
             recipe,
-            lr: 1e-3,
-            muon_lr: 0.05,
-            beta2: 0.99,
-            muon_momentum: 0.9,
             ..OptimConfig::default()
         };
-        let rules = rules(&config, params()).unwrap();
-        assert_eq!(rules.len(), ROLES.len());
-        for role in ROLES {
-            let Rule {
-                group,
-                recipe: found,
-                lr,
-                weight_decay,
-                constraint,
-            } = rules[role.group()].clone();
-            let expected = match (recipe, role) {
-                (RecipeName::Muon, Role::Matrix) => "muon",
-                (RecipeName::Adam, _) => "adam",
-                _ => "adamw",
-            };
-            assert_eq!(found.name(), expected, "{recipe:?} {role:?}");
-            match found {
-                Recipe::Muon(muon) => assert!((muon.momentum - 0.9).abs() < 1e-15),
-                Recipe::Adam(adam) | Recipe::AdamW(adam) => {
-                    assert!((adam.beta2 - 0.99).abs() < 1e-15);
-                }
-            }
-            let rate = if expected == "muon" { 0.05 } else { 1e-3 };
-            assert!((lr - rate).abs() < 1e-15);
-            let decays = matches!(role, Role::Matrix | Role::Embedding) && expected != "adam";
-            assert!((weight_decay - if decays { 0.1 } else { 0.0 }).abs() < 1e-15);
-            assert_eq!(constraint, Constraint::Unit { along: Axis::Out });
-            assert_eq!(group, role.group());
+        for (path, rule) in rules(&config, params_under(constraint)).unwrap() {
+            assert_eq!(rule.constraint, constraint, "{recipe:?} {path}");
         }
     }
+}
+
+#[test]
+fn groups_of_their_own() {
+    let group = |text: &str| serde_json::from_str::<Override>(text).unwrap();
+    let config = |groups: Vec<Override>| OptimConfig {
+        recipe: RecipeName::Muon,
+        lr: 1e-3,
+        groups,
+        ..OptimConfig::default()
+    };
+    let head = r#"{"name": "head", "role": "head", "lr_factor": 0.5, "weight_decay": 0.3, "constraint": "rows_one"}"#;
+    let gains = r#"{"name": "slow", "path": "ga*", "lr_factor": 0.1}"#;
+    let embedding =
+        r#"{"name": "muon_embedding", "path": "embed*", "role": "embedding", "recipe": "muon"}"#;
+    let config_of_three = config([head, gains, embedding].map(group).to_vec());
+    let rules_of_three = rules(&config_of_three, params()).unwrap();
+    let rule = &rules_of_three["head"];
+    assert_eq!(rule.group, "head");
+    assert!((rule.lr - 5e-4).abs() < 1e-15 && (rule.weight_decay - 0.3).abs() < 1e-15);
+    assert_eq!(rule.constraint, Constraint::Unit { along: Axis::In });
+    assert_eq!(rules_of_three["gains"].group, "slow");
+    assert!((rules_of_three["gains"].lr - 1e-4).abs() < 1e-15);
+    assert_eq!(rules_of_three["biases"].group, "biases");
+    // Asked for, the embedding goes to Muon.
+    assert!(rules_of_three["embedding"].recipe.orthogonal().is_some());
+    assert!((rules_of_three["embedding"].lr - 0.02).abs() < 1e-15);
+
+    let refused = |groups: Vec<&str>| {
+        let groups = groups.into_iter().map(group).collect();
+        rules(&config(groups), params()).unwrap_err().to_string()
+    };
+    let other = r#"{"name": "all", "path": "*"}"#;
+    let message = refused(vec![gains, other]);
+    assert_eq!(
+        message,
+        "optim.groups: claimed by more than one group: `gains` (`slow` and `all`)"
+    );
+    let message = refused(vec![r#"{"name": "none", "path": "x*"}"#]);
+    assert_eq!(message, "optim.groups: group `none` claims no parameter");
+    let message = refused(vec![r#"{"name": "none"}"#]);
+    assert!(message.contains("give role or path"), "{message}");
+    let message = refused(vec![r#"{"name": "bad", "path": "[a"}"#]);
+    assert!(message.contains("group `bad`: path"), "{message}");
+    let message = refused(vec![r#"{"name": "bad", "path": "*", "lr_factor": -1}"#]);
+    assert!(message.contains("lr_factor must be"), "{message}");
 }
 
 #[test]
@@ -75,13 +332,14 @@ fn a_path_that_comes_twice_is_an_error() {
 
 #[test]
 fn flat_keys_make_the_schedule() {
-    let text = r#"{"schedule": "wsd", "decay_fraction": 0.3, "warmup_fraction": 0.2, "final_fraction": 0.1}"#;
+    let text = r#"{"schedule": "wsd", "decay_fraction": 0.3, "decay_shape": "one_minus_sqrt", "warmup_fraction": 0.2, "final_fraction": 0.1}"#;
     let config: OptimConfig = serde_json::from_str(text).unwrap();
     let schedule = config.schedule();
     assert_eq!(
         schedule.shape,
         Shape::Wsd {
-            decay_fraction: 0.3
+            decay_fraction: 0.3,
+            descent: Descent::OneMinusSqrt,
         }
     );
     assert_eq!(schedule.warmup, Warmup::Fraction(0.2));
@@ -97,15 +355,17 @@ fn flat_keys_make_the_schedule() {
 
 #[test]
 fn a_clip_of_zero_is_none() {
-    let clip = |clip| {
+    let clip = |clip, clip_over| {
         OptimConfig {
             clip,
+            clip_over,
             ..OptimConfig::default()
         }
-        .max_grad_norm()
+        .clip()
     };
-    assert_eq!(clip(0.0), None);
-    assert_eq!(clip(0.5), Some(0.5));
+    assert_eq!(clip(0.0, ClipOver::All), Clip::None);
+    assert_eq!(clip(0.5, ClipOver::All), Clip::All { max: 0.5 });
+    assert_eq!(clip(0.5, ClipOver::Groups), Clip::Groups { max: 0.5 });
 }
 
 #[test]
@@ -114,7 +374,9 @@ fn bad_values_name_their_key() {
         (r#"{"lr": -1}"#, "lr"),
         (r#"{"eps": 0}"#, "eps"),
         (r#"{"beta1": 1}"#, "beta1"),
-        (r#"{"muon_momentum": -0.1}"#, "muon_momentum"),
+        (r#"{"momentum": -0.1}"#, "momentum"),
+        (r#"{"matrix_lr": -0.1}"#, "matrix_lr"),
+        (r#"{"scion_radius": 0}"#, "scion_radius"),
         (r#"{"clip": -1}"#, "clip"),
     ] {
         let config: OptimConfig = serde_json::from_str(text).unwrap();
@@ -133,7 +395,6 @@ fn bad_values_name_their_key() {
 fn every_key_is_documented_and_round_trips() {
     let schema = serde_json::to_value(schemars::schema_for!(OptimConfig)).unwrap();
     let keys = schema["properties"].as_object().unwrap();
-    assert_eq!(keys.len(), 19);
     for (key, value) in keys {
         let documented = value.get("description").is_some();
         assert!(documented, "{key}: {value}");
@@ -147,20 +408,31 @@ fn every_key_is_documented_and_round_trips() {
 }
 
 #[test]
-fn recipes_are_plain_data() {
-    for rule in rules(
-        &OptimConfig {
-            recipe: RecipeName::Muon,
+fn rules_are_plain_data() {
+    for recipe in RECIPES {
+        let config = OptimConfig {
+            recipe,
             ..OptimConfig::default()
-        },
-        params(),
-    )
-    .unwrap()
-    .values()
-    {
-        let text = serde_json::to_string(rule).unwrap();
-        assert_eq!(&serde_json::from_str::<Rule>(&text).unwrap(), rule);
+        };
+        for rule in rules(&config, params()).unwrap().values() {
+            let text = serde_json::to_string(rule).unwrap();
+            assert_eq!(&serde_json::from_str::<Rule>(&text).unwrap(), rule);
+        }
     }
-    let typo = r#"{"recipe": "muon", "momentun": 0.9}"#;
+    let typo = r#"{"direction": {"kind": "adam", "beta": 0.9}}"#;
     assert!(serde_json::from_str::<Recipe>(typo).is_err());
+}
+
+/// What is kept between steps, in numbers for each of the parameter's.
+#[test]
+fn the_state_has_the_size_that_is_told() {
+    let len = |recipe: Recipe| recipe.state_len(&[20, 30]);
+    assert_eq!(len(Recipe::muon()), 600);
+    assert_eq!(len(Recipe::nor_muon()), 630);
+    assert_eq!(len(Recipe::muon_h()), 601);
+    let adam = Recipe::adam(evenburn_optim::Adam::default());
+    assert_eq!(len(adam), 1200);
+    assert_eq!(adam.space, Space::Flat);
+    let decoupled = adam.decoupled(evenburn_optim::Magnitudes::default());
+    assert_eq!(len(decoupled), 1200 + 3 * 50 + 1);
 }

@@ -9,5 +9,7 @@ mod config;
 mod engine;
 mod muon;
 mod per_tensor;
+mod reference;
 mod schedule;
 mod state;
+mod trajectories;

@@ -4,7 +4,9 @@ use crate::common::{gradients, net, rule, weights};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::DType;
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_optim::{Adam, Engine, Muon, PerTensor, Recipe};
+use evenburn_optim::{
+    Adam, AdamMini, Clip, Engine, Lion, Magnitudes, PerTensor, Recipe, Scaling, Space,
+};
 
 fn constraint(path: &str) -> Constraint {
     match path {
@@ -19,22 +21,46 @@ fn constraint(path: &str) -> Constraint {
 
 #[test]
 fn steps_equal_the_engines() {
+    let adam = Recipe::adam(Adam::default());
     for recipe in [
-        Recipe::Muon(Muon::default()),
-        Recipe::AdamW(Adam::default()),
+        adam,
+        Recipe::adam_mini(AdamMini::default()),
+        Recipe::lion(Lion::default()),
+        Recipe::muon(),
+        Recipe::nor_muon(),
+        Recipe::muon_h(),
+        Recipe::scion_sign(Scaling::PerInput),
+        Recipe::decoupled_muon().decoupled(Magnitudes::default()),
     ] {
+        // What keeps a norm has neither.
+        let flat = recipe.space == Space::Flat;
+        let decay = if flat { 0.1 } else { 0.0 };
+        let constraint = |path: &str| {
+            if flat {
+                constraint(path)
+            } else {
+                Constraint::Free
+            }
+        };
         let rules = crate::common::PATHS.iter().map(|path| {
-            let recipe = match (recipe, path.ends_with("gain")) {
-                (Recipe::Muon(_), true) => Recipe::AdamW(Adam::default()),
-                _ => recipe,
+            let vector = path.ends_with("gain");
+            let everywhere = [
+                adam,
+                Recipe::adam_mini(AdamMini::default()),
+                Recipe::lion(Lion::default()),
+            ];
+            let recipe = if vector && !everywhere.contains(&recipe) {
+                adam
+            } else {
+                recipe
             };
-            let mut rule = rule(recipe, 0.02, 0.1);
+            let mut rule = rule(recipe, 0.02, if vector && !flat { 0.0 } else { decay });
             rule.constraint = constraint(path);
             ((*path).to_owned(), rule)
         });
-        let mut engine = Engine::new(rules.collect(), None);
+        let mut engine = Engine::new(rules.collect(), Clip::None);
         let per_tensor = PerTensor::new(recipe)
-            .with_weight_decay(0.1)
+            .with_weight_decay(decay)
             .with_constraint(constraint("head.weight"));
         let mut burn = ModuleOptimizer::from(per_tensor.clone());
 

@@ -2,10 +2,10 @@
 
 use crate::common::{engine, gradients, mixed_rules, net, weights};
 use burn::tensor::{DType, TensorData};
-use evenburn_optim::{Counts, Engine, Muon, OptimError};
+use evenburn_optim::{Clip, Counts, Engine, OptimError, Recipe};
 
 fn trained(dtype: DType, steps: u64) -> (crate::common::Net, Engine) {
-    let mut engine = engine(mixed_rules(Muon::default()));
+    let mut engine = engine(mixed_rules(Recipe::muon()));
     let mut model = net(9, dtype);
     for step in 0..steps {
         let (grads, _) = gradients(&model, step, 0.3);
@@ -21,7 +21,7 @@ fn a_reloaded_engine_goes_on_bit_for_bit() {
         let counts = serde_json::to_string(&engine.counts()).unwrap();
         let counts: Counts = serde_json::from_str(&counts).unwrap();
         assert_eq!(counts.step, 3);
-        let mut reloaded = Engine::new(engine.rules().clone(), Some(1.0));
+        let mut reloaded = Engine::new(engine.rules().clone(), Clip::All { max: 1.0 });
         reloaded
             .load_state(&model, engine.state(), &counts)
             .unwrap();
@@ -126,7 +126,7 @@ fn state_that_does_not_fit_is_an_error_that_lists_it() {
 #[test]
 fn state_of_another_recipe_is_refused() {
     let (model, engine) = trained(DType::F32, 1);
-    let mut other = Engine::new(crate::common::adamw_rules(1e-3, 0.0), None);
+    let mut other = Engine::new(crate::common::adamw_rules(1e-3, 0.0), Clip::None);
     let error = other
         .load_state(&model, engine.state(), &engine.counts())
         .unwrap_err();
