@@ -27,7 +27,7 @@ const OPTIMIZERS: &str = "tests/fixtures/optimizers";
 /// GPT-NeoX-20B; `tensorboard` against the metrics of a short run that is stopped and resumed; `transformers` against
 /// the stored reference numbers of its models (peers) and against the logits of every kind of model that
 /// `evenburn export` writes (exported); `torchscale` against the stored case of `DeepNorm` (deep-norm); the optimizers of
-/// `torch` and of five other packages against the stored hundred steps of each (optimizers). Needs Python 3 and the
+/// `torch` and of four other packages against the stored hundred steps of each (optimizers). Needs Python 3 and the
 /// network; no other command does.
 #[derive(Debug, Args)]
 #[command(
