@@ -141,6 +141,90 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
     assert!(resumed == straight, "{scheme}: {moments:?} changed the run");
 }
 
+fn rates(run: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| {
+            let fields: serde_json::Value = serde_json::from_str(line).unwrap();
+            fields["train/lr"].as_f64().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_decay_started_by_hand_ends_the_run_and_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    let constant = ["--optim.schedule", "constant", "--train.stop_after", "20"];
+    let resume = |run, more: &[&'static str]| {
+        let arguments = [&constant[..2], &["--resume", "auto"], more].concat();
+        train(&sandbox, &Sandbox::train("angpt", run, &arguments));
+    };
+    for run in ["straight", "stopped"] {
+        train(&sandbox, &Sandbox::train("angpt", run, &constant));
+        train(&sandbox, &["cooldown", run, "--steps", "5"]);
+    }
+    resume("straight", &[]);
+    // Step 23 has no checkpoint of its own: the run goes on from one in the middle of the decay, then from the one at its
+    // beginning, which doesn't know of it.
+    resume("stopped", &["--train.stop_after", "23"]);
+    for gone in ["step-00000023", "step-00000022"] {
+        std::fs::remove_dir_all(sandbox.path("stopped").join("checkpoints").join(gone)).unwrap();
+    }
+    resume("stopped", &[]);
+    let straight = Trace::read(&sandbox.path("straight"), 25).unwrap();
+    assert_eq!(straight.metrics.len(), 25);
+    assert!(Trace::read(&sandbox.path("stopped"), 25).unwrap() == straight);
+    let rates = rates(&sandbox.path("straight"));
+    let expected = [0.005, 0.005, 0.004, 0.003, 0.002, 0.001];
+    for (rate, expected) in rates[19..].iter().zip(expected) {
+        assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+    }
+    let output = sandbox
+        .run(&["cooldown", "straight", "--steps", "5"])
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn another_optimizer_is_refused_unless_its_state_may_be_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    let first = ["--train.stop_after", "10"];
+    train(&sandbox, &Sandbox::train("angpt", "run", &first));
+    let muon = ["--resume", "auto", "--optim.recipe", "muon"];
+    let refused = sandbox.run(&Sandbox::train("angpt", "run", &muon)).unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    for part in [
+        "optim.recipe was \"adamw\" and is now \"muon\"",
+        "--train.reset_optimizer true",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // A flag for the optimizer accepts nothing else.
+    let reset = ["--train.reset_optimizer", "true"];
+    let other = [&muon[..], &reset, &["--train.seed", "5"]].concat();
+    let refused = sandbox
+        .run(&Sandbox::train("angpt", "run", &other))
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+
+    let stop = ["--train.stop_after", "15"];
+    let accepted = [&muon[..], &reset, &stop].concat();
+    train(&sandbox, &Sandbox::train("angpt", "run", &accepted));
+    // From here on the run has the new settings, and the same command resets nothing more.
+    let again = [&muon[..], &reset].concat();
+    train(&sandbox, &Sandbox::train("angpt", "run", &again));
+    let with_flag = Trace::read(&sandbox.path("run"), STEPS).unwrap();
+
+    train(&sandbox, &Sandbox::train("angpt", "other", &first));
+    let whole = Sandbox::train("angpt", "other", &again);
+    train(&sandbox, &whole);
+    let straight = Trace::read(&sandbox.path("other"), STEPS).unwrap();
+    assert!(with_flag == straight, "the second resume changed the run");
+}
+
 /// One test per scheme, so that they run side by side.
 macro_rules! schemes {
     ($($name:ident),+) => {

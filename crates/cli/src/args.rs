@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Pre-train language models whose normalization is a choice.
@@ -26,6 +27,15 @@ pub(crate) enum Command {
   evenburn train --resume auto                      continue the newest run
   evenburn train --resume runs/20261123T075312Z-run")]
     Train(Train),
+    /// Decay the rate of a run over its last steps, beginning now.
+    ///
+    /// A run that is training begins with its next step; one that was stopped or has finished begins when it is resumed.
+    /// The run ends with the decay, whatever its budget was.
+    #[command(after_help = "Examples:
+  evenburn cooldown runs/20261123T075312Z-run --steps 200
+  evenburn cooldown runs/20261123T075312Z-run --steps 200 --shape one_minus_sqrt
+  evenburn train --resume runs/20261123T075312Z-run")]
+    Cooldown(Cooldown),
     /// Evaluate a trained run: loss, perplexity, bits per byte.
     #[command(after_help = "Examples:
   evenburn eval runs/20261123T075312Z-run
@@ -98,6 +108,26 @@ pub(crate) struct Train {
     /// Skip the unigram and bigram models that the final summary compares with.
     #[arg(long)]
     pub(crate) no_baselines: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cooldown {
+    /// Run directory.
+    pub(crate) run: PathBuf,
+    /// Length of the decay.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: NonZeroU64,
+    /// The way down; `optim.decay_shape` of the run when left out.
+    #[arg(long, value_enum)]
+    pub(crate) shape: Option<DecayShape>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum DecayShape {
+    Linear,
+    Cosine,
+    OneMinusSqrt,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -129,12 +129,14 @@ pub enum TrainError {
         missing: &'static str,
     },
     /// A resume with other settings than the run was started with.
-    #[error("{} was started with other settings: {}", path.display(), differences.join("; "))]
+    #[error("{} was started with other settings: {}{}", path.display(), differences.join("; "), if *only_optimizer { "; --train.reset_optimizer true goes on with them and with fresh optimizer state" } else { "" })]
     ConfigDiffers {
         /// The run directory.
         path: PathBuf,
         /// One line per key: both values and where the new one came from.
         differences: Vec<String>,
+        /// Whether `train.reset_optimizer` would accept them.
+        only_optimizer: bool,
     },
     /// A resume with another model, optimizer or corpus than the checkpoint was made with.
     #[error("{} belongs to another {what}: {why}", path.display())]

@@ -19,10 +19,11 @@ use burn_train::{
 };
 use evenburn_data::{Batch, Score};
 use evenburn_model::{Decoder, Noise, Plan, weights};
-use evenburn_optim::{Engine, OptimError, Schedule};
+use evenburn_optim::{Cooldown, Engine, OptimError, Schedule};
 
 use crate::checkpoint::{Checkpoints, State};
 use crate::config::RunConfig;
+use crate::cooldown;
 use crate::error::TrainError;
 use crate::evaluate::{evaluate, read};
 use crate::feed::Feed;
@@ -56,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) checkpoint: Option<PathBuf>,
     pub(crate) seconds: f64,
     pub(crate) steps_done: u64,
+    /// Steps of the whole run.
+    pub(crate) total: u64,
 }
 
 /// Everything the loop works with.
@@ -64,7 +67,10 @@ pub(crate) struct Loop {
     pub(crate) plan: Plan,
     pub(crate) engine: Engine,
     pub(crate) schedule: Schedule,
+    /// Steps that the schedule spans.
     pub(crate) total: u64,
+    /// A decay started by hand, which ends the run.
+    pub(crate) cooldown: Option<Cooldown>,
     pub(crate) state: State,
     pub(crate) feed: Feed,
     pub(crate) checkpoints: Checkpoints,
@@ -227,7 +233,7 @@ impl Loop {
             .train
             .stop_after
             .map_or(u64::MAX, NonZeroU64::get);
-        let last = self.total.min(stop_after);
+        self.look_for_cooldown()?;
         let first = self.state.step;
         let mut pace = Pace::new();
         let mut checkpoint = self.checkpoints.newest()?;
@@ -236,13 +242,13 @@ impl Loop {
         let beginning = format!(
             "{}: step {first} of {}, {} parameters",
             self.checkpoints.run().display(),
-            self.total,
+            self.end(),
             self.plan.cost().params
         );
         log::info!("{beginning}");
         self.progress.note(&beginning);
-        shown.start(first, self.total);
-        while self.state.step < last && !self.is_stopped(shown) {
+        shown.start(first, self.end());
+        while self.state.step < self.end().min(stop_after) && !self.is_stopped(shown) {
             let stepped;
             (task, stepped) = self.one(task, shown, &mut pace, checkpoint.as_deref())?;
             loss = Some(stepped.loss);
@@ -251,21 +257,22 @@ impl Loop {
                 checkpoint = Some(self.save(&task)?);
                 saved = self.state.step;
             }
-            if due(self.state.step, self.config.train.sample_every) && self.state.step < self.total
+            if due(self.state.step, self.config.train.sample_every) && self.state.step < self.end()
             {
                 self.samples.write(&task.decoder.valid(), self.state.step)?;
             }
             if let Some(error) = shown.interrupter.error() {
                 return Err(TrainError::Stopped(error.to_string()));
             }
+            self.look_for_cooldown()?;
         }
         if saved != self.state.step {
             checkpoint = Some(self.save(&task)?);
         }
-        shown.end(self.state.step, self.total);
+        shown.end(self.state.step, self.end());
         let ended = match self.state.step {
-            step if step >= self.total => Ended::Finished,
-            step if step >= last => Ended::StopAfter,
+            step if step >= self.end() => Ended::Finished,
+            step if step >= stop_after => Ended::StopAfter,
             _ => Ended::Interrupted,
         };
         log::info!("step {}: ended, {ended:?}", self.state.step);
@@ -277,8 +284,41 @@ impl Loop {
             checkpoint,
             seconds: pace.elapsed().as_secs_f64(),
             steps_done: self.state.step - first,
+            total: self.end(),
         };
         Ok((task, outcome))
+    }
+
+    /// Steps of the whole run: those of the budget, or until the end of a decay started by hand.
+    fn end(&self) -> u64 {
+        self.cooldown.map_or(self.total, |cooldown| cooldown.end())
+    }
+
+    /// Takes up a decay that somebody has asked for since the last step.
+    fn look_for_cooldown(&mut self) -> Result<(), TrainError> {
+        if self.cooldown.is_some() {
+            return Ok(());
+        }
+        self.cooldown = cooldown::of_run(self.checkpoints.run(), self.state.step)?;
+        if let Some(cooldown) = self.cooldown {
+            let note = format!(
+                "the rate decays from step {} to step {}",
+                cooldown.start,
+                cooldown.end()
+            );
+            log::info!("{note}");
+            self.progress.note(&note);
+        }
+        Ok(())
+    }
+
+    /// The schedule's factor for the next step.
+    fn factor(&self) -> f64 {
+        let (step, total) = (self.state.step, self.total);
+        match &self.cooldown {
+            Some(cooldown) => cooldown.factor(&self.schedule, step, total),
+            None => self.schedule.factor(step, total),
+        }
     }
 
     fn is_stopped(&self, shown: &Events) -> bool {
@@ -304,7 +344,7 @@ impl Loop {
         pace.step(took);
         let step = self.state.step;
         let speed = self.tokens_per_step() as f64 / took.as_secs_f64();
-        if due(step, self.config.train.eval_every) || step == self.total {
+        if due(step, self.config.train.eval_every) || step == self.end() {
             stepped.evaluation = Some(self.evaluate(&task)?);
         }
 
@@ -340,17 +380,17 @@ impl Loop {
 
         let line = Line {
             step,
-            total: self.total,
+            total: self.end(),
             loss: stepped.loss,
             val_loss: stepped.evaluation.map(|e| e.nats_per_token()),
             tokens_per_sec: speed,
-            left: pace.left(self.total - step),
+            left: pace.left(self.end() - step),
         };
         if stepped.evaluation.is_some() {
             log::info!("{line}");
         }
         self.progress.show(&line);
-        shown.step(&stepped, speed, step, self.total);
+        shown.step(&stepped, speed, step, self.end());
         Ok((task, stepped))
     }
 
@@ -409,7 +449,7 @@ impl Loop {
         } else {
             Vec::new()
         };
-        let factor = self.schedule.factor(self.state.step, self.total);
+        let factor = self.factor();
         let mask = self.config.data.document_mask;
         let (decoder, report) =
             self.engine

@@ -52,10 +52,11 @@ pub enum Start {
 }
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss.
-const FREE: [&str; 14] = [
+const FREE: [&str; 15] = [
     "run.name",
     "run.dir",
     "train.stop_after",
+    "train.reset_optimizer",
     "train.log_every",
     "train.eval_every",
     "train.eval_tokens",
@@ -71,7 +72,7 @@ const FREE: [&str; 14] = [
 
 impl Launch {
     /// Reads the configuration and finds the run to continue. Without a configuration file a resumed run keeps its own
-    /// configuration, but for `train.stop_after`, which was an instruction to the launch before.
+    /// configuration, but for `train.stop_after` and `train.reset_optimizer`, which were instructions to the launch before.
     ///
     /// # Errors
     /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget; [`TrainError::NotARun`] for a folder without one;
@@ -110,8 +111,13 @@ impl Launch {
         }
         let recorded = run_dir::config_of(&run);
         let mut given = self.load(Some(self.file.as_deref().unwrap_or(&recorded)))?;
-        if self.file.is_none() && given.origins.of("train.stop_after") != Origin::CommandLine {
+        let asked = |key| self.file.is_some() || given.origins.of(key) == Origin::CommandLine;
+        let (stop, reset) = (asked("train.stop_after"), asked("train.reset_optimizer"));
+        if !stop {
             given.config.train.stop_after = None;
+        }
+        if !reset {
+            given.config.train.reset_optimizer = false;
         }
         compare_recorded(&run, &given)?;
         Ok((given, Start::Continue(run)))
@@ -121,6 +127,9 @@ impl Launch {
         RunConfig::load(file, &self.overrides)
     }
 }
+
+/// Keys that `train.reset_optimizer` frees.
+pub(crate) const OPTIMIZER: &str = "optim.";
 
 /// Keys that decide the numbers of a run, with their values; the rest is free.
 pub(crate) fn binding(
@@ -144,9 +153,16 @@ fn compare(run: &Path, recorded: &RunConfig, given: &Resolved) -> Result<(), Tra
     names.dedup();
     let show =
         |value: Option<&toml::Value>| value.map_or_else(|| "unset".to_owned(), ToString::to_string);
-    let differences: Vec<String> = names
+    let differing: Vec<&String> = names
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))
+        .collect();
+    let only_optimizer = differing.iter().all(|name| name.starts_with(OPTIMIZER));
+    if only_optimizer && given.config.train.reset_optimizer {
+        return Ok(());
+    }
+    let differences: Vec<String> = differing
+        .into_iter()
         .map(|name| {
             let (was, is) = (show(old.get(name)), show(new.get(name)));
             format!(
@@ -161,6 +177,7 @@ fn compare(run: &Path, recorded: &RunConfig, given: &Resolved) -> Result<(), Tra
     Err(TrainError::ConfigDiffers {
         path: run.to_owned(),
         differences,
+        only_optimizer,
     })
 }
 

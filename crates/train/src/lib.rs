@@ -20,6 +20,7 @@
 //!   checkpoints/     step-00001000/ ..., latest
 //!   samples/         generated text
 //!   run.log          messages of the program
+//!   cooldown.json    a decay started by hand
 //! ```
 //!
 //! [`frozen`] describes the folder of a model without its training.
@@ -27,6 +28,7 @@
 pub mod checkpoint;
 mod clock;
 pub mod config;
+mod cooldown;
 mod dashboard;
 pub mod device;
 mod durable;
@@ -50,6 +52,7 @@ pub mod tensorboard;
 mod trained;
 mod trainer;
 
+pub use cooldown::request as request_cooldown;
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use fit::Ended;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Provenance, Resolved};
+use crate::config::{Provenance, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::{clock, durable};
 
@@ -126,6 +126,16 @@ impl RunDir {
             path: path.to_owned(),
             _lock: lock(path)?,
         })
+    }
+
+    /// Replaces the recorded configuration by one that the run goes on with.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if it can't be written.
+    pub(crate) fn record(&self, config: &RunConfig) -> Result<(), TrainError> {
+        let mut config = config.clone();
+        config.train.reset_optimizer = false;
+        durable::replace(&config_of(&self.path), config.to_toml()?.as_bytes())
     }
 
     /// The directory.

@@ -179,6 +179,9 @@ impl Trainer {
                 let run = RunDir::open(path)?;
                 launch::compare_recorded(path, &self.resolved)?;
                 same(path, "plan", &run.plan()?, &plan)?;
+                if config.train.reset_optimizer {
+                    run.record(config)?;
+                }
                 run
             }
         };
@@ -194,7 +197,6 @@ impl Trainer {
     }
 
     fn launch(&self, run: &RunDir, task: Task, work: Loop) -> Result<Summary, TrainError> {
-        let total = work.total;
         let samples = work.samples.clone();
         let context = work.config.model.context;
         let per_step = work.config.train.tokens_per_step(context);
@@ -245,14 +247,13 @@ impl Trainer {
         } else {
             None
         };
-        Ok(summary(run, outcome, total, per_step, sample))
+        Ok(summary(run, outcome, per_step, sample))
     }
 }
 
 fn summary(
     run: &RunDir,
     outcome: Outcome,
-    total: u64,
     per_step: u64,
     sample: Option<(PathBuf, String)>,
 ) -> Summary {
@@ -260,7 +261,7 @@ fn summary(
         ended: outcome.ended,
         run: run.path().to_owned(),
         step: outcome.state.step,
-        total,
+        total: outcome.total,
         tokens: outcome.state.tokens,
         loss: outcome.loss,
         evaluation: outcome.evaluation,
@@ -306,6 +307,11 @@ impl Identities {
 
     fn check(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         same(path, "configuration", &state.config, &self.config)?;
+        self.check_model(path, state)
+    }
+
+    /// What stays the same under another optimizer.
+    fn check_model(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         same(path, "plan", &state.plan, &self.plan)?;
         same(path, "corpus", &state.corpus, &self.corpus)
     }
@@ -355,11 +361,23 @@ impl Setup<'_> {
             None => (decoder, None),
             Some(path) => {
                 let loaded = Loaded::read(&path)?;
-                self.identities.check(&path, &loaded.state)?;
+                let same_settings = self.identities.check(&path, &loaded.state);
                 let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
-                engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
+                match same_settings {
+                    Ok(()) => engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?,
+                    // The settings were compared one by one with those of the run.
+                    Err(_) if config.train.reset_optimizer => {
+                        self.identities.check_model(&path, &loaded.state)?;
+                    }
+                    Err(error) => return Err(error),
+                }
                 feed.seek(loaded.state.cursor)?;
-                (decoder, Some(loaded.state))
+                // Under other settings, it is theirs from here on.
+                let state = State {
+                    config: self.identities.config.clone(),
+                    ..loaded.state
+                };
+                (decoder, Some(state))
             }
         };
         let state = state.unwrap_or_else(|| State {
@@ -379,6 +397,7 @@ impl Setup<'_> {
             engine,
             schedule: config.optim.schedule(),
             total: self.total,
+            cooldown: None,
             metrics: MetricsFile::open(self.run.metrics(), state.metrics_bytes)?,
             events: EventFile::create(&self.run.events(), state.step + 1)?,
             state,

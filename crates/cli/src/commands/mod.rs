@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod config;
+mod cooldown;
 mod data;
 mod describe;
 mod eval;
@@ -25,6 +26,10 @@ pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
         Command::Describe(arguments) => describe::run(&arguments, &overrides),
         Command::Config(arguments) => config::run(&arguments, &overrides),
         Command::Data(arguments) => data::run(&arguments, &overrides),
+        Command::Cooldown(arguments) => {
+            refuse(&overrides)?;
+            cooldown::run(&arguments)
+        }
         Command::Sample(arguments) => {
             refuse(&overrides)?;
             sample::run(&arguments)

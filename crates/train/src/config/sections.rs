@@ -77,6 +77,9 @@ pub struct TrainConfig {
     /// Step after which this launch ends with a checkpoint; the schedule still follows the whole budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_after: Option<NonZeroU64>,
+    /// Lets a resumed run go on under other keys of `optim`, with fresh optimizer state where they differ from the
+    /// checkpoint's; an instruction to one launch.
+    pub reset_optimizer: bool,
     /// Steps between progress lines where the output is no terminal.
     pub log_every: u64,
     /// Steps between samples of generated text; 0 samples at the end alone.
@@ -101,6 +104,7 @@ impl Default for TrainConfig {
             checkpoint_every: 200,
             keep: 2,
             stop_after: None,
+            reset_optimizer: false,
             log_every: 10,
             sample_every: 0,
             sample_tokens: 64,

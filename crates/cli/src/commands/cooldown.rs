@@ -1,0 +1,21 @@
+//! `evenburn cooldown`.
+
+use crate::args::{Cooldown, DecayShape};
+use anyhow::Result;
+use evenburn_optim::Descent;
+use evenburn_train::request_cooldown;
+
+pub(super) fn run(arguments: &Cooldown) -> Result<()> {
+    let descent = arguments.shape.map(|shape| match shape {
+        DecayShape::Linear => Descent::Linear,
+        DecayShape::Cosine => Descent::Cosine,
+        DecayShape::OneMinusSqrt => Descent::OneMinusSqrt,
+    });
+    request_cooldown(&arguments.run, arguments.steps, descent)?;
+    println!(
+        "{} ends with a decay of {} steps, which begins with its next step",
+        arguments.run.display(),
+        arguments.steps
+    );
+    Ok(())
+}
