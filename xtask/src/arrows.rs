@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("evenburn-kernels", &[]),
     ("evenburn-data", &[]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
-    ("evenburn-optim", &["evenburn-geometry"]),
+    ("evenburn-optim", &["evenburn-geometry", "evenburn-kernels"]),
     ("evenburn-interchange", &["evenburn-model"]),
     (
         "evenburn-train",

@@ -4,6 +4,7 @@
 //! other backend and number format it is its [`mod@reference`], composed of Burn's tensor operations. Both give the same
 //! values up to rounding, and the tests compare them. The feature `flex` compiles the CPU's way in.
 
+mod adam;
 mod alloc;
 mod attention;
 mod embedding;
@@ -16,8 +17,10 @@ mod normalize;
 mod rotary;
 #[cfg(feature = "flex")]
 mod route;
+mod square_sum;
 mod swiglu;
 
+pub use adam::{AdamStep, Bound, Slices, adam};
 pub use alloc::keep_pages;
 pub use attention::causal_attention;
 pub use embedding::embedding;
@@ -26,10 +29,12 @@ pub use linear::linear;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use normalize::{Size, normalize};
 pub use rotary::rotary;
+pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 
 /// Each operation of plain Burn operations: what it means, on every device and in every number format.
 pub mod reference {
+    pub use crate::adam::reference as adam;
     pub use crate::attention::reference as causal_attention;
     pub use crate::embedding::reference as embedding;
     pub use crate::interpolate::reference as interpolate;
@@ -37,6 +42,7 @@ pub mod reference {
     pub use crate::linear_cross_entropy::reference as linear_cross_entropy;
     pub use crate::normalize::reference as normalize;
     pub use crate::rotary::reference as rotary;
+    pub use crate::square_sum::reference as square_sum;
     pub use crate::swiglu::reference as swiglu;
 }
 

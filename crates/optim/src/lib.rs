@@ -33,6 +33,7 @@ mod slot;
 mod step;
 mod survey;
 mod walk;
+mod whole;
 
 pub use clip::Clip;
 pub use config::{

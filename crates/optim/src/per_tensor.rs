@@ -6,7 +6,7 @@ use evenburn_geometry::Constraint;
 
 use crate::matrices::batched;
 use crate::slot::{Slot, restore};
-use crate::step::{finish, prepare};
+use crate::step::alone;
 use crate::{Recipe, Rule};
 
 /// A recipe as a Burn [`Optimizer`], which steps one tensor at a time, with decoupled weight
@@ -143,9 +143,7 @@ impl Optimizer for PerTensor {
             tensor.reshape(batched(&shape)),
             grad.reshape(batched(&shape)),
         );
-        let prepared = prepare(&rule, || w.clone(), grad, 1.0, lr, &mut slot);
-        let prepared = prepared.shaped(&rule.recipe.shaping);
-        let w = finish(&rule, w, prepared, lr, &mut slot);
+        let w = alone(&rule, w, grad, 1.0, lr, &mut slot);
         (w.reshape(shape), Some(TensorState { slot }))
     }
 

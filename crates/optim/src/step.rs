@@ -7,6 +7,7 @@ use crate::Rule;
 use crate::matrices::{joined, split};
 use crate::parts::{Frame, Scaled, Shaping, Space, orthogonalize, step_on_sphere, step_to_sphere};
 use crate::slot::Slot;
+use crate::whole::{adam_step, plain_adam};
 
 /// A direction on its way, with the magnitudes it stands beside.
 #[derive(Debug, Clone)]
@@ -57,9 +58,24 @@ pub(crate) fn from_matrices(direction: Tensor<3>, heads: usize) -> Tensor<3> {
     }
 }
 
+/// A whole step, for whoever has no other matrices to orthogonalize with this one.
+pub(crate) fn alone(
+    rule: &Rule,
+    w: Tensor<3>,
+    grad: Tensor<3>,
+    grad_scale: f64,
+    rate: f64,
+    slot: &mut Slot,
+) -> Tensor<3> {
+    if let Some(adam) = plain_adam(rule) {
+        return adam_step(rule, adam, w, grad, grad_scale, rate, slot);
+    }
+    let prepared = prepare(rule, || w.clone(), grad, grad_scale, rate, slot);
+    finish(rule, w, prepared.shaped(&rule.recipe.shaping), rate, slot)
+}
+
 impl Prepared {
-    /// Shapes the direction alone, for whoever has no others to orthogonalize with it.
-    pub(crate) fn shaped(mut self, shaping: &Shaping) -> Self {
+    fn shaped(mut self, shaping: &Shaping) -> Self {
         self.direction = match shaping {
             Shaping::None => return self,
             Shaping::Sign => Scaled {

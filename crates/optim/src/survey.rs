@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+use evenburn_kernels::square_sum;
 
 use crate::{OptimError, Rule};
 
@@ -70,7 +71,7 @@ impl ModuleVisitor for Survey<'_> {
                 Gradient {
                     shape: grad.dims().to_vec(),
                     dtype: grad.dtype(),
-                    squared_norm: squared_norm(grad),
+                    squared_norm: square_sum(grad),
                 }
             });
         self.parameters.push(Parameter {
@@ -83,20 +84,6 @@ impl ModuleVisitor for Survey<'_> {
             gradient,
         });
     }
-}
-
-/// The sum of squares, axis by axis: a sum of everything at once may run in an order that depends
-/// on the threads (Flex does so from 4M entries on), and equal runs must be equal bit by bit.
-fn squared_norm<const D: usize>(grad: Tensor<D>) -> Tensor<1> {
-    // Narrow floats have too few digits for a sum of many squares.
-    let grad = match grad.dtype() {
-        DType::F64 | DType::F32 => grad,
-        _ => grad.cast(FloatDType::F32),
-    };
-    (0..D)
-        .rev()
-        .fold(grad.square(), Tensor::sum_dim)
-        .reshape([1])
 }
 
 /// Whether parameters and rules match one to one, and every rule can train its parameter.

@@ -11,7 +11,7 @@ use crate::Rule;
 use crate::matrices::batched;
 use crate::parts::{Orthogonal, Scaled, orthogonalize};
 use crate::slot::{Slot, update};
-use crate::step::{Prepared, finish, from_matrices, matrices, prepare};
+use crate::step::{Prepared, alone, finish, from_matrices, matrices, prepare};
 
 /// Most entries that one batched product works on. The products hold about four times as much at
 /// once: half a gigabyte in `f32`, which bounds the memory of a step whatever the model's size.
@@ -33,20 +33,16 @@ impl Walk<'_> {
         self.clip.get(&rule.group).copied().unwrap_or(1.0)
     }
 
-    /// The first half of a parameter's step, `None` for a frozen one; the second puts the slot back.
-    fn prepare<const D: usize>(
+    /// What a parameter's step is made from, `None` for a frozen one.
+    fn take<const D: usize>(
         &mut self,
         path: &str,
-        rule: &Rule,
         param: &Param<Tensor<D>>,
-    ) -> Option<(Prepared, Slot)> {
+    ) -> Option<(Tensor<3>, Slot)> {
         let grad = self.grads.remove::<D>(param.id)?.inner();
         let grad = grad.reshape(batched(&param.dims()));
         let slot = self.slots.remove(path);
-        let mut slot = slot.unwrap_or_else(|| Slot::new(&param.dims(), 0));
-        let (rate, clip) = (rule.lr * self.factor, self.clip_of(rule));
-        let prepared = prepare(rule, || value(param), grad, clip, rate, &mut slot);
-        Some((prepared, slot))
+        Some((grad, slot.unwrap_or_else(|| Slot::new(&param.dims(), 0))))
     }
 }
 
@@ -111,9 +107,11 @@ impl ModuleVisitor for Gather<'_, '_> {
         let Some(how) = rule.recipe.orthogonal() else {
             return;
         };
-        let Some((mut prepared, slot)) = self.walk.prepare(&path, rule, param) else {
+        let Some((grad, mut slot)) = self.walk.take(&path, param) else {
             return;
         };
+        let (rate, clip) = (rule.lr * self.walk.factor, self.walk.clip_of(rule));
+        let mut prepared = prepare(rule, || value(param), grad, clip, rate, &mut slot);
         self.walk.slots.insert(path.clone(), slot);
 
         let heads = how.heads;
@@ -224,26 +222,38 @@ impl ModuleMapper for Stepper<'_, '_> {
         let Some(rule) = self.walk.rules.get(&path) else {
             return param;
         };
-        let half = match self.directions.remove(&path) {
-            Some(prepared) => self.walk.slots.remove(&path).map(|slot| (prepared, slot)),
+        let (rate, clip) = (rule.lr * self.walk.factor, self.walk.clip_of(rule));
+        // Frozen parameters have no gradient, and stay as they are.
+        let (param, slot) = match self.directions.remove(&path) {
+            Some(prepared) => {
+                let Some(mut slot) = self.walk.slots.remove(&path) else {
+                    return param;
+                };
+                let stepped = stepped(param, |w| finish(rule, w, prepared, rate, &mut slot));
+                (stepped, slot)
+            }
             None => {
-                let half = self.walk.prepare(&path, rule, &param);
-                half.map(|(prepared, slot)| (prepared.shaped(&rule.recipe.shaping), slot))
+                let Some((grad, mut slot)) = self.walk.take(&path, &param) else {
+                    return param;
+                };
+                let stepped = stepped(param, |w| alone(rule, w, grad, clip, rate, &mut slot));
+                (stepped, slot)
             }
         };
-        // Frozen parameters have no gradient, and stay as they are.
-        let Some((prepared, mut slot)) = half else {
-            return param;
-        };
-        let rate = rule.lr * self.walk.factor;
-        let param = update(param, |w| {
-            let shape = w.dims();
-            let w = w.reshape(batched(&shape));
-            finish(rule, w, prepared, rate, &mut slot).reshape(shape)
-        });
         self.walk.slots.insert(path, slot);
         param
     }
+}
+
+/// A parameter whose value, as a batch of matrices, was replaced.
+fn stepped<const D: usize>(
+    param: Param<Tensor<D>>,
+    step: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Param<Tensor<D>> {
+    update(param, |w| {
+        let shape = w.dims();
+        step(w.reshape(batched(&shape))).reshape(shape)
+    })
 }
 
 /// A parameter's value outside of the autodiff graph, as a batch of matrices.

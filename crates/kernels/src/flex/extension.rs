@@ -5,8 +5,10 @@
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend, Flex, backend_extension};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Flex, backend_extension};
 
+use crate::adam::AdamStep;
+use crate::adam::flex as adam;
 use crate::attention::flex as attention;
 use crate::attention::flex::Heads;
 use crate::embedding::flex as embedding;
@@ -16,6 +18,7 @@ use crate::linear_cross_entropy::flex as linear_cross_entropy;
 use crate::normalize::flex as normalize;
 use crate::normalize::flex::Rule;
 use crate::rotary::flex as rotary;
+use crate::square_sum::flex as square_sum;
 use crate::swiglu::flex as swiglu;
 
 #[backend_extension(Autodiff, Flex)]
@@ -56,6 +59,14 @@ pub(crate) trait Fused: Backend {
         step: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
     fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self>;
+    fn fused_adam(
+        w: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -121,6 +132,20 @@ impl Fused for Flex {
     fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
         embedding::forward(weight, tokens)
     }
+
+    fn fused_adam(
+        w: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        adam::forward(w, grad, m, v, step)
+    }
+
+    fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        square_sum::forward(x)
+    }
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
@@ -185,5 +210,19 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
 
     fn fused_embedding(weight: FloatTensor<Self>, tokens: IntTensor<Self>) -> FloatTensor<Self> {
         embedding::tracked::<C>(weight, tokens)
+    }
+
+    fn fused_adam(
+        w: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        adam::constant::<C>(w, grad, m, v, step)
+    }
+
+    fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as AutodiffBackend>::from_inner(square_sum::forward(x.into_primitive()))
     }
 }

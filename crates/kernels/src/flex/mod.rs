@@ -80,6 +80,15 @@ pub(crate) fn owned_values(x: &mut FlexTensor) -> Option<&mut [f32]> {
     if all { x.try_storage_mut() } else { None }
 }
 
+/// The same values in a whole buffer that nobody else holds, as [`owned_values`] wants them.
+pub(crate) fn owned(mut x: FlexTensor) -> FlexTensor {
+    if owned_values(&mut x).is_some() {
+        return x;
+    }
+    let x = contiguous(x);
+    tensor(values(&x).to_vec(), shape(&x))
+}
+
 /// Integers of any width as i64, in order.
 pub(crate) fn integers(x: FlexTensor) -> Vec<i64> {
     x.into_data().iter::<i64>().collect()
