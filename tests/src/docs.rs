@@ -26,6 +26,10 @@ pub fn pages() -> anyhow::Result<Vec<Page>> {
             text: strategies()?,
         },
         Page {
+            file: "optimizers.md",
+            text: crate::optimizers::page(GENERATED)?,
+        },
+        Page {
             file: "configuration.md",
             text: configuration(),
         },

@@ -4,6 +4,7 @@ pub mod bare;
 pub mod cli;
 pub mod docs;
 pub mod exports;
+pub mod optimizers;
 mod options;
 pub mod parity;
 mod references;

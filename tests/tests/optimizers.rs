@@ -10,6 +10,7 @@ use evenburn_optim::{
     Adam, AdamMini, Blocks, Clip, Engine, Lion, Lookahead, NormFloor, Recipe, Rule, Scaling,
     Schedule, Shape, Warmup,
 };
+use evenburn_tests::optimizers::CASES;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -327,13 +328,19 @@ fn lion_adam_mini_nor_muon_and_scion() {
     case.compare(&rules, Clip::None, &constant());
 }
 
-/// A case that no test reads would prove nothing.
+/// A case that no test reads would prove nothing, and one that the documentation leaves out tells nobody.
 #[test]
-fn every_case_is_compared() {
+fn every_case_is_compared_and_listed() {
     let text = include_str!("optimizers.rs");
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         assert!(text.contains(&format!("\"{name}\"")), "{name}");
+        found.push(name);
     }
+    for (name, _) in CASES {
+        assert!(found.iter().any(|found| found == name), "{name}");
+    }
+    assert_eq!(found.len(), 2 * CASES.len());
 }

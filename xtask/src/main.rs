@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `reference`.
 
 mod arrows;
+mod bench;
 mod ci;
 mod corpus;
 mod parity;
@@ -31,6 +32,7 @@ enum Command {
     Corpus(corpus::CorpusArgs),
     Parity(parity::ParityArgs),
     Reference(reference::ReferenceArgs),
+    Bench(bench::BenchArgs),
 }
 
 impl Command {
@@ -42,6 +44,7 @@ impl Command {
             Self::Corpus(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Parity(args) => args.run(),
             Self::Reference(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -85,7 +85,7 @@ struct Program {
 impl ReferenceArgs {
     pub(crate) fn run(&self) -> Result<()> {
         let root = root()?;
-        let work = root.join("target").join("reference");
+        let work = scratch(&root);
         let python = environment(&root, &work, &self.python)?;
         let setup = Setup { root, work, python };
         match self.only {
@@ -205,8 +205,13 @@ impl Setup {
     }
 }
 
+/// Where environments and what they make are kept.
+pub(crate) fn scratch(root: &Path) -> PathBuf {
+    root.join("target").join("reference")
+}
+
 /// Makes the virtual environment, or takes the one whose pinned versions are still the same; returns its Python.
-fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
+pub(crate) fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
     let scripts = root.join(SCRIPTS);
     let packages = scripts.join("requirements.txt");
     let alone = scripts.join("without_dependencies.txt");

@@ -85,38 +85,59 @@ pub struct OptimConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecipeName {
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay (1711.05101).
     #[default]
     #[serde(rename = "adamw")]
     AdamW,
-    /// Adam without weight decay.
+    /// Adam without weight decay (1412.6980).
     Adam,
-    /// Adam with one mean square per head, output, or vector of the embedding.
+    /// Adam with one mean square per head, output, or vector of the embedding (2406.16793).
     AdamMini,
-    /// Signs of momentum.
+    /// Signs of momentum (2302.06675).
     Lion,
-    /// Adam, and rows of matrices of length at most 1 after each step (anGPT).
+    /// Adam, and rows of matrices of length at most 1 after each step (anGPT, 2505.22014).
     NormConstrainedAdam,
-    /// Adam, and vectors of matrices along the stream of length 1 after each step (nGPT).
+    /// Adam, and vectors of matrices along the stream of length 1 after each step (nGPT, 2410.01131).
     UnitNormAdam,
     /// Adam on the sphere of each matrix's first norm (Hyperball).
     AdamH,
-    /// Keller Jordan's Muon as `PyTorch` has it.
+    /// Keller Jordan's Muon (github.com/KellerJordan/Muon) as `torch.optim.Muon` has it.
     Muon,
-    /// Moonlight's Muon, with steps of `AdamW`'s size.
+    /// Moonlight's Muon, with steps of `AdamW`'s size (2502.16982).
     Moonlight,
-    /// Muon with equal steps for every output.
+    /// Muon with equal steps for every output (2510.05491).
     NorMuon,
-    /// Muon with the Polar Express.
+    /// Muon with the Polar Express (2505.16932).
     PolarExpress,
     /// Muon on the sphere of each matrix's first norm (Hyperball).
     MuonH,
-    /// Scion: spectral steps in the blocks, signs at the ends.
+    /// Scion: spectral steps in the blocks, signs at the ends (2502.07529).
     Scion,
-    /// Adam on directions beside learned magnitudes.
+    /// Adam on directions beside learned magnitudes (2606.25971).
     DecoupledAdam,
-    /// Muon on directions beside learned magnitudes.
+    /// Muon on directions beside learned magnitudes (2606.25971).
     DecoupledMuon,
+}
+
+impl RecipeName {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 15] = [
+        Self::AdamW,
+        Self::Adam,
+        Self::AdamMini,
+        Self::Lion,
+        Self::NormConstrainedAdam,
+        Self::UnitNormAdam,
+        Self::AdamH,
+        Self::Muon,
+        Self::Moonlight,
+        Self::NorMuon,
+        Self::PolarExpress,
+        Self::MuonH,
+        Self::Scion,
+        Self::DecoupledAdam,
+        Self::DecoupledMuon,
+    ];
 }
 
 /// Whether heads are matrices of their own.

@@ -57,12 +57,14 @@ fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
     }
     // Equal rules make one row; its text has what the counts stand between.
     let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
+    let width = rules.values().map(|rule| rule.group.len()).max();
+    let width = width.unwrap_or_default().max("group".len());
     for spec in plan.params() {
         let Some(rule) = rules.get(&spec.path) else {
             continue;
         };
         let left = format!(
-            "{:<12} {:>10.3e} {:>8} {:<26}",
+            "{:<width$} {:>10.3e} {:>8} {:<26}",
             rule.group,
             rule.lr,
             rule.weight_decay,
@@ -73,7 +75,7 @@ fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
         row.numbers += spec.len() as u64;
     }
     let mut table = format!(
-        "{:<12} {:>10} {:>8} {:<26} {:>8} {:>12}  recipe\n",
+        "{:<width$} {:>10} {:>8} {:<26} {:>8} {:>12}  recipe\n",
         "group", "rate", "decay", "constraint", "tensors", "numbers"
     );
     for ((left, recipe), row) in rows {

@@ -2,9 +2,10 @@
 
 use super::{AdamStep, Bound, Slices};
 use crate::flex::extension::Fused;
-use crate::flex::matrix::MatrixMut;
 use crate::flex::simd::{dot, simd};
-use crate::flex::{PIECE, contiguous, owned, owned_values, rows_per_piece, shape, values};
+use crate::flex::{
+    PIECE, contiguous, owned, owned_values, rows_per_piece, shape, sum_parts, values,
+};
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch, Flex};
@@ -77,16 +78,22 @@ simd! {
 }
 
 simd! {
-    fn square_of(x: &[f32]) -> f32 {
-        dot(x, x)
+    /// The same, with the squares of the new weights added to `sums`.
+    fn step_and_sum(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], sums: &mut [f32], n: Numbers) {
+        let len = sums.len();
+        let (w, g, m, v) = (&mut w[..len], &g[..len], &mut m[..len], &mut v[..len]);
+        for i in 0..len {
+            m[i] = n.beta1 * m[i] + n.fresh1 * g[i];
+            v[i] = n.beta2 * v[i] + n.fresh2 * (g[i] * g[i]);
+            w[i] = n.keep * w[i] - n.scale * (m[i] / (v[i].sqrt() + n.eps));
+            sums[i] += w[i] * w[i];
+        }
     }
 }
 
 simd! {
-    fn add_squares(sums: &mut [f32], x: &[f32]) {
-        for (sum, x) in sums.iter_mut().zip(x) {
-            *sum += x * x;
-        }
+    fn square_of(x: &[f32]) -> f32 {
+        dot(x, x)
     }
 }
 
@@ -99,7 +106,7 @@ simd! {
 }
 
 /// What a slice is multiplied by.
-fn factor(square: f32, bound: Bound) -> f32 {
+fn factor_of(square: f32, bound: Bound) -> f32 {
     let norm = square.sqrt();
     match bound {
         Bound::Free => 1.0,
@@ -109,14 +116,11 @@ fn factor(square: f32, bound: Bound) -> f32 {
     }
 }
 
-/// Entries of a block of columns: a quarter of a megabyte stays in a core's cache until its second pass.
-const BLOCK: usize = 1 << 16;
-/// Columns of a block at least: one line of a cache.
-const LINE: usize = 16;
+/// Columns whose sums stay in a core's first cache.
+const TILE: usize = 1024;
 
-fn columns_per_block(rows: usize) -> usize {
-    (BLOCK / rows.max(1)).next_multiple_of(LINE).max(LINE)
-}
+/// Parts that a matrix is cut into, row by row: each has sums of its own for all columns.
+const PARTS: usize = 4;
 
 fn by_entries(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], n: Numbers) {
     w.par_chunks_mut(PIECE)
@@ -132,11 +136,13 @@ fn by_rows([w, m, v]: [&mut [f32]; 3], g: &[f32], columns: usize, n: Numbers, bo
         .zip(g.par_chunks(piece))
         .zip(m.par_chunks_mut(piece).zip(v.par_chunks_mut(piece)))
         .for_each(|((w, g), (m, v))| {
-            step_entries(w, g, m, v, n);
-            for row in w.chunks_exact_mut(columns) {
-                let factor = factor(square_of(row), bound);
+            let rows = w.chunks_exact_mut(columns).zip(g.chunks_exact(columns));
+            let means = m.chunks_exact_mut(columns).zip(v.chunks_exact_mut(columns));
+            for ((w, g), (m, v)) in rows.zip(means) {
+                step_entries(w, g, m, v, n);
+                let factor = factor_of(square_of(w), bound);
                 if factor != 1.0 {
-                    for x in row {
+                    for x in w {
                         *x *= factor;
                     }
                 }
@@ -144,41 +150,35 @@ fn by_rows([w, m, v]: [&mut [f32]; 3], g: &[f32], columns: usize, n: Numbers, bo
         });
 }
 
-fn by_columns(
-    [w, m, v]: [&mut [f32]; 3],
-    g: &[f32],
-    [rows, columns]: [usize; 2],
-    n: Numbers,
-    bound: Bound,
-) {
-    let width = columns_per_block(rows);
-    let blocks = columns.div_ceil(width);
-    // Whole matrices are rows of tiles, so that no block mixes two of them.
-    let tiles = |x| MatrixMut::new(x, columns).tiles([rows, width]);
-    let (w, m, v) = (tiles(w), tiles(m), tiles(v));
-    w.into_par_iter()
-        .zip(m.into_par_iter().zip(v))
-        .enumerate()
-        .for_each(|(index, (mut w, (mut m, mut v)))| {
-            let (matrix, block) = (index / blocks, index % blocks);
-            let first = block * width;
-            let width = width.min(columns - first);
-            let mut sums = vec![0.0; width];
-            for row in 0..rows {
-                let from = (matrix * rows + row) * columns + first;
-                let w = w.row(row);
-                step_entries(w, &g[from..from + width], m.row(row), v.row(row), n);
-                add_squares(&mut sums, w);
-            }
-            for sum in &mut sums {
-                *sum = factor(*sum, bound);
-            }
-            if sums.iter().any(|factor| *factor != 1.0) {
-                for row in 0..rows {
-                    multiply(w.row(row), &sums);
+/// One matrix. Its weights are read again for the projection, and only where a column is to change.
+#[allow(clippy::float_cmp)]
+fn by_columns([w, m, v]: [&mut [f32]; 3], g: &[f32], columns: usize, n: Numbers, bound: Bound) {
+    let part = (w.len() / columns).div_ceil(PARTS) * columns;
+    let mut sums = vec![0.0; w.len().div_ceil(part) * columns];
+    w.par_chunks_mut(part)
+        .zip(g.par_chunks(part))
+        .zip(m.par_chunks_mut(part).zip(v.par_chunks_mut(part)))
+        .zip(sums.par_chunks_mut(columns))
+        .for_each(|(((w, g), (m, v)), sums)| {
+            for (tile, sums) in sums.chunks_mut(TILE).enumerate() {
+                for first in (tile * TILE..w.len()).step_by(columns) {
+                    let at = first..first + sums.len();
+                    let (w, m, v) = (&mut w[at.clone()], &mut m[at.clone()], &mut v[at.clone()]);
+                    step_and_sum(w, &g[at], m, v, sums, n);
                 }
             }
         });
+    let mut factors = sum_parts(&sums, columns);
+    for factor in &mut factors {
+        *factor = factor_of(*factor, bound);
+    }
+    if factors.iter().any(|factor| *factor != 1.0) {
+        w.par_chunks_mut(part).for_each(|w| {
+            for row in w.chunks_exact_mut(columns) {
+                multiply(row, &factors);
+            }
+        });
+    }
 }
 
 pub(crate) fn forward(
@@ -204,7 +204,12 @@ pub(crate) fn forward(
                 by_rows([w, m, v], g, columns, n, step.bound);
             }
             Bound::Ball(Slices::Columns, _) | Bound::Sphere(Slices::Columns) => {
-                by_columns([w, m, v], g, [rows, columns], n, step.bound);
+                let matrix = rows * columns;
+                let weights = w.chunks_mut(matrix).zip(g.chunks(matrix));
+                let means = m.chunks_mut(matrix).zip(v.chunks_mut(matrix));
+                for ((w, g), (m, v)) in weights.zip(means) {
+                    by_columns([w, m, v], g, columns, n, step.bound);
+                }
             }
         }
     }

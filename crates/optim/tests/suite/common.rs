@@ -196,6 +196,43 @@ pub(crate) fn gradients<M: Module>(
     (grads, values)
 }
 
+struct Register<'a> {
+    path: Vec<String>,
+    values: &'a BTreeMap<String, Vec<f64>>,
+    grads: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Register<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let all = &self.values[&self.path.join(".")];
+        let value = param.val();
+        self.grads
+            .register(param.id, tensor(all, value.dims(), value.dtype()));
+    }
+}
+
+/// Given gradients, by path.
+pub(crate) fn registered<M: Module>(
+    module: &M,
+    values: &BTreeMap<String, Vec<f64>>,
+) -> GradientsParams {
+    let mut grads = GradientsParams::new();
+    module.visit(&mut Register {
+        path: Vec::new(),
+        values,
+        grads: &mut grads,
+    });
+    grads
+}
+
 pub(crate) fn norm(gradients: &BTreeMap<String, Vec<f64>>) -> f64 {
     let squares = gradients.values().flatten().map(|g| g * g);
     squares.sum::<f64>().sqrt()

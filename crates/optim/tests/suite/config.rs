@@ -15,24 +15,6 @@ const ROLES: [Role; 5] = [
     Role::Bias,
 ];
 
-const RECIPES: [RecipeName; 15] = [
-    RecipeName::AdamW,
-    RecipeName::Adam,
-    RecipeName::AdamMini,
-    RecipeName::Lion,
-    RecipeName::NormConstrainedAdam,
-    RecipeName::UnitNormAdam,
-    RecipeName::AdamH,
-    RecipeName::Muon,
-    RecipeName::Moonlight,
-    RecipeName::NorMuon,
-    RecipeName::PolarExpress,
-    RecipeName::MuonH,
-    RecipeName::Scion,
-    RecipeName::DecoupledAdam,
-    RecipeName::DecoupledMuon,
-];
-
 fn params_under(constraint: Constraint) -> impl Iterator<Item = ParamInfo> {
     ROLES.into_iter().map(move |role| ParamInfo {
         path: role.group().to_owned(),
@@ -266,7 +248,7 @@ fn keys_change_the_parts_they_name() {
 #[test]
 fn what_the_scheme_confines_stays_confined() {
     let constraint = Constraint::Unit { along: Axis::Out };
-    for recipe in RECIPES {
+    for recipe in RecipeName::ALL {
         let config = OptimConfig {
             recipe,
             ..OptimConfig::default()
@@ -409,7 +391,7 @@ fn every_key_is_documented_and_round_trips() {
 
 #[test]
 fn rules_are_plain_data() {
-    for recipe in RECIPES {
+    for recipe in RecipeName::ALL {
         let config = OptimConfig {
             recipe,
             ..OptimConfig::default()

@@ -9,6 +9,7 @@ mod config;
 mod engine;
 mod muon;
 mod per_tensor;
+mod properties;
 mod reference;
 mod schedule;
 mod state;
