@@ -1,7 +1,8 @@
 //! How fast a folded anGPT decodes beside a plain decoder without norms of the same sizes.
 //!
-//! `cargo run --release -p evenburn-tests --bin decode_speed`: both generate with a key/value cache, batch 1, in turns;
-//! the ratio of their median times is printed, as it is for the anGPT before folding.
+//! `cargo run --release -p evenburn-tests --bin decode_speed`: both generate with a key/value cache, batch 1, in turns that
+//! begin with each of them equally often; the median of the ratios within a turn is printed with its quartiles, as it is
+//! for the anGPT before folding.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -13,7 +14,7 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 90;
 const TOKENS: usize = 64;
 
 fn seconds(model: &Decoder) -> Result<f64> {
@@ -23,9 +24,10 @@ fn seconds(model: &Decoder) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+/// The quartiles.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
 fn main() -> Result<()> {
@@ -47,18 +49,28 @@ fn main() -> Result<()> {
         let folded = fold(&plan, &trained, &device)?.decoder;
         let plain = Decoder::new(&Plan::new(&config, &Bare { qk })?, 0, &device);
         let models = [&plain, &folded, &trained];
+        // The first calls of a model are slower than all others.
+        for model in models {
+            seconds(model)?;
+        }
         let mut times = [const { Vec::new() }; 3];
-        for _ in 0..ROUNDS {
-            for (times, model) in times.iter_mut().zip(models) {
-                times.push(seconds(model)?);
+        for round in 0..ROUNDS {
+            for turn in 0..models.len() {
+                let which = (round + turn) % models.len();
+                times[which].push(seconds(models[which])?);
             }
         }
-        let [plain, folded, trained] = times.map(median);
+        let [plain, folded, trained] = times;
+        let to_plain = |times: &[f64]| {
+            let ratios = times.iter().zip(&plain).map(|(a, b)| a / b);
+            let [low, middle, high] = quartiles(ratios.collect());
+            format!("{middle:.3} ({low:.3} to {high:.3})")
+        };
         println!(
-            "{name} q/k norm: plain {:.0} tokens/s; folded anGPT takes {:.3} of its time, anGPT as trained {:.3}",
-            TOKENS as f64 / plain,
-            folded / plain,
-            trained / plain
+            "{name} q/k norm: plain {:.0} tokens/s; of its time, folded anGPT takes {}, anGPT as trained {}",
+            TOKENS as f64 / quartiles(plain.clone())[1],
+            to_plain(&folded),
+            to_plain(&trained)
         );
     }
     Ok(())
