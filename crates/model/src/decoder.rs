@@ -3,7 +3,7 @@
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
 use crate::atoms::{
-    Embedding, Head, Layout, Norm, Past, Rotary, Routing, Scene, Visibility, penalty,
+    Embedding, Head, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Visibility, penalty,
 };
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
@@ -85,6 +85,30 @@ impl Decoder {
         segments: Option<Tensor<2, Int>>,
         noise: Option<Noise>,
     ) -> (Tensor<3>, Vec<Routing>) {
+        self.observed(tokens, segments, noise, None)
+    }
+
+    /// The largest attention score, `softmax scale * q . k`, of each query head over all queries and what they may see:
+    /// `[H]`, block by block.
+    ///
+    /// Every score of a block is computed at once, `[B, H, T, T]`.
+    pub fn largest_scores(
+        &self,
+        tokens: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+    ) -> Vec<Tensor<1>> {
+        let largest = Largest::default();
+        self.observed(tokens, segments, None, Some(&largest));
+        largest.into_inner()
+    }
+
+    fn observed(
+        &self,
+        tokens: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+        noise: Option<Noise>,
+        largest: Option<&Largest>,
+    ) -> (Tensor<3>, Vec<Routing>) {
         let visible = segments.map_or(Visibility::Causal, Visibility::within);
         let places = visible.positions();
         let rotary = self.rotary(0, tokens.dims()[1]);
@@ -104,6 +128,7 @@ impl Decoder {
                 rotary: rotary.as_ref(),
                 visible: &visible,
                 dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
+                largest,
             };
             block.forward(h, &scene, None, &mut routing)
         });
@@ -196,6 +221,7 @@ impl Decoder {
             rotary: rotary.as_ref(),
             visible: &Visibility::Causal,
             dropout: None,
+            largest: None,
         };
         let mut routing = Vec::new();
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {

@@ -62,6 +62,9 @@ pub struct OptimConfig {
     pub clip: f64,
     /// Whose norm that is: `all` gradients together or those of each of the `groups`.
     pub clip_over: ClipOver,
+    /// Largest attention score (QK-clip): after a step, heads of q and k above it are scaled down to it, as measured on the
+    /// step's last micro-batch; 100 in its paper. 0 turns it off.
+    pub qk_clip: f64,
     /// What the rate does after the warm-up: `constant`, `linear`, `cosine`, `wsd` (stable,
     /// then a decay over the last part of the run) or `inverse_sqrt`.
     pub schedule: ScheduleName,
@@ -261,6 +264,7 @@ impl Default for OptimConfig {
             weight_decay: 0.1,
             clip: 1.0,
             clip_over: ClipOver::All,
+            qk_clip: 0.0,
             schedule: ScheduleName::Linear,
             warmup_fraction: 0.01,
             warmup_steps: None,
@@ -318,6 +322,7 @@ impl OptimConfig {
             ("matrix_lr", self.matrix_lr),
             ("weight_decay", Some(self.weight_decay)),
             ("clip", Some(self.clip)),
+            ("qk_clip", Some(self.qk_clip)),
         ];
         for (key, value) in not_negative {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {

@@ -26,6 +26,7 @@ mod load;
 mod matrices;
 mod parts;
 mod per_tensor;
+mod qk_clip;
 mod recipe;
 mod rule;
 mod schedule;
@@ -49,6 +50,7 @@ pub use parts::{
     orthogonalize,
 };
 pub use per_tensor::{PerTensor, TensorState};
+pub use qk_clip::{qk_clip, scale_heads};
 pub use recipe::Recipe;
 pub use rule::Rule;
 pub use schedule::{Cooldown, Descent, Schedule, ScheduleError, Shape, Warmup};

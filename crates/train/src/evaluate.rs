@@ -29,6 +29,15 @@ pub fn evaluate(
     Ok(score)
 }
 
+/// Numbers from the device.
+pub(crate) fn read_all(numbers: Tensor<1>) -> Result<Vec<f64>, TrainError> {
+    let unread = |why: String| TrainError::DeviceRead { why };
+    let data = numbers.try_into_data().map_err(|e| unread(e.to_string()))?;
+    data.convert::<f64>()
+        .try_to_vec()
+        .map_err(|e| unread(format!("{e:?}")))
+}
+
 /// A scalar from the device.
 pub(crate) fn read(scalar: Tensor<1>) -> Result<f64, TrainError> {
     scalar

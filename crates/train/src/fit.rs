@@ -33,6 +33,7 @@ use crate::norms::norms;
 use crate::progress::{Line, Pace, Progress};
 use crate::routing::Routing;
 use crate::samples::Samples;
+use crate::scores;
 use crate::task::{MicroBatch, Shown, Task};
 use crate::tensorboard::EventFile;
 
@@ -219,6 +220,8 @@ struct Stepped {
     loss: f64,
     lr: f64,
     grad_norm: f64,
+    /// Of attention, before it was clipped.
+    largest_score: Option<f64>,
     norms: Vec<(String, f64)>,
     routing: Routing,
     /// Seconds until the data was there.
@@ -353,6 +356,9 @@ impl Loop {
         record.push("train/lr", stepped.lr);
         record.push("train/grad_norm", stepped.grad_norm);
         record.push("train/tokens", self.state.tokens as f64);
+        if let Some(largest) = stepped.largest_score {
+            record.push("attn/largest_score", largest);
+        }
         for (name, value) in stepped.routing.metrics() {
             record.push(name, value);
         }
@@ -409,6 +415,8 @@ impl Loop {
         // A step whose targets are all ignored has the loss 0, not 0 / 0.
         let step_tokens = batches.iter().map(Batch::scored).sum::<usize>().max(1) as u64;
 
+        let threshold = self.config.optim.qk_clip;
+        let measured = batches.last().filter(|_| threshold > 0.0).cloned();
         let mut gradients = GradientsAccumulator::new();
         let mut shares = Vec::with_capacity(batches.len());
         for (part, batch) in batches.into_iter().enumerate() {
@@ -460,7 +468,13 @@ impl Loop {
                     }
                     other => other.into(),
                 })?;
-        let decoder = decoder.rebalanced(&routing.loads);
+        let mut task = Task::new(decoder.rebalanced(&routing.loads), mask);
+        let mut largest_score = None;
+        if let Some(batch) = measured {
+            let largest;
+            (task, largest) = scores::clipped(task, &batch, threshold)?;
+            largest_score = Some(largest);
+        }
         self.state.step = step;
         self.state.tokens += self.tokens_per_step();
         self.state.cursor = self.feed.cursor();
@@ -468,12 +482,13 @@ impl Loop {
             loss,
             lr: self.config.optim.lr * factor,
             grad_norm: report.grad_norm,
+            largest_score,
             norms,
             routing,
             data_wait,
             evaluation: None,
         };
-        Ok((Task::new(decoder, mask), stepped))
+        Ok((task, stepped))
     }
 
     fn tokens_per_step(&self) -> u64 {

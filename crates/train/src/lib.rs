@@ -47,6 +47,7 @@ mod progress;
 mod routing;
 mod run_dir;
 mod samples;
+mod scores;
 mod task;
 pub mod tensorboard;
 mod trained;

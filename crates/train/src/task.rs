@@ -86,17 +86,27 @@ impl Task {
         self.objective(batch, None).loss_sum
     }
 
+    /// The largest attention score of each query head on a batch, block by block, `[H]`.
+    pub fn largest_scores(&self, batch: &Batch) -> Vec<Tensor<1>> {
+        let decoder = self.decoder.valid();
+        let device = decoder.embed.weight.val().device();
+        let segments = self.segments(batch, &device);
+        decoder.largest_scores(ids(batch, &batch.tokens, &device), segments)
+    }
+
+    /// Where attention is masked at document boundaries, each position's document.
+    fn segments(&self, batch: &Batch, device: &Device) -> Option<Tensor<2, Int>> {
+        match self.mask {
+            DocumentMask::Across => None,
+            DocumentMask::Within => Some(ids(batch, &batch.segments, device)),
+        }
+    }
+
     /// What training minimizes on a batch; with `noise`, dropout is on.
     pub fn objective(&self, batch: &Batch, noise: Option<Noise>) -> Objective {
         let device = self.device();
-        let shape = [batch.batch, batch.time];
-        let ids = |values: &[i32]| {
-            Tensor::<2, Int>::from_data(TensorData::new(values.to_vec(), shape), &device)
-        };
-        let segments = match self.mask {
-            DocumentMask::Across => None,
-            DocumentMask::Within => Some(ids(&batch.segments)),
-        };
+        let ids = |values: &[i32]| ids(batch, values, &device);
+        let segments = self.segments(batch, &device);
         self.decoder
             .objective(ids(&batch.tokens), ids(&batch.targets), segments, noise)
     }
@@ -120,6 +130,12 @@ impl Task {
         };
         (gradients, share)
     }
+}
+
+/// Numbers of a batch on a device, `[B, T]`.
+fn ids(batch: &Batch, values: &[i32], device: &Device) -> Tensor<2, Int> {
+    let data = TensorData::new(values.to_vec(), [batch.batch, batch.time]);
+    Tensor::from_data(data, device)
 }
 
 /// One micro-batch as a step of its own. The trainer's loop uses [`Task::gradients`], which waits for the device once

@@ -13,6 +13,7 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
 use evenburn_kernels::causal_attention;
+use std::cell::RefCell;
 
 /// What happens to queries and keys between the rotation and the softmax.
 #[derive(Module, Debug)]
@@ -135,6 +136,19 @@ pub struct Scene<'a> {
     pub visible: &'a Visibility,
     /// Dropout of this block; none where nobody trains with it.
     pub dropout: Option<Dropout>,
+    /// Where each attention notes its largest scores; none where nobody looks.
+    pub largest: Option<&'a Largest>,
+}
+
+/// The largest scores of one attention after another, `[H]` each.
+#[derive(Debug, Default)]
+pub struct Largest(RefCell<Vec<Tensor<1>>>);
+
+impl Largest {
+    /// What has been noted, in order.
+    pub fn into_inner(self) -> Vec<Tensor<1>> {
+        self.0.into_inner()
+    }
 }
 
 impl Scene<'_> {
@@ -218,6 +232,10 @@ impl Attention {
         let k = turned(self.k.forward(x.clone()), self.kv_heads);
         let (q, k) = self.scores.prepare(q, k, self.heads);
         let kv_heads = k.dims()[2] / self.head;
+        if let Some(largest) = scene.largest {
+            let scores = self.largest_scores(q.clone(), k.clone(), scene);
+            largest.0.borrow_mut().push(scores);
+        }
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
         let plain = self.scores.factor == AttentionFactor::None && scene.dropout.is_none();
         let y = match (scene.visible, past) {
@@ -227,6 +245,32 @@ impl Attention {
             (_, past) => self.attend(q, k, v, scene, past),
         };
         self.o.forward(y)
+    }
+
+    /// `[B, T, heads K] -> [B, heads, T, K]`.
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        let [b, t, width] = x.dims();
+        x.reshape([b, t, width / self.head, self.head])
+            .swap_dims(1, 2)
+    }
+
+    /// The largest score of each query head over all that its queries may see, `[H]`.
+    fn largest_scores(&self, q: Tensor<3>, k: Tensor<3>, scene: &Scene<'_>) -> Tensor<1> {
+        let scores = self.masked(self.split(q), self.split(k), scene.visible);
+        let [b, heads, t, keys] = scores.dims();
+        let largest = scores.reshape([b, heads, t * keys]).max_dim(2).max_dim(0);
+        largest.reshape([heads])
+    }
+
+    /// Scores `[B, H, T, S]` of queries and keys `[B, heads, .., K]`, negative infinity where hidden.
+    fn masked(&self, q: Tensor<4>, k: Tensor<4>, visible: &Visibility) -> Tensor<4> {
+        let [b, heads, t, _] = q.dims();
+        let keys = k.dims()[2];
+        let k = repeat_groups(k.clone(), heads / k.dims()[1]);
+        let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
+        let hidden = visible.hidden(t, keys, &scores.device());
+        let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);
+        scores.mask_fill(hidden, f64::NEG_INFINITY)
     }
 
     /// Attention under a mask, behind a cache or with a factor.
@@ -239,11 +283,7 @@ impl Attention {
         past: Option<&mut Past>,
     ) -> Tensor<3> {
         let [b, t, width] = q.dims();
-        let split = |x: Tensor<3>| -> Tensor<4> {
-            let heads = x.dims()[2] / self.head;
-            x.reshape([b, t, heads, self.head]).swap_dims(1, 2)
-        };
-        let (q, k, v) = (split(q), split(k), split(v));
+        let (q, k, v) = (self.split(q), self.split(k), self.split(v));
         let (k, v) = match past {
             Some(past) => past.extend(k, v),
             None => (k, v),
@@ -289,14 +329,8 @@ impl Attention {
     /// The same from the weights themselves: with dropout on them, or divided by the root of their squares, which no
     /// gradient passes through.
     fn weighted(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scene: &Scene<'_>) -> Tensor<4> {
-        let [b, heads, t, _] = q.dims();
-        let keys = k.dims()[2];
-        let each = heads / k.dims()[1];
-        let (k, v) = (repeat_groups(k, each), repeat_groups(v, each));
-        let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
-        let hidden = scene.visible.hidden(t, keys, &scores.device());
-        let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);
-        let weights = softmax(scores.mask_fill(hidden, f64::NEG_INFINITY), 3);
+        let v = repeat_groups(v, q.dims()[1] / k.dims()[1]);
+        let weights = softmax(self.masked(q, k, scene.visible), 3);
         let length = match self.scores.factor {
             AttentionFactor::Exact => Some(weights.clone().detach().square().sum_dim(3).sqrt()),
             AttentionFactor::None | AttentionFactor::Dense => None,

@@ -13,7 +13,7 @@ mod projection;
 mod residual;
 mod rotary;
 
-pub use attention::{Attention, Past, Scene, Scores, Visibility};
+pub use attention::{Attention, Largest, Past, Scene, Scores, Visibility};
 pub use embedding::Embedding;
 pub use experts::{Experts, Routing, penalty};
 pub use gain::Gain;

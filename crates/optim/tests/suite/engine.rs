@@ -9,7 +9,7 @@ use burn::nn;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use evenburn_geometry::{Axis, Constraint, l2_norm_along};
-use evenburn_optim::{Adam, Clip, Engine, OptimError, Recipe};
+use evenburn_optim::{Adam, Clip, Engine, OptimError, Recipe, Scaling, Shaping};
 
 #[test]
 fn paths_are_the_names_on_the_way() {
@@ -116,6 +116,47 @@ fn clipping_is_by_the_norm_of_all_gradients() {
         let unclipped = Engine::new(adamw_rules(1e-3, 0.0), Clip::None);
         let report = unclipped.measure(&model, &grads).unwrap();
         assert_eq!(report.clip_factor().to_bits(), 1f64.to_bits());
+    }
+}
+
+#[test]
+fn groups_are_clipped_by_their_own_norms() {
+    let mut rules = adamw_rules(1e-3, 0.0);
+    for (path, rule) in &mut rules {
+        rule.group = if path.starts_with("blocks") {
+            "blocks"
+        } else {
+            "rest"
+        }
+        .to_owned();
+        // A step that shows the size of its gradient.
+        rule.recipe = Recipe::scion_sign(Scaling::One);
+        rule.recipe.shaping = Shaping::None;
+    }
+    let model = net(2, DType::F64);
+    let (grads, g) = gradients(&model, 4, 3.0);
+    let of = |blocks: bool| {
+        let own = g
+            .iter()
+            .filter(|(path, _)| path.starts_with("blocks") == blocks);
+        norm(&own.map(|(path, g)| (path.clone(), g.clone())).collect())
+    };
+    let mut engine = Engine::new(rules, Clip::Groups { max: 1.0 });
+    let before = weights(&model);
+    let (model, report) = engine.step(model, grads, 1.0).unwrap();
+    assert!((report.grad_norm / norm(&g) - 1.0).abs() < 1e-14);
+    for (path, after) in weights(&model) {
+        let blocks = path.starts_with("blocks");
+        let name = if blocks { "blocks" } else { "rest" };
+        let factor = 1.0 / (of(blocks) + 1e-6);
+        assert!((report.groups[name].grad_norm / of(blocks) - 1.0).abs() < 1e-14);
+        assert!((report.groups[name].clip_factor / factor - 1.0).abs() < 1e-14);
+        let expected: Vec<f64> = before[&path]
+            .iter()
+            .zip(&g[&path])
+            .map(|(w, g)| w - 1e-3 * 0.1 * factor * g)
+            .collect();
+        assert!(largest_error(&after, &expected) < 1e-15, "{path}");
     }
 }
 

@@ -50,6 +50,7 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
         rotary: Some(&rotary),
         visible: &Visibility::Causal,
         dropout: None,
+        largest: None,
     };
     let written = RefCell::new(Vec::new());
     let note = |x: Tensor<3>| {
