@@ -98,10 +98,10 @@ fn by_loops(model: &Decoder, heads: usize, kv_heads: usize) -> Vec<f64> {
         }
         for (head, found) in found.iter_mut().enumerate() {
             let group = head * kv_heads / heads;
-            for query in 0..TIME {
-                for key in 0..=query {
+            for (last, query) in q.iter().enumerate() {
+                for key in &k[..=last] {
                     let dot: f64 = (0..HEAD)
-                        .map(|c| q[query][head * HEAD + c] * k[key][group * HEAD + c])
+                        .map(|c| query[head * HEAD + c] * key[group * HEAD + c])
                         .sum();
                     *found = found.max(dot / (HEAD as f64).sqrt());
                 }

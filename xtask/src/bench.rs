@@ -70,9 +70,10 @@ impl OptimArgs {
     fn run(&self) -> Result<()> {
         let root = root()?;
         let binary = self.build(&root)?;
-        let torch = match self.no_torch {
-            true => None,
-            false => Some(environment(&root, &scratch(&root), &self.python)?),
+        let torch = if self.no_torch {
+            None
+        } else {
+            Some(environment(&root, &scratch(&root), &self.python)?)
         };
         let rounds = self.rounds.to_string();
         let mut times = Times::new();

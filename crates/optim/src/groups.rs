@@ -167,7 +167,7 @@ impl Recipes<'_> {
     }
 
     /// Without weight decay, confined where the scheme leaves it free.
-    fn confined(&self, recipe: Recipe, lr: f64, param: &ParamInfo, to: Constraint) -> Treatment {
+    fn confined(recipe: Recipe, lr: f64, param: &ParamInfo, to: Constraint) -> Treatment {
         let constraint = match param.constraint {
             Constraint::Free => to,
             given => given,
@@ -199,10 +199,9 @@ impl Recipes<'_> {
         let (lr, adam) = (config.lr, Recipe::adam(self.adam()));
         let matrix = role == Role::Matrix;
         let free = Constraint::Free;
-        let rest = |free_of_decay: Constraint| self.confined(adam, lr, param, free_of_decay);
+        let rest = |to: Constraint| Self::confined(adam, lr, param, to);
         match name {
             RecipeName::AdamW => self.decayed(adam, lr, param),
-            RecipeName::Adam => rest(free),
             RecipeName::AdamMini => {
                 let mini = AdamMini {
                     adam: self.adam(),
@@ -224,7 +223,6 @@ impl Recipes<'_> {
             RecipeName::UnitNormAdam if !role.is_vector() => rest(Constraint::Unit {
                 along: param.stream,
             }),
-            RecipeName::NormConstrainedAdam | RecipeName::UnitNormAdam => rest(free),
             RecipeName::AdamH if matrix || role == Role::Head => {
                 self.on_sphere(Recipe::adam_h(self.adam()), param)
             }
@@ -234,7 +232,6 @@ impl Recipes<'_> {
             RecipeName::MuonH if role == Role::Head => {
                 self.on_sphere(Recipe::adam_h(self.adam()), param)
             }
-            RecipeName::AdamH | RecipeName::MuonH => rest(free),
             RecipeName::Muon | RecipeName::NorMuon | RecipeName::PolarExpress if matrix => {
                 let recipe = match name {
                     RecipeName::NorMuon => Recipe::nor_muon(),
@@ -278,7 +275,14 @@ impl Recipes<'_> {
                     along: param.stream,
                 })
             }
-            RecipeName::DecoupledAdam | RecipeName::DecoupledMuon => rest(free),
+            // What is left to Adam: vectors, and ends that a recipe has no way of its own for.
+            RecipeName::Adam
+            | RecipeName::NormConstrainedAdam
+            | RecipeName::UnitNormAdam
+            | RecipeName::AdamH
+            | RecipeName::MuonH
+            | RecipeName::DecoupledAdam
+            | RecipeName::DecoupledMuon => rest(free),
             RecipeName::Muon
             | RecipeName::NorMuon
             | RecipeName::PolarExpress
@@ -379,7 +383,9 @@ pub fn rules(
             let [a, b] = [first, second].map(|i| &config.groups[i].name);
             contested.push(format!("`{}` (`{a}` and `{b}`)", param.path));
         }
-        claiming.iter().for_each(|i| claims[*i] += 1);
+        for index in &claiming {
+            claims[*index] += 1;
+        }
         let group = claiming.first().map(|i| &config.groups[*i]);
         let rule = recipes.rule(&param, group);
         if rules.insert(param.path.clone(), rule).is_some() {

@@ -224,21 +224,18 @@ impl ModuleMapper for Stepper<'_, '_> {
         };
         let (rate, clip) = (rule.lr * self.walk.factor, self.walk.clip_of(rule));
         // Frozen parameters have no gradient, and stay as they are.
-        let (param, slot) = match self.directions.remove(&path) {
-            Some(prepared) => {
-                let Some(mut slot) = self.walk.slots.remove(&path) else {
-                    return param;
-                };
-                let stepped = stepped(param, |w| finish(rule, w, prepared, rate, &mut slot));
-                (stepped, slot)
-            }
-            None => {
-                let Some((grad, mut slot)) = self.walk.take(&path, &param) else {
-                    return param;
-                };
-                let stepped = stepped(param, |w| alone(rule, w, grad, clip, rate, &mut slot));
-                (stepped, slot)
-            }
+        let (param, slot) = if let Some(prepared) = self.directions.remove(&path) {
+            let Some(mut slot) = self.walk.slots.remove(&path) else {
+                return param;
+            };
+            let stepped = stepped(param, |w| finish(rule, w, prepared, rate, &mut slot));
+            (stepped, slot)
+        } else {
+            let Some((grad, mut slot)) = self.walk.take(&path, &param) else {
+                return param;
+            };
+            let stepped = stepped(param, |w| alone(rule, w, grad, clip, rate, &mut slot));
+            (stepped, slot)
         };
         self.walk.slots.insert(path, slot);
         param

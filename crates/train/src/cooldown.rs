@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use evenburn_optim::{Cooldown, Descent};
 use serde::{Deserialize, Serialize};
 
+use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::frozen::Frozen;
 use crate::{durable, run_dir};
@@ -46,14 +47,12 @@ pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Resul
         let why = format!("{} decays since step {start}", run.display());
         return Err(TrainError::invalid("cooldown", why));
     }
-    let descent = match descent {
-        Some(descent) => descent,
-        None => {
-            let recorded = run_dir::config_of(run);
-            let config = crate::config::RunConfig::load(Some(&recorded), &[])?.config;
-            config.optim.decay_shape
-        }
+    let recorded = || {
+        let recorded = run_dir::config_of(run);
+        let config = RunConfig::load(Some(&recorded), &[])?.config;
+        Ok::<_, TrainError>(config.optim.decay_shape)
     };
+    let descent = descent.map_or_else(recorded, Ok)?;
     let request = Request {
         steps: steps.get(),
         descent,
@@ -67,19 +66,15 @@ pub(crate) fn of_run(run: &Path, step: u64) -> Result<Option<Cooldown>, TrainErr
     let Some(request) = read(run)? else {
         return Ok(None);
     };
-    let start = match request.start {
-        Some(start) => start,
-        None => {
-            let begun = Request {
-                start: Some(step),
-                ..request
-            };
-            write(run, &begun)?;
-            step
-        }
-    };
+    if request.start.is_none() {
+        let begun = Request {
+            start: Some(step),
+            ..request
+        };
+        write(run, &begun)?;
+    }
     Ok(Some(Cooldown {
-        start,
+        start: request.start.unwrap_or(step),
         steps: request.steps,
         descent: request.descent,
     }))

@@ -216,20 +216,19 @@ pub(crate) fn forward(
     (w, m, v)
 }
 
+/// A number on an autodiff device.
+type Lifted<C> = FloatTensor<Autodiff<Flex, C>>;
+
 /// On an autodiff device: the same, as constants.
 pub(crate) fn constant<C: CheckpointStrategy>(
-    w: FloatTensor<Autodiff<Flex, C>>,
-    grad: FloatTensor<Autodiff<Flex, C>>,
-    m: FloatTensor<Autodiff<Flex, C>>,
-    v: FloatTensor<Autodiff<Flex, C>>,
+    w: Lifted<C>,
+    grad: Lifted<C>,
+    m: Lifted<C>,
+    v: Lifted<C>,
     step: AdamStep,
-) -> (
-    FloatTensor<Autodiff<Flex, C>>,
-    FloatTensor<Autodiff<Flex, C>>,
-    FloatTensor<Autodiff<Flex, C>>,
-) {
-    let [w, grad, m, v] = [w, grad, m, v].map(|x| x.into_primitive());
-    let (w, m, v) = forward(w, grad, m, v, step);
+) -> (Lifted<C>, Lifted<C>, Lifted<C>) {
+    let inner = Lifted::<C>::into_primitive;
+    let (w, m, v) = forward(inner(w), inner(grad), inner(m), inner(v), step);
     let lifted = <Autodiff<Flex, C> as AutodiffBackend>::from_inner;
     (lifted(w), lifted(m), lifted(v))
 }

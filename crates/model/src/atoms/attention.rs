@@ -266,7 +266,8 @@ impl Attention {
     fn masked(&self, q: Tensor<4>, k: Tensor<4>, visible: &Visibility) -> Tensor<4> {
         let [b, heads, t, _] = q.dims();
         let keys = k.dims()[2];
-        let k = repeat_groups(k.clone(), heads / k.dims()[1]);
+        let groups = k.dims()[1];
+        let k = repeat_groups(k, heads / groups);
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
         let hidden = visible.hidden(t, keys, &scores.device());
         let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);

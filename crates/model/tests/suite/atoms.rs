@@ -69,8 +69,7 @@ fn every_normalization_is_its_formula() {
     let (rms, layer) = ((square / 3.0 + eps).sqrt(), (variance + eps).sqrt());
     // As the kernels have it: epsilon is added to the sum of squares.
     let length = (square + eps).sqrt();
-    type Formula<'a> = &'a dyn Fn(f64) -> f64;
-    let cases: [(NormKind, Formula<'_>); 5] = [
+    let cases: [(NormKind, &dyn Fn(f64) -> f64); 5] = [
         (NormKind::Rms, &|x| x / rms),
         (NormKind::L2, &|x| x / length),
         (NormKind::Layer, &|x| (x - mean) / layer),

@@ -39,13 +39,17 @@ impl Lion {
     }
 
     pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, slot: &mut Slot) -> Scaled {
-        let part = |beta: f64| grad.clone().mul_scalar((1.0 - beta) * grad_scale);
+        let share = |beta: f64| (1.0 - beta) * grad_scale;
+        let (first, second) = (
+            grad.clone().mul_scalar(share(self.beta1)),
+            grad.mul_scalar(share(self.beta2)),
+        );
         let (tensor, m) = match slot.take("m") {
             Some(m) => (
-                m.clone().mul_scalar(self.beta1).add(part(self.beta1)),
-                m.mul_scalar(self.beta2).add(part(self.beta2)),
+                m.clone().mul_scalar(self.beta1).add(first),
+                m.mul_scalar(self.beta2).add(second),
             ),
-            None => (part(self.beta1), part(self.beta2)),
+            None => (first, second),
         };
         slot.put("m", m);
         Scaled { tensor, scale: 1.0 }

@@ -40,10 +40,10 @@ impl Direction for Adam {
         self.v.resize(blocks, 0.0);
         self.t += 1;
         let (mut sums, mut counts) = (vec![0.0; blocks], vec![0.0; blocks]);
-        for i in 0..g.len() {
-            for j in 0..g[0].len() {
+        for (i, row) in g.iter().enumerate() {
+            for (j, g) in row.iter().enumerate() {
                 let block = (self.block)(i, j);
-                sums[block] += g[i][j] * g[i][j];
+                sums[block] += g * g;
                 counts[block] += 1.0;
             }
         }

@@ -47,6 +47,7 @@ pub(crate) fn muon_quintics() -> Quintics {
 }
 
 /// The first five of the Polar Express, each but the last of the paper's eight divided by 1.01, 1.01^3 and 1.01^5.
+#[allow(clippy::unreadable_literal)] // as they are printed
 pub(crate) fn polar_quintics() -> Quintics {
     let table = [
         (8.28721201814563, -23.595886519098837, 17.300387312530933),

@@ -109,7 +109,9 @@ impl<D: Direction> Reference for Decoupled<D> {
 pub(crate) fn rows_at_most_one(w: &mut Rows) {
     for row in w {
         let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|x| *x /= length.max(1.0));
+        for x in row {
+            *x /= length.max(1.0);
+        }
     }
 }
 
@@ -117,7 +119,9 @@ pub(crate) fn rows_at_most_one(w: &mut Rows) {
 pub(crate) fn rows_one(w: &mut Rows) {
     for row in w {
         let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|x| *x /= length);
+        for x in row {
+            *x /= length;
+        }
     }
 }
 
