@@ -13,8 +13,9 @@ fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) ->
         vocab_size: 23,
         dim: 16,
         layers: 2,
-        heads: 4,
+        heads: 6,
         kv_heads: Some(2),
+        head_dim: Some(4),
         context: 8,
         ..ModelConfig::default()
     };
