@@ -3,7 +3,7 @@
 //!
 //! Both alternate within a round; the table has the medians.
 
-use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use evenburn_kernels as fast;
 use evenburn_kernels::reference as plain;
 use std::time::Instant;
@@ -17,7 +17,8 @@ type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;
 type Products = [fn(Tensor<2>, Tensor<2>) -> Tensor<2>; 2];
 type Losses = [fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>; 2];
 type Tables = [fn(Tensor<2>, Tensor<2, Int>) -> Tensor<3>; 2];
-type Attentions = [fn(Tensor<3>, Tensor<3>, Tensor<3>, usize, usize, f64) -> Tensor<3>; 2];
+type Starts = Option<Tensor<2, Int>>;
+type Attentions = [fn(Tensor<3>, Tensor<3>, Tensor<3>, Starts, usize, usize, f64) -> Tensor<3>; 2];
 type Rotations = [fn(Tensor<3>, Tensor<2>, Tensor<2>, usize) -> Tensor<3>; 2];
 type Gates = [fn(Tensor<1>, Tensor<1>, f64, f64) -> Tensor<1>; 2];
 type Norms = [fn(Tensor<2>, Option<Tensor<1>>, fast::Size, f64, usize) -> Tensor<2>; 2];
@@ -122,14 +123,21 @@ impl Setup {
             b, t, n, d, h, k, ..
         } = self;
         let ways: Attentions = [fast::causal_attention, plain::causal_attention];
-        for groups in [h, h / 2] {
-            let op = both(ways, move |attention, x| {
+        // Whole sequences, and documents of a sequence's quarter.
+        let quarter: Vec<i64> = (0..n).map(|i| (i % t / (t / 4) * (t / 4)) as i64).collect();
+        let quarters = Tensor::from_data(TensorData::new(quarter, [b, t]), &self.device);
+        for (groups, starts) in [(h, None), (h / 2, None), (h, Some(quarters))] {
+            let name = match &starts {
+                None => format!("causal_attention {h} on {groups}"),
+                Some(_) => "the same in four documents".to_string(),
+            };
+            let op = both(ways, |attention, x| {
                 let [q, k, v] = [(0, h), (1, groups), (2, groups)]
                     .map(|(i, heads)| x[i].clone().reshape([b, t, heads * k]));
-                flat(attention(q, k, v, h, groups, 0.125))
+                flat(attention(q, k, v, starts.clone(), h, groups, 0.125))
             });
             let sizes = [n * h * k, n * groups * k, n * groups * k];
-            self.compare(&format!("causal_attention {h} on {groups}"), &sizes, op);
+            self.compare(&name, &sizes, op);
         }
         let ways: Rotations = [fast::rotary, plain::rotary];
         let range = Distribution::Uniform(-1.0, 1.0);

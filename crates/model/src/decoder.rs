@@ -71,8 +71,8 @@ impl Decoder {
 
     /// `tokens [B, T]` to the vectors before the output layer, `[B, T, D]`.
     ///
-    /// `segments [B, T]` numbers each position's document: attention does not cross from one to another, and
-    /// positions start at 0 in each. (A learned scale between rotation and product, as nGPT's, makes scores depend
+    /// `segments [B, T]` numbers each position's document, a run of equal numbers: attention does not cross from one to
+    /// another, and positions start at 0 in each. (A learned scale between rotation and product, as nGPT's, makes scores depend
     /// on absolute positions.)
     pub fn hidden(&self, tokens: Tensor<2, Int>, segments: Option<Tensor<2, Int>>) -> Tensor<3> {
         self.routed(tokens, segments, None).0

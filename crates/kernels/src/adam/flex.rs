@@ -110,7 +110,9 @@ fn factor_of(square: f32, bound: Bound) -> f32 {
     let norm = square.sqrt();
     match bound {
         Bound::Free => 1.0,
-        Bound::Ball(_, radius) => ((radius as f32) / norm).min(1.0),
+        // In this order NaN stays, `f32::min` would swallow it.
+        Bound::Ball(_, radius) if norm <= radius as f32 => 1.0,
+        Bound::Ball(_, radius) => radius as f32 / norm,
         Bound::Sphere(_) if norm == 0.0 => 1.0,
         Bound::Sphere(_) => norm.recip(),
     }

@@ -1,3 +1,4 @@
+use crate::check::{Gradients, Spread, Trial, assert_safe, both};
 use crate::reference::adam as reference;
 use crate::{AdamStep, Bound, Slices, adam};
 use burn::tensor::{DType, Device, Distribution, Tensor};
@@ -129,5 +130,40 @@ fn does_not_depend_on_the_threads() {
             numbers(&w)
         };
         assert_eq!(run(1), run(5), "{bound:?}");
+    }
+}
+
+#[test]
+fn is_safe() {
+    // The weight, and both means.
+    for result in 0..3 {
+        assert_safe(&format!("result {result} of adam"), |draw| {
+            let shape = [draw.pick(&[1, 3]), draw.size(), draw.size()];
+            let [w, grad, m, v] = [(); 4].map(|()| draw.input(shape));
+            let step = AdamStep {
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: draw.pick(&[1e-3, 1.0]),
+                t: draw.pick(&[1, 5, 1000]),
+                grad_scale: draw.pick(&[1.0, 0.3]),
+                rate: 0.1,
+                keep: draw.pick(&[1.0, 0.99]),
+                bound: draw.pick(&bounds()),
+            };
+            Trial {
+                name: format!("of {w:?}, {grad:?}, {m:?} and {v:?}, {step:?}"),
+                sizes: vec![w.size(), grad.size(), m.size(), v.size()],
+                terms: 1,
+                gradients: Gradients::None,
+                spread: Spread::AsReference,
+                ways: both([adam, reference], move |adam, x| {
+                    // A mean of squares isn't negative.
+                    let v = v.of(&x[3].clone().abs());
+                    let [w, grad, m] = [(w, 0), (grad, 1), (m, 2)].map(|(x_of, i)| x_of.of(&x[i]));
+                    let [w, m, v] = adam(w, grad, m, v, &step);
+                    [w, m, v].into_iter().nth(result).unwrap()
+                }),
+            }
+        });
     }
 }

@@ -8,7 +8,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, Flex};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use burn_flex::FlexTensor;
 
 /// How the channels of a row are divided, and the factor of the scores.
@@ -23,16 +23,25 @@ pub(super) fn dispatch(
     q: Tensor<3>,
     k: Tensor<3>,
     v: Tensor<3>,
-    query: usize,
-    key: usize,
-    scale: f64,
+    starts: Option<Tensor<2, Int>>,
+    heads: Heads,
 ) -> Tensor<3> {
-    let scale = scale as f32;
+    let [b, t, _] = q.dims();
+    let starts = match starts {
+        None => vec![0; b * t],
+        Some(starts) => {
+            let starts = starts.into_data();
+            let own = (0..t as i64).cycle();
+            let clamped = starts.iter::<i64>().zip(own).map(|(s, t)| s.clamp(0, t));
+            clamped.map(|s| s as usize).collect()
+        }
+    };
     Tensor::from_dispatch(Dispatch::fused_causal_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        Heads { query, key, scale },
+        starts,
+        heads,
     ))
 }
 
@@ -40,6 +49,7 @@ fn problem<'a>(
     q: &'a FlexTensor,
     k: &'a FlexTensor,
     v: &'a FlexTensor,
+    starts: &'a [usize],
     heads: Heads,
 ) -> kernels::Problem<'a> {
     let [batch, time, width] = q.layout().shape().dims::<3>();
@@ -47,6 +57,7 @@ fn problem<'a>(
         q: values(q),
         k: values(k),
         v: values(v),
+        starts,
         batch,
         time,
         heads: heads.query,
@@ -56,9 +67,15 @@ fn problem<'a>(
     }
 }
 
-pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, heads: Heads) -> FlexTensor {
+pub(crate) fn forward(
+    q: FlexTensor,
+    k: FlexTensor,
+    v: FlexTensor,
+    starts: &[usize],
+    heads: Heads,
+) -> FlexTensor {
     let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
-    let (y, _) = kernels::forward(problem(&q, &k, &v, heads));
+    let (y, _) = kernels::forward(problem(&q, &k, &v, starts, heads));
     tensor(y, shape(&q))
 }
 
@@ -68,9 +85,10 @@ struct Kept {
     q: FlexTensor,
     k: FlexTensor,
     v: FlexTensor,
-    y: FlexTensor,
-    /// Logarithm of each score row's sum of exponentials, `[B, H, T]`.
-    log_sums: Vec<f32>,
+    /// The first key that each query sees, `[B, T]`.
+    starts: Vec<usize>,
+    /// Of each score row, `[B, H, T]`.
+    softmax: Vec<kernels::Softmax>,
     heads: Heads,
 }
 
@@ -83,8 +101,8 @@ impl Backward<Flex, 3> for AttentionBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let kept = ops.state;
-        let problem = problem(&kept.q, &kept.k, &kept.v, kept.heads);
-        let gradients = kernels::backward(problem, values(&kept.y), &kept.log_sums, values(&dy));
+        let problem = problem(&kept.q, &kept.k, &kept.v, &kept.starts, kept.heads);
+        let gradients = kernels::backward(problem, &kept.softmax, values(&dy));
         let shapes = [shape(&kept.q), shape(&kept.k), shape(&kept.v)];
         for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
             if let Some(node) = node {
@@ -98,11 +116,12 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
     q: FloatTensor<Autodiff<Flex, C>>,
     k: FloatTensor<Autodiff<Flex, C>>,
     v: FloatTensor<Autodiff<Flex, C>>,
+    starts: Vec<usize>,
     heads: Heads,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let nodes = [q.node(), k.node(), v.node()];
     let [q, k, v] = [q, k, v].map(|x| contiguous(x.into_primitive()));
-    let (y, log_sums) = kernels::forward(problem(&q, &k, &v, heads));
+    let (y, softmax) = kernels::forward(problem(&q, &k, &v, &starts, heads));
     let y = tensor(y, shape(&q));
     match AttentionBackward
         .prepare::<C>(nodes)
@@ -114,8 +133,8 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
                 q,
                 k,
                 v,
-                y: y.clone(),
-                log_sums,
+                starts,
+                softmax,
                 heads,
             };
             prep.finish(kept, y)

@@ -4,12 +4,14 @@
 //!
 //! One task is one key/value head of one sequence, with all query heads that share it; it goes through the queries
 //! in blocks and sees all visible keys of a block at once, so whole rows of scores are there and the softmax needs no
-//! rescaling. Heads are read and written where they lie in the rows of `[B, T, H K]`.
+//! rescaling. A block's keys run from the first that one of its queries sees to its last query: keys of documents that
+//! have ended cost nothing. Heads are read and written where they lie in the rows of `[B, T, H K]`.
 
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product};
 use crate::flex::simd::{dot, exp, exp_and_sum, largest, simd};
 use crate::flex::{buffer, with_scratch};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Queries per block. Smaller blocks waste less above the diagonal, larger ones multiply faster.
 const BLOCK: usize = 128;
@@ -23,6 +25,8 @@ pub(super) struct Problem<'a> {
     pub(super) k: &'a [f32],
     /// `[B, T, G K]`
     pub(super) v: &'a [f32],
+    /// The first key that each query sees, its own at most, `[B, T]`.
+    pub(super) starts: &'a [usize],
     pub(super) batch: usize,
     pub(super) time: usize,
     pub(super) heads: usize,
@@ -49,27 +53,83 @@ impl<'a> Problem<'a> {
         MatrixMut::new(x, heads * self.width).tiles([self.time, self.width])
     }
 
-    /// First query and number of queries of each block.
-    fn blocks(self) -> impl DoubleEndedIterator<Item = (usize, usize)> {
-        let time = self.time;
-        let blocks = time.div_ceil(BLOCK);
-        (0..blocks).map(move |i| (i * BLOCK, BLOCK.min(time - i * BLOCK)))
+    /// The queries of sequence `b` in blocks.
+    fn blocks(self, b: usize) -> impl Iterator<Item = Block<'a>> {
+        let starts = self.starts[b * self.time..][..self.time].chunks(BLOCK);
+        starts.enumerate().map(|(i, starts)| Block {
+            query: i * BLOCK,
+            key: starts.iter().copied().min().unwrap_or(i * BLOCK),
+            starts,
+        })
     }
 }
 
+/// Some queries that are computed together, and the keys that they see.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    /// The first query.
+    query: usize,
+    /// The first key.
+    key: usize,
+    /// The first key that each query sees.
+    starts: &'a [usize],
+}
+
+impl Block<'_> {
+    fn queries(self) -> usize {
+        self.starts.len()
+    }
+
+    /// All keys that some query of the block sees: its own are among them.
+    fn keys(self) -> usize {
+        self.query + self.queries() - self.key
+    }
+
+    /// Where the query in row `row` sees something, within the block's keys.
+    fn visible(self, row: usize) -> Range<usize> {
+        self.starts[row] - self.key..self.query + row + 1 - self.key
+    }
+
+    /// The block's rows of a matrix with a row per query.
+    fn of_queries(self, x: Matrix) -> Matrix {
+        x.block([self.query, 0], [self.queries(), x.columns()])
+    }
+
+    /// The block's rows of a matrix with a row per key.
+    fn of_keys(self, x: Matrix) -> Matrix {
+        x.block([self.key, 0], [self.keys(), x.columns()])
+    }
+}
+
+/// A row without what lies outside of `visible`, which becomes zero.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "a part of functions with vector instructions"
+)]
+fn only(row: &mut [f32], visible: Range<usize>) -> &mut [f32] {
+    row[..visible.start].fill(0.0);
+    row[visible.end..].fill(0.0);
+    &mut row[visible]
+}
+
+/// What makes a row of scores a row of probabilities.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Softmax {
+    /// The largest score: exponentials are taken of what is left below it.
+    shift: f32,
+    /// The reciprocal of their sum.
+    factor: f32,
+}
+
 simd! {
-    /// Turns each row of scores into unnormalized probabilities of the `first + row + 1` visible keys and zeros for the
-    /// others; writes the logarithm and the reciprocal of the row's sum.
-    fn softmax_rows(scores: &mut [f32], first: usize, log_sums: &mut [f32], factors: &mut [f32]) {
-        let keys = first + log_sums.len();
-        let results = log_sums.iter_mut().zip(factors);
-        for (i, (row, (log_sum, factor))) in scores.chunks_exact_mut(keys).zip(results).enumerate() {
-            let (visible, hidden) = row.split_at_mut(first + i + 1);
+    /// Turns each row of scores into unnormalized probabilities of the visible keys and zeros for the others.
+    fn softmax_rows(scores: &mut [f32], block: Block, softmax: &mut [Softmax]) {
+        for (i, (row, softmax)) in scores.chunks_exact_mut(block.keys()).zip(softmax).enumerate() {
+            let visible = only(row, block.visible(i));
             let shift = largest(visible);
-            let sum = exp_and_sum(visible, shift);
-            hidden.fill(0.0);
-            *log_sum = shift + sum.ln();
-            *factor = 1.0 / sum;
+            let factor = 1.0 / exp_and_sum(visible, shift);
+            *softmax = Softmax { shift, factor };
         }
     }
 }
@@ -83,87 +143,77 @@ simd! {
 }
 
 simd! {
-    /// Turns each row of scores into probabilities, with the row sums of the way forth.
-    fn probability_rows(scores: &mut [f32], first: usize, log_sums: &[f32]) {
-        let keys = first + log_sums.len();
-        for (i, (row, log_sum)) in scores.chunks_exact_mut(keys).zip(log_sums).enumerate() {
-            let (visible, hidden) = row.split_at_mut(first + i + 1);
-            for x in visible {
-                *x = exp(*x - log_sum);
+    /// Turns each row of scores into probabilities, as the way forth did.
+    fn probability_rows(scores: &mut [f32], block: Block, softmax: &[Softmax]) {
+        for (i, (row, softmax)) in scores.chunks_exact_mut(block.keys()).zip(softmax).enumerate() {
+            for x in only(row, block.visible(i)) {
+                *x = exp(*x - softmax.shift) * softmax.factor;
             }
-            hidden.fill(0.0);
         }
     }
 }
 
 simd! {
-    /// The gradient of the scores from that of the probabilities: `ds = p (dp - y . dy)`.
-    fn score_gradient_rows(probabilities: &[f32], gradients: &mut [f32], first: usize, means: &[f32]) {
-        let keys = first + means.len();
-        let rows = gradients.chunks_exact_mut(keys).zip(probabilities.chunks_exact(keys));
-        for (i, ((row, p), mean)) in rows.zip(means).enumerate() {
-            let (visible, hidden) = row.split_at_mut(first + i + 1);
-            for (x, p) in visible.iter_mut().zip(p) {
+    /// The gradient of the scores from that of the probabilities: `ds = p (dp - p . dp)`.
+    ///
+    /// `p . dp` is `y . dy` too, but only this sum cancels without a rest where one key has all the weight.
+    fn score_gradient_rows(probabilities: &[f32], gradients: &mut [f32], block: Block) {
+        let rows = gradients.chunks_exact_mut(block.keys()).zip(probabilities.chunks_exact(block.keys()));
+        for (i, (row, p)) in rows.enumerate() {
+            let p = &p[block.visible(i)];
+            let row = only(row, block.visible(i));
+            let mean = dot(p, row);
+            for (x, p) in row.iter_mut().zip(p) {
                 *x = p * (*x - mean);
             }
-            hidden.fill(0.0);
         }
     }
 }
 
-simd! {
-    fn dot_rows(a: &[f32], b: &[f32]) -> f32 {
-        dot(a, b)
-    }
-}
-
-/// `y [B, T, H K]`, and the logarithm of each score row's sum of exponentials, `[B, H, T]`.
-pub(super) fn forward(p: Problem) -> (Vec<f32>, Vec<f32>) {
+/// `y [B, T, H K]`, and what each score row's softmax took, `[B, H, T]`.
+pub(super) fn forward(p: Problem) -> (Vec<f32>, Vec<Softmax>) {
     let mut y = buffer(p.q.len());
-    let mut log_sums = buffer(p.batch * p.heads * p.time);
+    let mut softmax = vec![Softmax::default(); p.batch * p.heads * p.time];
     p.split(&mut y, p.heads)
         .into_par_iter()
         .with_max_len(1)
-        .zip(log_sums.par_chunks_mut(p.time))
+        .zip(softmax.par_chunks_mut(p.time))
         .enumerate()
-        .for_each(|(i, (mut y, log_sums))| {
+        .for_each(|(i, (mut y, softmax))| {
             let (b, head) = (i / p.heads, i % p.heads);
             let q = p.head(p.q, p.heads, b, head);
             let k = p.head(p.k, p.kv_heads, b, head / p.shared());
             let v = p.head(p.v, p.kv_heads, b, head / p.shared());
             with_scratch(BLOCK * p.time, |scratch| {
-                let mut factors = [0.0; BLOCK];
-                for (first, rows) in p.blocks() {
-                    let keys = first + rows;
-                    let visible = [keys, p.width];
-                    let scores = &mut scratch[..rows * keys];
+                for (block, softmax) in p.blocks(b).zip(softmax.chunks_mut(BLOCK)) {
+                    let scores = &mut scratch[..block.queries() * block.keys()];
                     product(
-                        &mut MatrixMut::new(scores, keys),
+                        &mut MatrixMut::new(scores, block.keys()),
                         Into::Replace,
                         p.scale,
-                        q.block([first, 0], [rows, p.width]),
-                        k.block([0, 0], visible).transposed(),
+                        block.of_queries(q),
+                        block.of_keys(k).transposed(),
                     );
-                    softmax_rows(scores, first, &mut log_sums[first..keys], &mut factors);
-                    let mut y = y.rows(first, rows);
+                    softmax_rows(scores, block, softmax);
+                    let mut y = y.rows(block.query, block.queries());
                     product(
                         &mut y,
                         Into::Replace,
                         1.0,
-                        Matrix::new(scores, keys),
-                        v.block([0, 0], visible),
+                        Matrix::new(scores, block.keys()),
+                        block.of_keys(v),
                     );
-                    for (row, &factor) in factors[..rows].iter().enumerate() {
-                        scale_row(y.row(row), factor);
+                    for (row, softmax) in softmax.iter().enumerate() {
+                        scale_row(y.row(row), softmax.factor);
                     }
                 }
             });
         });
-    (y, log_sums)
+    (y, softmax)
 }
 
 /// The gradients of `q`, `k` and `v`.
-pub(super) fn backward(p: Problem, y: &[f32], log_sums: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
+pub(super) fn backward(p: Problem, softmax: &[Softmax], dy: &[f32]) -> [Vec<f32>; 3] {
     let mut dq = buffer(p.q.len());
     let (mut dk, mut dv) = (buffer(p.k.len()), buffer(p.v.len()));
     // The query heads of one key/value head are neighbours.
@@ -183,25 +233,26 @@ pub(super) fn backward(p: Problem, y: &[f32], log_sums: &[f32], dy: &[f32]) -> [
         .enumerate()
         .for_each(|(i, (dq, mut dk, mut dv))| {
             let (b, group) = (i / p.kv_heads, i % p.kv_heads);
-            // The first block that is computed is the last one, which sees every key: it writes what the others add to.
-            let mut into = Into::Replace;
+            // Every block of every query head adds to them.
+            dk.fill(0.0);
+            dv.fill(0.0);
             for (j, mut dq) in dq.into_iter().enumerate() {
                 let head = group * p.shared() + j;
-                let log_sums = &log_sums[(b * p.heads + head) * p.time..][..p.time];
+                let softmax = &softmax[(b * p.heads + head) * p.time..][..p.time];
                 let views = Views {
                     q: p.head(p.q, p.heads, b, head),
                     k: p.head(p.k, p.kv_heads, b, group),
                     v: p.head(p.v, p.kv_heads, b, group),
-                    y: p.head(y, p.heads, b, head),
                     dy: p.head(dy, p.heads, b, head),
                 };
                 with_scratch(2 * BLOCK * p.time, |scratch| {
-                    for (first, rows) in p.blocks().rev() {
-                        let keys = first + rows;
-                        let log_sums = &log_sums[first..keys];
-                        let gradients = [dq.rows(first, rows), dk.rows(0, keys), dv.rows(0, keys)];
-                        backward_block(p, views, first, log_sums, scratch, gradients, into);
-                        into = Into::Add;
+                    for (block, softmax) in p.blocks(b).zip(softmax.chunks(BLOCK)) {
+                        let gradients = [
+                            dq.rows(block.query, block.queries()),
+                            dk.rows(block.key, block.keys()),
+                            dv.rows(block.key, block.keys()),
+                        ];
+                        backward_block(p, views, block, softmax, scratch, gradients);
                     }
                 });
             }
@@ -215,57 +266,44 @@ struct Views<'a> {
     q: Matrix<'a>,
     k: Matrix<'a>,
     v: Matrix<'a>,
-    y: Matrix<'a>,
     dy: Matrix<'a>,
 }
 
-/// The queries from `first` on, as many as `log_sums`.
+/// Writes the gradient of the block's queries, and adds those of the keys and values that they see.
 fn backward_block(
     p: Problem,
     views: Views,
-    first: usize,
-    log_sums: &[f32],
+    block: Block,
+    softmax: &[Softmax],
     scratch: &mut [f32],
     [mut dq, mut dk, mut dv]: [MatrixMut; 3],
-    into: Into,
 ) {
-    let (rows, keys) = (log_sums.len(), first + log_sums.len());
-    let (queries, visible) = ([rows, p.width], [keys, p.width]);
-    let q = views.q.block([first, 0], queries);
-    let y = views.y.block([first, 0], queries);
-    let dy = views.dy.block([first, 0], queries);
-    let k = views.k.block([0, 0], visible);
-    let v = views.v.block([0, 0], visible);
+    let [q, dy] = [views.q, views.dy].map(|x| block.of_queries(x));
+    let [k, v] = [views.k, views.v].map(|x| block.of_keys(x));
     let (probabilities, gradients) = scratch.split_at_mut(BLOCK * p.time);
-    let (probabilities, gradients) = (
-        &mut probabilities[..rows * keys],
-        &mut gradients[..rows * keys],
-    );
-    let mut means = [0.0; BLOCK];
-    for (row, mean) in means[..rows].iter_mut().enumerate() {
-        *mean = dot_rows(y.row(row), dy.row(row));
-    }
+    let scores = block.queries() * block.keys();
+    let (probabilities, gradients) = (&mut probabilities[..scores], &mut gradients[..scores]);
     product(
-        &mut MatrixMut::new(probabilities, keys),
+        &mut MatrixMut::new(probabilities, block.keys()),
         Into::Replace,
         p.scale,
         q,
         k.transposed(),
     );
-    probability_rows(probabilities, first, log_sums);
+    probability_rows(probabilities, block, softmax);
     product(
-        &mut MatrixMut::new(gradients, keys),
+        &mut MatrixMut::new(gradients, block.keys()),
         Into::Replace,
         1.0,
         dy,
         v.transposed(),
     );
-    score_gradient_rows(probabilities, gradients, first, &means[..rows]);
+    score_gradient_rows(probabilities, gradients, block);
     let (probabilities, gradients) = (
-        Matrix::new(probabilities, keys),
-        Matrix::new(gradients, keys),
+        Matrix::new(probabilities, block.keys()),
+        Matrix::new(gradients, block.keys()),
     );
-    product(&mut dv, into, 1.0, probabilities.transposed(), dy);
+    product(&mut dv, Into::Add, 1.0, probabilities.transposed(), dy);
     product(&mut dq, Into::Replace, p.scale, gradients, k);
-    product(&mut dk, into, p.scale, gradients.transposed(), q);
+    product(&mut dk, Into::Add, p.scale, gradients.transposed(), q);
 }

@@ -1,4 +1,4 @@
-//! Causal attention.
+//! Causal attention, over whole sequences or within documents.
 //!
 //! `B` batch, `T` time, `H` query heads, `G` key/value heads, `K` head width.
 
@@ -9,19 +9,26 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::Tensor;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
+use burn::tensor::{Bool, Int, Tensor};
 
-/// Causal attention with heads side by side in a row: `y_t = sum_{s <= t} softmax_s(scale q_t . k_s) v_s` for each
-/// head.
+/// Causal attention with heads side by side in a row: `y_t = sum_s softmax_s(scale q_t . k_s) v_s` for each head, both
+/// over `start_t <= s <= t`.
 ///
 /// `q` is `[B, T, H K]`, `k` and `v` are `[B, T, G K]` with `H = heads` a multiple of `G = kv_heads`: key and value head
-/// `g` serves the `H / G` query heads from `g H / G` on. The result is `[B, T, H K]`. The CPU's way keeps no `T x T`
-/// matrix of scores: the way back computes them again.
+/// `g` serves the `H / G` query heads from `g H / G` on. The result is `[B, T, H K]`.
+///
+/// `starts [B, T]` holds the first position that each query sees: that of its document's first token where a sequence
+/// holds several. Without it every query sees all from position 0 on. A start before 0 is taken for 0, one behind its
+/// query for the query itself, which sees itself in any case.
+///
+/// The CPU's way keeps no `T x T` matrix of scores or of a mask: the way back computes the scores again, and 128 queries
+/// at a time multiply the keys from the smallest of their starts on. A NaN or infinite value reaches queries that don't
+/// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference`] all of the sequence.
 ///
 /// Sources: Vaswani et al., *Attention Is All You Need* (2017), 3.2.1; Ainslie et al., *GQA* (2023), 2.2; the backward
-/// pass from the logarithm of the row sums is Dao et al. (2022), arXiv 2205.14135, appendix B.
+/// pass that computes the scores again is that of Dao et al. (2022), arXiv 2205.14135, appendix B.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -29,36 +36,55 @@ use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 /// let q = Tensor::<3>::zeros([1, 2, 1], &device);
 /// let v = Tensor::<3>::from_floats([[[1.0], [3.0]]], &device);
 /// // Equal scores: the mean of what is visible.
-/// let y = evenburn_kernels::causal_attention(q.clone(), q, v, 1, 1, 1.0);
+/// let y = evenburn_kernels::causal_attention(q.clone(), q.clone(), v.clone(), None, 1, 1, 1.0);
 /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
 /// assert!((y[0] - 1.0).abs() < 1e-6 && (y[1] - 2.0).abs() < 1e-6);
+/// // The second position begins a document: it sees itself alone.
+/// let starts = burn::tensor::Tensor::from_ints([[0, 1]], &device);
+/// let y = evenburn_kernels::causal_attention(q.clone(), q, v, Some(starts), 1, 1, 1.0);
+/// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+/// assert!((y[0] - 1.0).abs() < 1e-6 && (y[1] - 3.0).abs() < 1e-6);
 /// # Ok::<(), String>(())
 /// ```
 ///
 /// # Panics
 ///
-/// If the widths are not those of `heads` and `kv_heads` heads, or `heads` is no multiple of `kv_heads`.
+/// If the widths are not those of `heads` and `kv_heads` heads, `heads` is no multiple of `kv_heads`, or there is not one
+/// start for each query.
 pub fn causal_attention(
     q: Tensor<3>,
     k: Tensor<3>,
     v: Tensor<3>,
+    starts: Option<Tensor<2, Int>>,
     heads: usize,
     kv_heads: usize,
     scale: f64,
 ) -> Tensor<3> {
-    check(&q, &k, &v, heads, kv_heads);
+    check(&q, &k, &v, starts.as_ref(), heads, kv_heads);
     #[cfg(feature = "flex")]
     {
         use crate::route::{is_plain, on_flex};
         if is_plain(&q) && is_plain(&k) && is_plain(&v) && on_flex(&q) {
-            return flex::dispatch(q, k, v, heads, kv_heads, scale);
+            let heads = flex::Heads {
+                query: heads,
+                key: kv_heads,
+                scale: scale as f32,
+            };
+            return flex::dispatch(q, k, v, starts, heads);
         }
     }
-    reference(q, k, v, heads, kv_heads, scale)
+    reference(q, k, v, starts, heads, kv_heads, scale)
 }
 
 /// Shapes that don't fit could be read as others that do, so they are refused.
-fn check(q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, heads: usize, kv_heads: usize) {
+fn check(
+    q: &Tensor<3>,
+    k: &Tensor<3>,
+    v: &Tensor<3>,
+    starts: Option<&Tensor<2, Int>>,
+    heads: usize,
+    kv_heads: usize,
+) {
     assert!(
         kv_heads > 0 && heads > 0 && heads.is_multiple_of(kv_heads),
         "{heads} query heads are no multiple of {kv_heads} key heads"
@@ -73,9 +99,16 @@ fn check(q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, heads: usize, kv_heads: us
         keys == expected && values == expected,
         "keys {keys:?} and values {values:?} should be {expected:?}"
     );
+    if let Some(starts) = starts {
+        let found = starts.dims();
+        assert!(
+            found == [b, t],
+            "starts {found:?} for {b} sequences of {t} positions"
+        );
+    }
 }
 
-/// [`causal_attention`] of plain tensor operations.
+/// [`causal_attention`] of plain tensor operations; with starts, under a mask `[B, H, T, T]`.
 ///
 /// # Panics
 ///
@@ -84,11 +117,12 @@ pub fn reference(
     q: Tensor<3>,
     k: Tensor<3>,
     v: Tensor<3>,
+    starts: Option<Tensor<2, Int>>,
     heads: usize,
     kv_heads: usize,
     scale: f64,
 ) -> Tensor<3> {
-    check(&q, &k, &v, heads, kv_heads);
+    check(&q, &k, &v, starts.as_ref(), heads, kv_heads);
     let [b, t, width] = q.dims();
     let split = |x: Tensor<3>, groups: usize| -> Tensor<4> {
         let x: Tensor<4> = x.reshape([b, t, groups, width / heads]).swap_dims(1, 2);
@@ -98,13 +132,29 @@ pub fn reference(
         let each: Tensor<5> = x.unsqueeze_dim::<5>(2).repeat_dim(2, heads / groups);
         each.reshape([b, heads, t, width / heads])
     };
+    let mask = starts.map(|starts| {
+        hidden(starts)
+            .unsqueeze_dim::<4>(1)
+            .expand([b, heads, t, t])
+    });
     let options = AttentionModuleOptions {
         scale: Some(scale),
         softcap: None,
-        is_causal: true,
+        is_causal: mask.is_none(),
         causal_alignment: CausalAlignment::BottomRight,
     };
     let (q, k, v) = (split(q, heads), split(k, kv_heads), split(v, kv_heads));
-    let y = attention(q, k, v, None, None, options);
+    let y = attention(q, k, v, mask, None, options);
     y.swap_dims(1, 2).reshape([b, t, width])
+}
+
+/// The positions, `[B, T, T]`, that each query doesn't see.
+fn hidden(starts: Tensor<2, Int>) -> Tensor<3, Bool> {
+    let ([b, t], device) = (starts.dims(), starts.device());
+    let places: Tensor<1, Int> = Tensor::arange(0..t as i64, (&device, starts.dtype()));
+    let own: Tensor<2, Int> = places.clone().unsqueeze::<2>().expand([b, t]);
+    let starts: Tensor<3, Int> = starts.min_pair(own).unsqueeze_dim::<3>(2).expand([b, t, t]);
+    let future = Tensor::<2, Bool>::tril_mask([t, t], 0, &device);
+    let earlier = places.unsqueeze::<3>().expand([b, t, t]).lower(starts);
+    earlier.bool_or(future.unsqueeze::<3>().expand([b, t, t]))
 }

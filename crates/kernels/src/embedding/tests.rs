@@ -1,4 +1,4 @@
-use crate::check::{assert_agree, integers};
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both, integers};
 use crate::{embedding, reference};
 use burn::tensor::{Int, Tensor};
 
@@ -43,4 +43,23 @@ fn takes_strided_inputs() {
             )
         },
     );
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("embedding", |draw| {
+        let (shape, v) = ([draw.pick(&[1, 3]), draw.size()], draw.size());
+        let d = draw.size();
+        let table = draw.input([v, d]);
+        Trial {
+            name: format!("{shape:?} of {table:?}"),
+            sizes: vec![table.size()],
+            terms: shape[0] * shape[1],
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both([embedding, reference::embedding], move |embedding, x| {
+                embedding(table.of(&x[0]), tokens(shape, v, &x[0]))
+            }),
+        }
+    });
 }

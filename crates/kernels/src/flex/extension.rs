@@ -38,6 +38,7 @@ pub(crate) trait Fused: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        starts: Vec<usize>,
         heads: Heads,
     ) -> FloatTensor<Self>;
     fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self>;
@@ -91,9 +92,10 @@ impl Fused for Flex {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        starts: Vec<usize>,
         heads: Heads,
     ) -> FloatTensor<Self> {
-        attention::forward(q, k, v, heads)
+        attention::forward(q, k, v, &starts, heads)
     }
 
     fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {
@@ -170,9 +172,10 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        starts: Vec<usize>,
         heads: Heads,
     ) -> FloatTensor<Self> {
-        attention::tracked::<C>(q, k, v, heads)
+        attention::tracked::<C>(q, k, v, starts, heads)
     }
 
     fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {

@@ -29,6 +29,10 @@ impl<'a> Matrix<'a> {
         self.rows
     }
 
+    pub(crate) fn columns(self) -> usize {
+        self.columns
+    }
+
     pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -51,12 +55,6 @@ impl<'a> Matrix<'a> {
             columns,
             ..self
         }
-    }
-
-    /// The entries of one row, which must be adjacent.
-    pub(crate) fn row(self, row: usize) -> &'a [f32] {
-        assert!(self.column_step == 1, "the row's entries are adjacent");
-        &self.data[row * self.row_step..][..self.columns]
     }
 
     /// Whether every entry lies inside `data`, which [`product`] relies on.
@@ -125,6 +123,13 @@ impl<'a> MatrixMut<'a> {
             columns: self.columns,
             row_step: self.row_step,
             buffer: PhantomData,
+        }
+    }
+
+    /// Sets every entry.
+    pub(crate) fn fill(&mut self, value: f32) {
+        for row in 0..self.rows {
+            self.row(row).fill(value);
         }
     }
 

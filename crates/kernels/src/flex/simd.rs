@@ -163,19 +163,18 @@ pub(crate) fn exp_and_sum(row: &mut [f32], shift: f32) -> f32 {
     total(lanes)
 }
 
-/// `e^x` within 1.2e-7 of its value for `x` between -87.3 and 88.3, and the value at the bound beyond; NaN stays.
+/// `e^x` within 1.2e-7 of its value for `x` between -87.3 and 88.3, 0 below and infinity beyond; NaN stays.
 ///
 /// `x = n ln 2 + r` with an integer `n` and `|r| <= ln 2 / 2`; `e^r` is a polynomial of degree 6 (the coefficients of
-/// Cephes' `expf`), and `n` is added to the exponent's bits. Nothing branches, so it vectorizes.
+/// Cephes' `expf`), and `2^n` is made of its bits. Nothing branches, so it vectorizes.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding `1.5 * 2^23` rounds to the nearest integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// `ln 2` as a sum, the first part with few bits: its product with `n` is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // Comparisons in this order keep NaN, `f32::max` would swallow it.
-    let x = if -87.3 > x { -87.3 } else { x };
-    let x = if 88.3 < x { 88.3 } else { x };
+    /// The exponent of 1 in the bits of a number, and where they begin.
+    const ONE: [u32; 2] = [127, 23];
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = n.mul_add(-LN_2[0], x);
@@ -188,8 +187,10 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.5);
     // The last step rounds a number near 1 once; what is rounded before it is smaller by r.
     let p = p.mul_add(r, 1.0);
-    let y = p.mul_add(r, 1.0);
-    f32::from_bits(y.to_bits().wrapping_add(rounded.to_bits() << 23))
+    let p = p.mul_add(r, 1.0);
+    let y = p * f32::from_bits(rounded.to_bits().wrapping_add(ONE[0]) << ONE[1]);
+    let y = if x < -87.3 { 0.0 } else { y };
+    if x > 88.3 { f32::INFINITY } else { y }
 }
 
 #[cfg(test)]
@@ -203,9 +204,14 @@ mod tests {
             let (y, exact) = (f64::from(exp(x)), f64::from(x).exp());
             assert!(((y - exact) / exact).abs() < 1.5e-7, "{x}: {y} {exact}");
         }
-        assert!(exp(f32::NAN).is_nan());
-        assert!(exp(-1e30) < 1.3e-38 && exp(-1e30) >= 0.0);
-        assert!(exp(1e30).is_finite());
+        for payload in 0..1024 {
+            assert!(exp(f32::from_bits(f32::NAN.to_bits() | payload)).is_nan());
+            assert!(exp(f32::from_bits((-f32::NAN).to_bits() | payload)).is_nan());
+        }
+        for far in [87.4, 200.0, 1e5, 1e9, 1e30, f32::MAX, f32::INFINITY] {
+            assert!(exp(-far).to_bits() == 0);
+            assert!(exp(1.1 * far).is_infinite());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::check::assert_agree;
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both};
 use crate::{interpolate, reference};
 use burn::tensor::Tensor;
 
@@ -50,4 +50,26 @@ fn takes_strided_inputs() {
             reference::interpolate(h, x, keep, step)
         },
     );
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("interpolate", |draw| {
+        let shape = [draw.pick(&[1, 3]), draw.size(), draw.size()];
+        let [h, y] = [(); 2].map(|()| draw.input(shape));
+        let [keep, step] = [(); 2].map(|()| draw.input([shape[2]]));
+        Trial {
+            name: format!("of {h:?}, {y:?}, {keep:?} and {step:?}"),
+            sizes: vec![h.size(), y.size(), keep.size(), step.size()],
+            terms: shape[0] * shape[1],
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both(
+                [interpolate::<3>, reference::interpolate],
+                move |interpolate, x| {
+                    interpolate(h.of(&x[0]), y.of(&x[1]), keep.of(&x[2]), step.of(&x[3]))
+                },
+            ),
+        }
+    });
 }

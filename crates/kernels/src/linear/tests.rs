@@ -1,4 +1,4 @@
-use crate::check::assert_agree;
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both};
 use crate::{linear, reference};
 
 #[test]
@@ -72,4 +72,22 @@ fn takes_strided_inputs() {
             },
         );
     }
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("linear", |draw| {
+        let [n, input, output] = [(); 3].map(|()| draw.size());
+        let (rows, w) = (draw.input([n, input]), draw.input([input, output]));
+        Trial {
+            name: format!("of {rows:?} and {w:?}"),
+            sizes: vec![rows.size(), w.size()],
+            terms: n.max(input).max(output),
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both([linear, reference::linear], move |linear, x| {
+                linear(rows.of(&x[0]), w.of(&x[1]))
+            }),
+        }
+    });
 }

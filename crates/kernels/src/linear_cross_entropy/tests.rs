@@ -1,4 +1,4 @@
-use crate::check::{assert_agree, integers};
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both, integers};
 use crate::{linear_cross_entropy, reference};
 use burn::tensor::{Device, Int, Tensor};
 
@@ -72,4 +72,24 @@ fn nan_stays() {
     let w = Tensor::<2>::ones([1, 70], &device);
     let loss = linear_cross_entropy(h, w, Tensor::from_ints([0, 1], &device));
     assert!(loss.into_scalar::<f32>().is_nan());
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("linear cross-entropy", |draw| {
+        let [n, d] = [(); 2].map(|()| draw.size());
+        let v = draw.size() + 1;
+        let (rows, w) = (draw.input([n, d]), draw.input([d, v]));
+        let ways = [linear_cross_entropy, reference::linear_cross_entropy];
+        Trial {
+            name: format!("of {rows:?} and {w:?}"),
+            sizes: vec![rows.size(), w.size()],
+            terms: n.max(d),
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both(ways, move |loss, x| {
+                loss(rows.of(&x[0]), w.of(&x[1]), targets(n, v, &x[0]))
+            }),
+        }
+    });
 }

@@ -1,4 +1,4 @@
-use crate::check::assert_agree;
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both};
 use crate::{Size, normalize, reference};
 
 #[test]
@@ -95,4 +95,49 @@ fn takes_strided_inputs() {
 fn a_group_that_does_not_divide_is_refused() {
     let x = burn::tensor::Tensor::<2>::zeros([6, 4], &burn::tensor::Device::flex());
     let _ = normalize(x, None, Size::Rms, 1e-6, 3);
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("normalize", |draw| {
+        let (rows, groups, group) = (draw.size(), draw.pick(&[1, 3, 5]), draw.size());
+        let (input, gain) = (draw.input([rows, groups * group]), draw.input([group]));
+        let size = draw.pick(&[Size::Rms, Size::L2]);
+        // A single number has no direction: its gradient cancels but for eps.
+        let eps = if group == 1 {
+            1.0
+        } else {
+            draw.pick(&[1e-6, 1e-3])
+        };
+        Trial {
+            name: format!("of {input:?} by {gain:?}, {size:?}, eps {eps}"),
+            sizes: vec![input.size(), gain.size()],
+            terms: (rows * groups).max(group),
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both(
+                [normalize::<2>, reference::normalize],
+                move |normalize, x| {
+                    normalize(input.of(&x[0]), Some(gain.of(&x[1])), size, eps, group)
+                },
+            ),
+        }
+    });
+    assert_safe("normalize without gain", |draw| {
+        let (rows, groups, group) = (draw.size(), draw.pick(&[1, 3, 5]), draw.size());
+        let input = draw.input([rows, groups * group]);
+        let size = draw.pick(&[Size::Rms, Size::L2]);
+        let eps = if group == 1 { 1.0 } else { 1e-6 };
+        Trial {
+            name: format!("of {input:?} in groups of {group}, {size:?}"),
+            sizes: vec![input.size()],
+            terms: (rows * groups).max(group),
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both(
+                [normalize::<2>, reference::normalize],
+                move |normalize, x| normalize(input.of(&x[0]), None, size, eps, group),
+            ),
+        }
+    });
 }

@@ -1,4 +1,4 @@
-use crate::check::{assert_agree, normal};
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both, normal};
 use crate::{reference, rotary};
 use burn::tensor::{Tensor, TensorData};
 
@@ -87,4 +87,25 @@ fn a_tensor_in_use_elsewhere_stays() {
             .into_scalar::<f32>()
             < 1e-6
     );
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("rotary", |draw| {
+        let (b, t, heads) = (draw.pick(&[1, 2, 5]), draw.size(), draw.pick(&[1, 3, 5]));
+        let pairs = draw.pick(&[1, 3, 17, 33]);
+        let positions = draw.pick(&[t, b * t]);
+        let input = draw.input([b, t, heads * 2 * pairs]);
+        Trial {
+            name: format!("of {input:?}, {heads} heads, {positions} positions"),
+            sizes: vec![input.size()],
+            terms: 1,
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both([rotary, reference::rotary], move |rotary, x| {
+                let (cos, sin) = tables(positions, pairs, &x[0]);
+                rotary(input.of(&x[0]), cos, sin, heads)
+            }),
+        }
+    });
 }

@@ -1,3 +1,4 @@
+use crate::check::{Gradients, Spread, Trial, assert_safe, both};
 use crate::{reference, square_sum};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 
@@ -20,4 +21,23 @@ fn agrees_with_the_reference() {
         let infinite = x.mul_scalar(f32::INFINITY);
         assert!(!number(square_sum(infinite)).is_finite());
     }
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("square sum", |draw| {
+        let shape = [draw.pick(&[1, 3, 17]), draw.size(), draw.size()];
+        let input = draw.input(shape);
+        Trial {
+            name: format!("of {input:?}"),
+            sizes: vec![input.size()],
+            terms: 1,
+            gradients: Gradients::None,
+            spread: Spread::AsReference,
+            ways: both(
+                [square_sum::<3>, reference::square_sum],
+                move |square_sum, x| square_sum(input.of(&x[0])),
+            ),
+        }
+    });
 }

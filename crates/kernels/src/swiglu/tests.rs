@@ -1,4 +1,4 @@
-use crate::check::assert_agree;
+use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both};
 use crate::{reference, swiglu};
 use burn::tensor::{Device, Tensor};
 
@@ -46,4 +46,23 @@ fn nan_stays() {
     let gate = Tensor::<1>::from_floats([f32::NAN; 70], &device);
     let y = swiglu(gate.clone(), gate.ones_like(), 1.0, 1.0);
     assert!(y.is_nan().all().into_scalar::<bool>());
+}
+
+#[test]
+fn is_safe() {
+    assert_safe("swiglu", |draw| {
+        let shape = [draw.size(), draw.size()];
+        let (gate, up) = (draw.input(shape), draw.input(shape));
+        let (before, after) = draw.pick(&[(1.0, 1.0), (-0.5, 3.0)]);
+        Trial {
+            name: format!("of {gate:?} and {up:?}, factors {before} and {after}"),
+            sizes: vec![gate.size(), up.size()],
+            terms: 1,
+            gradients: Gradients::Wanted,
+            spread: Spread::AsReference,
+            ways: both([swiglu::<2>, reference::swiglu], move |swiglu, x| {
+                swiglu(gate.of(&x[0]), up.of(&x[1]), before, after)
+            }),
+        }
+    });
 }

@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
-use burn::tensor::{Bool, DType, Device, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorCreationOptions};
 use evenburn_kernels::causal_attention;
 use std::cell::RefCell;
 
@@ -75,56 +75,73 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
 
 /// Which earlier positions a query may see.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // one is made per forward pass
 pub enum Visibility {
     /// All of them.
     Causal,
-    /// Those that this mask, `[B, T, S]` and true where hidden, leaves.
-    Masked(Tensor<3, Bool>),
+    /// Those from this position on, `[B, T]`: the first one of the query's document.
+    Since(Tensor<2, Int>),
 }
 
 impl Visibility {
-    /// Each position's place in its document, `[B, T]` from 0: it sees that many earlier ones.
-    pub fn positions(&self) -> Option<Tensor<2, Int>> {
+    /// Causal within documents: `segments [B, T]` holds each position's document, a run of equal numbers. A number that
+    /// comes back after another one begins a new document.
+    pub fn within(segments: Tensor<2, Int>) -> Self {
+        let [b, t] = segments.dims();
+        let places = places(t, (&segments.device(), segments.dtype()));
+        let previous = places.clone().sub_scalar(1).clamp_min(0).reshape([t]);
+        let continues = segments.clone().select(1, previous).equal(segments);
+        // Its place where a document begins, 0 elsewhere: the largest so far is the start.
+        Self::Since(places.expand([b, t]).mask_fill(continues, 0).cummax(1))
+    }
+
+    /// The first position that each query sees, `[B, T]`; none where that is 0 throughout.
+    fn starts(&self) -> Option<Tensor<2, Int>> {
         match self {
             Self::Causal => None,
-            Self::Masked(hidden) => {
-                let seen: Tensor<3, Int> = hidden.clone().bool_not().int().sum_dim(2);
-                Some(seen.squeeze_dim::<2>(2).sub_scalar(1))
-            }
+            Self::Since(starts) => Some(starts.clone()),
         }
+    }
+
+    /// Each position's place in its document, `[B, T]` from 0: it sees that many earlier ones.
+    pub fn positions(&self) -> Option<Tensor<2, Int>> {
+        let starts = self.starts()?;
+        let t = starts.dims()[1];
+        Some(places(t, (&starts.device(), starts.dtype())).sub(starts))
     }
 
     /// Which of `keys` positions are hidden from each of the `t` newest, `[B or 1, T, S]`.
     fn hidden(&self, t: usize, keys: usize, device: &Device) -> Tensor<3, Bool> {
+        let earlier = (keys - t) as i64;
+        let future = Tensor::<2, Bool>::tril_mask([t, keys], earlier, device).unsqueeze::<3>();
         match self {
-            Self::Causal => {
-                let earlier = (keys - t) as i64;
-                Tensor::<2, Bool>::tril_mask([t, keys], earlier, device).unsqueeze::<3>()
+            Self::Causal => future,
+            Self::Since(starts) => {
+                let shape = [starts.dims()[0], t, keys];
+                let starts = starts.clone().unsqueeze_dim::<3>(2).expand(shape);
+                let places = places(keys, (device, starts.dtype()));
+                let places = places.unsqueeze::<3>().expand(shape);
+                places.lower(starts).bool_or(future.expand(shape))
             }
-            Self::Masked(hidden) => hidden.clone(),
         }
     }
 
-    /// How many keys each of the `t` newest positions sees, `[B or 1, 1, T, 1]`.
-    fn counts(&self, t: usize, keys: usize, dtype: DType, device: &Device) -> Tensor<4> {
-        let seen = self.hidden(t, keys, device).bool_not();
-        let seen: Tensor<3> = seen.float().cast(dtype).sum_dim(2);
-        let batch = seen.dims()[0];
-        seen.reshape([batch, 1, t, 1])
+    /// How many keys each of `t` positions behind `earlier` ones sees, `[B or 1, T, 1]`.
+    fn counts(&self, earlier: usize, t: usize, dtype: DType, device: &Device) -> Tensor<3> {
+        let own = earlier as i64 + 1;
+        let seen = match self.positions() {
+            None => places(t, device),
+            Some(positions) => positions,
+        };
+        seen.add_scalar(own)
+            .float()
+            .cast(dtype)
+            .unsqueeze_dim::<3>(2)
     }
+}
 
-    /// Causal within documents: `segments [B, T]` holds each position's document.
-    pub fn within(segments: Tensor<2, Int>) -> Self {
-        let [b, t] = segments.dims();
-        let device = segments.device();
-        let query: Tensor<3, Int> = segments.clone().unsqueeze_dim::<3>(2).expand([b, t, t]);
-        let key: Tensor<3, Int> = segments.unsqueeze_dim::<3>(1).expand([b, t, t]);
-        let future = Tensor::<2, Bool>::tril_mask([t, t], 0, &device)
-            .unsqueeze::<3>()
-            .expand([b, t, t]);
-        Self::Masked(query.not_equal(key).bool_or(future))
-    }
+/// `0, 1, .. t - 1`, `[1, T]`.
+fn places(t: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2, Int> {
+    Tensor::<1, Int>::arange(0..t as i64, options).unsqueeze::<2>()
 }
 
 /// What a forward pass does the same in every branch of a block.
@@ -177,6 +194,11 @@ impl Past {
         };
         self.0 = Some((k.clone(), v.clone()));
         (k, v)
+    }
+
+    /// Positions it holds.
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |(k, _)| k.dims()[2])
     }
 }
 
@@ -237,14 +259,27 @@ impl Attention {
             largest.0.borrow_mut().push(scores);
         }
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
-        let plain = self.scores.factor == AttentionFactor::None && scene.dropout.is_none();
-        let y = match (scene.visible, past) {
-            (Visibility::Causal, None) if plain => {
-                causal_attention(q, k, v, self.heads, kv_heads, self.scores.scale)
+        let ([_, t, _], earlier) = (q.dims(), past.as_deref().map_or(0, Past::len));
+        let y = match past {
+            None if !self.needs_weights(scene) => {
+                let (starts, scale) = (scene.visible.starts(), self.scores.scale);
+                causal_attention(q, k, v, starts, self.heads, kv_heads, scale)
             }
-            (_, past) => self.attend(q, k, v, scene, past),
+            past => self.attend(q, k, v, scene, past),
+        };
+        let y = match self.scores.factor {
+            AttentionFactor::Dense => {
+                let (dtype, device) = (y.dtype(), y.device());
+                y * scene.visible.counts(earlier, t, dtype, &device).sqrt()
+            }
+            AttentionFactor::None | AttentionFactor::Exact => y,
         };
         self.o.forward(y)
+    }
+
+    /// Whether the weights of the mean have to be there one by one.
+    fn needs_weights(&self, scene: &Scene<'_>) -> bool {
+        self.scores.factor == AttentionFactor::Exact || scene.dropout.is_some()
     }
 
     /// `[B, T, heads K] -> [B, heads, T, K]`.
@@ -274,7 +309,7 @@ impl Attention {
         scores.mask_fill(hidden, f64::NEG_INFINITY)
     }
 
-    /// Attention under a mask, behind a cache or with a factor.
+    /// Attention behind a cache, or from the weights themselves.
     fn attend(
         &self,
         q: Tensor<3>,
@@ -289,32 +324,22 @@ impl Attention {
             Some(past) => past.extend(k, v),
             None => (k, v),
         };
-        let keys = k.dims()[2];
-        let explicit = self.scores.factor == AttentionFactor::Exact || scene.dropout.is_some();
-        let y = if explicit {
+        let y = if self.needs_weights(scene) {
             self.weighted(q, k, v, scene)
         } else {
             self.mean(q, k, v, scene.visible)
-        };
-        let y = match self.scores.factor {
-            AttentionFactor::Dense => {
-                let counts = scene.visible.counts(t, keys, y.dtype(), &y.device());
-                y * counts.sqrt()
-            }
-            AttentionFactor::None | AttentionFactor::Exact => y,
         };
         y.swap_dims(1, 2).reshape([b, t, width])
     }
 
     /// `softmax(q k + mask) v` of heads `[B, H, T, K]`, by Burn's own operation.
     fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &Visibility) -> Tensor<4> {
-        let [b, _, t, _] = q.dims();
-        let keys = k.dims()[2];
+        let ([b, heads, t, _], keys) = (q.dims(), k.dims()[2]);
         let mask = match visible {
             Visibility::Causal => None,
-            Visibility::Masked(mask) => {
-                let mask = mask.clone().unsqueeze_dim::<4>(1);
-                Some(mask.expand([b, self.heads, t, keys]))
+            Visibility::Since(_) => {
+                let hidden = visible.hidden(t, keys, &q.device());
+                Some(hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]))
             }
         };
         let options = AttentionModuleOptions {

@@ -215,6 +215,18 @@ fn positions_start_again_in_each_document() {
 }
 
 #[test]
+fn a_number_that_comes_back_begins_a_new_document() {
+    let device = Device::flex();
+    let positions = |segments: Tensor<2, Int>| -> Vec<i64> {
+        let positions = Visibility::within(segments).positions().unwrap();
+        positions.into_data().convert::<i64>().try_to_vec().unwrap()
+    };
+    let segments = Tensor::from_ints([[0, 0, 7, 0, 0], [1, 2, 1, 1, 2]], &device);
+    assert_eq!(positions(segments), [0, 1, 0, 0, 1, 0, 0, 0, 1, 0]);
+    assert_eq!(positions(Tensor::from_ints([[3], [4]], &device)), [0, 0]);
+}
+
+#[test]
 fn a_rotary_embedding_rotates() {
     let device = Device::flex();
     // Two heads of four channels at position 3: pair i of each turns by 3 * 100^(-i/2).
