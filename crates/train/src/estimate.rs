@@ -5,7 +5,6 @@
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
-use evenburn_data::DocumentMask;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
 use evenburn_model::{Dims, ParamSpec, Plan, Site};
 
@@ -23,8 +22,8 @@ const PROGRAM: u64 = 40 << 20;
 /// (120 MiB to 770 MiB, mimalloc).
 const HELD_FREE: f64 = 0.13;
 
-/// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where documents are masked
-/// or the weights themselves are needed.
+/// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where the weights
+/// themselves are needed.
 const SCORES_KEPT: u64 = 4;
 
 /// An estimate of the largest resident set of a run, in bytes.
@@ -115,11 +114,10 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
         .sum();
     let factor = plan.layers.first().map(|layer| layer.attention.factor);
     let explicit = d.dropout > 0.0 || factor == Some(AttentionFactor::Exact);
-    let scores = match config.data.document_mask {
-        DocumentMask::Across if !explicit => 0,
-        DocumentMask::Across | DocumentMask::Within => {
-            SCORES_KEPT * tokens * (d.heads * d.context * d.layers) as u64
-        }
+    let scores = if explicit {
+        SCORES_KEPT * tokens * (d.heads * d.context * d.layers) as u64
+    } else {
+        0
     };
     F32 * (tokens * (blocks + ends) as u64 + scores + copies as u64)
 }
@@ -215,6 +213,7 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use evenburn_data::DocumentMask;
     use evenburn_model::Scheme;
     use evenburn_model::strategy::SimpleNorm;
     use evenburn_optim::RecipeName;
@@ -247,7 +246,9 @@ mod tests {
         let muon = of(|c| c.optim.recipe = RecipeName::Muon);
         assert!(muon.optimizer < base.optimizer && muon.optimizer > base.weights);
         let masked = of(|c| c.data.document_mask = DocumentMask::Within);
-        assert!(masked.activations > base.activations);
+        assert_eq!(masked.activations, base.activations);
+        let dropped = of(|c| c.model.dropout = 0.1);
+        assert!(dropped.activations > base.activations);
         assert!(base.total() > base.weights + base.gradients + base.optimizer + base.activations);
     }
 }
