@@ -78,15 +78,18 @@ simd! {
 }
 
 simd! {
-    /// The same, with the squares of the new weights added to `sums`.
+    /// The same for rows as long as `sums`, with the squares of the new weights added to them.
     fn step_and_sum(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], sums: &mut [f32], n: Numbers) {
-        let len = sums.len();
-        let (w, g, m, v) = (&mut w[..len], &g[..len], &mut m[..len], &mut v[..len]);
-        for i in 0..len {
-            m[i] = n.beta1 * m[i] + n.fresh1 * g[i];
-            v[i] = n.beta2 * v[i] + n.fresh2 * (g[i] * g[i]);
-            w[i] = n.keep * w[i] - n.scale * (m[i] / (v[i].sqrt() + n.eps));
-            sums[i] += w[i] * w[i];
+        let columns = sums.len();
+        let rows = w.chunks_exact_mut(columns).zip(g.chunks_exact(columns));
+        let means = m.chunks_exact_mut(columns).zip(v.chunks_exact_mut(columns));
+        for ((w, g), (m, v)) in rows.zip(means) {
+            for i in 0..columns {
+                m[i] = n.beta1 * m[i] + n.fresh1 * g[i];
+                v[i] = n.beta2 * v[i] + n.fresh2 * (g[i] * g[i]);
+                w[i] = n.keep * w[i] - n.scale * (m[i] / (v[i].sqrt() + n.eps));
+                sums[i] += w[i] * w[i];
+            }
         }
     }
 }
@@ -106,6 +109,11 @@ simd! {
 }
 
 /// What a slice is multiplied by.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "a part of functions with vector instructions"
+)]
 fn factor_of(square: f32, bound: Bound) -> f32 {
     let norm = square.sqrt();
     match bound {
@@ -118,8 +126,13 @@ fn factor_of(square: f32, bound: Bound) -> f32 {
     }
 }
 
-/// Columns whose sums stay in a core's first cache.
-const TILE: usize = 1024;
+simd! {
+    fn factors_of(squares: &mut [f32], bound: Bound) {
+        for square in squares {
+            *square = factor_of(*square, bound);
+        }
+    }
+}
 
 /// Parts that a matrix is cut into, row by row: each has sums of its own for all columns.
 const PARTS: usize = 4;
@@ -161,19 +174,9 @@ fn by_columns([w, m, v]: [&mut [f32]; 3], g: &[f32], columns: usize, n: Numbers,
         .zip(g.par_chunks(part))
         .zip(m.par_chunks_mut(part).zip(v.par_chunks_mut(part)))
         .zip(sums.par_chunks_mut(columns))
-        .for_each(|(((w, g), (m, v)), sums)| {
-            for (tile, sums) in sums.chunks_mut(TILE).enumerate() {
-                for first in (tile * TILE..w.len()).step_by(columns) {
-                    let at = first..first + sums.len();
-                    let (w, m, v) = (&mut w[at.clone()], &mut m[at.clone()], &mut v[at.clone()]);
-                    step_and_sum(w, &g[at], m, v, sums, n);
-                }
-            }
-        });
+        .for_each(|(((w, g), (m, v)), sums)| step_and_sum(w, g, m, v, sums, n));
     let mut factors = sum_parts(&sums, columns);
-    for factor in &mut factors {
-        *factor = factor_of(*factor, bound);
-    }
+    factors_of(&mut factors, bound);
     if factors.iter().any(|factor| *factor != 1.0) {
         w.par_chunks_mut(part).for_each(|w| {
             for row in w.chunks_exact_mut(columns) {

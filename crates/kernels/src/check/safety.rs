@@ -11,8 +11,11 @@ const TRIALS: usize = 6;
 /// For the largest error over the largest expected value.
 const TOLERANCE: f64 = 5e-6;
 
-/// Names the seed of the first trial.
+/// The variable that names the seed of the first trial.
 const SEED: &str = "EVENBURN_SEED";
+
+/// The variable that names the largest size, for checkers that make programs slow.
+const LARGEST: &str = "EVENBURN_LARGEST";
 
 /// Around the widths of vectors and tiles, and far below them.
 const SIZES: [usize; 6] = [1, 3, 17, 63, 65, 257];
@@ -22,6 +25,11 @@ const MAGNITUDES: [f64; 5] = [1e-20, 1e-6, 1.0, 1e6, 1e15];
 
 /// Beyond this a number is taken for out of range in single precision.
 const RANGE: f64 = 1e37;
+
+/// A number in a variable.
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
 
 /// One trial's choices.
 pub(crate) struct Draw(Random);
@@ -36,7 +44,14 @@ impl Draw {
     }
 
     pub(crate) fn size(&mut self) -> usize {
-        self.pick(&SIZES)
+        self.at_least(1)
+    }
+
+    pub(crate) fn at_least(&mut self, smallest: usize) -> usize {
+        let largest = variable(LARGEST).map_or(usize::MAX, |largest| largest as usize);
+        let fits = |size: &usize| (smallest..=largest).contains(size);
+        let sizes: Vec<usize> = SIZES.into_iter().filter(fits).collect();
+        self.pick(&sizes)
     }
 
     pub(crate) fn seed(&mut self) -> u64 {
@@ -165,11 +180,10 @@ pub(crate) fn both<F: Copy + Sync + 'static, const D: usize>(
 
 /// Tries an operation on fresh inputs. A failure names its seed; `EVENBURN_SEED` begins with it again.
 pub(crate) fn assert_safe<const D: usize>(name: &str, trial: impl Fn(&mut Draw) -> Trial<D>) {
-    let clock = || {
+    let first = variable(SEED).unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.unwrap().as_nanos() as u64
-    };
-    let first = std::env::var(SEED).map_or_else(|_| clock(), |seed| seed.parse().unwrap());
+    });
     for seed in (first..).take(TRIALS) {
         let mut draw = Draw(Random::new(seed));
         let mut trial = trial(&mut draw);
