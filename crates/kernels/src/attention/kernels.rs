@@ -156,15 +156,20 @@ simd! {
 simd! {
     /// The gradient of the scores from that of the probabilities: `ds = p (dp - p . dp)`.
     ///
-    /// `p . dp` is `y . dy` too, but only this sum cancels without a rest where one key has all the weight.
+    /// `p . dp` is `y . dy` too, but only this sum cancels without a rest where one key has all the weight. Where it has
+    /// nearly all, the share of the others is lost in the first sum and found in the second.
     fn score_gradient_rows(probabilities: &[f32], gradients: &mut [f32], block: Block) {
         let rows = gradients.chunks_exact_mut(block.keys()).zip(probabilities.chunks_exact(block.keys()));
         for (i, (row, p)) in rows.enumerate() {
             let p = &p[block.visible(i)];
             let row = only(row, block.visible(i));
             let mean = dot(p, row);
+            for x in row.iter_mut() {
+                *x -= mean;
+            }
+            let rest = dot(p, row);
             for (x, p) in row.iter_mut().zip(p) {
-                *x = p * (*x - mean);
+                *x = p * (*x - rest);
             }
         }
     }

@@ -25,7 +25,9 @@ use burn::tensor::{Bool, Int, Tensor};
 ///
 /// The CPU's way keeps no `T x T` matrix of scores or of a mask: the way back computes the scores again, and 128 queries
 /// at a time multiply the keys from the smallest of their starts on. A NaN or infinite value reaches queries that don't
-/// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference`] all of the sequence.
+/// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference`] all of the
+/// sequence. A query whose scores are all negative infinity is out of range and gives NaN here, where Burn's attention
+/// gives 0.
 ///
 /// Sources: Vaswani et al., *Attention Is All You Need* (2017), 3.2.1; Ainslie et al., *GQA* (2023), 2.2; the backward
 /// pass that computes the scores again is that of Dao et al. (2022), arXiv 2205.14135, appendix B.
@@ -40,7 +42,7 @@ use burn::tensor::{Bool, Int, Tensor};
 /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
 /// assert!((y[0] - 1.0).abs() < 1e-6 && (y[1] - 2.0).abs() < 1e-6);
 /// // The second position begins a document: it sees itself alone.
-/// let starts = burn::tensor::Tensor::from_ints([[0, 1]], &device);
+/// let starts = Tensor::from_ints([[0, 1]], &device);
 /// let y = evenburn_kernels::causal_attention(q.clone(), q, v, Some(starts), 1, 1, 1.0);
 /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
 /// assert!((y[0] - 1.0).abs() < 1e-6 && (y[1] - 3.0).abs() < 1e-6);

@@ -86,10 +86,27 @@ fn is_safe() {
             sizes: vec![rows.size(), w.size()],
             terms: n.max(d),
             gradients: Gradients::Wanted,
-            spread: Spread::AsReference,
+            spread: Spread::Less,
             ways: both(ways, move |loss, x| {
                 loss(rows.of(&x[0]), w.of(&x[1]), targets(n, v, &x[0]))
             }),
         }
     });
+}
+
+#[test]
+fn infinity_shows_where_it_counts() {
+    let device = Device::flex();
+    for infinity in [f32::INFINITY, f32::NEG_INFINITY] {
+        let h = Tensor::<2>::from_floats([[1.0], [infinity]], &device);
+        let w = Tensor::<2>::from_floats([[1.0, -2.0, 0.5]], &device);
+        let loss = |targets: [i32; 2]| -> f32 {
+            let targets = Tensor::from_ints(targets, &device);
+            linear_cross_entropy(h.clone(), w.clone(), targets).into_scalar()
+        };
+        assert!(loss([0, -1]).is_finite());
+        for target in 0..3 {
+            assert!(!loss([0, target]).is_finite());
+        }
+    }
 }

@@ -75,6 +75,7 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
 
 /// Which earlier positions a query may see.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one is made per forward pass
 pub enum Visibility {
     /// All of them.
     Causal,
