@@ -3,12 +3,10 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{AnGpt, HeadNorm};
-use evenburn_model::{Decoder, ModelConfig, Plan, weights};
+use evenburn_model::{Decoder, KvCache, ModelConfig, Plan, weights};
 use std::collections::BTreeMap;
 
-/// Logits `[2, 6, V]` of an anGPT whose query weights are multiplied by `sharpness`.
-fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) -> Vec<f64> {
-    let device = Device::flex();
+fn plan(attention_factor: AttentionFactor) -> Plan {
     let config = ModelConfig {
         vocab_size: 23,
         dim: 16,
@@ -24,7 +22,17 @@ fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) ->
         attention_factor,
         ..AnGpt::default()
     };
-    let model = Decoder::new(&Plan::new(&config, &scheme).unwrap(), 2, &device);
+    Plan::new(&config, &scheme).unwrap()
+}
+
+fn tokens(device: &Device) -> Tensor<2, Int> {
+    Tensor::from_ints([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]], device)
+}
+
+/// Logits `[2, 6, V]` of an anGPT whose query weights are multiplied by `sharpness`.
+fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) -> Vec<f64> {
+    let device = Device::flex();
+    let model = Decoder::new(&plan(attention_factor), 2, &device);
     let values: BTreeMap<_, _> = weights::collect(&model)
         .into_iter()
         .map(|(path, data)| {
@@ -40,10 +48,9 @@ fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) ->
         })
         .collect();
     let model = weights::replace(model, values).unwrap();
-    let tokens = Tensor::<2, Int>::from_ints([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]], &device);
     let segments = documents
         .then(|| Tensor::<2, Int>::from_ints([[0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]], &device));
-    let y = model.logits(model.hidden(tokens, segments));
+    let y = model.logits(model.hidden(tokens(&device), segments));
     assert_eq!(y.dtype(), DType::F64);
     y.into_data().try_to_vec().unwrap()
 }
@@ -73,4 +80,21 @@ fn the_exact_factor_vanishes_where_a_query_sees_one_key() {
     assert!(distance(&exact, &none) < 1e-9);
     let dense = logits(AttentionFactor::Dense, 1e6, false);
     assert!(distance(&exact, &dense) > 1e-3);
+}
+
+#[test]
+fn the_factors_count_what_the_cache_holds() {
+    let device = Device::flex();
+    let numbers = |y: Tensor<3>| -> Vec<f64> { y.into_data().iter::<f64>().collect() };
+    for factor in [AttentionFactor::Dense, AttentionFactor::Exact] {
+        let model = Decoder::new(&plan(factor), 2, &device);
+        let whole = numbers(model.logits(model.hidden(tokens(&device), None)));
+        let mut cache = KvCache::new(&model);
+        let parts = [(0, 2), (2, 1), (3, 3)].map(|(first, count)| {
+            let new = tokens(&device).narrow(1, first, count);
+            model.forward_cached(new, &mut cache).unwrap()
+        });
+        let parts = numbers(Tensor::cat(parts.to_vec(), 1));
+        assert!(distance(&whole, &parts) < 1e-5, "{factor:?}");
+    }
 }
