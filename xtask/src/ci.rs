@@ -8,12 +8,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, root, run};
-use crate::{arrows, corpus, test, tidy};
+use crate::{arrows, corpus, instructions, test, tidy};
 
 /// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
 ///
 /// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints, the documentation, the
-/// list of the default corpus, that the GPU backends compile, and all tests. Needs Rust and nothing else.
+/// list of the default corpus, that the GPU backends compile, the instructions of a training step, and all tests. Needs
+/// Rust and, on Linux, valgrind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt,tidy,arrows")]
 pub(crate) struct CiArgs {
@@ -28,7 +29,7 @@ struct Stage {
     run: fn(&Path) -> Result<()>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage {
         name: "fmt",
         run: |root| run(cargo().current_dir(root).args(["fmt", "--all", "--check"])),
@@ -78,6 +79,10 @@ const STAGES: [Stage; 9] = [
     Stage {
         name: "webgpu",
         run: |root| run(&mut check_backend(root, "webgpu")),
+    },
+    Stage {
+        name: "instructions",
+        run: instructions::check,
     },
     Stage {
         name: "test",
@@ -148,7 +153,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Stage>> {
 /// One line per stage that ran, and the sum.
 fn summary(times: &[(&str, Duration, bool)]) -> String {
     let line = |name: &str, time: Duration, verdict: &str| {
-        format!("{name:<8} {:>8.1} s  {verdict}\n", time.as_secs_f64())
+        format!("{name:<12} {:>8.1} s  {verdict}\n", time.as_secs_f64())
     };
     let mut text = String::from("\n");
     for (name, time, passed) in times {
@@ -190,7 +195,7 @@ mod tests {
         let text = summary(&[("fmt", second, true), ("tidy", second, false)]);
         assert_eq!(
             text,
-            "\nfmt           1.0 s  ok\ntidy          1.0 s  FAILED\ntotal         2.0 s  FAILED\n"
+            "\nfmt               1.0 s  ok\ntidy              1.0 s  FAILED\ntotal             2.0 s  FAILED\n"
         );
     }
 }

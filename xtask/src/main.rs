@@ -1,10 +1,13 @@
-//! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `reference`.
+//! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `reference`,
+//! `bench`, `profile`, `instructions`.
 
 mod arrows;
 mod bench;
 mod ci;
 mod corpus;
+mod instructions;
 mod parity;
+mod profile;
 mod reference;
 mod test;
 mod tidy;
@@ -33,6 +36,8 @@ enum Command {
     Parity(parity::ParityArgs),
     Reference(reference::ReferenceArgs),
     Bench(bench::BenchArgs),
+    Profile(profile::ProfileArgs),
+    Instructions(instructions::InstructionsArgs),
 }
 
 impl Command {
@@ -45,6 +50,8 @@ impl Command {
             Self::Parity(args) => args.run(),
             Self::Reference(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Profile(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Instructions(args) => args.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -14,6 +14,7 @@ mod interpolate;
 mod linear;
 mod linear_cross_entropy;
 mod normalize;
+pub mod profile;
 mod rotary;
 #[cfg(feature = "flex")]
 mod route;

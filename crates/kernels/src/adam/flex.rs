@@ -6,6 +6,7 @@ use crate::flex::simd::{dot, simd};
 use crate::flex::{
     PIECE, contiguous, owned, owned_values, rows_per_piece, shape, sum_parts, values,
 };
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch, Flex};
@@ -199,6 +200,14 @@ pub(crate) fn forward(
         let shape = shape(&w);
         (shape[2], shape[1])
     };
+    let _span = span(|| Work {
+        operation: "adam",
+        pass: Pass::Update,
+        shape: shape(&w).to_vec(),
+        multiplications: 0,
+        // Four to read and three to write.
+        numbers: 7 * shape(&w).num_elements(),
+    });
     let n = Numbers::new(&step);
     let entries = [&mut w, &mut m, &mut v].map(|x| owned_values(x));
     if let [Some(w), Some(m), Some(v)] = entries {

@@ -3,6 +3,7 @@
 use super::kernels;
 use crate::flex::extension::Fused;
 use crate::flex::{contiguous, shape, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -67,6 +68,29 @@ fn problem<'a>(
     }
 }
 
+/// The products of a pass, of queries with the keys they see, and what it reads and writes.
+fn work(pass: Pass, p: kernels::Problem) -> Work {
+    let (products, of_queries, of_keys) = match pass {
+        Pass::Forward => (2, 2, 2),
+        // The scores once more, and one for each gradient of a factor.
+        Pass::Backward | Pass::Update => (5, 3, 4),
+    };
+    let last = (0..p.time).cycle();
+    let seen: usize = p.starts.iter().zip(last).map(|(start, t)| t + 1 - start).sum();
+    Work {
+        operation: "causal_attention",
+        pass,
+        shape: vec![p.batch, p.time, p.heads, p.kv_heads, p.width],
+        multiplications: products * seen * p.heads * p.width,
+        numbers: of_queries * p.q.len() + of_keys * p.k.len(),
+    }
+}
+
+fn compute(p: kernels::Problem) -> (Vec<f32>, Vec<kernels::Softmax>) {
+    let _span = span(|| work(Pass::Forward, p));
+    kernels::forward(p)
+}
+
 pub(crate) fn forward(
     q: FlexTensor,
     k: FlexTensor,
@@ -75,7 +99,7 @@ pub(crate) fn forward(
     heads: Heads,
 ) -> FlexTensor {
     let (q, k, v) = (contiguous(q), contiguous(k), contiguous(v));
-    let (y, _) = kernels::forward(problem(&q, &k, &v, starts, heads));
+    let (y, _) = compute(problem(&q, &k, &v, starts, heads));
     tensor(y, shape(&q))
 }
 
@@ -102,6 +126,7 @@ impl Backward<Flex, 3> for AttentionBackward {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let kept = ops.state;
         let problem = problem(&kept.q, &kept.k, &kept.v, &kept.starts, kept.heads);
+        let _span = span(|| work(Pass::Backward, problem));
         let gradients = kernels::backward(problem, &kept.softmax, values(&dy));
         let shapes = [shape(&kept.q), shape(&kept.k), shape(&kept.v)];
         for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
@@ -121,7 +146,7 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let nodes = [q.node(), k.node(), v.node()];
     let [q, k, v] = [q, k, v].map(|x| contiguous(x.into_primitive()));
-    let (y, softmax) = kernels::forward(problem(&q, &k, &v, &starts, heads));
+    let (y, softmax) = compute(problem(&q, &k, &v, &starts, heads));
     let y = tensor(y, shape(&q));
     match AttentionBackward
         .prepare::<C>(nodes)

@@ -2,6 +2,7 @@
 
 use crate::flex::extension::Fused;
 use crate::flex::{buffer, contiguous, integers, rows_per_piece, shape, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -21,11 +22,23 @@ pub(super) fn dispatch(weight: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
 /// Parts of the table whose gradients are computed independently.
 const PARTS: usize = 32;
 
+/// So many rows of a table, for so many tokens.
+fn work(pass: Pass, tokens: usize, width: usize, rows: usize) -> Work {
+    Work {
+        operation: "embedding",
+        pass,
+        shape: vec![tokens, width],
+        multiplications: 0,
+        numbers: rows * width,
+    }
+}
+
 pub(crate) fn forward(weight: FlexTensor, tokens: FlexTensor) -> FlexTensor {
     let weight = contiguous(weight);
     let [batch, time] = shape(&tokens).dims::<2>();
     let width = weight.layout().shape()[1];
     let (tokens, weight) = (integers(tokens), values(&weight));
+    let _span = span(|| work(Pass::Forward, tokens.len(), width, 2 * tokens.len()));
     let mut y = buffer(tokens.len() * width);
     let rows = rows_per_piece(width);
     y.par_chunks_mut(rows * width)
@@ -51,6 +64,14 @@ impl Backward<Flex, 1> for EmbeddingBackward {
         let width = dy.layout().shape()[2];
         let tokens = integers(tokens);
         let dy = values(&dy);
+        let _span = span(|| {
+            work(
+                Pass::Backward,
+                tokens.len(),
+                width,
+                tokens.len() + vocabulary,
+            )
+        });
         let mut dw = buffer(vocabulary * width);
         let rows = vocabulary.div_ceil(PARTS);
         // Every part reads all tokens and takes its own: no two threads write to one row, and the order is theirs.

@@ -3,6 +3,7 @@
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -60,6 +61,7 @@ pub(crate) fn forward(
     step: FlexTensor,
 ) -> FlexTensor {
     let [h, x, keep, step] = [h, x, keep, step].map(contiguous);
+    let _span = span(|| work(Pass::Forward, &h, &keep));
     let mut y = buffer(values(&h).len());
     let width = values(&keep).len();
     let piece = rows_per_piece(width) * width;
@@ -70,10 +72,23 @@ pub(crate) fn forward(
     tensor(y, shape(&h))
 }
 
+/// One pass over three streams of numbers: of a gradient for each of two factors.
+fn work(pass: Pass, h: &FlexTensor, factor: &FlexTensor) -> Work {
+    let (n, width) = (values(h).len(), values(factor).len());
+    Work {
+        operation: "interpolate",
+        pass,
+        shape: vec![n / width, width],
+        multiplications: 0,
+        numbers: 3 * n,
+    }
+}
+
 /// `factor * dy`, and the sum of `dy * x` over all rows.
 fn gradients(dy: &FlexTensor, x: &FlexTensor, factor: &FlexTensor) -> [FlexTensor; 2] {
     let width = values(factor).len();
     let rows = rows_per_piece(width);
+    let _span = span(|| work(Pass::Backward, x, factor));
     let mut out = buffer(values(x).len());
     // One sum per piece, joined in order.
     let mut parts = vec![0.0; out.len().div_ceil(rows * width) * width];

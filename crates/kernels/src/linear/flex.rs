@@ -4,6 +4,7 @@ use crate::flex::extension::Fused;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::weight::Weight;
 use crate::flex::{buffer, contiguous, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -19,11 +20,23 @@ pub(super) fn dispatch(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     ))
 }
 
+/// So many products of three matrices with these sizes.
+fn work(pass: Pass, products: usize, [rows, input, output]: [usize; 3]) -> Work {
+    Work {
+        operation: "linear",
+        pass,
+        shape: vec![rows, input, output],
+        multiplications: products * rows * input * output,
+        numbers: products * (rows * (input + output) + input * output),
+    }
+}
+
 /// `x` must be contiguous.
 fn compute(x: &FlexTensor, weight: FlexTensor) -> FlexTensor {
     let mut weight = Weight::new(weight);
     let [input, output] = weight.shape();
     let x = Matrix::new(values(x), input);
+    let _span = span(|| work(Pass::Forward, 1, [x.rows(), input, output]));
     weight.prepare_forward(x.rows());
     let mut y = buffer(x.rows() * output);
     let into = MatrixMut::new(&mut y, output);
@@ -49,6 +62,8 @@ impl Backward<Flex, 2> for LinearBackward {
         let [input, output] = weight.shape();
         let dy = Matrix::new(values(&dy), output);
         let [to_x, to_weight] = ops.parents;
+        let products = usize::from(to_x.is_some()) + usize::from(to_weight.is_some());
+        let _span = span(|| work(Pass::Backward, products, [dy.rows(), input, output]));
         if let Some(node) = to_x {
             weight.prepare_backward(dy.rows());
             let mut dx = buffer(dy.rows() * input);

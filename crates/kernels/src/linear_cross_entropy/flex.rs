@@ -5,6 +5,7 @@ use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::simd::{exp_and_sum, largest, simd};
 use crate::flex::weight::Weight;
 use crate::flex::{buffer, contiguous, integers, scaled, shape, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -60,6 +61,17 @@ fn compute(
     let mut weight = Weight::new(weight);
     let targets = integers(targets);
     let (n, [d, v]) = (targets.len(), weight.shape());
+    let _span = span(|| {
+        let products = 1 + wanted.into_iter().filter(|&wanted| wanted).count();
+        Work {
+            operation: "linear_cross_entropy",
+            pass: Pass::Forward,
+            shape: vec![n, d, v],
+            multiplications: products * n * d * v,
+            // The logits stay in a cache, chunk by chunk.
+            numbers: products * (n * d + d * v),
+        }
+    });
     let chunk = (LOGITS / v).clamp(1, ROWS).min(n);
     if wanted[0] {
         weight.prepare_backward(n);

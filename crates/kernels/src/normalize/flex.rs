@@ -4,6 +4,7 @@ use super::Size;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{dot, simd};
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -106,9 +107,22 @@ simd! {
     }
 }
 
+/// One pass over `n` numbers: read and write on the way there, two to read and one to write on the way back.
+fn work(pass: Pass, n: usize, rule: Rule) -> Work {
+    let streams = if pass == Pass::Forward { 2 } else { 3 };
+    Work {
+        operation: "normalize",
+        pass,
+        shape: vec![n / rule.group, rule.group],
+        multiplications: 0,
+        numbers: streams * n,
+    }
+}
+
 /// The result and `1 / size` of every group.
 fn compute(x: &FlexTensor, gain: Option<&FlexTensor>, rule: Rule) -> (FlexTensor, Vec<f32>) {
     let entries = values(x);
+    let _span = span(|| work(Pass::Forward, entries.len(), rule));
     let gain = gain.map(values);
     let mut y = buffer(entries.len());
     let mut factors = buffer(entries.len() / rule.group);
@@ -141,6 +155,7 @@ impl Backward<Flex, 1> for NormalizeBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let Kept { x, factors, rule } = ops.state;
+        let _span = span(|| work(Pass::Backward, values(&x).len(), rule));
         let mut dx = buffer(values(&x).len());
         let rows = rows_per_piece(rule.group);
         dx.par_chunks_mut(rows * rule.group)
@@ -164,6 +179,7 @@ impl Backward<Flex, 2> for NormalizeWithGainBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let (Kept { x, factors, rule }, gain) = ops.state;
+        let _span = span(|| work(Pass::Backward, values(&x).len(), rule));
         let (group, rows) = (rule.group, rows_per_piece(rule.group));
         let mut dx = buffer(values(&x).len());
         // One sum per piece, joined in order.

@@ -3,6 +3,7 @@
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, owned_values, rows_per_piece, shape, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -67,6 +68,17 @@ impl Tables {
         let mut x = contiguous(x);
         let width = x.layout().shape()[2];
         let rows = rows_per_piece(width);
+        let _span = span(|| Work {
+            operation: "rotary",
+            pass: if direction > 0.0 {
+                Pass::Forward
+            } else {
+                Pass::Backward
+            },
+            shape: vec![values(&x).len() / width, width],
+            multiplications: 0,
+            numbers: 2 * values(&x).len(),
+        });
         if let Some(entries) = owned_values(&mut x) {
             let pieces = entries.par_chunks_mut(rows * width).enumerate();
             pieces.for_each(|(piece, x)| {

@@ -3,6 +3,7 @@
 use crate::flex::extension::Fused;
 use crate::flex::simd::{dot, simd};
 use crate::flex::{PIECE, contiguous, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
@@ -20,6 +21,14 @@ simd! {
 
 pub(crate) fn forward(x: FlexTensor) -> FlexTensor {
     let x = contiguous(x);
+    let n = values(&x).len();
+    let _span = span(|| Work {
+        operation: "square_sum",
+        pass: Pass::Update,
+        shape: vec![n],
+        multiplications: 0,
+        numbers: n,
+    });
     // Pieces are joined in order, in double precision.
     let parts: Vec<f32> = values(&x).par_chunks(PIECE).map(square_of).collect();
     let sum: f64 = parts.into_iter().map(f64::from).sum();

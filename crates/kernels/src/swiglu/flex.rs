@@ -3,6 +3,7 @@
 use crate::flex::extension::Fused;
 use crate::flex::simd::{exp, simd};
 use crate::flex::{PIECE, buffer, contiguous, shape, tensor, values};
+use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -58,8 +59,21 @@ simd! {
     }
 }
 
+/// One pass over so many streams of numbers.
+fn work(pass: Pass, streams: usize, gate: &FlexTensor) -> Work {
+    let n = values(gate).len();
+    Work {
+        operation: "swiglu",
+        pass,
+        shape: vec![n],
+        multiplications: 0,
+        numbers: streams * n,
+    }
+}
+
 pub(crate) fn forward(gate: FlexTensor, up: FlexTensor, before: f32, after: f32) -> FlexTensor {
     let (gate, up) = (contiguous(gate), contiguous(up));
+    let _span = span(|| work(Pass::Forward, 3, &gate));
     let mut y = buffer(values(&gate).len());
     y.par_chunks_mut(PIECE)
         .zip(values(&gate).par_chunks(PIECE))
@@ -80,6 +94,7 @@ impl Backward<Flex, 2> for SwigluBackward {
         let [to_gate, to_up] = ops.parents;
         let (gate, up, before, after) = ops.state;
         let n = values(&gate).len();
+        let _span = span(|| work(Pass::Backward, 5, &gate));
         let (mut dgate, mut dup) = (buffer(n), buffer(n));
         dgate
             .par_chunks_mut(PIECE)

@@ -1,37 +1,26 @@
-//! `cargo xtask bench`: what things cost, beside PyTorch in the same run.
+//! `cargo xtask bench optim`: what an optimizer's step costs.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 
+use super::{build, median};
 use crate::reference::{environment, scratch};
-use crate::workspace::{capture, cargo, root, run};
+use crate::workspace::{capture, root};
 
-/// Measures the project beside PyTorch, in turns in one run.
+/// A step of each optimizer on a model of ten million parameters
+///
+/// Prints milliseconds, the ratio to AdamW's step, and the share of a training step of 16,384 tokens, all medians.
+/// Each contender runs several times in turns. PyTorch's fused AdamW and its Muon come along where Python 3 and the
+/// network are there; --no-torch leaves them out.
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// A step of each optimizer on a model of ten million parameters
-    ///
-    /// Prints milliseconds, the ratio to AdamW's step, and the share of a training step of 16,384 tokens, all medians.
-    /// Each contender runs several times in turns. PyTorch's fused AdamW and its Muon come along where Python 3 and the
-    /// network are there; --no-torch leaves them out.
-    #[command(after_help = "Example: cargo xtask bench optim --json optim.json")]
-    Optim(OptimArgs),
-}
-
-#[derive(Debug, Args)]
-struct OptimArgs {
+#[command(after_help = "Example: cargo xtask bench optim --json optim.json")]
+pub(super) struct OptimArgs {
     /// Steps that are timed in each turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -52,14 +41,6 @@ struct OptimArgs {
     debug_build: bool,
 }
 
-impl BenchArgs {
-    pub(crate) fn run(&self) -> Result<()> {
-        match &self.what {
-            What::Optim(arguments) => arguments.run(),
-        }
-    }
-}
-
 /// Milliseconds of every turn, by contender and what was timed.
 type Times = BTreeMap<(String, String), Vec<f64>>;
 
@@ -67,9 +48,9 @@ type Times = BTreeMap<(String, String), Vec<f64>>;
 const TRAINING: &str = "forward and backward of 16384 tokens";
 
 impl OptimArgs {
-    fn run(&self) -> Result<()> {
+    pub(super) fn run(&self) -> Result<()> {
         let root = root()?;
-        let binary = self.build(&root)?;
+        let binary = build(&root, "bench_optim", self.debug_build)?;
         let torch = if self.no_torch {
             None
         } else {
@@ -98,23 +79,6 @@ impl OptimArgs {
         }
         Ok(())
     }
-
-    fn build(&self, root: &Path) -> Result<PathBuf> {
-        let mut command = cargo();
-        command.current_dir(root).args([
-            "build",
-            "--locked",
-            "--package=evenburn-tests",
-            "--bin=bench_optim",
-        ]);
-        if !self.debug_build {
-            command.arg("--release");
-        }
-        run(&mut command)?;
-        let profile = if self.debug_build { "debug" } else { "release" };
-        let name = format!("bench_optim{}", std::env::consts::EXE_SUFFIX);
-        Ok(root.join("target").join(profile).join(name))
-    }
 }
 
 /// Adds the lines of one turn.
@@ -131,12 +95,6 @@ fn read(lines: &str, times: &mut Times) -> Result<()> {
         times.entry((contender, recipe)).or_default().push(ms);
     }
     Ok(())
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// One object for each contender and recipe.

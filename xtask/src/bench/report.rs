@@ -1,0 +1,313 @@
+//! The tables and the plot of training.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::plot;
+use super::train::{Figure, OURS};
+use super::worker::{Cost, Measured, Peak};
+use crate::workspace::capture;
+
+/// One model with one scheme.
+pub(super) struct Case {
+    /// This project's first.
+    pub(super) figures: Vec<Figure>,
+    pub(super) peak: Peak,
+    /// Where this project's time goes.
+    pub(super) parts: Measured,
+    pub(super) sizes: Sizes,
+}
+
+/// What tells the products of attention from those of the feed-forward network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) dim: usize,
+    pub(super) hidden: usize,
+}
+
+/// The contender whose speed the ratios are to, and the one whose memory they are to.
+const SPEED_OF: &str = "torch-compile-f32";
+const MEMORY_OF: &str = "torch-eager-f32";
+
+impl Case {
+    fn of(&self, contender: &str) -> Option<&Figure> {
+        self.figures.iter().find(|f| f.contender == contender)
+    }
+}
+
+/// Every contender of every case.
+pub(super) fn table(cases: &[Case]) -> String {
+    let mut text = String::from(
+        "| model | scheme | contender | tokens/s | to `torch.compile` f32 | peak memory, MiB | to eager | share of the peak of products |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for case in cases {
+        for figure in &case.figures {
+            let speed = case
+                .of(SPEED_OF)
+                .map(|f| figure.tokens_per_sec / f.tokens_per_sec);
+            let bytes = |figure: &Figure| figure.peak_rss_bytes.map(|bytes| bytes as f64);
+            let memory = bytes(figure).zip(case.of(MEMORY_OF).and_then(bytes));
+            let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".to_owned());
+            let _ = writeln!(
+                text,
+                "| {} | `{}` | {} | {:.0} | {} | {} | {} | {:.0} % |",
+                figure.model,
+                figure.scheme,
+                figure.contender,
+                figure.tokens_per_sec,
+                or_dash(speed.map(|x| format!("{x:.2}"))),
+                or_dash(bytes(figure).map(|x| format!("{:.0}", x / f64::from(1 << 20)))),
+                or_dash(memory.map(|(ours, theirs)| format!("{:.2}", ours / theirs))),
+                100.0 * figure.mfu,
+            );
+        }
+    }
+    text
+}
+
+/// Parts of a step in the order in which they come.
+const PARTS: [&str; 6] = [
+    "embedding",
+    "norms",
+    "attention",
+    "feed-forward",
+    "residuals",
+    "head and loss",
+];
+
+/// The part of a step that an operation belongs to; none for the optimizer's, which are timed together.
+fn part(cost: &Cost, sizes: Sizes) -> Option<&'static str> {
+    Some(match cost.operation.as_str() {
+        "embedding" => "embedding",
+        "normalize" => "norms",
+        "rotary" | "causal_attention" => "attention",
+        "swiglu" => "feed-forward",
+        "linear" if cost.shape.get(1..) == Some(&[sizes.dim, sizes.dim]) => "attention",
+        "linear" if cost.shape.get(1..)?.contains(&sizes.hidden) => "feed-forward",
+        "interpolate" => "residuals",
+        "linear_cross_entropy" => "head and loss",
+        _ => return None,
+    })
+}
+
+/// Milliseconds of each part of a step, forward and backward.
+fn parts_table(cases: &[Case]) -> String {
+    let mut text = String::from("| model | scheme | data |");
+    for part in PARTS {
+        let _ = write!(text, " {part} |");
+    }
+    text += " clipping and optimizer | everything else | step |\n|---|---|---|";
+    text += &"---|".repeat(PARTS.len() + 3);
+    text += "\n";
+    for case in cases {
+        let measured = &case.parts;
+        let ms = |seconds: f64| seconds * 1e3 / measured.steps as f64;
+        let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+        for cost in &measured.costs {
+            if let Some(part) = part(cost, case.sizes) {
+                *sums.entry((part, &cost.pass)).or_default() += cost.seconds;
+            }
+        }
+        let all: f64 = sums.values().sum();
+        let Some(ours) = case.of(OURS) else { continue };
+        let _ = write!(
+            text,
+            "| {} | `{}` | {:.1} |",
+            ours.model,
+            ours.scheme,
+            ms(measured.data)
+        );
+        for part in PARTS {
+            let of = |pass| ms(sums.get(&(part, pass)).copied().unwrap_or_default());
+            let _ = write!(text, " {:.1} + {:.1} |", of("forward"), of("backward"));
+        }
+        let rest = measured.seconds - measured.data - measured.update - all;
+        let _ = writeln!(
+            text,
+            " {:.1} | {:.1} | {:.0} |",
+            ms(measured.update),
+            ms(rest),
+            ms(measured.seconds)
+        );
+    }
+    text
+}
+
+/// The time of a step of each scheme over that of the first.
+fn schemes(cases: &[Case]) -> String {
+    let mut text = String::from("| model | scheme | step to the first scheme's |\n|---|---|---|\n");
+    for case in cases {
+        let Some(ours) = case.of(OURS) else { continue };
+        let first = cases
+            .iter()
+            .filter_map(|case| case.of(OURS))
+            .find(|first| first.model == ours.model);
+        let ratio = first.map_or(f64::NAN, |first| first.tokens_per_sec / ours.tokens_per_sec);
+        let _ = writeln!(text, "| {} | `{}` | {ratio:.3} |", ours.model, ours.scheme);
+    }
+    text
+}
+
+/// Writes the page and its plot.
+pub(super) fn write(root: &Path, out: &Path, cases: &[Case]) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let figures: Vec<&Figure> = cases.iter().flat_map(|case| &case.figures).collect();
+    plot::bars(&out.join("training.svg"), &figures)?;
+    let rounds = figures.first().map_or(0, |figure| figure.rounds);
+    let (mut gflops, mut gbytes) = (Vec::new(), Vec::new());
+    for case in cases {
+        gflops.push(case.peak.gflops);
+        gbytes.push(case.peak.gbytes_per_sec);
+    }
+    let text = format!(
+        "# Training\n\n\
+         <!-- Written by `cargo xtask bench`. -->\n\n\
+         Medians over {rounds} rounds, in each of which every contender took its turn; the models are the files of\n\
+         `benches/models`, the peer is `benches/torch/train.py` with the packages of `tests/reference`. A step is the forward\n\
+         and backward pass, clipping and AdamW.\n\n\
+         - machine: {machine}\n\
+         - commit: {commit}\n\
+         - measured peaks: {gflops:.0} GFLOP/s in a product of two matrices of side 1536, {gbytes:.1} GB/s in a copy\n\n\
+         ![tokens per second](training.svg)\n\n\
+         {table}\n\
+         The share of the peak counts the products of the model (attention over what is visible), forward and backward, whatever\n\
+         a contender computes besides.\n\n\
+         ## Schemes\n\n{schemes}\n\
+         ## Where a step goes\n\n\
+         Milliseconds in the operations of each part, forward + backward. The output layer's gradients are computed with the loss.\n\n\
+         {parts}",
+        machine = machine(),
+        commit = commit(root)?,
+        gflops = super::median(&gflops),
+        gbytes = super::median(&gbytes),
+        table = table(cases),
+        schemes = schemes(cases),
+        parts = parts_table(cases),
+    );
+    let path = out.join("training.md");
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The processor, as far as the system tells.
+fn machine() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        info.lines()
+            .find(|line| line.starts_with(name))
+            .and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let name = field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let flags = field("flags").unwrap_or_default();
+    let vectors: Vec<&str> = ["avx2", "avx512f", "avx512_bf16", "amx_bf16"]
+        .into_iter()
+        .filter(|wanted| flags.split(' ').any(|flag| flag == *wanted))
+        .collect();
+    format!("{name}, {threads} threads, {}", vectors.join(", "))
+}
+
+/// The commit that was measured.
+fn commit(root: &Path) -> Result<String> {
+    let git = |arguments: &[&str]| capture(Command::new("git").current_dir(root).args(arguments));
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let note = if changed.is_empty() {
+        ""
+    } else {
+        ", with changes"
+    };
+    Ok(commit.trim().to_owned() + note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(operation: &str, shape: &[usize]) -> Cost {
+        Cost {
+            operation: operation.to_owned(),
+            pass: "forward".to_owned(),
+            shape: shape.to_vec(),
+            calls: 1,
+            seconds: 1.0,
+            flops: 0.0,
+            bytes: 0.0,
+        }
+    }
+
+    fn figure(contender: &str, tokens_per_sec: f64, peak_rss_bytes: u64) -> Figure {
+        Figure {
+            model: "S".to_owned(),
+            scheme: "angpt".to_owned(),
+            contender: contender.to_owned(),
+            tokens_per_sec,
+            peak_rss_bytes: Some(peak_rss_bytes),
+            mfu: 0.5,
+            rounds: 1,
+            parameters: 1,
+            step_seconds: vec![1.0],
+        }
+    }
+
+    fn case(figures: Vec<Figure>) -> Case {
+        Case {
+            figures,
+            peak: Peak {
+                gflops: 1.0,
+                gbytes_per_sec: 1.0,
+            },
+            parts: Measured {
+                steps: 2,
+                seconds: 4.0,
+                data: 0.5,
+                update: 0.5,
+                costs: vec![cost("linear", &[8, 4, 4]), cost("linear", &[8, 4, 6])],
+            },
+            sizes: Sizes { dim: 4, hidden: 6 },
+        }
+    }
+
+    #[test]
+    fn products_are_told_apart_by_their_sizes() {
+        let sizes = Sizes { dim: 4, hidden: 6 };
+        assert_eq!(part(&cost("linear", &[8, 4, 4]), sizes), Some("attention"));
+        assert_eq!(
+            part(&cost("linear", &[8, 6, 4]), sizes),
+            Some("feed-forward")
+        );
+        assert_eq!(part(&cost("adam", &[1, 4, 4]), sizes), None);
+    }
+
+    #[test]
+    fn ratios_are_to_the_contenders_they_name() {
+        let cases = [case(vec![
+            figure(OURS, 300.0, 100 << 20),
+            figure(SPEED_OF, 200.0, 400 << 20),
+            figure(MEMORY_OF, 100.0, 200 << 20),
+        ])];
+        let text = table(&cases);
+        assert!(
+            text.contains("| evenburn-f32 | 300 | 1.50 | 100 | 0.50 | 50 % |"),
+            "{text}"
+        );
+        let alone = table(&[case(vec![figure(OURS, 300.0, 100 << 20)])]);
+        assert!(alone.contains("| 300 | - | 100 | - |"), "{alone}");
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_step() {
+        let text = parts_table(&[case(vec![figure(OURS, 1.0, 1)])]);
+        assert!(
+            text.contains("| 250.0 | 0.0 + 0.0 | 0.0 + 0.0 | 500.0 + 0.0 | 500.0 + 0.0 |"),
+            "{text}"
+        );
+        assert!(text.contains("| 250.0 | 500.0 | 2000 |"), "{text}");
+    }
+}

@@ -1,0 +1,272 @@
+//! Training of each model and scheme by each contender, in turns.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::report::{self, Case, Sizes};
+use super::worker::{Peak, Ready, Worker};
+use super::{build, median};
+use crate::reference::{environment, scratch};
+use crate::workspace::root;
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// Names of files in benches/models, or paths of such files
+    #[arg(long, value_delimiter = ',', default_value = "S,M")]
+    models: Vec<String>,
+    /// Schemes; the peer knows `pre_norm`, `simple_norm` and `angpt` and sits out the others
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "pre_norm,simple_norm,angpt"
+    )]
+    schemes: Vec<String>,
+    /// Turns of each contender
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Steps of a turn
+    #[arg(long, default_value_t = 2)]
+    steps: u64,
+    /// Who runs beside this project
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "torch-eager-f32,torch-compile-f32,torch-compile-bf16"
+    )]
+    peers: Vec<Peer>,
+    /// Folder of the table and the plot
+    #[arg(long, value_name = "DIR", default_value = "docs/benchmarks")]
+    out: PathBuf,
+    /// Also write every figure to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The Python that makes the environment
+    #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" })]
+    python: PathBuf,
+    /// Build without optimization of the project's own crates (its kernels and Burn always are)
+    #[arg(long)]
+    debug_build: bool,
+}
+
+/// A way PyTorch can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    /// Operation by operation
+    TorchEagerF32,
+    /// `torch.compile`
+    TorchCompileF32,
+    /// `torch.compile` with bfloat16 autocast
+    TorchCompileBf16,
+    /// Nobody
+    None,
+}
+
+impl Peer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::TorchEagerF32 => "torch-eager-f32",
+            Self::TorchCompileF32 => "torch-compile-f32",
+            Self::TorchCompileBf16 => "torch-compile-bf16",
+            Self::None => "none",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::TorchEagerF32 | Self::None => &["--way", "eager"],
+            Self::TorchCompileF32 => &["--way", "compile"],
+            Self::TorchCompileBf16 => &["--way", "compile", "--bf16"],
+        }
+    }
+}
+
+/// The schemes that `benches/torch/train.py` has.
+const KNOWN_TO_PEERS: [&str; 3] = ["pre_norm", "simple_norm", "angpt"];
+
+/// This project.
+pub(super) const OURS: &str = "evenburn-f32";
+
+/// What was measured of one contender.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Figure {
+    pub(super) model: String,
+    pub(super) scheme: String,
+    pub(super) contender: String,
+    /// Of the median step.
+    pub(super) tokens_per_sec: f64,
+    pub(super) peak_rss_bytes: Option<u64>,
+    /// Operations of the model's products over those of the measured peak, forward and backward.
+    pub(super) mfu: f64,
+    pub(super) rounds: usize,
+    pub(super) parameters: u64,
+    /// Of every step, in order.
+    pub(super) step_seconds: Vec<f64>,
+}
+
+struct Contender {
+    name: String,
+    worker: Worker,
+    parameters: u64,
+    seconds: Vec<f64>,
+}
+
+impl TrainArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let root = root()?;
+        let models: Vec<_> = self
+            .models
+            .iter()
+            .map(|name| model(&root, name))
+            .collect::<Result<_>>()?;
+        let binary = build(&root, "bench_train", self.debug_build)?;
+        let python = self.python(&root);
+        let mut cases = Vec::new();
+        for (name, path) in &models {
+            for scheme in &self.schemes {
+                cases.push(self.case(&root, &binary, python.as_deref(), (name, path), scheme)?);
+            }
+        }
+        let figures: Vec<&Figure> = cases.iter().flat_map(|case| &case.figures).collect();
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&figures)? + "\n";
+            fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        let out = root.join(&self.out);
+        print!("{}", report::table(&cases));
+        report::write(&root, &out, &cases)
+    }
+
+    /// The environment's Python, if anybody is to run beside this project and there is one.
+    fn python(&self, root: &Path) -> Option<PathBuf> {
+        if self.peers.iter().all(|&peer| peer == Peer::None) {
+            return None;
+        }
+        environment(root, &scratch(root), &self.python)
+            .inspect_err(|error| eprintln!("PyTorch is left out: {error:#}"))
+            .ok()
+    }
+
+    /// One model with one scheme.
+    fn case(
+        &self,
+        root: &Path,
+        binary: &Path,
+        python: Option<&Path>,
+        (model, file): (&str, &Path),
+        scheme: &str,
+    ) -> Result<Case> {
+        let key = format!("norm.scheme={scheme}");
+        let mut ours = Command::new(binary);
+        ours.arg(file).arg(&key);
+        let mut contenders = Vec::new();
+        let (worker, ready) = Worker::start(OURS, &mut ours)?;
+        contenders.push(Contender::new(OURS, worker, ready));
+        let peers = self.peers.iter().filter(|&&peer| peer != Peer::None);
+        if let Some(python) = python.filter(|_| KNOWN_TO_PEERS.contains(&scheme)) {
+            for peer in peers {
+                eprintln!("{model} {scheme}: {} starts", peer.name());
+                let mut command = Command::new(python);
+                command
+                    .arg(root.join("benches/torch/train.py"))
+                    .arg(file)
+                    .arg(&key)
+                    .args(peer.arguments());
+                let (worker, ready) = Worker::start(peer.name(), &mut command)?;
+                contenders.push(Contender::new(peer.name(), worker, ready));
+            }
+        }
+        let mut peaks = Vec::new();
+        let count = contenders.len();
+        for round in 0..self.rounds {
+            eprintln!("{model} {scheme}: round {} of {}", round + 1, self.rounds);
+            // Everybody begins equally often.
+            for turn in 0..count {
+                let contender = &mut contenders[(round + turn) % count];
+                let seconds = contender.worker.steps(self.steps)?;
+                contender.seconds.extend(seconds);
+            }
+            peaks.push(contenders[0].worker.peak()?);
+        }
+        let parts = contenders[0].worker.parts(self.steps)?;
+        let peak = Peak {
+            gflops: median(&peaks.iter().map(|peak| peak.gflops).collect::<Vec<_>>()),
+            gbytes_per_sec: median(&peaks.iter().map(|p| p.gbytes_per_sec).collect::<Vec<_>>()),
+        };
+        let tokens = ready.tokens_per_step.context("the tokens of a step")?;
+        let flops = ready.flops_per_token.context("the operations of a token")?;
+        let figures = contenders
+            .into_iter()
+            .map(|mut contender| {
+                let speed = tokens / median(&contender.seconds);
+                Ok(Figure {
+                    model: model.to_owned(),
+                    scheme: scheme.to_owned(),
+                    tokens_per_sec: speed,
+                    peak_rss_bytes: contender.worker.peak_rss()?,
+                    mfu: speed * flops / (peak.gflops * 1e9),
+                    rounds: self.rounds,
+                    parameters: contender.parameters,
+                    step_seconds: contender.seconds,
+                    contender: contender.name,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Case {
+            figures,
+            peak,
+            parts,
+            sizes: sizes(file)?,
+        })
+    }
+}
+
+impl Contender {
+    fn new(name: &str, worker: Worker, ready: Ready) -> Self {
+        Self {
+            name: name.to_owned(),
+            worker,
+            parameters: ready.parameters,
+            seconds: Vec::new(),
+        }
+    }
+}
+
+/// The widths that a model's file has.
+fn sizes(file: &Path) -> Result<Sizes> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let table: toml::Table = toml::from_str(&text)?;
+    let size = |name: &str| {
+        let value = table.get("model").and_then(|model| model.get(name));
+        let value = value.and_then(toml::Value::as_integer).map(usize::try_from);
+        let value = value.with_context(|| format!("{}: `model.{name}`", file.display()))?;
+        Ok::<_, anyhow::Error>(value?)
+    };
+    Ok(Sizes {
+        dim: size("dim")?,
+        hidden: size("hidden")?,
+    })
+}
+
+/// A model's name and its file.
+pub(crate) fn model(root: &Path, name: &str) -> Result<(String, PathBuf)> {
+    let given = PathBuf::from(name);
+    let known = root
+        .join("benches/models")
+        .join(name)
+        .with_extension("toml");
+    let path = if given.is_file() { given } else { known };
+    if !path.is_file() {
+        bail!(
+            "there is no model {name}: neither a file nor a name in benches/models ({})",
+            path.display()
+        );
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok((stem.into_owned(), path))
+}
