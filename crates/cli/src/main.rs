@@ -6,7 +6,8 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    // Where the allocator declines, training is only slower.
+    // Where either declines, training is only slower.
     let _ = evenburn::kernels::keep_pages();
+    let _ = evenburn::kernels::work_along();
     evenburn::main()
 }

@@ -20,6 +20,7 @@ mod rotary;
 mod route;
 mod square_sum;
 mod swiglu;
+mod threads;
 
 pub use adam::{AdamStep, Bound, Slices, adam};
 pub use alloc::keep_pages;
@@ -32,6 +33,7 @@ pub use normalize::{Size, normalize};
 pub use rotary::rotary;
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
+pub use threads::work_along;
 
 /// Each operation of plain Burn operations: what it means, on every device and in every number format.
 pub mod reference {

@@ -209,6 +209,10 @@ fn peak_gbytes() -> f64 {
 
 fn main() -> Result<()> {
     keep_pages();
+    // As `work_along`, and with one thread too: then every instruction of a step is this thread's.
+    rayon::ThreadPoolBuilder::new()
+        .use_current_thread()
+        .build_global()?;
     let arguments = Arguments::parse();
     let config = RunConfig::load(Some(&arguments.model), &arguments.keys)?.config;
     let plan = Plan::new(&config.model, config.norm.strategy())?;
