@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: what things cost, beside PyTorch in the same run.
 
+mod decode;
 mod optim;
 mod plot;
 mod report;
+mod scale;
 mod train;
 mod worker;
 
@@ -30,6 +32,8 @@ pub(crate) use worker::{Measured, Worker};
         cargo xtask bench\n  \
         cargo xtask bench --models S --schemes angpt --rounds 3 --json bench.json --out target/bench\n  \
         cargo xtask bench --peers none\n  \
+        cargo xtask bench decode\n  \
+        cargo xtask bench scale\n  \
         cargo xtask bench optim"
 )]
 pub(crate) struct BenchArgs {
@@ -42,12 +46,16 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Optim(optim::OptimArgs),
+    Decode(decode::DecodeArgs),
+    Scale(scale::ScaleArgs),
 }
 
 impl BenchArgs {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
             Some(What::Optim(arguments)) => arguments.run(),
+            Some(What::Decode(arguments)) => arguments.run(),
+            Some(What::Scale(arguments)) => arguments.run(),
             None => self.train.run(),
         }
     }

@@ -155,7 +155,7 @@ fn schemes(cases: &[Case]) -> String {
 }
 
 /// Writes the page and its plot.
-pub(super) fn write(root: &Path, out: &Path, cases: &[Case]) -> Result<()> {
+pub(super) fn write(root: &Path, out: &Path, debug_build: bool, cases: &[Case]) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     let figures: Vec<&Figure> = cases.iter().flat_map(|case| &case.figures).collect();
     plot::bars(&out.join("training.svg"), &figures)?;
@@ -171,8 +171,7 @@ pub(super) fn write(root: &Path, out: &Path, cases: &[Case]) -> Result<()> {
          Medians over {rounds} rounds, in each of which every contender took its turn; the models are the files of\n\
          `benches/models`, the peer is `benches/torch/train.py` with the packages of `tests/reference`. A step is the forward\n\
          and backward pass, clipping and AdamW.\n\n\
-         - machine: {machine}\n\
-         - commit: {commit}\n\
+         {about}\
          - measured peaks: {gflops:.0} GFLOP/s in a product of two matrices of side 1536, {gbytes:.1} GB/s in a copy\n\n\
          ![tokens per second](training.svg)\n\n\
          {table}\n\
@@ -182,8 +181,7 @@ pub(super) fn write(root: &Path, out: &Path, cases: &[Case]) -> Result<()> {
          ## Where a step goes\n\n\
          Milliseconds in the operations of each part, forward + backward. The output layer's gradients are computed with the loss.\n\n\
          {parts}",
-        machine = machine(),
-        commit = commit(root)?,
+        about = about(root, debug_build)?,
         gflops = super::median(&gflops),
         gbytes = super::median(&gbytes),
         table = table(cases),
@@ -194,23 +192,46 @@ pub(super) fn write(root: &Path, out: &Path, cases: &[Case]) -> Result<()> {
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
 }
 
+/// A line of what Linux tells of the processor.
+fn processor(name: &str) -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// What the processor multiplies with, of what makes a difference.
+fn vectors() -> Vec<&'static str> {
+    let flags = processor("flags").unwrap_or_default();
+    ["avx2", "avx512f", "avx512_bf16", "amx_bf16"]
+        .into_iter()
+        .filter(|wanted| flags.split(' ').any(|flag| flag == *wanted))
+        .collect()
+}
+
+/// Whether the processor has instructions for products in bfloat16, as far as the system tells.
+pub(super) fn multiplies_bf16() -> bool {
+    vectors().iter().any(|name| name.ends_with("bf16"))
+}
+
 /// The processor, as far as the system tells.
 fn machine() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        info.lines()
-            .find(|line| line.starts_with(name))
-            .and_then(|line| line.split_once(':'))
-            .map(|(_, value)| value.trim().to_owned())
+    let name = processor("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    format!("{name}, {threads} threads, {}", vectors().join(", "))
+}
+
+/// What was measured, and on what: a list for the head of a page.
+pub(super) fn about(root: &Path, debug_build: bool) -> Result<String> {
+    let build = if debug_build {
+        "dev profile, in which the kernels and Burn are optimized"
+    } else {
+        "release"
     };
-    let name = field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let flags = field("flags").unwrap_or_default();
-    let vectors: Vec<&str> = ["avx2", "avx512f", "avx512_bf16", "amx_bf16"]
-        .into_iter()
-        .filter(|wanted| flags.split(' ').any(|flag| flag == *wanted))
-        .collect();
-    format!("{name}, {threads} threads, {}", vectors.join(", "))
+    Ok(format!(
+        "- machine: {}\n- commit: {}\n- build: {build}\n",
+        machine(),
+        commit(root)?
+    ))
 }
 
 /// The commit that was measured.

@@ -32,14 +32,9 @@ pub(super) struct TrainArgs {
     /// Steps of a turn
     #[arg(long, default_value_t = 2)]
     steps: u64,
-    /// Who runs beside this project
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "torch-eager-f32,torch-compile-f32,torch-compile-bf16"
-    )]
-    peers: Vec<Peer>,
+    /// Who runs beside this project: by default all, bfloat16 only on a processor that has instructions for it
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Option<Vec<Peer>>,
     /// Folder of the table and the plot
     #[arg(long, value_name = "DIR", default_value = "docs/benchmarks")]
     out: PathBuf,
@@ -139,12 +134,23 @@ impl TrainArgs {
         }
         let out = root.join(&self.out);
         print!("{}", report::table(&cases));
-        report::write(&root, &out, &cases)
+        report::write(&root, &out, self.debug_build, &cases)
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let all = || {
+            let f32 = [Peer::TorchEagerF32, Peer::TorchCompileF32];
+            let bf16 = report::multiplies_bf16().then_some(Peer::TorchCompileBf16);
+            f32.into_iter().chain(bf16).collect()
+        };
+        let mut peers = self.peers.clone().unwrap_or_else(all);
+        peers.retain(|&peer| peer != Peer::None);
+        peers
     }
 
     /// The environment's Python, if anybody is to run beside this project and there is one.
     fn python(&self, root: &Path) -> Option<PathBuf> {
-        if self.peers.iter().all(|&peer| peer == Peer::None) {
+        if self.peers().is_empty() {
             return None;
         }
         environment(root, &scratch(root), &self.python)
@@ -167,9 +173,8 @@ impl TrainArgs {
         let mut contenders = Vec::new();
         let (worker, ready) = Worker::start(OURS, &mut ours)?;
         contenders.push(Contender::new(OURS, worker, ready));
-        let peers = self.peers.iter().filter(|&&peer| peer != Peer::None);
         if let Some(python) = python.filter(|_| KNOWN_TO_PEERS.contains(&scheme)) {
-            for peer in peers {
+            for peer in self.peers() {
                 eprintln!("{model} {scheme}: {} starts", peer.name());
                 let mut command = Command::new(python);
                 command

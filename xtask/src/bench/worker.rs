@@ -94,6 +94,12 @@ impl Worker {
         Ok(answer.seconds)
     }
 
+    /// Seconds that so many tokens take, of a worker that decodes.
+    pub(super) fn tokens(&mut self, count: u64) -> Result<f64> {
+        let answer: Steps = self.ask(&format!("tokens {count}"))?;
+        answer.seconds.first().copied().context("no time was told")
+    }
+
     /// Largest resident set so far.
     pub(crate) fn peak_rss(&mut self) -> Result<Option<u64>> {
         let answer: Memory = self.ask("memory")?;
