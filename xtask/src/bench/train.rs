@@ -107,7 +107,7 @@ pub(super) struct Figure {
 struct Contender {
     name: String,
     worker: Worker,
-    parameters: u64,
+    ready: Ready,
     seconds: Vec<f64>,
 }
 
@@ -121,10 +121,16 @@ impl TrainArgs {
             .collect::<Result<_>>()?;
         let binary = build(&root, "bench_train", self.debug_build)?;
         let python = self.python(&root);
+        // A process of its own: what it copies would count as memory of training.
+        let mut idle = Command::new(&binary);
+        idle.arg(root.join("benches/models/S.toml"));
+        let (mut machine, _) = Worker::start("bench_train", idle.args(["--warm", "0"]))?;
         let mut cases = Vec::new();
         for (name, path) in &models {
             for scheme in &self.schemes {
-                cases.push(self.case(&root, &binary, python.as_deref(), (name, path), scheme)?);
+                let contenders =
+                    self.contenders(&root, &binary, python.as_deref(), (name, path), scheme)?;
+                cases.push(self.case((name, path), scheme, contenders, &mut machine)?);
             }
         }
         let figures: Vec<&Figure> = cases.iter().flat_map(|case| &case.figures).collect();
@@ -158,21 +164,19 @@ impl TrainArgs {
             .ok()
     }
 
-    /// One model with one scheme.
-    fn case(
+    /// Everybody who trains one model with one scheme, this project first.
+    fn contenders(
         &self,
         root: &Path,
         binary: &Path,
         python: Option<&Path>,
         (model, file): (&str, &Path),
         scheme: &str,
-    ) -> Result<Case> {
+    ) -> Result<Vec<Contender>> {
         let key = format!("norm.scheme={scheme}");
         let mut ours = Command::new(binary);
         ours.arg(file).arg(&key);
-        let mut contenders = Vec::new();
-        let (worker, ready) = Worker::start(OURS, &mut ours)?;
-        contenders.push(Contender::new(OURS, worker, ready));
+        let mut contenders = vec![Contender::start(OURS, &mut ours)?];
         if let Some(python) = python.filter(|_| KNOWN_TO_PEERS.contains(&scheme)) {
             for peer in self.peers() {
                 eprintln!("{model} {scheme}: {} starts", peer.name());
@@ -182,10 +186,20 @@ impl TrainArgs {
                     .arg(file)
                     .arg(&key)
                     .args(peer.arguments());
-                let (worker, ready) = Worker::start(peer.name(), &mut command)?;
-                contenders.push(Contender::new(peer.name(), worker, ready));
+                contenders.push(Contender::start(peer.name(), &mut command)?);
             }
         }
+        Ok(contenders)
+    }
+
+    /// One model with one scheme, in turns; `machine` tells what the machine reaches meanwhile.
+    fn case(
+        &self,
+        (model, file): (&str, &Path),
+        scheme: &str,
+        mut contenders: Vec<Contender>,
+        machine: &mut Worker,
+    ) -> Result<Case> {
         let mut peaks = Vec::new();
         let count = contenders.len();
         for round in 0..self.rounds {
@@ -196,8 +210,9 @@ impl TrainArgs {
                 let seconds = contender.worker.steps(self.steps)?;
                 contender.seconds.extend(seconds);
             }
-            peaks.push(contenders[0].worker.peak()?);
+            peaks.push(machine.peak()?);
         }
+        let ready = contenders[0].ready;
         let parts = contenders[0].worker.parts(self.steps)?;
         let peak = Peak {
             gflops: median(&peaks.iter().map(|peak| peak.gflops).collect::<Vec<_>>()),
@@ -216,7 +231,7 @@ impl TrainArgs {
                     peak_rss_bytes: contender.worker.peak_rss()?,
                     mfu: speed * flops / (peak.gflops * 1e9),
                     rounds: self.rounds,
-                    parameters: contender.parameters,
+                    parameters: contender.ready.parameters,
                     step_seconds: contender.seconds,
                     contender: contender.name,
                 })
@@ -232,13 +247,14 @@ impl TrainArgs {
 }
 
 impl Contender {
-    fn new(name: &str, worker: Worker, ready: Ready) -> Self {
-        Self {
+    fn start(name: &str, command: &mut Command) -> Result<Self> {
+        let (worker, ready) = Worker::start(name, command)?;
+        Ok(Self {
             name: name.to_owned(),
             worker,
-            parameters: ready.parameters,
+            ready,
             seconds: Vec::new(),
-        }
+        })
     }
 }
 

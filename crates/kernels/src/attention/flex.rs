@@ -76,7 +76,12 @@ fn work(pass: Pass, p: kernels::Problem) -> Work {
         Pass::Backward | Pass::Update => (5, 3, 4),
     };
     let last = (0..p.time).cycle();
-    let seen: usize = p.starts.iter().zip(last).map(|(start, t)| t + 1 - start).sum();
+    let seen: usize = p
+        .starts
+        .iter()
+        .zip(last)
+        .map(|(start, t)| t + 1 - start)
+        .sum();
     Work {
         operation: "causal_attention",
         pass,
