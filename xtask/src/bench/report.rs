@@ -139,21 +139,6 @@ fn parts_table(cases: &[Case]) -> String {
     text
 }
 
-/// The time of a step of each scheme over that of the first.
-fn schemes(cases: &[Case]) -> String {
-    let mut text = String::from("| model | scheme | step to the first scheme's |\n|---|---|---|\n");
-    for case in cases {
-        let Some(ours) = case.of(OURS) else { continue };
-        let first = cases
-            .iter()
-            .filter_map(|case| case.of(OURS))
-            .find(|first| first.model == ours.model);
-        let ratio = first.map_or(f64::NAN, |first| first.tokens_per_sec / ours.tokens_per_sec);
-        let _ = writeln!(text, "| {} | `{}` | {ratio:.3} |", ours.model, ours.scheme);
-    }
-    text
-}
-
 /// Writes the page and its plot.
 pub(super) fn write(root: &Path, out: &Path, debug_build: bool, cases: &[Case]) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
@@ -177,7 +162,6 @@ pub(super) fn write(root: &Path, out: &Path, debug_build: bool, cases: &[Case]) 
          {table}\n\
          The share of the peak counts the products of the model (attention over what is visible), forward and backward, whatever\n\
          a contender computes besides.\n\n\
-         ## Schemes\n\n{schemes}\n\
          ## Where a step goes\n\n\
          Milliseconds in the operations of each part, forward + backward. The output layer's gradients are computed with the loss.\n\n\
          {parts}",
@@ -185,7 +169,6 @@ pub(super) fn write(root: &Path, out: &Path, debug_build: bool, cases: &[Case]) 
         gflops = super::median(&gflops),
         gbytes = super::median(&gbytes),
         table = table(cases),
-        schemes = schemes(cases),
         parts = parts_table(cases),
     );
     let path = out.join("training.md");
