@@ -25,7 +25,7 @@ use burn::tensor::{Bool, Int, Tensor};
 ///
 /// The CPU's way keeps no `T x T` matrix of scores or of a mask: the way back computes the scores again, and 128 queries
 /// at a time multiply the keys from the smallest of their starts on. A NaN or infinite value reaches queries that don't
-/// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference`] all of the
+/// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference()`] all of the
 /// sequence. A query whose scores are all negative infinity is out of range and gives NaN here, where Burn's attention
 /// gives 0.
 ///
