@@ -14,8 +14,8 @@ use crate::workspace::{capture, root};
 /// Counts the instructions of one training step and compares them with the recorded ones.
 ///
 /// One step of the default preset with one sequence of 64 tokens and one thread, for each of three schemes, under
-/// `valgrind --tool=callgrind`, which counts the same on a busy machine as on an idle one and pretends the same processor
-/// everywhere (AVX2, no AVX-512). More than 5 % above `benches/instructions.json` is an error; --write records what was
+/// `valgrind --tool=callgrind`, which counts the same on a busy machine as on an idle one and shows programs a processor
+/// with AVX2 and without AVX-512. More than 5 % above `benches/instructions.json` is an error; --write records what was
 /// counted. Without optimization of the project's own crates, as the tests are built; the kernels and Burn always are.
 /// Needs Linux on x86-64 and valgrind.
 #[derive(Debug, Args)]
