@@ -149,12 +149,14 @@ fn memory_is_estimated_within_a_fifth() {
     let dense = Scheme::NAMES
         .iter()
         .map(|scheme| (*scheme, *scheme, &sizes));
+    let mut off = Vec::new();
     for (label, scheme, sizes) in dense.chain([("experts", "pre_norm", &mixture)]) {
         let (estimate, measured) = memory(&sandbox, scheme, label, sizes);
         let ratio = estimate / measured;
-        assert!(
-            (0.8..1.2).contains(&ratio),
-            "{label}: {ratio} of {measured} bytes"
-        );
+        println!("{label}: {ratio:.3} of {:.1} MiB", measured / f64::from(1 << 20));
+        if !(0.8..1.2).contains(&ratio) {
+            off.push(format!("{label}: {ratio:.3} of {measured} bytes"));
+        }
     }
+    assert!(off.is_empty(), "{off:?}");
 }

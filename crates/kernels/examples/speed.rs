@@ -9,12 +9,12 @@ use evenburn_kernels::reference as plain;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: fast::Allocator = fast::Allocator;
 
 /// Leaves with gradients to the result of one operation.
 type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;
 
-type Products = [fn(Tensor<2>, Tensor<2>) -> Tensor<2>; 2];
+type Products = [fn(Tensor<2>, Tensor<2>, f64) -> Tensor<2>; 2];
 type Losses = [fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>; 2];
 type Tables = [fn(Tensor<2>, Tensor<2, Int>) -> Tensor<3>; 2];
 type Starts = Option<Tensor<2, Int>>;
@@ -88,7 +88,7 @@ impl Setup {
         for (input, output) in [(d, d), (d, f), (f, d)] {
             let op = both(ways, move |linear, x| {
                 let w = x[1].clone().reshape([input, output]);
-                flat(linear(x[0].clone().reshape([n, input]), w))
+                flat(linear(x[0].clone().reshape([n, input]), w, 1.0))
             });
             let name = format!("linear {input} x {output}");
             self.compare(&name, &[n * input, input * output], op);

@@ -23,7 +23,7 @@ mod swiglu;
 mod threads;
 
 pub use adam::{AdamStep, Bound, Slices, adam};
-pub use alloc::keep_pages;
+pub use alloc::{Allocator, keep_pages};
 pub use attention::causal_attention;
 pub use embedding::embedding;
 pub use interpolate::interpolate;

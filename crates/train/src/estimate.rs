@@ -1,12 +1,13 @@
 //! How much memory a run takes, from its plan alone.
 //!
 //! What the backward pass needs of the forward pass is counted operation by operation, as the CPU's fused operations
-//! keep it; other backends keep more where they fall back to plain ones.
+//! keep it: not what a normalization, a rotation or a gated unit writes, which is computed once more. Other backends keep
+//! more where they fall back to plain ones.
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
-use evenburn_model::{Dims, ParamSpec, Plan, Site};
+use evenburn_model::{Activation, Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
@@ -18,9 +19,11 @@ const F32: u64 = 4;
 /// The program, its threads and their buffers, the tokenizer, and the token files it has open.
 const PROGRAM: u64 = 40 << 20;
 
-/// What the allocator holds beyond what is in use, as a fraction of that: 4 % to 24 % in twenty runs of four schemes
-/// (120 MiB to 770 MiB, mimalloc).
-const HELD_FREE: f64 = 0.13;
+/// What the allocator holds beyond what is in use, as a fraction of that (docs/log.md, *Memory of a step*).
+const HELD_FREE: f64 = 0.05;
+
+/// Rows whose logits are in memory at once, at most (`linear_cross_entropy` of the kernels).
+const LOSS_ROWS: usize = 512;
 
 /// Copies of all scores `[B, H, T, T]` that plain attention keeps, which stands in where the weights
 /// themselves are needed.
@@ -81,8 +84,9 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
     let rules = groups::from_plan(plan, &config.optim)?;
     let kept = |spec: &ParamSpec| rules[&spec.path].recipe.state_len(&spec.shape);
     let optimizer = F32 * specs.iter().map(kept).sum::<usize>() as u64;
-    // The output layer's gradient, and the copy of its matrix the product reads.
-    let head = 2 * F32 * (d.model * d.vocab) as u64;
+    // The output layer's gradient, and the logits of some rows.
+    let rows = (config.train.batch_size * d.context).min(LOSS_ROWS);
+    let head = F32 * ((d.model + rows) * d.vocab) as u64;
     let earlier = if config.train.accumulate > 1 {
         weights
     } else {
@@ -104,9 +108,8 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     let d = plan.dims();
     let tokens = (config.train.batch_size * d.context) as u64;
     let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
-    // The last stream, normalized, and its gradient, which comes with the loss; then what the backward pass of a
-    // block's wide branch has in hand.
-    let ends = 3 * d.model + 3 * d.hidden;
+    // The last stream, normalized, and its gradient, which comes with the loss.
+    let ends = 3 * d.model;
     let copies: usize = plan
         .layers
         .iter()
@@ -125,20 +128,20 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
 /// Numbers that one block keeps of each token.
 fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
     let (q, kv) = (d.heads * d.head, d.kv_heads * d.head);
-    // Attention keeps what it reads and writes; the gated unit what it reads, the product after it what that writes.
+    // Attention keeps what it reads and writes, and so does an activation, but for a gated unit's output.
     let mut kept = 2 * q + 2 * kv;
     let networks = networks(d);
-    kept += networks * 3 * d.hidden;
+    let gated = layer.gate.is_some() && d.mlp.activation() == Activation::Silu;
+    kept += networks * if gated { 2 } else { 3 } * d.hidden;
     if !d.experts.is_dense() {
-        // What each expert reads, what it writes, and the router's logits and gates; then two sums over all tokens for
-        // each expert, whoever chose it (docs/log.md has the measurement).
-        kept += networks * 2 * d.model + 4 * d.experts.count + d.experts.count * 2 * d.model;
+        // What each expert reads, what it writes, and the router's logits and gates.
+        kept += networks * 2 * d.model + 4 * d.experts.count;
     }
     kept += layer
         .attention
         .qk_norm
         .as_ref()
-        .map_or(0, |norm| before(norm, q + kv));
+        .map_or(0, |norm| within(norm, q + kv));
     kept += usize::from(layer.attention.qk_gain.is_some()) * 2 * q;
     kept += residual(&layer.attn_residual, d) + residual(&layer.mlp_residual, d);
     for site in Site::BLOCK {
@@ -148,7 +151,12 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
         };
         if let Some(norm) = &plan.linear.norm {
             let times = if site.in_mlp() { networks } else { 1 };
-            kept += times * (before(norm, out) + usize::from(plan.linear.after.is_some()) * out);
+            // What comes out of a branch is kept by its normalization alone.
+            let of_norm = match site {
+                Site::O | Site::Down => before(norm, out),
+                _ => within(norm, out),
+            };
+            kept += times * (of_norm + usize::from(plan.linear.after.is_some()) * out);
         }
     }
     kept
@@ -162,8 +170,8 @@ fn networks(d: &Dims) -> usize {
     }
 }
 
-/// What the way around a branch keeps of each token: what the branch reads, what each normalization reads, and what
-/// an interpolation adds.
+/// What the way around a branch keeps of each token: what the branch reads, if it can't be normalized once more, what
+/// each normalization reads, and what an interpolation adds, on the same condition.
 fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
     let norms = [
         &plan.stream,
@@ -179,26 +187,39 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
         .sum();
     let mix = match &plan.mix {
         MixPlan::Add | MixPlan::Scaled { .. } => 0,
-        MixPlan::Lerp { .. } => d.model,
+        MixPlan::Lerp { .. } => unless_again(plan.output.as_ref(), d.model),
     };
-    d.model + norms + mix
+    // Without a normalization of its own, a branch reads the stream as the one before has left it.
+    let read = plan.input.as_ref().or(plan.after.as_ref());
+    unless_again(read, d.model) + norms + mix
 }
 
-/// What a normalization of `width` numbers keeps: its input, and for those that have no fused form two more.
+/// Whether a normalization is computed once more on the way back instead of being kept.
+fn again(norm: &NormPlan) -> bool {
+    matches!(norm.kind, NormKind::Rms | NormKind::L2)
+}
+
+/// A tensor's width if it has to be kept, behind such a normalization or none.
+fn unless_again(norm: Option<&NormPlan>, width: usize) -> usize {
+    if norm.is_some_and(again) { 0 } else { width }
+}
+
+/// What a normalization of `width` numbers keeps: its input, and one that has no fused form two more.
 fn before(norm: &NormPlan, width: usize) -> usize {
-    match norm.kind {
-        NormKind::Rms | NormKind::L2 => width,
-        NormKind::Layer | NormKind::Tanh { .. } | NormKind::Erf { .. } => 3 * width,
-    }
+    if again(norm) { width } else { 3 * width }
 }
 
-/// Numbers in copies of a block's matrices that learned scales and constants multiply.
-#[allow(clippy::float_cmp)] // exactly 1 is what makes no copy
+/// The same, where one of them is counted as what the next operation keeps.
+fn within(norm: &NormPlan, width: usize) -> usize {
+    if again(norm) { 0 } else { 3 * width }
+}
+
+/// Numbers in copies of a block's matrices that learned scales multiply.
 fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
     let copies = |site: Site| {
         let linear = &layer.site(site)?.linear;
         let direct = linear.norm.is_none() && linear.bias.is_none();
-        let behind = linear.factor != 1.0 || (direct && linear.after.is_some());
+        let behind = direct && linear.after.is_some();
         let [input, output] = site.shape(d);
         let copies = usize::from(linear.before.is_some()) + usize::from(behind);
         let times = match d.experts.count {

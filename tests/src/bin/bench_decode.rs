@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Parser;
-use evenburn::kernels::{keep_pages, work_along};
+use evenburn::kernels::{Allocator, keep_pages, work_along};
 use evenburn_model::{Decoder, Plan, Recompute, Sampler};
 use evenburn_train::config::RunConfig;
 use serde_json::json;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// Decodes with random weights, a number of tokens at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]

@@ -14,7 +14,7 @@ use evenburn_train::groups;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: evenburn::kernels::Allocator = evenburn::kernels::Allocator;
 
 /// Times optimizer steps on a model of ten million parameters.
 #[derive(Debug, Parser)]

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
 use evenburn::data::{Batch, DocumentMask, Sample};
 use evenburn::kernels::profile::{self, Cost};
-use evenburn::kernels::{keep_pages, linear};
+use evenburn::kernels::{Allocator, keep_pages, linear};
 use evenburn_model::{Decoder, Noise, Plan};
 use evenburn_optim::Engine;
 use evenburn_train::config::RunConfig;
@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// Trains a model of the benchmark, a few steps at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]
@@ -182,7 +182,7 @@ fn peak_gflops() -> f64 {
     let normal = Distribution::Normal(0.0, 1.0);
     let square = || Tensor::<2>::random([SIDE, SIDE], normal, &Device::flex());
     let (a, b) = (square(), square());
-    let seconds = best(5, || drop(linear(a.clone(), b.clone())));
+    let seconds = best(5, || drop(linear(a.clone(), b.clone(), 1.0)));
     2.0 * SIDE.pow(3) as f64 / seconds / 1e9
 }
 

@@ -12,7 +12,7 @@ use evenburn_tests::bare::Bare;
 use std::time::Instant;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: evenburn::kernels::Allocator = evenburn::kernels::Allocator;
 
 const ROUNDS: usize = 90;
 const TOKENS: usize = 64;

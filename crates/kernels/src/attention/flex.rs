@@ -4,6 +4,7 @@ use super::kernels;
 use crate::flex::extension::Fused;
 use crate::flex::{contiguous, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -111,9 +112,7 @@ pub(crate) fn forward(
 /// What the way back reads.
 #[derive(Debug, Clone)]
 struct Kept {
-    q: FlexTensor,
-    k: FlexTensor,
-    v: FlexTensor,
+    inputs: [NodeId; 3],
     /// The first key that each query sees, `[B, T]`.
     starts: Vec<usize>,
     /// Of each score row, `[B, H, T]`.
@@ -127,13 +126,15 @@ struct AttentionBackward;
 impl Backward<Flex, 3> for AttentionBackward {
     type State = Kept;
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let kept = ops.state;
-        let problem = problem(&kept.q, &kept.k, &kept.v, &kept.starts, kept.heads);
+        let inputs = kept.inputs;
+        let [q, k, v] = inputs.map(|input| contiguous(graph.retrieve_node_output(input)));
+        let problem = problem(&q, &k, &v, &kept.starts, kept.heads);
         let _span = span(|| work(Pass::Backward, problem));
         let gradients = kernels::backward(problem, &kept.softmax, values(&dy));
-        let shapes = [shape(&kept.q), shape(&kept.k), shape(&kept.v)];
+        let shapes = [shape(&q), shape(&k), shape(&v)];
         for ((node, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, tensor(gradient, shape));
@@ -143,26 +144,25 @@ impl Backward<Flex, 3> for AttentionBackward {
 }
 
 pub(crate) fn tracked<C: CheckpointStrategy>(
-    q: FloatTensor<Autodiff<Flex, C>>,
-    k: FloatTensor<Autodiff<Flex, C>>,
-    v: FloatTensor<Autodiff<Flex, C>>,
+    q: &FloatTensor<Autodiff<Flex, C>>,
+    k: &FloatTensor<Autodiff<Flex, C>>,
+    v: &FloatTensor<Autodiff<Flex, C>>,
     starts: Vec<usize>,
     heads: Heads,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [q.node(), k.node(), v.node()];
-    let [q, k, v] = [q, k, v].map(|x| contiguous(x.into_primitive()));
-    let (y, softmax) = compute(problem(&q, &k, &v, &starts, heads));
-    let y = tensor(y, shape(&q));
+    let (y, softmax) = {
+        let [q, k, v] = [q, k, v].map(|x| contiguous(x.primitive().clone()));
+        let (y, softmax) = compute(problem(&q, &k, &v, &starts, heads));
+        (tensor(y, shape(&q)), softmax)
+    };
     match AttentionBackward
-        .prepare::<C>(nodes)
+        .prepare::<C>([q.node(), k.node(), v.node()])
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => {
+        OpsKind::Tracked(mut prep) => {
             let kept = Kept {
-                q,
-                k,
-                v,
+                inputs: [q, k, v].map(|x| prep.checkpoint(x)),
                 starts,
                 softmax,
                 heads,

@@ -52,7 +52,11 @@ pub(crate) trait Fused: Backend {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        factor: f32,
+    ) -> FloatTensor<Self>;
     fn fused_interpolate(
         h: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -118,8 +122,12 @@ impl Fused for Flex {
         rotary::forward(x, cos, sin)
     }
 
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear::forward(x, weight)
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        factor: f32,
+    ) -> FloatTensor<Self> {
+        linear::forward(x, weight, factor)
     }
 
     fn fused_interpolate(
@@ -157,7 +165,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         before: f32,
         after: f32,
     ) -> FloatTensor<Self> {
-        swiglu::tracked::<C>(gate, up, before, after)
+        swiglu::tracked(&gate, &up, before, after)
     }
 
     fn fused_linear_cross_entropy(
@@ -175,11 +183,11 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         starts: Vec<usize>,
         heads: Heads,
     ) -> FloatTensor<Self> {
-        attention::tracked::<C>(q, k, v, starts, heads)
+        attention::tracked::<C>(&q, &k, &v, starts, heads)
     }
 
     fn fused_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {
-        normalize::tracked::<C>(x, rule)
+        normalize::tracked(&x, rule)
     }
 
     fn fused_normalize_with_gain(
@@ -187,7 +195,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         gain: FloatTensor<Self>,
         rule: Rule,
     ) -> FloatTensor<Self> {
-        normalize::tracked_with_gain::<C>(x, gain, rule)
+        normalize::tracked_with_gain(&x, &gain, rule)
     }
 
     fn fused_rotary(
@@ -195,11 +203,15 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        rotary::tracked::<C>(x, cos, sin)
+        rotary::tracked(&x, cos, sin)
     }
 
-    fn fused_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear::tracked::<C>(x, weight)
+    fn fused_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        factor: f32,
+    ) -> FloatTensor<Self> {
+        linear::tracked::<C>(&x, weight, factor)
     }
 
     fn fused_interpolate(

@@ -227,7 +227,7 @@ fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 
 /// The gemm crate's own parallel mode splits finer and packs both factors for all threads first, which is slower
 /// for the flat matrices of a transformer. An entry's sum runs over the depth in the same order in whatever block it
 /// lies, as long as that is no single row or column, so the result doesn't depend on the number of threads.
-pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, a: Matrix, b: Matrix) {
+pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, factor: f32, a: Matrix, b: Matrix) {
     let depth = a.columns;
     let [rows, columns] = blocks(c.rows, c.columns, depth, rayon::current_num_threads());
     let across = c.columns.div_ceil(columns);
@@ -236,7 +236,7 @@ pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, a: Matrix, b: Matri
         let (row, column) = (index / across * rows, index % across * columns);
         let a = a.block([row, 0], [tile.rows, depth]);
         let b = b.block([0, column], [depth, tile.columns]);
-        product(&mut tile, into, 1.0, a, b);
+        product(&mut tile, into, factor, a, b);
     };
     if tiles.len() == 1 {
         tiles
@@ -354,7 +354,7 @@ mod tests {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 pool.build().unwrap().install(|| {
                     let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, n));
-                    product_parallel(MatrixMut::new(&mut c, n), Into::Replace, a, b);
+                    product_parallel(MatrixMut::new(&mut c, n), Into::Replace, 1.0, a, b);
                 });
                 c
             };
@@ -379,6 +379,7 @@ mod tests {
             product_parallel(
                 MatrixMut::new(&mut c, n),
                 Into::Replace,
+                0.5,
                 Matrix::new(&a, k),
                 Matrix::new(&b, n),
             );
@@ -393,7 +394,7 @@ mod tests {
                 Matrix::new(&b, n),
             );
             for (c, whole) in c.iter().zip(&whole) {
-                assert!((2.0 * c + 1.0 - whole).abs() < 1e-3, "{c} {whole}");
+                assert!((4.0 * c + 1.0 - whole).abs() < 1e-3, "{c} {whole}");
             }
         }
     }

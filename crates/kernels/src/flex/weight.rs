@@ -95,13 +95,20 @@ impl Weight {
         }
     }
 
-    /// Writes `x^T dy` to `gradient`, or adds it, in the order of [`Self::gradient`].
-    pub(crate) fn accumulate(&self, gradient: &mut [f32], into: Into, x: Matrix, dy: Matrix) {
+    /// Writes `factor x^T dy` to `gradient`, or adds it, in the order of [`Self::gradient`].
+    pub(crate) fn accumulate(
+        &self,
+        gradient: &mut [f32],
+        into: Into,
+        factor: f32,
+        x: Matrix,
+        dy: Matrix,
+    ) {
         let gradient = MatrixMut::new(gradient, self.stored_columns());
         if self.is_transposed {
-            product_parallel(gradient, into, dy.transposed(), x);
+            product_parallel(gradient, into, factor, dy.transposed(), x);
         } else {
-            product_parallel(gradient, into, x.transposed(), dy);
+            product_parallel(gradient, into, factor, x.transposed(), dy);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
 use crate::profile::{Pass, Work, span};
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -107,12 +108,13 @@ fn gradients(dy: &FlexTensor, x: &FlexTensor, factor: &FlexTensor) -> [FlexTenso
 struct InterpolateBackward;
 
 impl Backward<Flex, 4> for InterpolateBackward {
-    /// The arguments in their order.
-    type State = [FlexTensor; 4];
+    /// Both streams, and their factors.
+    type State = ([NodeId; 2], [FlexTensor; 2]);
 
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
-        let [h, x, keep, step] = ops.state;
+        let (streams, [keep, step]) = ops.state;
+        let [h, x] = streams.map(|node| contiguous(graph.retrieve_node_output(node)));
         let [to_h, to_x, to_keep, to_step] = ops.parents;
         let sides = [(h, keep, to_h, to_keep), (x, step, to_x, to_step)];
         for (stream, factor, to_stream, to_factor) in sides {
@@ -136,15 +138,18 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
     step: FloatTensor<Autodiff<Flex, C>>,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let nodes = [h.node(), x.node(), keep.node(), step.node()];
-    let inputs = [h, x, keep, step].map(|x| contiguous(x.into_primitive()));
-    let [h, x, keep, step] = inputs.clone();
-    let y = forward(h, x, keep, step);
+    let factors = [keep, step].map(|x| contiguous(x.into_primitive()));
+    let [keep, step] = factors.clone();
+    let y = forward(h.primitive().clone(), x.primitive().clone(), keep, step);
     match InterpolateBackward
         .prepare::<C>(nodes)
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(inputs, y),
+        OpsKind::Tracked(mut prep) => {
+            let streams = [prep.checkpoint(&h), prep.checkpoint(&x)];
+            prep.finish((streams, factors), y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }

@@ -3,20 +3,22 @@
 use crate::flex::extension::Fused;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::weight::Weight;
-use crate::flex::{buffer, contiguous, tensor, values};
+use crate::flex::{buffer, contiguous, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, Flex};
-use burn::tensor::Tensor;
+use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-pub(super) fn dispatch(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+pub(super) fn dispatch<const D: usize>(x: Tensor<D>, weight: Tensor<2>, factor: f64) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused_linear(
         x.into_dispatch(),
         weight.into_dispatch(),
+        factor as f32,
     ))
 }
 
@@ -31,33 +33,42 @@ fn work(pass: Pass, products: usize, [rows, input, output]: [usize; 3]) -> Work 
     }
 }
 
+/// The shape of as many rows of another width.
+fn with_width(mut shape: Shape, width: usize) -> Shape {
+    let last = shape.num_dims() - 1;
+    shape[last] = width;
+    shape
+}
+
 /// `x` must be contiguous.
-fn compute(x: &FlexTensor, weight: FlexTensor) -> FlexTensor {
+fn compute(x: &FlexTensor, weight: FlexTensor, factor: f32) -> FlexTensor {
     let mut weight = Weight::new(weight);
     let [input, output] = weight.shape();
+    let shape = shape(x);
     let x = Matrix::new(values(x), input);
     let _span = span(|| work(Pass::Forward, 1, [x.rows(), input, output]));
     weight.prepare_forward(x.rows());
     let mut y = buffer(x.rows() * output);
     let into = MatrixMut::new(&mut y, output);
-    product_parallel(into, Into::Replace, x, weight.forward());
-    tensor(y, [x.rows(), output])
+    product_parallel(into, Into::Replace, factor, x, weight.forward());
+    tensor(y, with_width(shape, output))
 }
 
-pub(crate) fn forward(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-    compute(&contiguous(x), weight)
+pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, factor: f32) -> FlexTensor {
+    compute(&contiguous(x), weight, factor)
 }
 
 #[derive(Debug)]
 struct LinearBackward;
 
 impl Backward<Flex, 2> for LinearBackward {
-    /// The rows, where the weight is tracked, and the weight.
-    type State = (Option<FlexTensor>, FlexTensor);
+    /// The rows, where the weight is tracked, the weight, and the factor.
+    type State = (Option<NodeId>, FlexTensor, f32);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
-        let (x, weight) = ops.state;
+        let (x, weight, factor) = ops.state;
+        let shape = shape(&dy);
         let mut weight = Weight::new(weight);
         let [input, output] = weight.shape();
         let dy = Matrix::new(values(&dy), output);
@@ -68,32 +79,37 @@ impl Backward<Flex, 2> for LinearBackward {
             weight.prepare_backward(dy.rows());
             let mut dx = buffer(dy.rows() * input);
             let into = MatrixMut::new(&mut dx, input);
-            product_parallel(into, Into::Replace, dy, weight.backward());
-            grads.register::<Flex>(node.id, tensor(dx, [dy.rows(), input]));
+            product_parallel(into, Into::Replace, factor, dy, weight.backward());
+            grads.register::<Flex>(node.id, tensor(dx, with_width(shape, input)));
         }
         if let (Some(node), Some(x)) = (to_weight, x) {
+            let x = contiguous(graph.retrieve_node_output(x));
             let mut dw = buffer(input * output);
             let x = Matrix::new(values(&x), input);
-            weight.accumulate(&mut dw, Into::Replace, x, dy);
+            weight.accumulate(&mut dw, Into::Replace, factor, x, dy);
             grads.register::<Flex>(node.id, weight.gradient(dw));
         }
     }
 }
 
 pub(crate) fn tracked<C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<Flex, C>>,
+    x: &FloatTensor<Autodiff<Flex, C>>,
     weight: FloatTensor<Autodiff<Flex, C>>,
+    factor: f32,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [x.node(), weight.node()];
     let learns = weight.is_tracked();
-    let (x, weight) = (contiguous(x.into_primitive()), weight.into_primitive());
-    let y = compute(&x, weight.clone());
+    let nodes = [x.node(), weight.node()];
+    let weight = weight.into_primitive();
+    let y = forward(x.primitive().clone(), weight.clone(), factor);
     match LinearBackward
         .prepare::<C>(nodes)
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish((learns.then_some(x), weight), y),
+        OpsKind::Tracked(mut prep) => {
+            let x = learns.then(|| prep.checkpoint(x));
+            prep.finish((x, weight, factor), y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }

@@ -73,9 +73,6 @@ fn compute(
         }
     });
     let chunk = (LOGITS / v).clamp(1, ROWS).min(n);
-    if wanted[0] {
-        weight.prepare_backward(n);
-    }
     weight.prepare_forward(n);
     let h = Matrix::new(values(&hidden), d);
     let mut dhidden = wanted[0].then(|| buffer(n * d));
@@ -88,6 +85,7 @@ fn compute(
         product_parallel(
             MatrixMut::new(logits, v),
             Into::Replace,
+            1.0,
             h,
             weight.forward(),
         );
@@ -108,11 +106,11 @@ fn compute(
         if let Some(dhidden) = &mut dhidden {
             let dhidden = &mut dhidden[first * d..(first + rows) * d];
             let dhidden = MatrixMut::new(dhidden, d);
-            product_parallel(dhidden, Into::Replace, dlogits, weight.backward());
+            product_parallel(dhidden, Into::Replace, 1.0, dlogits, weight.backward());
         }
         if let Some(dweight) = &mut dweight {
             let into = if first == 0 { Into::Replace } else { Into::Add };
-            weight.accumulate(dweight, into, h, dlogits);
+            weight.accumulate(dweight, into, 1.0, h, dlogits);
         }
     }
     Computed {

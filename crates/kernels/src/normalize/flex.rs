@@ -1,11 +1,13 @@
 //! Normalization in one pass over memory each way.
 
 use super::Size;
+use crate::flex::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{dot, simd};
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
 use crate::profile::{Pass, Work, span};
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
@@ -141,7 +143,7 @@ pub(crate) fn forward(x: FlexTensor, gain: Option<FlexTensor>, rule: Rule) -> Fl
 /// What the way back reads.
 #[derive(Debug, Clone)]
 struct Kept {
-    x: FlexTensor,
+    x: NodeId,
     factors: Vec<f32>,
     rule: Rule,
 }
@@ -152,9 +154,10 @@ struct NormalizeBackward;
 impl Backward<Flex, 1> for NormalizeBackward {
     type State = Kept;
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let Kept { x, factors, rule } = ops.state;
+        let x = contiguous(graph.retrieve_node_output(x));
         let _span = span(|| work(Pass::Backward, values(&x).len(), rule));
         let mut dx = buffer(values(&x).len());
         let rows = rows_per_piece(rule.group);
@@ -176,9 +179,10 @@ struct NormalizeWithGainBackward;
 impl Backward<Flex, 2> for NormalizeWithGainBackward {
     type State = (Kept, FlexTensor);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let (Kept { x, factors, rule }, gain) = ops.state;
+        let x = contiguous(graph.retrieve_node_output(x));
         let _span = span(|| work(Pass::Backward, values(&x).len(), rule));
         let (group, rows) = (rule.group, rows_per_piece(rule.group));
         let mut dx = buffer(values(&x).len());
@@ -203,37 +207,49 @@ impl Backward<Flex, 2> for NormalizeWithGainBackward {
     }
 }
 
-pub(crate) fn tracked<C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<Flex, C>>,
-    rule: Rule,
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [x.node()];
-    let x = contiguous(x.into_primitive());
-    let (y, factors) = compute(&x, None, rule);
+pub(crate) fn tracked(x: &FloatTensor<Autodiff<Flex>>, rule: Rule) -> FloatTensor<Autodiff<Flex>> {
+    let (y, factors) = compute(&contiguous(x.primitive().clone()), None, rule);
+    let again = Again {
+        inputs: [x.id()],
+        compute: move |[x]: [FlexTensor; 1]| forward(x, None, rule),
+    };
     match NormalizeBackward
-        .prepare::<C>(nodes)
-        .compute_bound()
+        .prepare::<BalancedCheckpointing>([x.node()])
+        .memory_bound()
+        .retro_forward(again)
+        .parents([x])
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish(Kept { x, factors, rule }, y),
+        OpsKind::Tracked(mut prep) => {
+            let x = prep.checkpoint(x);
+            prep.finish(Kept { x, factors, rule }, y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }
 
-pub(crate) fn tracked_with_gain<C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<Flex, C>>,
-    gain: FloatTensor<Autodiff<Flex, C>>,
+pub(crate) fn tracked_with_gain(
+    x: &FloatTensor<Autodiff<Flex>>,
+    gain: &FloatTensor<Autodiff<Flex>>,
     rule: Rule,
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [x.node(), gain.node()];
-    let [x, gain] = [x, gain].map(|x| contiguous(x.into_primitive()));
-    let (y, factors) = compute(&x, Some(&gain), rule);
+) -> FloatTensor<Autodiff<Flex>> {
+    let values = contiguous(gain.primitive().clone());
+    let (y, factors) = compute(&contiguous(x.primitive().clone()), Some(&values), rule);
+    let again = Again {
+        inputs: [x.id(), gain.id()],
+        compute: move |[x, gain]: [FlexTensor; 2]| forward(x, Some(gain), rule),
+    };
     match NormalizeWithGainBackward
-        .prepare::<C>(nodes)
-        .compute_bound()
+        .prepare::<BalancedCheckpointing>([x.node(), gain.node()])
+        .memory_bound()
+        .retro_forward(again)
+        .parents([x, gain])
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish((Kept { x, factors, rule }, gain), y),
+        OpsKind::Tracked(mut prep) => {
+            let x = prep.checkpoint(x);
+            prep.finish((Kept { x, factors, rule }, values), y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }

@@ -1,10 +1,11 @@
 //! Rotation in place where nobody else holds the tensor.
 
+use crate::flex::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, owned_values, rows_per_piece, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
@@ -125,20 +126,28 @@ impl Backward<Flex, 1> for RotaryBackward {
     }
 }
 
-pub(crate) fn tracked<C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<Flex, C>>,
-    cos: FloatTensor<Autodiff<Flex, C>>,
-    sin: FloatTensor<Autodiff<Flex, C>>,
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [x.node()];
+pub(crate) fn tracked(
+    x: &FloatTensor<Autodiff<Flex>>,
+    cos: FloatTensor<Autodiff<Flex>>,
+    sin: FloatTensor<Autodiff<Flex>>,
+) -> FloatTensor<Autodiff<Flex>> {
     let tables = Tables {
         cos: contiguous(cos.into_primitive()),
         sin: contiguous(sin.into_primitive()),
     };
-    let y = tables.apply(x.into_primitive(), 1.0);
+    let y = tables.apply(x.primitive().clone(), 1.0);
+    let again = Again {
+        inputs: [x.id()],
+        compute: {
+            let tables = tables.clone();
+            move |[x]: [FlexTensor; 1]| tables.apply(x, 1.0)
+        },
+    };
     match RotaryBackward
-        .prepare::<C>(nodes)
-        .compute_bound()
+        .prepare::<BalancedCheckpointing>([x.node()])
+        .memory_bound()
+        .retro_forward(again)
+        .parents([x])
         .stateful()
     {
         OpsKind::Tracked(prep) => prep.finish(tables, y),

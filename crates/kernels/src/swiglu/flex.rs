@@ -1,10 +1,12 @@
 //! SwiGLU in one pass over memory each way.
 
+use crate::flex::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{exp, simd};
 use crate::flex::{PIECE, buffer, contiguous, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
@@ -87,12 +89,13 @@ struct SwigluBackward;
 
 impl Backward<Flex, 2> for SwigluBackward {
     /// Gate, up, and the two factors.
-    type State = (FlexTensor, FlexTensor, f32, f32);
+    type State = ([NodeId; 2], f32, f32);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let [to_gate, to_up] = ops.parents;
-        let (gate, up, before, after) = ops.state;
+        let (inputs, before, after) = ops.state;
+        let [gate, up] = inputs.map(|input| contiguous(graph.retrieve_node_output(input)));
         let n = values(&gate).len();
         let _span = span(|| work(Pass::Backward, 5, &gate));
         let (mut dgate, mut dup) = (buffer(n), buffer(n));
@@ -114,24 +117,33 @@ impl Backward<Flex, 2> for SwigluBackward {
     }
 }
 
-pub(crate) fn tracked<C: CheckpointStrategy>(
-    gate: FloatTensor<Autodiff<Flex, C>>,
-    up: FloatTensor<Autodiff<Flex, C>>,
+pub(crate) fn tracked(
+    gate: &FloatTensor<Autodiff<Flex>>,
+    up: &FloatTensor<Autodiff<Flex>>,
     before: f32,
     after: f32,
-) -> FloatTensor<Autodiff<Flex, C>> {
-    let nodes = [gate.node(), up.node()];
-    let (gate, up) = (
-        contiguous(gate.into_primitive()),
-        contiguous(up.into_primitive()),
+) -> FloatTensor<Autodiff<Flex>> {
+    let y = forward(
+        gate.primitive().clone(),
+        up.primitive().clone(),
+        before,
+        after,
     );
-    let y = forward(gate.clone(), up.clone(), before, after);
+    let again = Again {
+        inputs: [gate.id(), up.id()],
+        compute: move |[gate, up]: [FlexTensor; 2]| forward(gate, up, before, after),
+    };
     match SwigluBackward
-        .prepare::<C>(nodes)
-        .compute_bound()
+        .prepare::<BalancedCheckpointing>([gate.node(), up.node()])
+        .memory_bound()
+        .retro_forward(again)
+        .parents([gate, up])
         .stateful()
     {
-        OpsKind::Tracked(prep) => prep.finish((gate, up, before, after), y),
+        OpsKind::Tracked(mut prep) => {
+            let inputs = [prep.checkpoint(gate), prep.checkpoint(up)];
+            prep.finish((inputs, before, after), y)
+        }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }
 }

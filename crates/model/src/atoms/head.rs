@@ -47,7 +47,7 @@ impl Head {
 
     /// `[N, D] -> [N, V]`.
     pub fn forward(&self, hidden: Tensor<2>, embedding: &Embedding) -> Tensor<2> {
-        linear(hidden, self.matrix(embedding))
+        linear(hidden, self.matrix(embedding), 1.0)
     }
 
     /// Summed cross-entropy in nats of `hidden [N, D]` against `targets [N]`; a negative target is left out.

@@ -74,20 +74,15 @@ impl Projection {
     /// Scales multiply the matrix, `in * out` numbers, rather than the activations, `B * T` times as many rows; the
     /// one behind a normalization or a bias can't.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [b, t, input] = x.dims();
         let mut weight = self.weight.val();
-        let output = weight.dims()[1];
         if let Some(before) = &self.before {
             weight = weight * before.used().unsqueeze_dim::<2>(1);
         }
         let direct = self.norm.is_none() && self.bias.is_none();
         if direct && let Some(after) = &self.after {
-            weight = weight * after.used().mul_scalar(self.factor).unsqueeze::<2>();
-        } else {
-            weight = scaled(weight, self.factor);
+            weight = weight * after.used().unsqueeze::<2>();
         }
-        // One product of two matrices: the batched form would multiply per sequence.
-        let y = linear(x.reshape([b * t, input]), weight);
+        let y = linear(x, weight, self.factor);
         let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
@@ -96,11 +91,10 @@ impl Projection {
             Some(norm) => norm.forward(y),
             None => y,
         };
-        let y = match &self.after {
+        match &self.after {
             Some(after) if !direct => after.forward(y),
             _ => y,
-        };
-        y.reshape([b, t, output])
+        }
     }
 }
 
