@@ -153,7 +153,10 @@ fn memory_is_estimated_within_a_fifth() {
     for (label, scheme, sizes) in dense.chain([("experts", "pre_norm", &mixture)]) {
         let (estimate, measured) = memory(&sandbox, scheme, label, sizes);
         let ratio = estimate / measured;
-        println!("{label}: {ratio:.3} of {:.1} MiB", measured / f64::from(1 << 20));
+        println!(
+            "{label}: {ratio:.3} of {:.1} MiB",
+            measured / f64::from(1 << 20)
+        );
         if !(0.8..1.2).contains(&ratio) {
             off.push(format!("{label}: {ratio:.3} of {measured} bytes"));
         }
