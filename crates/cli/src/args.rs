@@ -13,6 +13,18 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// How operations are computed on the CPU: `reference` tells whether a fused one is to blame for a result
+    #[arg(long, global = true, value_enum, env = "EVENBURN_KERNELS", default_value_t = Kernels::Fused)]
+    pub(crate) kernels: Kernels,
+}
+
+/// The two ways of every operation; they differ by rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kernels {
+    /// Each in one pass over memory
+    Fused,
+    /// Composed of plain tensor operations, several times as slow
+    Reference,
 }
 
 #[derive(Debug, Subcommand)]

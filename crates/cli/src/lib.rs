@@ -38,6 +38,9 @@ pub fn main() -> ExitCode {
         Err(failure) => return failure.report(),
     };
     let arguments = args::Arguments::parse_from(rest);
+    if arguments.kernels == args::Kernels::Reference {
+        kernels::use_references();
+    }
     match commands::run(arguments.command, overrides) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::Failure::from(error).report(),

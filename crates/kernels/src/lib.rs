@@ -16,7 +16,6 @@ mod linear_cross_entropy;
 mod normalize;
 pub mod profile;
 mod rotary;
-#[cfg(feature = "flex")]
 mod route;
 mod square_sum;
 mod swiglu;
@@ -31,6 +30,7 @@ pub use linear::linear;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use normalize::{Size, normalize};
 pub use rotary::rotary;
+pub use route::use_references;
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 pub use threads::work_along;

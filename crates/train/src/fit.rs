@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::data::dataloader::Progress as Done;
 use burn::module::Module;
@@ -226,6 +226,7 @@ struct Stepped {
     routing: Routing,
     /// Seconds until the data was there.
     data_wait: f64,
+    norms_took: Duration,
     evaluation: Option<Score>,
 }
 
@@ -345,11 +346,13 @@ impl Loop {
         let (task, mut stepped) = self.step(task, checkpoint)?;
         let took = started.elapsed();
         pace.step(took);
+        let watching = Instant::now();
         let step = self.state.step;
         let speed = self.tokens_per_step() as f64 / took.as_secs_f64();
         if due(step, self.config.train.eval_every) || step == self.end() {
             stepped.evaluation = Some(self.evaluate(&task)?);
         }
+        let evaluated = watching.elapsed();
 
         let mut record = Record::new(step);
         record.push("train/loss", stepped.loss);
@@ -369,6 +372,10 @@ impl Loop {
         record.push("perf/tokens_per_sec", speed);
         record.push("perf/step_ms", took.as_secs_f64() * 1e3);
         record.push("perf/data_wait_ms", stepped.data_wait * 1e3);
+        record.push(
+            "perf/monitor_ms",
+            (stepped.norms_took + pace.watched()).as_secs_f64() * 1e3,
+        );
         if let Some(peak) = self.config.metrics.peak_tflops {
             record.push(
                 "perf/mfu",
@@ -397,6 +404,7 @@ impl Loop {
         }
         self.progress.show(&line);
         shown.step(&stepped, speed, step, self.end());
+        pace.watch(watching.elapsed().saturating_sub(evaluated));
         Ok((task, stepped))
     }
 
@@ -452,11 +460,13 @@ impl Loop {
         if !loss.is_finite() {
             return Err(unusable("loss".to_owned(), loss));
         }
+        let measuring = Instant::now();
         let norms = if due(step, self.config.metrics.norms_every) {
             norms(&task.decoder, &gradients)
         } else {
             Vec::new()
         };
+        let norms_took = measuring.elapsed();
         let factor = self.factor();
         let mask = self.config.data.document_mask;
         let (decoder, report) =
@@ -486,6 +496,7 @@ impl Loop {
             norms,
             routing,
             data_wait,
+            norms_took,
             evaluation: None,
         };
         Ok((task, stepped))

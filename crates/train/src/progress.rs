@@ -142,6 +142,7 @@ fn say(text: &str) {
 pub(crate) struct Pace {
     started: Instant,
     seconds_per_step: Option<f64>,
+    watched: Duration,
 }
 
 /// Share of the newest step in the average.
@@ -152,6 +153,7 @@ impl Pace {
         Self {
             started: Instant::now(),
             seconds_per_step: None,
+            watched: Duration::ZERO,
         }
     }
 
@@ -166,6 +168,16 @@ impl Pace {
     pub(crate) fn left(&self, steps: u64) -> Duration {
         Duration::try_from_secs_f64(self.seconds_per_step.unwrap_or(0.0) * steps as f64)
             .unwrap_or_default()
+    }
+
+    /// Takes note of what writing and showing a step took.
+    pub(crate) fn watch(&mut self, took: Duration) {
+        self.watched = took;
+    }
+
+    /// What writing and showing the step before took.
+    pub(crate) fn watched(&self) -> Duration {
+        self.watched
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -5,6 +5,7 @@ mod optim;
 mod plot;
 mod report;
 mod scale;
+mod schemes;
 mod train;
 mod worker;
 
@@ -33,6 +34,7 @@ pub(crate) use worker::{Measured, Worker};
         cargo xtask bench --models S --schemes angpt --rounds 3 --json bench.json --out target/bench\n  \
         cargo xtask bench --peers none\n  \
         cargo xtask bench decode\n  \
+        cargo xtask bench schemes\n  \
         cargo xtask bench scale\n  \
         cargo xtask bench optim"
 )]
@@ -48,6 +50,7 @@ enum What {
     Optim(optim::OptimArgs),
     Decode(decode::DecodeArgs),
     Scale(scale::ScaleArgs),
+    Schemes(schemes::SchemesArgs),
 }
 
 impl BenchArgs {
@@ -56,6 +59,7 @@ impl BenchArgs {
             Some(What::Optim(arguments)) => arguments.run(),
             Some(What::Decode(arguments)) => arguments.run(),
             Some(What::Scale(arguments)) => arguments.run(),
+            Some(What::Schemes(arguments)) => arguments.run(),
             None => self.train.run(),
         }
     }

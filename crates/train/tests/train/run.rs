@@ -60,6 +60,7 @@ fn a_run_learns_and_leaves_everything_behind() {
             "perf/tokens_per_sec",
             "perf/step_ms",
             "perf/data_wait_ms",
+            "perf/monitor_ms",
         ] {
             assert!(line[name].as_f64().is_some(), "{name}");
         }

@@ -1,0 +1,84 @@
+//! Training by fused operations against training by their references.
+
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
+use evenburn_model::Scheme;
+use evenburn_tests::cli::Sandbox;
+
+const STEPS: u64 = 20;
+
+/// The loss of every step of a run.
+fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str) -> Vec<f64> {
+    let steps = STEPS.to_string();
+    let run = format!("{scheme}-{kernels}");
+    let more = [
+        &[
+            "--kernels",
+            kernels,
+            "--no-baselines",
+            "--train.steps",
+            &steps,
+        ][..],
+        // Wide enough for whole vectors, and for several pieces of a row-wise operation.
+        &[
+            "--model.dim",
+            "96",
+            "--model.context",
+            "128",
+            "--model.heads",
+            "3",
+        ],
+        &[
+            "--optim.lr",
+            "0.003",
+            "--train.batch_size",
+            "4",
+            "--train.eval_every",
+            "0",
+            "--train.checkpoint_every",
+            "0",
+        ],
+    ];
+    let output = sandbox
+        .run(&Sandbox::train(scheme, &run, &more.concat()))
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{run}: {error}");
+    let log = std::fs::read_to_string(sandbox.path(&run).join("metrics.jsonl")).unwrap();
+    log.lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["train/loss"].as_f64().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn losses_stay_within_1e_5_of_the_references() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let mut off = Vec::new();
+    for scheme in Scheme::NAMES {
+        let [fused, reference] = ["fused", "reference"].map(|way| losses(&sandbox, scheme, way));
+        assert_eq!(
+            (fused.len(), reference.len()),
+            (STEPS as usize, STEPS as usize)
+        );
+        assert!(
+            fused.iter().chain(&reference).all(|loss| loss.is_finite()),
+            "{scheme}"
+        );
+        assert_ne!(fused, reference, "{scheme}: both took the same way");
+        let pairs = fused.iter().zip(&reference);
+        let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!(
+            "{scheme}: {largest:.1e}, from {:.3} to {:.3}",
+            fused[0],
+            fused[fused.len() - 1]
+        );
+        if largest >= 1e-5 {
+            off.push(format!("{scheme}: {largest:.1e}"));
+        }
+    }
+    assert!(off.is_empty(), "{off:?}");
+}
