@@ -35,7 +35,7 @@ enum Command {
     Corpus(corpus::CorpusArgs),
     Parity(parity::ParityArgs),
     Reference(reference::ReferenceArgs),
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     Profile(profile::ProfileArgs),
     Instructions(instructions::InstructionsArgs),
 }
