@@ -7,7 +7,7 @@
 /// its memory lie idle between them (docs/log.md, *Memory of a step*). With Microsoft's tools, where jemalloc isn't
 /// built, it is the system's.
 ///
-/// ```
+/// ```standalone_crate
 /// #[global_allocator]
 /// static ALLOCATOR: evenburn_kernels::Allocator = evenburn_kernels::Allocator;
 ///
