@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, root, run};
@@ -13,8 +13,9 @@ use crate::{arrows, corpus, instructions, test, tidy};
 /// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
 ///
 /// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints, the documentation, the
-/// list of the default corpus, that the GPU backends compile, the instructions of a training step, and all tests. Needs
-/// Rust and, on Linux, valgrind.
+/// list of the default corpus, that the GPU backends compile, their kernels on an adapter, the instructions of a training
+/// step, and all tests. Needs Rust, a Vulkan adapter (Mesa's lavapipe is one in software) or another that `wgpu` finds, and,
+/// on Linux, valgrind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt,tidy,arrows")]
 pub(crate) struct CiArgs {
@@ -29,7 +30,7 @@ struct Stage {
     run: fn(&Path) -> Result<()>,
 }
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 11] = [
     Stage {
         name: "fmt",
         run: |root| run(cargo().current_dir(root).args(["fmt", "--all", "--check"])),
@@ -79,6 +80,20 @@ const STAGES: [Stage; 10] = [
     Stage {
         name: "webgpu",
         run: |root| run(&mut check_backend(root, "webgpu")),
+    },
+    Stage {
+        name: "adapter",
+        // xtask's profile again: what these tests wait for is the compilation of `wgpu`.
+        run: |root| {
+            run(cargo().current_dir(root).args([
+                "test",
+                "--locked",
+                "--profile=xtask",
+                "--package=evenburn-cube",
+                "--features=wgpu",
+            ]))
+            .context("the kernels for GPUs run on any Vulkan adapter; Mesa's lavapipe is one in software")
+        },
     },
     Stage {
         name: "instructions",

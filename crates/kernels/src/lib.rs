@@ -1,12 +1,17 @@
 //! Fused differentiable operations with a plain reference beside each.
 //!
-//! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on every
-//! other backend and number format it is its [`mod@reference`], composed of Burn's tensor operations. Both give the same
-//! values up to rounding, and the tests compare them. The feature `flex` compiles the CPU's way in.
+//! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on the GPU
+//! backends normalization, rotation and the gated unit do, in any float format; everywhere else a function is its
+//! [`mod@reference`], composed of Burn's tensor operations. All ways give the same values up to rounding, and the tests
+//! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' way in.
 
 mod adam;
+#[cfg(any(feature = "flex", feature = "cube"))]
+mod again;
 mod alloc;
 mod attention;
+#[cfg(feature = "cube")]
+mod cube;
 mod embedding;
 #[cfg(feature = "flex")]
 mod flex;

@@ -1,8 +1,8 @@
 //! Which way an operation takes.
 
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "cube"))]
 use burn::backend::DispatchDevice;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "cube"))]
 use burn::tensor::{DType, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,14 +30,28 @@ pub fn use_references() {
 /// asked for references.
 #[cfg(feature = "flex")]
 pub(crate) fn on_flex<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
-    let mut device = device.as_dispatch();
-    if let DispatchDevice::Autodiff(inner) = device {
-        device = inner;
-    }
-    matches!(device, DispatchDevice::Flex(_))
+    lies(x, |device| matches!(device, DispatchDevice::Flex(_)))
         && crate::flex::simd::available()
         && !REFERENCES.load(Ordering::Relaxed)
+}
+
+/// Whether `x` lives on a GPU backend, through autodiff or not, in a format that its kernels read and not empty, and
+/// nobody asked for references.
+#[cfg(feature = "cube")]
+pub(crate) fn on_cube<const D: usize>(x: &Tensor<D>) -> bool {
+    lies(x, |device| matches!(device, DispatchDevice::Cube(_)))
+        && matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16)
+        && x.shape().num_elements() > 0
+        && !REFERENCES.load(Ordering::Relaxed)
+}
+
+#[cfg(any(feature = "flex", feature = "cube"))]
+fn lies<const D: usize>(x: &Tensor<D>, on: impl Fn(&DispatchDevice) -> bool) -> bool {
+    let device = x.device();
+    match device.as_dispatch() {
+        DispatchDevice::Autodiff(inner) => on(inner),
+        device => on(device),
+    }
 }
 
 /// Whether the kernels can read `x`: single precision, and not empty.

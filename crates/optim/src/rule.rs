@@ -44,7 +44,8 @@ impl Rule {
             if self.constraint != Constraint::Free {
                 let constraint = self.constraint;
                 let why = "its recipe keeps it on a sphere, and its constraint is";
-                return Err(error(format!("{why} {constraint}")));
+                let way = "a group of `optim.groups` with `constraint = \"free\"` leaves it to the recipe";
+                return Err(error(format!("{why} {constraint}; {way}")));
             }
         }
         self.constraint

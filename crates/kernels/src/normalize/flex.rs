@@ -1,7 +1,7 @@
 //! Normalization in one pass over memory each way.
 
 use super::Size;
-use crate::flex::again::Again;
+use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{dot, simd};
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
@@ -209,10 +209,7 @@ impl Backward<Flex, 2> for NormalizeWithGainBackward {
 
 pub(crate) fn tracked(x: &FloatTensor<Autodiff<Flex>>, rule: Rule) -> FloatTensor<Autodiff<Flex>> {
     let (y, factors) = compute(&contiguous(x.primitive().clone()), None, rule);
-    let again = Again {
-        inputs: [x.id()],
-        compute: move |[x]: [FlexTensor; 1]| forward(x, None, rule),
-    };
+    let again = Again::new([x.id()], move |[x]: [FlexTensor; 1]| forward(x, None, rule));
     match NormalizeBackward
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()
@@ -235,10 +232,9 @@ pub(crate) fn tracked_with_gain(
 ) -> FloatTensor<Autodiff<Flex>> {
     let values = contiguous(gain.primitive().clone());
     let (y, factors) = compute(&contiguous(x.primitive().clone()), Some(&values), rule);
-    let again = Again {
-        inputs: [x.id(), gain.id()],
-        compute: move |[x, gain]: [FlexTensor; 2]| forward(x, Some(gain), rule),
-    };
+    let again = Again::new([x.id(), gain.id()], move |[x, gain]: [FlexTensor; 2]| {
+        forward(x, Some(gain), rule)
+    });
     match NormalizeWithGainBackward
         .prepare::<BalancedCheckpointing>([x.node(), gain.node()])
         .memory_bound()

@@ -2,6 +2,8 @@
 //!
 //! `C` channels.
 
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 #[cfg(test)]
@@ -50,6 +52,10 @@ pub fn normalize<const D: usize>(
         if is_plain(&x) && gain.as_ref().is_none_or(is_plain) && on_flex(&x) {
             return flex::dispatch(x, gain, size, eps, group);
         }
+    }
+    #[cfg(feature = "cube")]
+    if gain.as_ref().is_none_or(|gain| gain.dtype() == x.dtype()) && crate::route::on_cube(&x) {
+        return cube::dispatch(x, gain, size, eps, group);
     }
     reference(x, gain, size, eps, group)
 }

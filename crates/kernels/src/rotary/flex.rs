@@ -1,6 +1,6 @@
 //! Rotation in place where nobody else holds the tensor.
 
-use crate::flex::again::Again;
+use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, owned_values, rows_per_piece, shape, tensor, values};
@@ -136,13 +136,10 @@ pub(crate) fn tracked(
         sin: contiguous(sin.into_primitive()),
     };
     let y = tables.apply(x.primitive().clone(), 1.0);
-    let again = Again {
-        inputs: [x.id()],
-        compute: {
-            let tables = tables.clone();
-            move |[x]: [FlexTensor; 1]| tables.apply(x, 1.0)
-        },
-    };
+    let again = Again::new([x.id()], {
+        let tables = tables.clone();
+        move |[x]: [FlexTensor; 1]| tables.apply(x, 1.0)
+    });
     match RotaryBackward
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()

@@ -2,6 +2,8 @@
 //!
 //! `B` batch, `T` time, `H` heads, `K` head width.
 
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 #[cfg(test)]
@@ -39,6 +41,10 @@ pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Ten
         if is_plain(&x) && is_plain(&cos) && is_plain(&sin) && on_flex(&x) {
             return flex::dispatch(x, cos, sin);
         }
+    }
+    #[cfg(feature = "cube")]
+    if cos.dtype() == x.dtype() && sin.dtype() == x.dtype() && crate::route::on_cube(&x) {
+        return cube::dispatch(x, cos, sin);
     }
     reference(x, cos, sin, heads)
 }

@@ -1,6 +1,6 @@
 //! SwiGLU in one pass over memory each way.
 
-use crate::flex::again::Again;
+use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{exp, simd};
 use crate::flex::{PIECE, buffer, contiguous, shape, tensor, values};
@@ -129,10 +129,9 @@ pub(crate) fn tracked(
         before,
         after,
     );
-    let again = Again {
-        inputs: [gate.id(), up.id()],
-        compute: move |[gate, up]: [FlexTensor; 2]| forward(gate, up, before, after),
-    };
+    let again = Again::new([gate.id(), up.id()], move |[gate, up]: [FlexTensor; 2]| {
+        forward(gate, up, before, after)
+    });
     match SwigluBackward
         .prepare::<BalancedCheckpointing>([gate.node(), up.node()])
         .memory_bound()

@@ -2,6 +2,8 @@
 //!
 //! `F` hidden width.
 
+#[cfg(feature = "cube")]
+pub(crate) mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 #[cfg(test)]
@@ -40,6 +42,10 @@ pub fn swiglu<const D: usize>(
         if is_plain(&gate) && is_plain(&up) && gate.shape() == up.shape() && on_flex(&gate) {
             return flex::dispatch(gate, up, before, after);
         }
+    }
+    #[cfg(feature = "cube")]
+    if gate.shape() == up.shape() && gate.dtype() == up.dtype() && crate::route::on_cube(&gate) {
+        return cube::dispatch(gate, up, before, after);
     }
     reference(gate, up, before, after)
 }

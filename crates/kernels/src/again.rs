@@ -7,26 +7,40 @@
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
 use burn::backend::autodiff::checkpoint::state::BackwardStates;
-use burn_flex::FlexTensor;
 use std::fmt::{Debug, Formatter, Result};
+use std::marker::PhantomData;
 
-/// How an output follows from the outputs of `N` other nodes.
-pub(crate) struct Again<const N: usize, F> {
-    /// The nodes, in the order of the arguments.
-    pub(crate) inputs: [NodeId; N],
-    /// The forward pass.
-    pub(crate) compute: F,
+/// How an output, a backend's tensor `T`, follows from the outputs of `N` other nodes.
+pub(crate) struct Again<T, const N: usize, F> {
+    inputs: [NodeId; N],
+    compute: F,
+    tensor: PhantomData<fn() -> T>,
 }
 
-impl<const N: usize, F> Debug for Again<N, F> {
+impl<T, const N: usize, F> Again<T, N, F>
+where
+    F: Fn([T; N]) -> T,
+{
+    /// The forward pass, and the nodes in the order of its arguments.
+    pub(crate) fn new(inputs: [NodeId; N], compute: F) -> Self {
+        Self {
+            inputs,
+            compute,
+            tensor: PhantomData,
+        }
+    }
+}
+
+impl<T, const N: usize, F> Debug for Again<T, N, F> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_tuple("Again").field(&self.inputs).finish()
     }
 }
 
-impl<const N: usize, F> RetroForward for Again<N, F>
+impl<T, const N: usize, F> RetroForward for Again<T, N, F>
 where
-    F: Fn([FlexTensor; N]) -> FlexTensor + Send + 'static,
+    T: Clone + Send + 'static,
+    F: Fn([T; N]) -> T + Send + 'static,
 {
     fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
         let inputs = self.inputs.map(|input| states.get_state(&input));
@@ -34,7 +48,7 @@ where
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use crate::check::assert_agree;
     use crate::{Size, reference};

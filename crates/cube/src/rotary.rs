@@ -1,0 +1,114 @@
+//! Rotary position embedding, one unit a pair of channels.
+
+use crate::Buffer;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+
+/// `(a, b) -> (a cos - b sin, a sin + b cos)` for every pair; `direction` is 1, or -1 for the way back.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+fn turn_kernel<F: Float>(
+    x: &[F],
+    cos: &[F],
+    sin: &[F],
+    y: &mut [F],
+    pairs_a_row: u32,
+    pairs: u32,
+    positions: u32,
+    direction: f32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let first = 2 * ABSOLUTE_POS;
+    if first >= y.len() {
+        terminate!();
+    }
+    let row = ABSOLUTE_POS / pairs_a_row as usize;
+    let pair = ABSOLUTE_POS % pairs as usize;
+    let at = (row % positions as usize) * pairs as usize + pair;
+    let cos = f32::cast_from(cos[at]);
+    let sin = f32::cast_from(sin[at]) * direction;
+    let a = f32::cast_from(x[first]);
+    let b = f32::cast_from(x[first + 1]);
+    y[first] = F::cast_from(a * cos - b * sin);
+    y[first + 1] = F::cast_from(a * sin + b * cos);
+}
+
+/// How rows are made of pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// Channels of a row, all heads side by side.
+    pub width: usize,
+    /// Pairs of a head: the width of the tables.
+    pub pairs: usize,
+    /// Lines of the tables; row `r` is turned by line `r % positions`.
+    pub positions: usize,
+}
+
+/// Writes the rows of `x`, each pair turned by its angle, to `y`; `direction` -1 turns back, which is the gradient.
+///
+/// `x` and `y` are `[N, width]`, the tables `[positions, pairs]`, all in the format `dtype`. Source: Su et al. (2021), arXiv
+/// 2104.09864, eq. 15 and 34.
+pub fn turn(
+    client: &Client,
+    [x, y]: [&Buffer; 2],
+    [cos, sin]: [&Buffer; 2],
+    rows: Rows,
+    direction: f32,
+    dtype: ElemType,
+) {
+    let units = x.len() / 2;
+    let dim = CubeDim::new(client, units);
+    turn_kernel::launch(
+        client,
+        cubecl::calculate_cube_count_elemwise(client, units, dim),
+        dim,
+        x.arg(),
+        cos.arg(),
+        sin.arg(),
+        y.arg(),
+        (rows.width / 2) as u32,
+        rows.pairs as u32,
+        rows.positions as u32,
+        direction,
+        dtype,
+    );
+}
+
+#[cfg(all(test, feature = "wgpu"))]
+mod tests {
+    use super::*;
+    use crate::check::{Gpu, normal};
+
+    #[test]
+    fn agrees_with_its_formula() {
+        let gpu = Gpu::new();
+        for (sequences, positions, heads, pairs) in [(1, 1, 1, 1), (2, 5, 3, 10), (3, 65, 2, 17)] {
+            let width = heads * 2 * pairs;
+            let rows = Rows {
+                width,
+                pairs,
+                positions,
+            };
+            let n = sequences * positions * width;
+            let (x, angles) = (normal(n, 1), normal(positions * pairs, 2));
+            let cos: Vec<f32> = angles.iter().map(|a| a.cos()).collect();
+            let sin: Vec<f32> = angles.iter().map(|a| a.sin()).collect();
+            let (xs, tables) = (gpu.upload(&x), [&gpu.upload(&cos), &gpu.upload(&sin)]);
+            for direction in [1.0, -1.0] {
+                let mut expected = Vec::new();
+                for row in 0..n / width {
+                    for pair in 0..width / 2 {
+                        let at = row % positions * pairs + pair % pairs;
+                        let (cos, sin) = (f64::from(cos[at]), f64::from(direction * sin[at]));
+                        let pair = &x[row * width + 2 * pair..][..2];
+                        let (a, b) = (f64::from(pair[0]), f64::from(pair[1]));
+                        expected.extend([a * cos - b * sin, a * sin + b * cos]);
+                    }
+                }
+                let ys = gpu.empty(n);
+                turn(&gpu.client, [&xs, &ys], tables, rows, direction, gpu.dtype);
+                gpu.assert_close(&format!("{sequences} x {rows:?}"), &ys, &expected);
+            }
+        }
+    }
+}

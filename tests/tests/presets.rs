@@ -1,0 +1,63 @@
+//! The presets of `configs/` are what they say and can be trained.
+
+#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
+
+use burn::tensor::Device;
+use evenburn_model::{Decoder, Plan, Scheme};
+use evenburn_optim::RecipeName;
+use evenburn_train::config::RunConfig;
+use evenburn_train::groups;
+use std::path::{Path, PathBuf};
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
+}
+
+fn load(file: &Path) -> RunConfig {
+    RunConfig::load(Some(file), &[]).unwrap().config
+}
+
+#[test]
+fn every_scheme_has_a_preset_that_resolves() {
+    for scheme in Scheme::NAMES {
+        let file = configs().join(format!("{scheme}.toml"));
+        let config = load(&file);
+        assert_eq!(config.norm.name(), *scheme);
+        Plan::new(&config.model, config.norm.strategy()).unwrap();
+    }
+}
+
+#[test]
+fn every_preset_makes_a_plan() {
+    let mut presets = 0;
+    for entry in std::fs::read_dir(configs()).unwrap() {
+        let path = entry.unwrap().path();
+        let is_list = path.file_name().is_some_and(|name| name == "corpus.toml");
+        if path.extension().is_none_or(|e| e != "toml") || is_list {
+            continue;
+        }
+        let config = load(&path);
+        Plan::new(&config.model, config.norm.strategy()).unwrap();
+        presets += 1;
+    }
+    assert!(presets > Scheme::NAMES.len());
+}
+
+#[test]
+fn every_recipe_has_a_preset_of_the_default_run() {
+    let default = load(&configs().join("default.toml"));
+    for recipe in RecipeName::ALL {
+        let name = serde_json::to_value(recipe).unwrap();
+        let name = name.as_str().unwrap();
+        let config = load(&configs().join(format!("optimizers/{name}.toml")));
+        assert_eq!(config.optim.recipe, recipe);
+        assert_eq!(
+            (&config.model, &config.norm, &config.data, &config.train),
+            (&default.model, &default.norm, &default.data, &default.train),
+            "{name}"
+        );
+        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let decoder = Decoder::new(&plan, 1, &Device::flex().autodiff());
+        groups::engine(&plan, &config.optim, 900, &decoder).unwrap();
+    }
+}
