@@ -12,7 +12,8 @@ use crate::workspace::{cargo, root, run};
 /// Runs all tests: with cargo-nextest where it is installed, with plain `cargo test` elsewhere.
 ///
 /// Without arguments this is every unit test, integration test and documentation example of the workspace but those of the
-/// kernels for GPUs (`cargo xtask ci --only adapter`). Arguments go to the test runner and choose among the tests; examples in the documentation are left out then.
+/// kernels for GPUs (`cargo xtask ci --only adapter`). Arguments go to the test runner and choose among the tests;
+/// examples in the documentation are left out then.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test resume\n  \
