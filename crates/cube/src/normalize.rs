@@ -37,7 +37,7 @@ fn total(part: f32, #[comptime] units: u32) -> f32 {
     while half > 0 {
         if unit < half {
             let other = sums[unit + half];
-            sums[unit] = sums[unit] + other;
+            sums[unit] += other;
         }
         sync_cube();
         half /= 2;

@@ -48,9 +48,11 @@ pub(crate) fn on_cube<const D: usize>(x: &Tensor<D>) -> bool {
 #[cfg(any(feature = "flex", feature = "cube"))]
 fn lies<const D: usize>(x: &Tensor<D>, on: impl Fn(&DispatchDevice) -> bool) -> bool {
     let device = x.device();
-    match device.as_dispatch() {
-        DispatchDevice::Autodiff(inner) => on(inner),
-        device => on(device),
+    let device = device.as_dispatch();
+    if let DispatchDevice::Autodiff(inner) = device {
+        on(inner)
+    } else {
+        on(device)
     }
 }
 
