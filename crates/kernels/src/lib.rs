@@ -1,7 +1,8 @@
 //! Fused differentiable operations with a plain reference beside each.
 //!
 //! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on the GPU
-//! backends normalization, rotation and the gated unit do, in any float format; everywhere else a function is its
+//! backends normalization, rotation and the gated unit have kernels, in any float format, and the loss and attention within
+//! documents go some rows at a time; everywhere else a function is its
 //! [`mod@reference`], composed of Burn's tensor operations. All ways give the same values up to rounding, and the tests
 //! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' way in.
 
@@ -10,6 +11,8 @@ mod adam;
 mod again;
 mod alloc;
 mod attention;
+#[cfg(any(feature = "cube", all(test, feature = "flex")))]
+mod blocks;
 #[cfg(feature = "cube")]
 mod cube;
 mod embedding;

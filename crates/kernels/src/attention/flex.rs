@@ -1,6 +1,6 @@
 //! Attention as a backend operation: what is kept between the two passes.
 
-use super::kernels;
+use super::{Heads, kernels};
 use crate::flex::extension::Fused;
 use crate::flex::{contiguous, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
@@ -12,14 +12,6 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, Flex};
 use burn::tensor::{Int, Tensor};
 use burn_flex::FlexTensor;
-
-/// How the channels of a row are divided, and the factor of the scores.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heads {
-    pub(crate) query: usize,
-    pub(crate) key: usize,
-    pub(crate) scale: f32,
-}
 
 pub(super) fn dispatch(
     q: Tensor<3>,
@@ -65,7 +57,7 @@ fn problem<'a>(
         heads: heads.query,
         kv_heads: heads.key,
         width: width / heads.query,
-        scale: heads.scale,
+        scale: heads.scale as f32,
     }
 }
 

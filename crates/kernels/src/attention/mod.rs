@@ -2,6 +2,10 @@
 //!
 //! `B` batch, `T` time, `H` query heads, `G` key/value heads, `K` head width.
 
+#[cfg(any(feature = "cube", all(test, feature = "flex")))]
+pub(crate) mod blocks;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 #[cfg(feature = "flex")]
@@ -12,6 +16,15 @@ mod tests;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, Int, Tensor};
+
+/// How the channels of a row are divided, and the factor of the scores.
+#[cfg(any(feature = "flex", feature = "cube"))]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Heads {
+    pub(crate) query: usize,
+    pub(crate) key: usize,
+    pub(crate) scale: f64,
+}
 
 /// Causal attention with heads side by side in a row: `y_t = sum_s softmax_s(scale q_t . k_s) v_s` for each head, both
 /// over `start_t <= s <= t`.
@@ -67,12 +80,26 @@ pub fn causal_attention(
     {
         use crate::route::{is_plain, on_flex};
         if is_plain(&q) && is_plain(&k) && is_plain(&v) && on_flex(&q) {
-            let heads = flex::Heads {
+            let heads = Heads {
                 query: heads,
                 key: kv_heads,
-                scale: scale as f32,
+                scale,
             };
             return flex::dispatch(q, k, v, starts, heads);
+        }
+    }
+    #[cfg(feature = "cube")]
+    {
+        use crate::route::on_cube;
+        let same = q.dtype() == k.dtype() && q.dtype() == v.dtype();
+        // Without starts Burn's own attention has kernels both ways.
+        if let Some(starts) = starts.clone().filter(|_| same && on_cube(&q)) {
+            let heads = Heads {
+                query: heads,
+                key: kv_heads,
+                scale,
+            };
+            return cube::dispatch(q, k, v, starts, heads);
         }
     }
     reference(q, k, v, starts, heads, kv_heads, scale)
@@ -126,13 +153,9 @@ pub fn reference(
 ) -> Tensor<3> {
     check(&q, &k, &v, starts.as_ref(), heads, kv_heads);
     let [b, t, width] = q.dims();
+    // Burn's attention shares key heads in the same order.
     let split = |x: Tensor<3>, groups: usize| -> Tensor<4> {
-        let x: Tensor<4> = x.reshape([b, t, groups, width / heads]).swap_dims(1, 2);
-        if groups == heads {
-            return x;
-        }
-        let each: Tensor<5> = x.unsqueeze_dim::<5>(2).repeat_dim(2, heads / groups);
-        each.reshape([b, heads, t, width / heads])
+        x.reshape([b, t, groups, width / heads]).swap_dims(1, 2)
     };
     let mask = starts.map(|starts| {
         hidden(starts)

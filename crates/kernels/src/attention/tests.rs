@@ -119,6 +119,51 @@ fn agrees_with_the_reference_within_documents() {
     }
 }
 
+/// The way of the GPUs within documents, from starts before the sequence and behind the query too.
+#[cfg(feature = "flex")]
+#[test]
+fn blocks_agree_with_the_reference() {
+    type Case = (usize, usize, usize, usize, usize, &'static [usize]);
+    let cases: [Case; 5] = [
+        (1, 1, 1, 1, 1, &[1]),
+        (3, 70, 4, 2, 20, &[7, 1, 30, 2]),
+        (2, 300, 2, 2, 16, &[128, 127, 3]),
+        (1, 257, 6, 2, 7, &[1000]),
+        (2, 140, 4, 1, 8, &[33]),
+    ];
+    for (b, t, h, g, k, lengths) in cases {
+        let split = move |x: &[Tensor<1>]| {
+            let wild = documents(lengths, [b, t], &x[0]) * 3 - 5;
+            (
+                x[0].clone().reshape([b, t, h * k]),
+                x[1].clone().reshape([b, t, g * k]),
+                x[2].clone().reshape([b, g * k, t]).swap_dims(1, 2),
+                [documents(lengths, [b, t], &x[0]), wild],
+            )
+        };
+        for i in 0..2 {
+            let by_reference = move |x: &[Tensor<1>]| {
+                let (q, k, v, starts) = split(x);
+                reference::causal_attention(q, k, v, Some(starts[i].clone()), h, g, 0.4)
+            };
+            assert_agree::<3>(
+                &format!("attention in blocks {b} x {t}, {h} heads on {g}, documents {lengths:?}"),
+                &[b * t * h * k, b * t * g * k, b * t * g * k],
+                5e-6,
+                &move |x| {
+                    if x[0].dtype() == DType::F64 {
+                        return by_reference(x);
+                    }
+                    let (q, k, v, starts) = split(x);
+                    let starts = starts[i].clone();
+                    crate::check::blocks::causal_attention(q, k, v, starts, [h, g], 0.4)
+                },
+                &by_reference,
+            );
+        }
+    }
+}
+
 #[test]
 fn any_start_has_a_meaning() {
     // Before the sequence, behind the query, and falling again.

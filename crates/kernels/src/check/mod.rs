@@ -1,5 +1,7 @@
 //! Compares a fast path with its reference.
 
+#[cfg(feature = "flex")]
+pub(crate) mod blocks;
 mod safety;
 
 pub(crate) use safety::{Gradients, Spread, Trial, assert_safe, both};

@@ -5,7 +5,7 @@
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::fusion::custom::TensorSpec;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
@@ -13,6 +13,8 @@ use evenburn_cube::normalize::{Rule, parts};
 use evenburn_cube::rotary::Rows;
 use evenburn_cube::swiglu::Scales;
 
+use crate::attention::{Heads, blocks as attention};
+use crate::linear_cross_entropy::blocks as linear_cross_entropy;
 use crate::normalize::cube as normalize;
 use crate::rotary::cube as rotary;
 use crate::swiglu::cube as swiglu;
@@ -96,6 +98,23 @@ pub(crate) trait FusedCube: Backend {
         dy: FloatTensor<Self>,
         scales: Scales,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// In single precision.
+    #[fusion(meta = |_hidden, _weight, _targets| TensorSpec::new(Shape::new([1]), DType::F32))]
+    fn cube_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    #[fusion(dtype = q, shape = q)]
+    fn cube_attention_within_documents(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        starts: IntTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self>;
 }
 
 impl FusedCube for CubeBackend {
@@ -170,6 +189,24 @@ impl FusedCube for CubeBackend {
         scales: Scales,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         swiglu::backward(gate, up, dy, scales)
+    }
+
+    fn cube_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_cross_entropy::forward::<Self>(&hidden, &weight, &targets)
+    }
+
+    fn cube_attention_within_documents(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        starts: IntTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        attention::forward::<Self>([q, k, v], starts, heads)
     }
 }
 
@@ -260,5 +297,23 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         let [gate, up, dy] = [gate, up, dy].map(|x| x.into_primitive());
         let (dgate, dup) = B::cube_swiglu_backward(gate, up, dy, scales);
         (constant::<B, C>(dgate), constant::<B, C>(dup))
+    }
+
+    fn cube_linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        linear_cross_entropy::tracked::<B, C>(hidden, weight, &targets)
+    }
+
+    fn cube_attention_within_documents(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        starts: IntTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        attention::tracked::<B, C>([&q, &k, &v], starts, heads)
     }
 }

@@ -9,8 +9,8 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Flex, backend_extension}
 
 use crate::adam::AdamStep;
 use crate::adam::flex as adam;
+use crate::attention::Heads;
 use crate::attention::flex as attention;
-use crate::attention::flex::Heads;
 use crate::embedding::flex as embedding;
 use crate::interpolate::flex as interpolate;
 use crate::linear::flex as linear;

@@ -2,18 +2,23 @@
 //!
 //! `N` rows, `D` model width, `V` vocabulary.
 
+#[cfg(any(feature = "cube", all(test, feature = "flex")))]
+pub(crate) mod blocks;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 /// Summed cross-entropy, in nats, of the logits `hidden weight` against `targets`:
 /// `sum_n ( log(sum_v exp(z_nv)) - z_n,target(n) )`, `z = hidden weight`, over the rows whose target is not negative.
 ///
-/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`. The CPU's way never holds the `N x V`
-/// logits: it takes some hundred rows at a time and computes both gradients along with the loss when one is wanted.
+/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The ways
+/// of the CPU and of the GPUs never hold the `N x V` logits: they take some rows at a time and compute both gradients along
+/// with the loss when one is wanted.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -44,12 +49,21 @@ pub fn linear_cross_entropy(
             return flex::dispatch(hidden, weight, targets);
         }
     }
+    #[cfg(feature = "cube")]
+    if hidden.dtype() == weight.dtype() && crate::route::on_cube(&hidden) {
+        return cube::dispatch(hidden, weight, targets);
+    }
     reference(hidden, weight, targets)
 }
 
 /// [`linear_cross_entropy`] of plain tensor operations, with all logits at once.
 pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let logits = hidden.matmul(weight);
+    let logits = match logits.dtype() {
+        // A sum over a batch is more than half precision can hold.
+        DType::F16 | DType::BF16 => logits.cast(FloatDType::F32),
+        _ => logits,
+    };
     let counted = targets.clone().greater_equal_elem(0);
     let index: Tensor<2, Int> = targets.clamp_min(0).unsqueeze_dim(1);
     // The maximum only keeps the exponential finite: its gradient cancels.

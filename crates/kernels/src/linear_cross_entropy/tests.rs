@@ -1,6 +1,6 @@
 use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both, integers};
 use crate::{linear_cross_entropy, reference};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 /// Targets from -3 on: some are ignored. On the device of `like`.
 fn targets(n: usize, v: usize, like: &Tensor<1>) -> Tensor<1, Int> {
@@ -49,6 +49,58 @@ fn takes_a_tied_table_and_strided_inputs() {
             let (h, w) = (x[0].clone().reshape([d, n]), x[1].clone().reshape([v, d]));
             reference::linear_cross_entropy(h.transpose(), w.transpose(), targets(n, v, &x[0]))
         },
+    );
+}
+
+/// The way of the GPUs in single precision, and the reference in double.
+#[cfg(feature = "flex")]
+fn in_blocks(h: Tensor<2>, w: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    match h.dtype() {
+        DType::F64 => reference::linear_cross_entropy(h, w, targets),
+        _ => crate::check::blocks::linear_cross_entropy(h, w, targets),
+    }
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn blocks_agree_with_the_reference() {
+    // One block, a block a row, several blocks.
+    for (n, d, v) in [(1, 1, 2), (5, 33, 20), (6, 8, 5000), (100, 24, 333)] {
+        let split = move |x: &[Tensor<1>]| {
+            let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([v, d]));
+            (h, w.transpose(), targets(n, v, &x[0]))
+        };
+        assert_agree::<1>(
+            &format!("linear cross-entropy in blocks {n} x {d} x {v}"),
+            &[n * d, d * v],
+            5e-6,
+            &move |x| {
+                let (h, w, targets) = split(x);
+                in_blocks(h, w, targets)
+            },
+            &move |x| {
+                let (h, w, targets) = split(x);
+                reference::linear_cross_entropy(h, w, targets)
+            },
+        );
+    }
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn blocks_ignore_what_does_not_count() {
+    let device = Device::flex().autodiff();
+    let h = Tensor::<2>::from_floats([[1.0], [f32::NAN]], &device).require_grad();
+    let w = Tensor::<2>::from_floats([[1.0, 0.5]], &device);
+    let loss = in_blocks(h.clone(), w, Tensor::from_ints([0, -1], &device));
+    let grads = loss.clone().backward();
+    assert!(loss.into_scalar::<f32>().is_finite());
+    assert!(
+        h.grad(&grads)
+            .unwrap()
+            .is_finite()
+            .all()
+            .into_scalar::<bool>()
     );
 }
 

@@ -1,0 +1,25 @@
+//! What operations of plain operations, some rows at a time, have in common.
+//!
+//! Where a backend has no kernel for an operation whose middle is large, that middle is made in blocks, and made again on
+//! the way back. These ways are written over any backend, so that the tests can run them on the CPU's.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{DType, FloatDType};
+
+/// What sums and exponentials are computed in: single precision, and double for inputs of double.
+pub(crate) fn wide(dtype: DType) -> FloatDType {
+    match dtype {
+        DType::F64 => FloatDType::F64,
+        _ => FloatDType::F32,
+    }
+}
+
+/// `x` in another format.
+pub(crate) fn cast<B: Backend>(x: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
+    if FloatDType::from(x.dtype()) == dtype {
+        x
+    } else {
+        B::float_cast(x, dtype)
+    }
+}
