@@ -1,5 +1,8 @@
 //! The ways of GPU backends against the references in double precision on the CPU, through Burn's dispatch, fusion and
 //! automatic differentiation. Runs on whatever adapter `wgpu` finds; Mesa's lavapipe is one in software.
+//!
+//! A race in `wgpu-core` 30.0.1 ("the current submission index should be at least the wait submission index") stops one run
+//! in several.
 
 use burn::tensor::{DType, Device, DeviceKind, Distribution, Int, Tensor, TensorData};
 use evenburn_kernels::{Size, reference};
@@ -75,7 +78,7 @@ fn flat<const D: usize>(x: Tensor<D>) -> Tensor<1> {
 fn normalization() {
     type Way = fn(Tensor<2>, Option<Tensor<1>>, Size, f64, usize) -> Tensor<2>;
     let ways: [Way; 2] = [evenburn_kernels::normalize, reference::normalize];
-    for (rows, width, group) in [(1, 1, 1), (3, 34, 17), (65, 63, 63), (40, 514, 257)] {
+    for (rows, width, group) in [(1, 2, 2), (3, 34, 17), (65, 63, 63), (40, 514, 257)] {
         for size in [Size::Rms, Size::L2] {
             let name = format!("{rows} x {width} in groups of {group}");
             let n = rows * width;
@@ -154,7 +157,8 @@ fn attention() {
         reference::causal_attention,
     ];
     for (b, t, h, g, k) in [(1, 3, 1, 1, 4), (2, 70, 4, 2, 16), (1, 140, 2, 1, 32)] {
-        for documents in [true, false] {
+        // Without documents it is Burn's own, which tries its kernels against each other first.
+        for documents in [true, false].into_iter().take(if t == 70 { 2 } else { 1 }) {
             let name = format!("{b} x {t}, {h} heads on {g}, width {k}, documents {documents}");
             let sizes = [b * t * h * k, b * t * g * k, b * t * g * k];
             assert_agree(&name, &sizes, ways, |attention, x| {

@@ -6,7 +6,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::{IndexingUpdateOp, Shape, Slice};
+use burn::tensor::{Shape, Slice};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -47,23 +47,30 @@ impl<B: Backend> Block<B> {
         let dtype = self.hidden.dtype();
         let flags = get_or_init_device_settings::<B>(&self.hidden.device()).bool_dtype;
         let ignored = B::int_lower_elem(self.targets.clone(), 0.into(), flags);
-        let index = B::int_clamp_min(self.targets.clone(), 0.into());
         let logits = B::float_matmul(self.hidden.clone(), weight.clone());
         let logits = cast::<B>(logits, wide(dtype));
         let shape = logits.shape();
+        // Comparisons are fused with what reads them; gathering and scattering would be passes of their own.
+        let device = self.targets.device();
+        let classes = B::int_arange(0..shape[1] as i64, &device, self.targets.dtype().into());
+        let classes = B::int_reshape(classes, Shape::new([1, shape[1]]));
+        let other = B::int_not_equal(
+            B::int_expand(classes, shape.clone()),
+            B::int_expand(self.targets.clone(), shape.clone()),
+            flags,
+        );
         let largest = B::float_max_dim(logits.clone(), 1);
         let shifted = B::float_sub(logits, largest);
-        let target = B::float_gather(1, shifted.clone(), index.clone());
+        let target = B::float_mask_fill(shifted.clone(), other.clone(), 0.0.into());
+        let target = B::float_sum_dim(target, 1);
         let powers = B::float_exp(shifted);
         let sum = B::float_sum_dim(powers.clone(), 1);
         let losses = B::float_sub(B::float_log(sum.clone()), target);
         let losses = B::float_mask_fill(losses, ignored.clone(), 0.0.into());
-        let loss = B::float_sum(losses.clone());
+        let loss = B::float_sum(losses);
         let dlogits = gradient.then(|| {
-            let one = losses.shape();
-            let minus_one = B::float_full(one, (-1.0).into(), &losses.device(), wide(dtype));
-            let shares = B::float_div(powers, sum);
-            let dlogits = B::float_scatter(1, shares, index, minus_one, IndexingUpdateOp::Add);
+            let own = B::bool_into_float(B::bool_not(other), wide(dtype));
+            let dlogits = B::float_sub(B::float_div(powers, sum), own);
             let ignored = B::bool_expand(ignored, shape);
             let dlogits = B::float_mask_fill(dlogits, ignored, 0.0.into());
             cast::<B>(dlogits, dtype.into())
