@@ -138,7 +138,8 @@ each with its defaults, for a scheme that confines nothing: what it does with th
 the output layer, and vectors (gains and biases). Rates are `optim.lr` (here 0.001) unless given; `optim.matrix_lr` replaces
 that of the matrices. *Decay* is `optim.weight_decay` where the scheme decays a parameter. A set that the scheme confines a
 parameter to takes the place of a recipe's own. `optim.groups` trains single roles or paths otherwise; `evenburn describe`
-prints the groups of a configuration.
+prints the groups of a configuration. `configs/optimizers` has the default preset under each recipe, tuned (docs/log.md, *Every
+recipe on the default preset*).
 
 Every recipe is compared over 100 steps with loops that do one number at a time, in f64 to 1e-10 and in f32 to 1e-4, on
 matrices of six shapes (`crates/optim/tests`). The last column has what else it is compared with: cases of

@@ -214,9 +214,11 @@ impl TrainArgs {
         }
         let ready = contenders[0].ready;
         let parts = contenders[0].worker.parts(self.steps)?;
+        // What else goes on takes from a peak and never adds to it.
+        let most = |rate: fn(&Peak) -> f64| peaks.iter().map(rate).fold(0.0, f64::max);
         let peak = Peak {
-            gflops: median(&peaks.iter().map(|peak| peak.gflops).collect::<Vec<_>>()),
-            gbytes_per_sec: median(&peaks.iter().map(|p| p.gbytes_per_sec).collect::<Vec<_>>()),
+            gflops: most(|peak| peak.gflops),
+            gbytes_per_sec: most(|peak| peak.gbytes_per_sec),
         };
         let tokens = ready.tokens_per_step.context("the tokens of a step")?;
         let flops = ready.flops_per_token.context("the operations of a token")?;
