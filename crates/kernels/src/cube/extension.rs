@@ -215,6 +215,11 @@ fn constant<B: FusedCube, C: CheckpointStrategy>(x: FloatTensor<B>) -> FloatTens
     <Autodiff<B, C> as AutodiffBackend>::from_inner(x)
 }
 
+/// A tensor without its graph.
+fn inner<B: FusedCube, C: CheckpointStrategy>(x: FloatTensor<Autodiff<B, C>>) -> FloatTensor<B> {
+    x.into_primitive()
+}
+
 /// Gradients are taken once: what a gradient's kernel returns is a constant.
 impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
     fn cube_normalize(x: FloatTensor<Self>, rule: Rule) -> FloatTensor<Self> {
@@ -253,7 +258,7 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         dy: FloatTensor<Self>,
         rule: Rule,
     ) -> FloatTensor<Self> {
-        let [x, factors, dy] = [x, factors, dy].map(|x| x.into_primitive());
+        let [x, factors, dy] = [x, factors, dy].map(inner::<B, C>);
         constant::<B, C>(B::cube_normalize_backward(x, factors, dy, rule))
     }
 
@@ -264,7 +269,7 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         dy: FloatTensor<Self>,
         rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [x, gain, factors, dy] = [x, gain, factors, dy].map(|x| x.into_primitive());
+        let [x, gain, factors, dy] = [x, gain, factors, dy].map(inner::<B, C>);
         let (dx, parts) = B::cube_normalize_with_gain_backward(x, gain, factors, dy, rule);
         (constant::<B, C>(dx), constant::<B, C>(parts))
     }
@@ -276,7 +281,7 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         rows: Rows,
         direction: f32,
     ) -> FloatTensor<Self> {
-        let tables = [cos, sin].map(|x| x.into_primitive());
+        let tables = [cos, sin].map(inner::<B, C>);
         rotary::tracked::<B>(&x, tables, rows, direction)
     }
 
@@ -294,7 +299,7 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         dy: FloatTensor<Self>,
         scales: Scales,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [gate, up, dy] = [gate, up, dy].map(|x| x.into_primitive());
+        let [gate, up, dy] = [gate, up, dy].map(inner::<B, C>);
         let (dgate, dup) = B::cube_swiglu_backward(gate, up, dy, scales);
         (constant::<B, C>(dgate), constant::<B, C>(dup))
     }
