@@ -50,7 +50,7 @@ fn total(part: f32, #[comptime] units: u32) -> f32 {
 
 /// `y = gain * x / size`, and `1 / size`.
 #[cube(launch)]
-#[allow(clippy::too_many_arguments, clippy::assign_op_pattern)]
+#[allow(clippy::too_many_arguments)]
 fn forward_kernel<F: Float>(
     x: &[F],
     gain: &[F],

@@ -76,16 +76,17 @@ pub fn causal_attention(
     scale: f64,
 ) -> Tensor<3> {
     check(&q, &k, &v, starts.as_ref(), heads, kv_heads);
+    #[cfg(any(feature = "flex", feature = "cube"))]
+    let split = Heads {
+        query: heads,
+        key: kv_heads,
+        scale,
+    };
     #[cfg(feature = "flex")]
     {
         use crate::route::{is_plain, on_flex};
         if is_plain(&q) && is_plain(&k) && is_plain(&v) && on_flex(&q) {
-            let heads = Heads {
-                query: heads,
-                key: kv_heads,
-                scale,
-            };
-            return flex::dispatch(q, k, v, starts, heads);
+            return flex::dispatch(q, k, v, starts, split);
         }
     }
     #[cfg(feature = "cube")]
@@ -94,12 +95,7 @@ pub fn causal_attention(
         let same = q.dtype() == k.dtype() && q.dtype() == v.dtype();
         // Without starts Burn's own attention has kernels both ways.
         if let Some(starts) = starts.clone().filter(|_| same && on_cube(&q)) {
-            let heads = Heads {
-                query: heads,
-                key: kv_heads,
-                scale,
-            };
-            return cube::dispatch(q, k, v, starts, heads);
+            return cube::dispatch(q, k, v, starts, split);
         }
     }
     reference(q, k, v, starts, heads, kv_heads, scale)

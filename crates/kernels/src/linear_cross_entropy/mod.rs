@@ -34,7 +34,8 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 ///
 /// # Panics
 ///
-/// If a target is `V` or more, or the shapes don't fit.
+/// If the shapes don't fit, or a target is `V` or more; the way of the GPUs doesn't notice the latter and gives a wrong
+/// loss.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     weight: Tensor<2>,
