@@ -1,4 +1,4 @@
-//! Training by fused operations against training by their references.
+//! Training by fused operations against training by their references, and in bf16 against single precision.
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
@@ -7,10 +7,10 @@ use evenburn_tests::cli::Sandbox;
 
 const STEPS: u64 = 20;
 
-/// The loss of every step of a run.
-fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str) -> Vec<f64> {
+/// The loss of every step of a run by `kernels` with products in `precision`.
+fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str, precision: &str) -> Vec<f64> {
     let steps = STEPS.to_string();
-    let run = format!("{scheme}-{kernels}");
+    let run = format!("{scheme}-{kernels}-{precision}");
     let more = [
         &[
             "--kernels",
@@ -18,6 +18,8 @@ fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str) -> Vec<f64> {
             "--no-baselines",
             "--train.steps",
             &steps,
+            "--train.precision",
+            precision,
         ][..],
         // Wide enough for whole vectors, and for several pieces of a row-wise operation.
         &[
@@ -59,7 +61,8 @@ fn losses_stay_within_1e_5_of_the_references() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
     let mut off = Vec::new();
     for scheme in Scheme::NAMES {
-        let [fused, reference] = ["fused", "reference"].map(|way| losses(&sandbox, scheme, way));
+        let [fused, reference] =
+            ["fused", "reference"].map(|way| losses(&sandbox, scheme, way, "f32"));
         assert_eq!(
             (fused.len(), reference.len()),
             (STEPS as usize, STEPS as usize)
@@ -81,4 +84,22 @@ fn losses_stay_within_1e_5_of_the_references() {
         }
     }
     assert!(off.is_empty(), "{off:?}");
+}
+
+#[test]
+fn bf16_moves_losses_by_less_than_half_a_percent() {
+    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    for scheme in ["pre_norm", "simple_norm", "angpt", "ngpt"] {
+        let exact = losses(&sandbox, scheme, "fused", "f32");
+        for kernels in ["fused", "reference"] {
+            let rounded = losses(&sandbox, scheme, kernels, "bf16");
+            assert_eq!(rounded.len(), exact.len());
+            let off = exact.iter().zip(&rounded).map(|(a, b)| (b / a - 1.0).abs());
+            let largest = off.fold(0.0, f64::max);
+            println!("{scheme}, {kernels}: {largest:.1e}");
+            assert!(largest < 5e-3, "{scheme}, {kernels}: {largest:.1e}");
+            assert!(largest > 1e-7, "{scheme}, {kernels}: nothing was rounded");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use evenburn_kernels as fast;
+use evenburn_kernels::Precision;
 use evenburn_kernels::reference as plain;
 use std::time::Instant;
 
@@ -14,8 +15,8 @@ static ALLOCATOR: fast::Allocator = fast::Allocator;
 /// Leaves with gradients to the result of one operation.
 type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;
 
-type Products = [fn(Tensor<2>, Tensor<2>, f64) -> Tensor<2>; 2];
-type Losses = [fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>; 2];
+type Products = [fn(Tensor<2>, Tensor<2>, f64, Precision) -> Tensor<2>; 2];
+type Losses = [fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Precision) -> Tensor<1>; 2];
 type Tables = [fn(Tensor<2>, Tensor<2, Int>) -> Tensor<3>; 2];
 type Starts = Option<Tensor<2, Int>>;
 type Attentions = [fn(Tensor<3>, Tensor<3>, Tensor<3>, Starts, usize, usize, f64) -> Tensor<3>; 2];
@@ -88,7 +89,12 @@ impl Setup {
         for (input, output) in [(d, d), (d, f), (f, d)] {
             let op = both(ways, move |linear, x| {
                 let w = x[1].clone().reshape([input, output]);
-                flat(linear(x[0].clone().reshape([n, input]), w, 1.0))
+                flat(linear(
+                    x[0].clone().reshape([n, input]),
+                    w,
+                    1.0,
+                    Precision::F32,
+                ))
             });
             let name = format!("linear {input} x {output}");
             self.compare(&name, &[n * input, input * output], op);
@@ -102,12 +108,14 @@ impl Setup {
         let ways: Losses = [fast::linear_cross_entropy, plain::linear_cross_entropy];
         let op = both(ways, |loss, x| {
             let w = x[1].clone().reshape([d, v]);
-            loss(x[0].clone().reshape([n, d]), w, tokens.clone())
+            let h = x[0].clone().reshape([n, d]);
+            loss(h, w, tokens.clone(), Precision::F32)
         });
         self.compare("linear_cross_entropy", &[n * d, d * v], op);
         let op = both(ways, |loss, x| {
             let w = x[1].clone().reshape([v, d]).transpose();
-            loss(x[0].clone().reshape([n, d]), w, tokens.clone())
+            let h = x[0].clone().reshape([n, d]);
+            loss(h, w, tokens.clone(), Precision::F32)
         });
         self.compare("linear_cross_entropy, tied", &[n * d, d * v], op);
         let ways: Tables = [fast::embedding, plain::embedding];

@@ -51,7 +51,7 @@ where
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use crate::check::assert_agree;
-    use crate::{Size, reference};
+    use crate::{Precision, Size, reference};
     use burn::tensor::Tensor;
 
     /// Channels, hidden width, positions of each of two sequences.
@@ -81,7 +81,7 @@ mod tests {
             // Read by three products and a plain operation.
             let normal = way(x.clone());
             let w = |i: usize| matrix(&leaves[i], [D, D]);
-            let project = |i| $($way::)+linear(normal.clone(), w(i), 0.5);
+            let project = |i| $($way::)+linear(normal.clone(), w(i), 0.5, Precision::F32);
             let turned = |x: Tensor<3>| {
                 let angles = angles(&x);
                 let x = $($way::)+normalize(x, None, Size::L2, 1e-6, D / 2);
@@ -92,12 +92,12 @@ mod tests {
             let h = x + y + normal.clone() * 0.25;
             // One after the other, without anything that is kept between them.
             let twice = way(way(h.clone()));
-            let gate = $($way::)+linear(twice.clone(), matrix(&leaves[5], [D, F]), 1.0);
-            let up = $($way::)+linear(twice, matrix(&leaves[6], [D, F]), 1.0);
+            let gate = $($way::)+linear(twice.clone(), matrix(&leaves[5], [D, F]), 1.0, Precision::F32);
+            let up = $($way::)+linear(twice, matrix(&leaves[6], [D, F]), 1.0, Precision::F32);
             let inner = $($way::)+swiglu(gate.clone(), up, 1.5, 0.5);
             // The gate once more, behind what it has fed already.
             let inner = $($way::)+swiglu(inner, gate, 1.0, 1.0);
-            h + $($way::)+linear(inner, matrix(&leaves[7], [F, D]), 1.0)
+            h + $($way::)+linear(inner, matrix(&leaves[7], [F, D]), 1.0, Precision::F32)
         }};
     }
 

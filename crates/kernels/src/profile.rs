@@ -58,11 +58,11 @@ static TOTALS: Mutex<BTreeMap<Key, Totals>> = Mutex::new(BTreeMap::new());
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_kernels::{linear, profile};
+/// use evenburn_kernels::{Precision, linear, profile};
 ///
 /// profile::start();
 /// let x = Tensor::<2>::ones([3, 4], &Device::flex());
-/// linear(x, Tensor::ones([4, 5], &Device::flex()), 1.0);
+/// linear(x, Tensor::ones([4, 5], &Device::flex()), 1.0, Precision::F32);
 /// let costs = profile::stop();
 /// # if cfg!(all(feature = "flex", target_arch = "x86_64")) && !costs.is_empty() {
 /// assert_eq!((costs[0].operation, costs[0].flops), ("linear", 2.0 * 3.0 * 4.0 * 5.0));

@@ -5,7 +5,7 @@
 //! in several.
 
 use burn::tensor::{DType, Device, DeviceKind, Distribution, Int, Tensor, TensorData};
-use evenburn_kernels::{Size, reference};
+use evenburn_kernels::{Precision, Size, reference};
 
 type Leaves<'a> = &'a [Tensor<1>];
 
@@ -129,7 +129,7 @@ fn gated_unit() {
 
 #[test]
 fn loss() {
-    type Way = fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> Tensor<1>;
+    type Way = fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, Precision) -> Tensor<1>;
     let ways: [Way; 2] = [
         evenburn_kernels::linear_cross_entropy,
         reference::linear_cross_entropy,
@@ -142,7 +142,7 @@ fn loss() {
             |loss, x| {
                 let targets = whole(n, [-2, v as i64], &x[0]);
                 let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([v, d]));
-                loss(h, w.transpose(), targets)
+                loss(h, w.transpose(), targets, Precision::F32)
             },
         );
     }

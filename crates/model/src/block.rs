@@ -6,6 +6,7 @@ use crate::init::Initializer;
 use crate::plan::LayerPlan;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use evenburn_kernels::Precision;
 
 /// One block of the decoder.
 #[derive(Module, Debug)]
@@ -44,6 +45,13 @@ impl Block {
                 .as_ref()
                 .map(|router| Experts::new(plan, router, &block, d, init, device)),
         }
+    }
+
+    pub(crate) fn with_precision(mut self, precision: Precision) -> Self {
+        self.attn = self.attn.with_precision(precision);
+        self.mlp = self.mlp.map(|mlp| mlp.with_precision(precision));
+        self.moe = self.moe.map(|moe| moe.with_precision(precision));
+        self
     }
 
     pub(crate) fn forward(

@@ -13,6 +13,7 @@ use crate::noise::{Dropout, Noise};
 use crate::plan::Plan;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use evenburn_kernels::Precision;
 
 /// A decoder-only language model built from a [`Plan`].
 ///
@@ -62,6 +63,34 @@ impl Decoder {
             head: Head::new(plan, d, init, device),
             dims: d.clone(),
         }
+    }
+
+    /// The same decoder whose linear maps and output layer round the factors of their products, and of the products of their
+    /// gradients, to a precision; single precision until then.
+    ///
+    /// Weights, gradients, activations, normalization, attention between the projections, routers and the loss stay as they
+    /// are. It is how a model computes, not what it is: no part of a plan or of a checkpoint.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Int, Tensor};
+    /// use evenburn_model::{Decoder, ModelConfig, Plan, Precision, strategy::PreNorm};
+    /// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, ..Default::default() };
+    /// let plan = Plan::new(&config, &PreNorm::default())?;
+    /// let device = Device::flex();
+    /// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
+    /// let model = Decoder::new(&plan, 0, &device);
+    /// let exact = model.loss_sum(tokens.clone(), tokens.clone(), None);
+    /// let rounded = model.with_precision(Precision::Bf16).loss_sum(tokens.clone(), tokens, None);
+    /// let [exact, rounded] = [exact, rounded].map(|loss| loss.into_scalar::<f32>());
+    /// assert!((rounded / exact - 1.0).abs() < 0.01);
+    /// # Ok::<(), evenburn_model::PlanError>(())
+    /// ```
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        let blocks = self.blocks.into_iter();
+        self.blocks = blocks.map(|b| b.with_precision(precision)).collect();
+        self.head = self.head.with_precision(precision);
+        self
     }
 
     /// Sizes of the model.

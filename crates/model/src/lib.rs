@@ -40,6 +40,7 @@ pub use config::{Biases, HeadWeights, ModelConfig};
 pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, FoldError, PlanError, SampleError, WeightsError};
+pub use evenburn_kernels::Precision;
 pub use experts::{Balance, ExpertsConfig, Gates, Kept};
 pub use fold::{Folded, fold, settle};
 pub use noise::Noise;

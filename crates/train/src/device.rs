@@ -1,15 +1,39 @@
 //! The device a run computes on.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
-use crate::config::DeviceName;
+use crate::config::{DeviceName, Precision, TrainConfig};
 use crate::error::TrainError;
 
-/// Opens a device by its name in the configuration.
+/// Opens the device of a configuration, which has to know the number format of its matrix products.
 ///
 /// # Errors
-/// [`TrainError::Device`] if this build has no such backend.
-pub fn open(name: DeviceName) -> Result<Device, TrainError> {
+/// [`TrainError::Device`] if this build has no such backend; [`TrainError::Invalid`] if the device can't take a tensor in
+/// `train.precision`.
+///
+/// ```
+/// use evenburn_train::config::{Precision, TrainConfig};
+/// let train = TrainConfig { precision: Precision::Bf16, ..Default::default() };
+/// evenburn_train::device::open(&train)?;
+/// # Ok::<(), evenburn_train::TrainError>(())
+/// ```
+pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
+    let device = by_name(train.device)?;
+    let dtype = match train.precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    };
+    if device.supports_dtype(dtype) {
+        return Ok(device);
+    }
+    Err(TrainError::Invalid {
+        key: "train.precision".to_owned(),
+        why: format!("the device has no {dtype:?}").to_lowercase(),
+        origin: None,
+    })
+}
+
+fn by_name(name: DeviceName) -> Result<Device, TrainError> {
     match name {
         DeviceName::Flex => Ok(Device::flex()),
         #[cfg(feature = "cuda")]

@@ -18,11 +18,11 @@ use burn_train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 use evenburn_data::{Batch, Score};
-use evenburn_model::{Decoder, Noise, Plan, weights};
+use evenburn_model::{Noise, Plan, weights};
 use evenburn_optim::{Cooldown, Engine, OptimError, Schedule};
 
 use crate::checkpoint::{Checkpoints, State};
-use crate::config::RunConfig;
+use crate::config::{DeviceName, RunConfig};
 use crate::cooldown;
 use crate::error::TrainError;
 use crate::evaluate::{evaluate, read};
@@ -34,7 +34,7 @@ use crate::progress::{Line, Pace, Progress};
 use crate::routing::Routing;
 use crate::samples::Samples;
 use crate::scores;
-use crate::task::{MicroBatch, Shown, Task};
+use crate::task::{MicroBatch, Shown, Task, untrained};
 use crate::tensorboard::EventFile;
 
 /// Why the loop ended.
@@ -251,6 +251,14 @@ impl Loop {
         );
         log::info!("{beginning}");
         self.progress.note(&beginning);
+        let train = &self.config.train;
+        let precision = evenburn_model::Precision::from(train.precision);
+        if train.device == DeviceName::Flex && !precision.has_instructions() {
+            let slow = "train.precision: this processor has no instructions for bf16 products; they take a little longer \
+                than f32";
+            log::warn!("{slow}");
+            self.progress.note(slow);
+        }
         shown.start(first, self.end());
         while self.state.step < self.end().min(stop_after) && !self.is_stopped(shown) {
             let stepped;
@@ -330,7 +338,7 @@ impl Loop {
     }
 
     fn untrained(&self, device: &Device) -> Task {
-        let decoder = Decoder::new(&self.plan, self.config.train.seed, device);
+        let decoder = untrained(&self.plan, &self.config.train, device);
         Task::new(decoder, self.config.data.document_mask)
     }
 

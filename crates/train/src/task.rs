@@ -8,7 +8,9 @@ use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn_train::metric::Adaptor;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use evenburn_data::{Batch, DocumentMask};
-use evenburn_model::{Decoder, Noise, Objective};
+use evenburn_model::{Decoder, Noise, Objective, Plan};
+
+use crate::config::TrainConfig;
 
 /// A decoder with the way its batches are read.
 #[derive(Module, Debug)]
@@ -68,6 +70,11 @@ impl Adaptor<Self> for Shown {
     fn adapt(&self) -> Self {
         *self
     }
+}
+
+/// The decoder of a run before its first step.
+pub(crate) fn untrained(plan: &Plan, train: &TrainConfig, device: &Device) -> Decoder {
+    Decoder::new(plan, train.seed, device).with_precision(train.precision.into())
 }
 
 impl Task {

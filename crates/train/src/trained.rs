@@ -9,7 +9,7 @@ use crate::checkpoint::{self, Loaded, State};
 use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::frozen::{self, Frozen};
-use crate::task::Task;
+use crate::task::{Task, untrained};
 use crate::trainer::{plan_text, same};
 use crate::{device, run_dir};
 
@@ -79,11 +79,7 @@ fn build(
     loaded: Loaded,
     frozen: Option<Frozen>,
 ) -> Result<TrainedRun, TrainError> {
-    let decoder = Decoder::new(
-        &plan,
-        config.train.seed,
-        &device::open(config.train.device)?,
-    );
+    let decoder = untrained(&plan, &config.train, &device::open(&config.train)?);
     Ok(TrainedRun {
         decoder: weights::replace(decoder, loaded.model.into_iter().collect())?,
         config,

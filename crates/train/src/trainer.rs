@@ -29,7 +29,7 @@ use crate::metrics::MetricsFile;
 use crate::progress::{Display, Progress};
 use crate::run_dir::RunDir;
 use crate::samples::Samples;
-use crate::task::Task;
+use crate::task::{Task, untrained};
 use crate::tensorboard::EventFile;
 use crate::{device, groups, memory};
 
@@ -155,11 +155,11 @@ impl Trainer {
             .map_err(|e| e.locate(&self.resolved.origins))?;
         let total = config.train.total_steps(config.model.context)?;
         self.corpus.tokenizer.check_vocab(self.plan.dims().vocab)?;
-        let device = device::open(config.train.device)?;
+        let device = device::open(&config.train).map_err(|e| e.locate(&self.resolved.origins))?;
         let plan = plan_text(&self.plan)?;
         let identities = Identities::new(&self.resolved, &plan, &self.corpus)?;
 
-        let decoder = Decoder::new(&self.plan, config.train.seed, &device.clone().autodiff());
+        let decoder = untrained(&self.plan, &config.train, &device.clone().autodiff());
         let engine = groups::engine(&self.plan, &config.optim, total, &decoder)?;
         let feed = Feed::open(
             &self.corpus,

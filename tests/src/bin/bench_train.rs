@@ -16,7 +16,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
 use evenburn::data::{Batch, DocumentMask, Sample};
 use evenburn::kernels::profile::{self, Cost};
-use evenburn::kernels::{Allocator, keep_pages, linear};
+use evenburn::kernels::{Allocator, Precision, keep_pages, linear};
 use evenburn_model::{Decoder, Noise, Plan};
 use evenburn_optim::Engine;
 use evenburn_train::config::RunConfig;
@@ -182,7 +182,9 @@ fn peak_gflops() -> f64 {
     let normal = Distribution::Normal(0.0, 1.0);
     let square = || Tensor::<2>::random([SIDE, SIDE], normal, &Device::flex());
     let (a, b) = (square(), square());
-    let seconds = best(5, || drop(linear(a.clone(), b.clone(), 1.0)));
+    let seconds = best(5, || {
+        drop(linear(a.clone(), b.clone(), 1.0, Precision::F32));
+    });
     2.0 * SIDE.pow(3) as f64 / seconds / 1e9
 }
 
@@ -218,6 +220,7 @@ fn main() -> Result<()> {
     let plan = Plan::new(&config.model, config.norm.strategy())?;
     let cost = plan.cost();
     let decoder = Decoder::new(&plan, 1, &Device::flex().autodiff());
+    let decoder = decoder.with_precision(config.train.precision.into());
     let engine = groups::engine(&plan, &config.optim, 1_000_000, &decoder)?;
     let mut training = Training {
         task: Some(Task::new(decoder, DocumentMask::Across)),

@@ -32,6 +32,10 @@ pub(super) struct TrainArgs {
     /// Steps of a turn
     #[arg(long, default_value_t = 2)]
     steps: u64,
+    /// Formats this project multiplies in: by default single precision, and bfloat16 on a processor that has instructions
+    /// for it
+    #[arg(long, value_enum, value_delimiter = ',')]
+    precisions: Option<Vec<Precision>>,
     /// Who runs beside this project: by default all, bfloat16 only on a processor that has instructions for it
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Option<Vec<Peer>>,
@@ -47,6 +51,23 @@ pub(super) struct TrainArgs {
     /// Build without optimization of the project's own crates (its kernels and Burn always are)
     #[arg(long)]
     debug_build: bool,
+}
+
+/// A value of `train.precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
+}
+
+impl Precision {
+    /// The contender, and the key that makes this project it.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::F32 => ["evenburn-f32", "train.precision=f32"],
+            Self::Bf16 => ["evenburn-bf16", "train.precision=bf16"],
+        }
+    }
 }
 
 /// A way PyTorch can run.
@@ -83,9 +104,6 @@ impl Peer {
 
 /// The schemes that `benches/torch/train.py` has.
 const KNOWN_TO_PEERS: [&str; 3] = ["pre_norm", "simple_norm", "angpt"];
-
-/// This project.
-pub(super) const OURS: &str = "evenburn-f32";
 
 /// What was measured of one contender.
 #[derive(Debug, Clone, Serialize)]
@@ -143,6 +161,14 @@ impl TrainArgs {
         report::write(&root, &out, self.debug_build, &cases)
     }
 
+    fn precisions(&self) -> Vec<Precision> {
+        let all = || {
+            let bf16 = report::multiplies_bf16().then_some(Precision::Bf16);
+            std::iter::once(Precision::F32).chain(bf16).collect()
+        };
+        self.precisions.clone().unwrap_or_else(all)
+    }
+
     fn peers(&self) -> Vec<Peer> {
         let all = || {
             let f32 = [Peer::TorchEagerF32, Peer::TorchCompileF32];
@@ -174,9 +200,13 @@ impl TrainArgs {
         scheme: &str,
     ) -> Result<Vec<Contender>> {
         let key = format!("norm.scheme={scheme}");
-        let mut ours = Command::new(binary);
-        ours.arg(file).arg(&key);
-        let mut contenders = vec![Contender::start(OURS, &mut ours)?];
+        let mut contenders = Vec::new();
+        for precision in self.precisions() {
+            let [name, precision] = precision.names();
+            let mut ours = Command::new(binary);
+            ours.arg(file).args([&key, precision]);
+            contenders.push(Contender::start(name, &mut ours)?);
+        }
         if let Some(python) = python.filter(|_| KNOWN_TO_PEERS.contains(&scheme)) {
             for peer in self.peers() {
                 eprintln!("{model} {scheme}: {} starts", peer.name());

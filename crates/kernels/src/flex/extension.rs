@@ -7,6 +7,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Flex, backend_extension};
 
+use crate::Precision;
 use crate::adam::AdamStep;
 use crate::adam::flex as adam;
 use crate::attention::Heads;
@@ -33,6 +34,7 @@ pub(crate) trait Fused: Backend {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_causal_attention(
         q: FloatTensor<Self>,
@@ -56,6 +58,7 @@ pub(crate) trait Fused: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         factor: f32,
+        precision: Precision,
     ) -> FloatTensor<Self>;
     fn fused_interpolate(
         h: FloatTensor<Self>,
@@ -88,8 +91,9 @@ impl Fused for Flex {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear_cross_entropy::forward(hidden, weight, targets)
+        linear_cross_entropy::forward(hidden, weight, targets, precision)
     }
 
     fn fused_causal_attention(
@@ -126,8 +130,9 @@ impl Fused for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         factor: f32,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear::forward(x, weight, factor)
+        linear::forward(x, weight, factor, precision)
     }
 
     fn fused_interpolate(
@@ -172,8 +177,9 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear_cross_entropy::tracked::<C>(hidden, weight, targets)
+        linear_cross_entropy::tracked::<C>(hidden, weight, targets, precision)
     }
 
     fn fused_causal_attention(
@@ -210,8 +216,9 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         factor: f32,
+        precision: Precision,
     ) -> FloatTensor<Self> {
-        linear::tracked::<C>(&x, weight, factor)
+        linear::tracked::<C>(&x, weight, factor, precision)
     }
 
     fn fused_interpolate(

@@ -1,5 +1,7 @@
 //! Views of matrices in memory, and products of them.
 
+use super::bf16::product_bf16;
+use crate::Precision;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
@@ -55,6 +57,23 @@ impl<'a> Matrix<'a> {
             columns,
             ..self
         }
+    }
+
+    /// The rows, or the columns where a column's entries are adjacent in memory and a row's are not, and whether it is
+    /// the columns.
+    pub(super) fn lines(self) -> (impl Iterator<Item = &'a [f32]>, bool) {
+        let turned = self.column_step != 1;
+        debug_assert!(
+            !turned || self.row_step == 1,
+            "rows or columns are adjacent"
+        );
+        let (count, length, step) = if turned {
+            (self.columns, self.rows, self.column_step)
+        } else {
+            (self.rows, self.columns, self.row_step)
+        };
+        let line = move |i: usize| &self.data[i * step..][..length];
+        ((0..count).map(line), turned)
     }
 
     /// Whether every entry lies inside `data`, which [`product`] relies on.
@@ -227,7 +246,15 @@ fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 
 /// The gemm crate's own parallel mode splits finer and packs both factors for all threads first, which is slower
 /// for the flat matrices of a transformer. An entry's sum runs over the depth in the same order in whatever block it
 /// lies, as long as that is no single row or column, so the result doesn't depend on the number of threads.
-pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, factor: f32, a: Matrix, b: Matrix) {
+///
+/// The factors are rounded to `precision`.
+pub(crate) fn product_parallel(
+    c: MatrixMut<'_>,
+    into: Into,
+    factor: f32,
+    [a, b]: [Matrix; 2],
+    precision: Precision,
+) {
     let depth = a.columns;
     let [rows, columns] = blocks(c.rows, c.columns, depth, rayon::current_num_threads());
     let across = c.columns.div_ceil(columns);
@@ -236,7 +263,10 @@ pub(crate) fn product_parallel(c: MatrixMut<'_>, into: Into, factor: f32, a: Mat
         let (row, column) = (index / across * rows, index % across * columns);
         let a = a.block([row, 0], [tile.rows, depth]);
         let b = b.block([0, column], [depth, tile.columns]);
-        product(&mut tile, into, factor, a, b);
+        match precision {
+            Precision::F32 => product(&mut tile, into, factor, a, b),
+            Precision::Bf16 => product_bf16(&mut tile, into, factor, a, b),
+        }
     };
     if tiles.len() == 1 {
         tiles
@@ -349,23 +379,26 @@ mod tests {
             (4097, 2048, 1),
         ] {
             let (a, b) = (numbers(m * k, 4), numbers(k * n, 5));
-            let run = |threads: usize| {
+            let run = |threads: usize, precision: Precision| {
                 let mut c = vec![0.0; m * n];
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 pool.build().unwrap().install(|| {
                     let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, n));
-                    product_parallel(MatrixMut::new(&mut c, n), Into::Replace, 1.0, a, b);
+                    let c = MatrixMut::new(&mut c, n);
+                    product_parallel(c, Into::Replace, 1.0, [a, b], precision);
                 });
                 c
             };
-            let one = run(1);
-            for threads in [2, 3, 7] {
-                let several = run(threads);
-                let same = one
-                    .iter()
-                    .zip(&several)
-                    .all(|(x, y)| x.to_bits() == y.to_bits());
-                assert!(same, "{m} x {k} x {n} on {threads}");
+            for precision in [Precision::F32, Precision::Bf16] {
+                let one = run(1, precision);
+                for threads in [2, 3, 7] {
+                    let several = run(threads, precision);
+                    let same = one
+                        .iter()
+                        .zip(&several)
+                        .all(|(x, y)| x.to_bits() == y.to_bits());
+                    assert!(same, "{m} x {k} x {n} in {precision:?} on {threads}");
+                }
             }
         }
     }
@@ -380,8 +413,8 @@ mod tests {
                 MatrixMut::new(&mut c, n),
                 Into::Replace,
                 0.5,
-                Matrix::new(&a, k),
-                Matrix::new(&b, n),
+                [Matrix::new(&a, k), Matrix::new(&b, n)],
+                Precision::F32,
             );
             let turned = transpose(&a, k);
             let mut whole = vec![1.0; m * n];

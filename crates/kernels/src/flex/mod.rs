@@ -4,6 +4,7 @@
 //! in a fixed order; what is cut by the number of threads has whole sums in every piece. So results don't depend on the
 //! threads, neither their number nor their timing.
 
+pub(crate) mod bf16;
 pub(crate) mod extension;
 pub(crate) mod matrix;
 pub(crate) mod simd;

@@ -2,6 +2,7 @@
 
 use super::matrix::{Into, Matrix, MatrixMut, product_parallel, transpose};
 use super::{contiguous, tensor, values};
+use crate::Precision;
 use burn_flex::FlexTensor;
 
 /// Below this many rows a product is done before the matrix would be turned.
@@ -101,14 +102,14 @@ impl Weight {
         gradient: &mut [f32],
         into: Into,
         factor: f32,
-        x: Matrix,
-        dy: Matrix,
+        [x, dy]: [Matrix; 2],
+        precision: Precision,
     ) {
         let gradient = MatrixMut::new(gradient, self.stored_columns());
         if self.is_transposed {
-            product_parallel(gradient, into, factor, dy.transposed(), x);
+            product_parallel(gradient, into, factor, [dy.transposed(), x], precision);
         } else {
-            product_parallel(gradient, into, factor, x.transposed(), dy);
+            product_parallel(gradient, into, factor, [x.transposed(), dy], precision);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The product and its two gradients, one block of the result per task.
 
+use crate::Precision;
 use crate::flex::extension::Fused;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::weight::Weight;
@@ -14,11 +15,17 @@ use burn::backend::{Autodiff, Dispatch, Flex};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-pub(super) fn dispatch<const D: usize>(x: Tensor<D>, weight: Tensor<2>, factor: f64) -> Tensor<D> {
+pub(super) fn dispatch<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    factor: f64,
+    precision: Precision,
+) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fused_linear(
         x.into_dispatch(),
         weight.into_dispatch(),
         factor as f32,
+        precision,
     ))
 }
 
@@ -41,7 +48,7 @@ fn with_width(mut shape: Shape, width: usize) -> Shape {
 }
 
 /// `x` must be contiguous.
-fn compute(x: &FlexTensor, weight: FlexTensor, factor: f32) -> FlexTensor {
+fn compute(x: &FlexTensor, weight: FlexTensor, factor: f32, precision: Precision) -> FlexTensor {
     let mut weight = Weight::new(weight);
     let [input, output] = weight.shape();
     let shape = shape(x);
@@ -50,24 +57,30 @@ fn compute(x: &FlexTensor, weight: FlexTensor, factor: f32) -> FlexTensor {
     weight.prepare_forward(x.rows());
     let mut y = buffer(x.rows() * output);
     let into = MatrixMut::new(&mut y, output);
-    product_parallel(into, Into::Replace, factor, x, weight.forward());
+    let factors = [x, weight.forward()];
+    product_parallel(into, Into::Replace, factor, factors, precision);
     tensor(y, with_width(shape, output))
 }
 
-pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, factor: f32) -> FlexTensor {
-    compute(&contiguous(x), weight, factor)
+pub(crate) fn forward(
+    x: FlexTensor,
+    weight: FlexTensor,
+    factor: f32,
+    precision: Precision,
+) -> FlexTensor {
+    compute(&contiguous(x), weight, factor, precision)
 }
 
 #[derive(Debug)]
 struct LinearBackward;
 
 impl Backward<Flex, 2> for LinearBackward {
-    /// The rows, where the weight is tracked, the weight, and the factor.
-    type State = (Option<NodeId>, FlexTensor, f32);
+    /// The rows, where the weight is tracked, the weight, the factor, and the precision.
+    type State = (Option<NodeId>, FlexTensor, f32, Precision);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, graph: &mut Checkpointer) {
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
-        let (x, weight, factor) = ops.state;
+        let (x, weight, factor, precision) = ops.state;
         let shape = shape(&dy);
         let mut weight = Weight::new(weight);
         let [input, output] = weight.shape();
@@ -79,14 +92,15 @@ impl Backward<Flex, 2> for LinearBackward {
             weight.prepare_backward(dy.rows());
             let mut dx = buffer(dy.rows() * input);
             let into = MatrixMut::new(&mut dx, input);
-            product_parallel(into, Into::Replace, factor, dy, weight.backward());
+            let factors = [dy, weight.backward()];
+            product_parallel(into, Into::Replace, factor, factors, precision);
             grads.register::<Flex>(node.id, tensor(dx, with_width(shape, input)));
         }
         if let (Some(node), Some(x)) = (to_weight, x) {
             let x = contiguous(graph.retrieve_node_output(x));
             let mut dw = buffer(input * output);
             let x = Matrix::new(values(&x), input);
-            weight.accumulate(&mut dw, Into::Replace, factor, x, dy);
+            weight.accumulate(&mut dw, Into::Replace, factor, [x, dy], precision);
             grads.register::<Flex>(node.id, weight.gradient(dw));
         }
     }
@@ -96,11 +110,12 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
     x: &FloatTensor<Autodiff<Flex, C>>,
     weight: FloatTensor<Autodiff<Flex, C>>,
     factor: f32,
+    precision: Precision,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let learns = weight.is_tracked();
     let nodes = [x.node(), weight.node()];
     let weight = weight.into_primitive();
-    let y = forward(x.primitive().clone(), weight.clone(), factor);
+    let y = forward(x.primitive().clone(), weight.clone(), factor, precision);
     match LinearBackward
         .prepare::<C>(nodes)
         .compute_bound()
@@ -108,7 +123,7 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
     {
         OpsKind::Tracked(mut prep) => {
             let x = learns.then(|| prep.checkpoint(x));
-            prep.finish((x, weight, factor), y)
+            prep.finish((x, weight, factor, precision), y)
         }
         OpsKind::UnTracked(prep) => prep.finish(y),
     }

@@ -1,5 +1,6 @@
 //! Loss and both gradients, some rows of logits at a time.
 
+use crate::Precision;
 use crate::flex::extension::Fused;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::simd::{exp_and_sum, largest, simd};
@@ -15,11 +16,17 @@ use burn::tensor::{Int, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-pub(super) fn dispatch(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+pub(super) fn dispatch(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: Tensor<1, Int>,
+    precision: Precision,
+) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::fused_linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets.into_dispatch(),
+        precision,
     ))
 }
 
@@ -55,6 +62,7 @@ fn compute(
     hidden: FlexTensor,
     weight: FlexTensor,
     targets: FlexTensor,
+    precision: Precision,
     wanted: [bool; 2],
 ) -> Computed {
     let hidden = contiguous(hidden);
@@ -86,8 +94,8 @@ fn compute(
             MatrixMut::new(logits, v),
             Into::Replace,
             1.0,
-            h,
-            weight.forward(),
+            [h, weight.forward()],
+            precision,
         );
         let losses: Vec<f32> = logits
             .par_chunks_mut(v)
@@ -106,11 +114,12 @@ fn compute(
         if let Some(dhidden) = &mut dhidden {
             let dhidden = &mut dhidden[first * d..(first + rows) * d];
             let dhidden = MatrixMut::new(dhidden, d);
-            product_parallel(dhidden, Into::Replace, 1.0, dlogits, weight.backward());
+            let factors = [dlogits, weight.backward()];
+            product_parallel(dhidden, Into::Replace, 1.0, factors, precision);
         }
         if let Some(dweight) = &mut dweight {
             let into = if first == 0 { Into::Replace } else { Into::Add };
-            weight.accumulate(dweight, into, 1.0, h, dlogits);
+            weight.accumulate(dweight, into, 1.0, [h, dlogits], precision);
         }
     }
     Computed {
@@ -120,8 +129,13 @@ fn compute(
     }
 }
 
-pub(crate) fn forward(hidden: FlexTensor, weight: FlexTensor, targets: FlexTensor) -> FlexTensor {
-    compute(hidden, weight, targets, [false; 2]).loss
+pub(crate) fn forward(
+    hidden: FlexTensor,
+    weight: FlexTensor,
+    targets: FlexTensor,
+    precision: Precision,
+) -> FlexTensor {
+    compute(hidden, weight, targets, precision, [false; 2]).loss
 }
 
 #[derive(Debug)]
@@ -146,11 +160,12 @@ pub(crate) fn tracked<C: CheckpointStrategy>(
     hidden: FloatTensor<Autodiff<Flex, C>>,
     weight: FloatTensor<Autodiff<Flex, C>>,
     targets: FlexTensor,
+    precision: Precision,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let wanted = [hidden.is_tracked(), weight.is_tracked()];
     let nodes = [hidden.node(), weight.node()];
     let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
-    let computed = compute(hidden, weight, targets, wanted);
+    let computed = compute(hidden, weight, targets, precision, wanted);
     match LinearCrossEntropyBackward
         .prepare::<C>(nodes)
         .compute_bound()

@@ -11,12 +11,14 @@ pub(crate) mod flex;
 #[cfg(test)]
 mod tests;
 
+use crate::Precision;
 use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 /// Summed cross-entropy, in nats, of the logits `hidden weight` against `targets`:
 /// `sum_n ( log(sum_v exp(z_nv)) - z_n,target(n) )`, `z = hidden weight`, over the rows whose target is not negative.
 ///
-/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The ways
+/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The factors of the product, and of
+/// those of its gradients, are rounded to `precision`. The ways
 /// of the CPU and of the GPUs never hold the `N x V` logits: they take some rows at a time and compute both gradients along
 /// with the loss when one is wanted.
 ///
@@ -26,7 +28,12 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 /// let hidden = Tensor::<2>::from_floats([[1.0], [7.0]], &device);
 /// let weight = Tensor::<2>::from_floats([[0.0, 0.0]], &device);
 /// let targets = Tensor::<1, Int>::from_ints([1, -1], &device);
-/// let loss = evenburn_kernels::linear_cross_entropy(hidden, weight, targets);
+/// let loss = evenburn_kernels::linear_cross_entropy(
+///     hidden,
+///     weight,
+///     targets,
+///     evenburn_kernels::Precision::F32,
+/// );
 /// let loss = loss.into_scalar::<f32>();
 /// // Two equal logits, and the second row doesn't count.
 /// assert!((loss - 2.0f32.ln()).abs() < 1e-6);
@@ -40,6 +47,7 @@ pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     weight: Tensor<2>,
     targets: Tensor<1, Int>,
+    precision: Precision,
 ) -> Tensor<1> {
     #[cfg(feature = "flex")]
     {
@@ -47,18 +55,25 @@ pub fn linear_cross_entropy(
         let ([n, d], [input, _], [m]) = (hidden.dims(), weight.dims(), targets.dims());
         let fits = n == m && d == input;
         if fits && is_plain(&hidden) && is_plain(&weight) && on_flex(&hidden) {
-            return flex::dispatch(hidden, weight, targets);
+            return flex::dispatch(hidden, weight, targets, precision);
         }
     }
     #[cfg(feature = "cube")]
     if hidden.dtype() == weight.dtype() && crate::route::on_cube(&hidden) {
+        let [hidden, weight] = [hidden, weight].map(|x| rounded(x, precision));
         return cube::dispatch(hidden, weight, targets);
     }
-    reference(hidden, weight, targets)
+    reference(hidden, weight, targets, precision)
 }
 
 /// [`linear_cross_entropy`] of plain tensor operations, with all logits at once.
-pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+pub fn reference(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: Tensor<1, Int>,
+    precision: Precision,
+) -> Tensor<1> {
+    let [hidden, weight] = [hidden, weight].map(|x| rounded(x, precision));
     let logits = hidden.matmul(weight);
     let logits = match logits.dtype() {
         // A sum over a batch is more than half precision can hold.
@@ -74,4 +89,11 @@ pub fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>) 
     let loss: Tensor<2> = shifted.exp().sum_dim(1).log() - target;
     let loss: Tensor<1> = loss.squeeze_dim(1);
     loss.mask_fill(counted.bool_not(), 0.0).sum()
+}
+
+fn rounded(x: Tensor<2>, precision: Precision) -> Tensor<2> {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 => x.cast(FloatDType::BF16),
+    }
 }

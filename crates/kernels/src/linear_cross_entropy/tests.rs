@@ -1,5 +1,5 @@
 use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both, integers};
-use crate::{linear_cross_entropy, reference};
+use crate::{Precision, linear_cross_entropy, reference};
 use burn::tensor::{DType, Device, Int, Tensor};
 
 /// Targets from -3 on: some are ignored. On the device of `like`.
@@ -24,12 +24,33 @@ fn agrees_with_the_reference() {
             5e-6,
             &move |x| {
                 let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([d, v]));
-                linear_cross_entropy(h, w, targets(n, v, &x[0]))
+                linear_cross_entropy(h, w, targets(n, v, &x[0]), Precision::F32)
             },
             &move |x| {
                 let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([d, v]));
-                reference::linear_cross_entropy(h, w, targets(n, v, &x[0]))
+                reference::linear_cross_entropy(h, w, targets(n, v, &x[0]), Precision::F32)
             },
+        );
+    }
+}
+
+#[test]
+fn bf16_agrees_with_the_reference() {
+    for (n, d, v) in [(1, 1, 2), (5, 33, 20), (600, 32, 100)] {
+        let ways = both(
+            [linear_cross_entropy, reference::linear_cross_entropy],
+            move |loss, x| {
+                let (h, w) = (x[0].clone().reshape([n, d]), x[1].clone().reshape([d, v]));
+                loss(h, w, targets(n, v, &x[0]), Precision::Bf16)
+            },
+        );
+        // The reference rounds logits and gradients as well, by 2^-9 each.
+        assert_agree::<1>(
+            &format!("linear cross-entropy {n} x {d} x {v} in bf16"),
+            &[n * d, d * v],
+            1e-2,
+            &ways[0],
+            &ways[1],
         );
     }
 }
@@ -43,11 +64,21 @@ fn takes_a_tied_table_and_strided_inputs() {
         5e-6,
         &move |x| {
             let (h, w) = (x[0].clone().reshape([d, n]), x[1].clone().reshape([v, d]));
-            linear_cross_entropy(h.transpose(), w.transpose(), targets(n, v, &x[0]))
+            linear_cross_entropy(
+                h.transpose(),
+                w.transpose(),
+                targets(n, v, &x[0]),
+                Precision::F32,
+            )
         },
         &move |x| {
             let (h, w) = (x[0].clone().reshape([d, n]), x[1].clone().reshape([v, d]));
-            reference::linear_cross_entropy(h.transpose(), w.transpose(), targets(n, v, &x[0]))
+            reference::linear_cross_entropy(
+                h.transpose(),
+                w.transpose(),
+                targets(n, v, &x[0]),
+                Precision::F32,
+            )
         },
     );
 }
@@ -56,7 +87,7 @@ fn takes_a_tied_table_and_strided_inputs() {
 #[cfg(feature = "flex")]
 fn in_blocks(h: Tensor<2>, w: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     match h.dtype() {
-        DType::F64 => reference::linear_cross_entropy(h, w, targets),
+        DType::F64 => reference::linear_cross_entropy(h, w, targets, Precision::F32),
         _ => crate::check::blocks::linear_cross_entropy(h, w, targets),
     }
 }
@@ -80,7 +111,7 @@ fn blocks_agree_with_the_reference() {
             },
             &move |x| {
                 let (h, w, targets) = split(x);
-                reference::linear_cross_entropy(h, w, targets)
+                reference::linear_cross_entropy(h, w, targets, Precision::F32)
             },
         );
     }
@@ -110,7 +141,7 @@ fn nothing_to_count_is_zero() {
     let h = Tensor::<2>::ones([3, 4], &device).require_grad();
     let w = Tensor::<2>::ones([4, 5], &device);
     let targets = Tensor::<1, Int>::from_ints([-1, -1, -7], &device);
-    let loss = linear_cross_entropy(h.clone(), w, targets);
+    let loss = linear_cross_entropy(h.clone(), w, targets, Precision::F32);
     let grads = loss.clone().backward();
     assert!(loss.into_scalar::<f32>().abs() < f32::EPSILON);
     let gradient = h.grad(&grads).unwrap();
@@ -122,7 +153,7 @@ fn nan_stays() {
     let device = Device::flex();
     let h = Tensor::<2>::from_floats([[1.0], [f32::NAN]], &device);
     let w = Tensor::<2>::ones([1, 70], &device);
-    let loss = linear_cross_entropy(h, w, Tensor::from_ints([0, 1], &device));
+    let loss = linear_cross_entropy(h, w, Tensor::from_ints([0, 1], &device), Precision::F32);
     assert!(loss.into_scalar::<f32>().is_nan());
 }
 
@@ -140,7 +171,12 @@ fn is_safe() {
             gradients: Gradients::Wanted,
             spread: Spread::Less,
             ways: both(ways, move |loss, x| {
-                loss(rows.of(&x[0]), w.of(&x[1]), targets(n, v, &x[0]))
+                loss(
+                    rows.of(&x[0]),
+                    w.of(&x[1]),
+                    targets(n, v, &x[0]),
+                    Precision::F32,
+                )
             }),
         }
     });
@@ -154,7 +190,7 @@ fn infinity_shows_where_it_counts() {
         let w = Tensor::<2>::from_floats([[1.0, -2.0, 0.5]], &device);
         let loss = |targets: [i32; 2]| -> f32 {
             let targets = Tensor::from_ints(targets, &device);
-            linear_cross_entropy(h.clone(), w.clone(), targets).into_scalar()
+            linear_cross_entropy(h.clone(), w.clone(), targets, Precision::F32).into_scalar()
         };
         assert!(loss([0, -1]).is_finite());
         for target in 0..3 {

@@ -12,7 +12,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorCreationOptions};
-use evenburn_kernels::causal_attention;
+use evenburn_kernels::{Precision, causal_attention};
 use std::cell::RefCell;
 
 /// What happens to queries and keys between the rotation and the softmax.
@@ -243,6 +243,16 @@ impl Attention {
             kv_heads: d.kv_heads,
             head: d.head,
         }
+    }
+
+    /// The same attention whose projections round their factors to a precision. Scores and weights stay as they are.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.q = self.q.with_precision(precision);
+        self.k = self.k.with_precision(precision);
+        self.v = self.v.with_precision(precision);
+        self.o = self.o.with_precision(precision);
+        self
     }
 
     /// `[B, T, D] -> [B, T, D]`; with `past`, `x` holds the positions that follow it.

@@ -11,6 +11,7 @@ use crate::plan::{Combine, LayerPlan, SitePlan};
 use burn::module::{Module, Param};
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use evenburn_kernels::Precision;
 
 /// Routed and shared experts and the router.
 ///
@@ -120,6 +121,21 @@ impl Experts {
             combine: plan.mlp.combine,
             config,
         }
+    }
+
+    /// The same experts whose products round their factors to a precision.
+    ///
+    /// The router's stay in single precision: a rounding there sends tokens to other experts. Source: Switch Transformers
+    /// (2101.03961), section 2.4.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        let all = |experts: Vec<Mlp>| -> Vec<Mlp> {
+            let experts = experts.into_iter();
+            experts.map(|mlp| mlp.with_precision(precision)).collect()
+        };
+        self.experts = all(self.experts);
+        self.shared = all(self.shared);
+        self
     }
 
     /// `[B, T, D] -> [B, T, D]`, and what the router did.

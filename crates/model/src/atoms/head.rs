@@ -6,7 +6,7 @@ use crate::init::Initializer;
 use crate::plan::Plan;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use evenburn_kernels::{linear, linear_cross_entropy};
+use evenburn_kernels::{Precision, linear, linear_cross_entropy};
 
 /// The output layer, `[D, V]` or the transposed embedding table, with an optional learned scale of each logit.
 #[derive(Module, Debug)]
@@ -15,6 +15,8 @@ pub struct Head {
     pub weight: Option<Param<Tensor<2>>>,
     /// Scale of the logits, `[V]`.
     pub after: Option<Gain>,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Head {
@@ -30,7 +32,15 @@ impl Head {
                 .logit_gain
                 .as_ref()
                 .map(|g| Gain::new(g, d.vocab, device)),
+            precision: Precision::F32,
         }
+    }
+
+    /// The same layer whose product rounds its factors to a precision; single precision until then.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// The matrix that makes the logits, `[D, V]`, with their scales in it.
@@ -47,7 +57,7 @@ impl Head {
 
     /// `[N, D] -> [N, V]`.
     pub fn forward(&self, hidden: Tensor<2>, embedding: &Embedding) -> Tensor<2> {
-        linear(hidden, self.matrix(embedding), 1.0)
+        linear(hidden, self.matrix(embedding), 1.0, self.precision)
     }
 
     /// Summed cross-entropy in nats of `hidden [N, D]` against `targets [N]`; a negative target is left out.
@@ -57,6 +67,6 @@ impl Head {
         targets: Tensor<1, Int>,
         embedding: &Embedding,
     ) -> Tensor<1> {
-        linear_cross_entropy(hidden, self.matrix(embedding), targets)
+        linear_cross_entropy(hidden, self.matrix(embedding), targets, self.precision)
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::LayerPlan;
 use burn::module::Module;
 use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::swiglu;
+use evenburn_kernels::{Precision, swiglu};
 
 /// `y = down( after * up(x) * f(before * gate(x)) )`, or `y = down( after * f(before * up(x)) )` without a gate.
 #[derive(Module, Debug)]
@@ -46,6 +46,15 @@ impl Mlp {
             after: plan.mlp.after,
             activation: d.mlp.activation(),
         }
+    }
+
+    /// The same network whose products round their factors to a precision.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.gate = self.gate.map(|gate| gate.with_precision(precision));
+        self.up = self.up.with_precision(precision);
+        self.down = self.down.with_precision(precision);
+        self
     }
 
     /// `[B, T, D] -> [B, T, D]`.

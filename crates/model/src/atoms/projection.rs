@@ -6,7 +6,7 @@ use crate::init::Initializer;
 use crate::plan::SitePlan;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::linear;
+use evenburn_kernels::{Precision, linear};
 
 /// `y = after * norm( factor * ((before * x) W) + bias )`, with `W` of shape `[in, out]`.
 #[derive(Module, Debug)]
@@ -22,6 +22,8 @@ pub struct Projection {
     /// Learned scale of the output.
     pub after: Option<Gain>,
     factor: f64,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Projection {
@@ -66,7 +68,15 @@ impl Projection {
                 .map(|n| Norm::new(n, output, d.head, device)),
             after: around.after.as_ref().map(|g| Gain::new(g, output, device)),
             factor: around.factor,
+            precision: Precision::F32,
         }
+    }
+
+    /// The same map whose product rounds its factors to a precision; single precision until then.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// `[B, T, in] -> [B, T, out]`.
@@ -82,7 +92,7 @@ impl Projection {
         if direct && let Some(after) = &self.after {
             weight = weight * after.used().unsqueeze::<2>();
         }
-        let y = linear(x, weight, self.factor);
+        let y = linear(x, weight, self.factor, self.precision);
         let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,

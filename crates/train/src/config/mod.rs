@@ -8,7 +8,7 @@ mod sections;
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
 pub use provenance::{Origin, Provenance};
-pub use sections::{DeviceName, MetricsConfig, RunSection, TrainConfig};
+pub use sections::{DeviceName, MetricsConfig, Precision, RunSection, TrainConfig};
 
 use evenburn_data::DataConfig;
 use evenburn_model::{ModelConfig, Scheme};

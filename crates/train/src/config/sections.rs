@@ -48,6 +48,26 @@ pub enum DeviceName {
     Cpu,
 }
 
+/// The number format of matrix products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl From<Precision> for evenburn_model::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
 /// The budget of a run and what happens along its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -66,6 +86,10 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Backend to compute on.
     pub device: DeviceName,
+    /// Format that the factors of the products of linear maps and of the output layer, and of their gradients, are rounded
+    /// to. Weights, gradients, activations, attention, the loss and the optimizer stay in single precision, and so do sums
+    /// on the CPU. `bf16` saves time on processors and GPUs with instructions for it.
+    pub precision: Precision,
     /// Steps between evaluations on the validation split; 0 evaluates at the end alone.
     pub eval_every: u64,
     /// Tokens of the validation split that one evaluation reads, rounded up to whole samples.
@@ -99,6 +123,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             seed: 1,
             device: DeviceName::Flex,
+            precision: Precision::F32,
             eval_every: 100,
             eval_tokens: NonZeroU64::MIN.saturating_add(65_535),
             checkpoint_every: 200,

@@ -1,0 +1,45 @@
+//! The number format of matrix products.
+
+/// The format that the factors of a matrix product are rounded to.
+///
+/// Products are summed in single precision on the CPU; where Burn multiplies, on GPUs and in the references, that is up to
+/// the backend, and the result has been rounded to the format as well. Tensors keep their own format: those of parameters,
+/// gradients and activations stay in single precision.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use evenburn_kernels::{Precision, linear};
+/// let device = Device::flex();
+/// // 257 has nine significant bits, one too many.
+/// let x = || Tensor::<2>::from_floats([[257.0]], &device);
+/// let weight = || Tensor::<2>::from_floats([[3.0]], &device);
+/// let y = linear(x(), weight(), 1.0, Precision::F32).into_scalar::<f32>();
+/// assert!((y - 771.0).abs() < f32::EPSILON);
+/// let y = linear(x(), weight(), 1.0, Precision::Bf16).into_scalar::<f32>();
+/// assert!((y - 768.0).abs() < f32::EPSILON);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// bfloat16: the range of single precision with 8 significant bits, rounded to nearest, ties to even.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this processor has instructions for products in this format, so that bf16 takes less time than single
+    /// precision on the CPU.
+    ///
+    /// Without them (AVX512-BF16 on x86-64) factors are rounded and multiplied in single precision: the same numbers, a
+    /// little later than without rounding.
+    pub fn has_instructions(self) -> bool {
+        match self {
+            Self::F32 => true,
+            #[cfg(all(feature = "flex", target_arch = "x86_64"))]
+            Self::Bf16 => crate::flex::bf16::has_instructions(),
+            #[cfg(not(all(feature = "flex", target_arch = "x86_64")))]
+            Self::Bf16 => false,
+        }
+    }
+}
