@@ -12,9 +12,9 @@ use crate::{arrows, corpus, instructions, test, tidy};
 
 /// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
 ///
-/// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints, the documentation, the
-/// list of the default corpus, that the GPU backends compile, their kernels on an adapter, the instructions of a training
-/// step, and all tests. Needs Rust, a Vulkan adapter (Mesa's lavapipe is one in software) or another that `wgpu` finds, and,
+/// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints and the documentation with the
+/// backends for CUDA and WebGPU compiled in, the list of the default corpus, the kernels for GPUs on an adapter, the
+/// instructions of a training step, and all tests. Needs Rust, a Vulkan adapter (Mesa's lavapipe is one in software) or another that `wgpu` finds, and,
 /// on Linux, valgrind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only fmt,tidy,arrows")]
@@ -30,7 +30,7 @@ struct Stage {
     run: fn(&Path) -> Result<()>,
 }
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 9] = [
     Stage {
         name: "fmt",
         run: |root| run(cargo().current_dir(root).args(["fmt", "--all", "--check"])),
@@ -45,51 +45,20 @@ const STAGES: [Stage; 11] = [
     },
     Stage {
         name: "clippy",
-        run: |root| {
-            run(cargo().current_dir(root).args([
-                "clippy",
-                "--locked",
-                "--workspace",
-                // With the backend that it needs anyway, at `webgpu`.
-                "--exclude=evenburn-cube",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]))
-        },
+        run: |root| run(everything(root, "clippy").args(["--all-targets", "--", "-D", "warnings"])),
     },
     Stage {
         name: "doc",
         run: |root| {
-            run(cargo()
-                .current_dir(root)
+            run(everything(root, "doc")
                 .env("RUSTDOCFLAGS", "-D warnings")
-                .args(["doc", "--locked", "--workspace", "--no-deps"])
-                // As above: with other packages the features of what all stand on change, and all of it is checked anew.
-                .arg("--exclude=evenburn-cube"))
+                .arg("--no-deps"))
         },
     },
     // After clippy, which has fetched the crates that the corpus is read from.
     Stage {
         name: "corpus",
         run: corpus::check,
-    },
-    Stage {
-        name: "cuda",
-        // A build for CUDA downloads LLVM, which only linking needs: with this variable its build script leaves that
-        // out, as on docs.rs. No real build uses the same profile, so none meets what this leaves behind.
-        run: |root| run(backend(root, "check", "cuda").env("DOCS_RS", "1")),
-    },
-    Stage {
-        name: "webgpu",
-        // The lints and the documentation again, for what only a GPU's backend compiles.
-        run: |root| {
-            run(backend(root, "clippy", "webgpu").args(["--", "-D", "warnings"]))?;
-            run(backend(root, "doc", "webgpu")
-                .env("RUSTDOCFLAGS", "-D warnings")
-                .args(["--package=evenburn-cube", "--no-deps"]))
-        },
     },
     Stage {
         name: "adapter",
@@ -115,19 +84,19 @@ const STAGES: [Stage; 11] = [
     },
 ];
 
-/// A command of Cargo's on the binary for a backend.
+/// A command of Cargo's on all packages with the backends for GPUs, so that a single pass checks all there is.
 ///
-/// The profile is xtask's: its build scripts and macros compile soonest.
-fn backend(root: &Path, subcommand: &str, feature: &str) -> Command {
+/// The profile is xtask's: its build scripts and macros compile soonest. A build for CUDA downloads LLVM, which only
+/// linking needs: with `DOCS_RS` its build script leaves that out. No real build uses the same profile, so none meets what
+/// this leaves behind.
+fn everything(root: &Path, subcommand: &str) -> Command {
     let mut command = cargo();
-    command.current_dir(root).args([
+    command.current_dir(root).env("DOCS_RS", "1").args([
         subcommand,
         "--locked",
         "--profile=xtask",
-        "--package=evenburn",
-        "--no-default-features",
-        "--features",
-        feature,
+        "--workspace",
+        "--features=evenburn/cuda,evenburn/webgpu,evenburn-kernels/wgpu,evenburn-cube/wgpu",
     ]);
     command
 }

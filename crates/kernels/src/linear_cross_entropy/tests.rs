@@ -44,11 +44,11 @@ fn bf16_agrees_with_the_reference() {
                 loss(h, w, targets(n, v, &x[0]), Precision::Bf16)
             },
         );
-        // The reference rounds logits and gradients as well, by 2^-9 each.
+        // On the way back the reference rounds the gradients and not those of the logits: by 2^-9 at most.
         assert_agree::<1>(
             &format!("linear cross-entropy {n} x {d} x {v} in bf16"),
             &[n * d, d * v],
-            1e-2,
+            4e-3,
             &ways[0],
             &ways[1],
         );
