@@ -5,7 +5,7 @@ use cubecl::client::Client;
 use cubecl::ir::FloatKind;
 use cubecl::prelude::*;
 
-/// A software adapter where there is no other: Mesa's lavapipe, or SwiftShader.
+/// A software adapter where there is no other: Mesa's lavapipe, or `SwiftShader`.
 pub(crate) struct Gpu {
     pub(crate) client: Client,
     pub(crate) dtype: ElemType,
@@ -35,7 +35,8 @@ impl Gpu {
     }
 
     pub(crate) fn download(&self, buffer: &Buffer) -> Vec<f32> {
-        let bytes = self.client.read_one(buffer.handle()).unwrap();
+        let bytes = self.client.read_one(buffer.handle());
+        let bytes = bytes.expect("the adapter hands over what it computed");
         f32::from_bytes(&bytes).to_vec()
     }
 

@@ -4,7 +4,7 @@
 //! multiplying as usual gives what instructions for bf16 do, up to the order of the sums. That is the way on processors
 //! without them. With them the factors are packed in pairs along the depth, and tiles of the result stay in registers.
 
-use super::matrix::{Into, Matrix, MatrixMut, product};
+use super::matrix::{Into, Matrix, MatrixMut, TILE, cut, product};
 use super::simd::simd;
 use super::with_scratch;
 use std::cell::RefCell;
@@ -53,10 +53,19 @@ pub(super) fn product_bf16(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Ma
     if has_instructions() {
         return packed(c, into, factor, [a, b], instructions::tile);
     }
-    let sizes = [a, b].map(|x| x.rows() * x.columns());
-    with_scratch(sizes[0] + sizes[1], |scratch| {
-        let (for_a, for_b) = scratch.split_at_mut(sizes[0]);
-        product(c, into, factor, rounded(a, for_a), rounded(b, for_b));
+    // Some columns at a time: an output layer would be copied whole.
+    let ([rows, depth], columns) = ([a.rows(), a.columns()], b.columns());
+    let width = cut(columns, columns.div_ceil(BLOCK_COLUMNS), TILE[1]);
+    with_scratch(depth * (rows + width), |scratch| {
+        let (for_a, for_b) = scratch.split_at_mut(depth * rows);
+        let a = rounded(a, for_a);
+        let tiles = c.rows(0, rows).tiles([rows, width]);
+        for (mut c, left) in tiles.into_iter().zip((0..columns).step_by(width)) {
+            let width = width.min(columns - left);
+            let b = b.block([0, left], [depth, width]);
+            let b = rounded(b, &mut for_b[..depth * width]);
+            product(&mut c, into, factor, a, b);
+        }
     });
 }
 
@@ -127,9 +136,6 @@ fn pack_line<const WIDTH: usize>(line: &[f32], column: usize, to: &mut [u32]) {
 /// The product, block by block: an entry's sum runs over the depth in one order, in whatever block and tile it lies.
 fn packed(c: &mut MatrixMut<'_>, into: Into, factor: f32, [a, b]: [Matrix; 2], tile: Tile) {
     let ([rows, depth], columns) = ([a.rows(), a.columns()], b.columns());
-    if depth == 0 && into == Into::Replace {
-        c.fill(0.0);
-    }
     let [mut for_a, mut for_b] = PACKED.take();
     let mut sums = [[0.0; COLUMNS]; ROWS];
     for left in (0..columns).step_by(BLOCK_COLUMNS) {

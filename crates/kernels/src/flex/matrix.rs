@@ -215,10 +215,10 @@ const BLOCK_WORK: usize = 1 << 22;
 /// Multiplications in the time that copying one entry of a factor into place takes, roughly.
 const COPYING: usize = 40;
 /// Rows and columns of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows.
-const TILE: [usize; 2] = [6, 64];
+pub(super) const TILE: [usize; 2] = [6, 64];
 
 /// The length of the blocks that `length` is cut into, about `count`: whole tiles, and no last piece below a tile.
-fn cut(length: usize, count: usize, tile: usize) -> usize {
+pub(super) fn cut(length: usize, count: usize, tile: usize) -> usize {
     let mut block = length.div_ceil(count).next_multiple_of(tile);
     while (1..tile).contains(&(length % block)) && block < length {
         block += tile;
