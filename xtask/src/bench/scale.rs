@@ -16,7 +16,7 @@ use crate::workspace::root;
 ///
 /// Changes one size of the model S at a time, 2,048 tokens a step (more where one sequence has more), each in a process of
 /// its own, and fits powers: of the time per token, and of activation memory, which is the peak beyond that at the shortest
-/// context, one sequence a step. Writes `docs/benchmarks/scale.md`.
+/// context, one sequence a step, against the length beyond the shortest. Writes `docs/benchmarks/scale.md`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: cargo xtask bench scale --scheme angpt")]
 pub(super) struct ScaleArgs {
@@ -120,13 +120,11 @@ impl ScaleArgs {
                 self.point(&root, &binary, "context of one sequence", value, keys)
             })
             .collect::<Result<Vec<_>>>()?;
-        let least = points.first().map_or(0.0, |point| point.memory);
-        let beyond = points.iter().skip(1);
-        let power = slope(beyond.map(|p| (p.value as f64, p.memory - least)));
         let _ = writeln!(
             tables,
-            "## Memory of one sequence\n\n{}\nWhat it takes beyond the shortest grows with the context's power {power:.2}.",
-            table("context", &points)
+            "## Memory of one sequence\n\n{}\n{}",
+            table("context", &points),
+            powers_of_memory(&points)
         );
         print!("{tables}");
         let text = format!(
@@ -170,6 +168,25 @@ impl ScaleArgs {
     }
 }
 
+/// How memory grows beyond that of the first point.
+fn powers_of_memory(points: &[Point]) -> String {
+    let Some(first) = points.first() else {
+        return String::new();
+    };
+    let value = |p: &Point| p.value as f64;
+    let longer = |p: &Point| value(p) - value(first);
+    let larger = |p: &Point| p.memory - first.memory;
+    let rest = &points[1..];
+    let added = slope(rest.iter().map(|p| (longer(p), larger(p))));
+    let whole = slope(rest.iter().map(|p| (value(p), larger(p))));
+    // Against the whole length even a straight line has a power above 1: it passes 0 at the first point, not at 0.
+    let line = slope(rest.iter().map(|p| (value(p), longer(p))));
+    format!(
+        "What it takes beyond the shortest grows with the power {added:.2} of the length beyond the shortest, and with the\n\
+         power {whole:.2} of the whole length, of which a straight line would have the power {line:.2}."
+    )
+}
+
 fn table(name: &str, points: &[Point]) -> String {
     let mut text = format!("| {name} | tokens/s | peak memory, MiB |\n|---|---|---|\n");
     for point in points {
@@ -193,6 +210,19 @@ fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_along_a_line_has_the_power_1_of_what_is_added() {
+        let points = CONTEXTS.map(|value| Point {
+            value,
+            seconds: 1.0,
+            memory: 1e8 + 1e5 * value as f64,
+        });
+        let text = powers_of_memory(&points);
+        assert!(text.contains("power 1.00 of the length"), "{text}");
+        assert!(text.contains("power 1.29 of the whole"), "{text}");
+        assert!(text.contains("the power 1.29."), "{text}");
+    }
 
     #[test]
     fn a_power_is_found() {

@@ -4,7 +4,7 @@
 //! multiplying as usual gives what instructions for bf16 do, up to the order of the sums. That is the way on processors
 //! without them. With them the factors are packed in pairs along the depth, and tiles of the result stay in registers.
 
-use super::matrix::{Into, Matrix, MatrixMut, TILE, cut, product};
+use super::matrix::{Into, Matrix, MatrixMut, TILE, cut, product, store};
 use super::simd::simd;
 use super::with_scratch;
 use std::cell::RefCell;
@@ -34,13 +34,12 @@ simd! {
 
 /// The matrix with its entries rounded, in `to`, lying there as it did.
 fn rounded<'a>(x: Matrix, to: &'a mut [f32]) -> Matrix<'a> {
-    let (lines, turned) = x.lines();
-    let length = if turned { x.rows() } else { x.columns() };
-    for (to, from) in to.chunks_exact_mut(length).zip(lines) {
+    let length = if x.is_turned() { x.rows() } else { x.columns() };
+    for (to, from) in to.chunks_exact_mut(length).zip(x.lines()) {
         round(from, to);
     }
     let rounded = Matrix::new(to, length);
-    if turned {
+    if x.is_turned() {
         rounded.transposed()
     } else {
         rounded
@@ -99,13 +98,13 @@ fn pack<const WIDTH: usize>(x: Matrix, to: &mut Vec<u32>) {
     for (panel, to) in to.chunks_exact_mut(pairs * WIDTH).enumerate() {
         let first = panel * WIDTH;
         let width = WIDTH.min(x.columns() - first);
-        let (lines, turned) = x.block([0, first], [x.rows(), width]).lines();
-        if turned {
+        let panel = x.block([0, first], [x.rows(), width]);
+        let mut lines = panel.lines();
+        if panel.is_turned() {
             for (i, line) in lines.enumerate() {
                 pack_line::<WIDTH>(line, i, to);
             }
         } else {
-            let mut lines = lines;
             for to in to.as_chunks_mut::<WIDTH>().0 {
                 let zeros = [0.0; WIDTH];
                 let first = lines.next().unwrap_or(&zeros[..width]);
@@ -165,15 +164,6 @@ fn packed(c: &mut MatrixMut<'_>, into: Into, factor: f32, [a, b]: [Matrix; 2], t
         }
     }
     PACKED.set([for_a, for_b]);
-}
-
-fn store(sums: &[f32; COLUMNS], to: &mut [f32], into: Into, factor: f32) {
-    for (to, sum) in to.iter_mut().zip(sums) {
-        *to = match into {
-            Into::Replace => factor * sum,
-            Into::Add => *to + factor * sum,
-        };
-    }
 }
 
 /// AVX512-BF16.

@@ -1,6 +1,7 @@
 //! Views of matrices in memory, and products of them.
 
 use super::bf16::product_bf16;
+use super::row;
 use crate::Precision;
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -59,21 +60,31 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The rows, or the columns where a column's entries are adjacent in memory and a row's are not, and whether it is
-    /// the columns.
-    pub(super) fn lines(self) -> (impl Iterator<Item = &'a [f32]>, bool) {
-        let turned = self.column_step != 1;
-        debug_assert!(
-            !turned || self.row_step == 1,
-            "rows or columns are adjacent"
-        );
-        let (count, length, step) = if turned {
-            (self.columns, self.rows, self.column_step)
+    /// Whether the entries of a column are adjacent in memory, and those of a row are not.
+    pub(super) fn is_turned(self) -> bool {
+        self.column_step != 1
+    }
+
+    /// A row, or, of a matrix that [is turned](Self::is_turned), a column.
+    #[inline]
+    pub(super) fn line(self, index: usize) -> &'a [f32] {
+        let (length, step, adjacent) = if self.is_turned() {
+            (self.rows, self.column_step, self.row_step)
         } else {
-            (self.rows, self.columns, self.row_step)
+            (self.columns, self.row_step, self.column_step)
         };
-        let line = move |i: usize| &self.data[i * step..][..length];
-        ((0..count).map(line), turned)
+        debug_assert!(adjacent == 1, "either rows or columns are adjacent");
+        &self.data[index * step..][..length]
+    }
+
+    /// All of them.
+    pub(super) fn lines(self) -> impl Iterator<Item = &'a [f32]> {
+        let count = if self.is_turned() {
+            self.columns
+        } else {
+            self.rows
+        };
+        (0..count).map(move |index| self.line(index))
     }
 
     /// Whether every entry lies inside `data`, which [`product`] relies on.
@@ -174,12 +185,26 @@ pub(crate) enum Into {
     Add,
 }
 
+/// `to = factor * sums` or `to += factor * sums`.
+#[inline]
+pub(super) fn store(sums: &[f32], to: &mut [f32], into: Into, factor: f32) {
+    for (to, sum) in to.iter_mut().zip(sums) {
+        *to = match into {
+            Into::Replace => factor * sum,
+            Into::Add => *to + factor * sum,
+        };
+    }
+}
+
 /// `c = factor * a b` or `c += factor * a b`, on this thread.
 pub(crate) fn product(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix, b: Matrix) {
     assert!(
         a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
         "the product's shapes fit"
     );
+    if a.rows == 1 && !a.is_turned() {
+        return row::product(c.row(0), into, factor, a.line(0), b);
+    }
     assert!(a.is_inside() && b.is_inside(), "the factors lie in memory");
     // Safety: all entries of `a` and `b` lie inside their slices (checked above) and all entries of `c` inside the
     // buffer it borrows alone (see `MatrixMut`), with the steps given here; with `read_dst` false nothing of `c` is
