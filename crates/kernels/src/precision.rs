@@ -3,7 +3,7 @@
 /// The format that the factors of a matrix product are rounded to.
 ///
 /// Products are summed in single precision on the CPU; where Burn multiplies, on GPUs and in the references, that is up to
-/// the backend, and the result has been rounded to the format as well. Tensors keep their own format: those of parameters,
+/// the backend, and the result may have been rounded to the format as well. Tensors keep their own format: those of parameters,
 /// gradients and activations stay in single precision.
 ///
 /// ```
