@@ -87,7 +87,7 @@ class Lerp(nn.Module):
 
     def forward(self, h, x):
         a = self.stored * 5.0
-        return torch.rsqrt(a.square() + (1 - a).square()) * torch.lerp(h, x, a)
+        return torch.rsqrt(a.square() + (1 - a).square()) * torch.lerp(h, x.to(h.dtype), a)
 
 
 class AnGpt(Block):

@@ -253,8 +253,8 @@ impl Loop {
         self.progress.note(&beginning);
         let train = &self.config.train;
         let precision = evenburn_model::Precision::from(train.precision);
-        if train.device == DeviceName::Flex && !precision.has_instructions() {
-            let slow = "train.precision: this processor has no instructions for bf16 products; they take a little longer \
+        if train.device == DeviceName::Flex && !precision.is_fast() {
+            let slow = "train.precision: this processor has no fast instructions for bf16 products; they take a little longer \
                 than f32";
             log::warn!("{slow}");
             self.progress.note(slow);

@@ -7,14 +7,14 @@
 //! rescaling. A block's keys run from the first that one of its queries sees to its last query: keys of documents that
 //! have ended cost nothing. Heads are read and written where they lie in the rows of `[B, T, H K]`.
 
-use crate::flex::matrix::{Into, Matrix, MatrixMut, product};
+use crate::flex::matrix::{Into, Matrix, MatrixMut, product, turn};
 use crate::flex::simd::{dot, exp, exp_and_sum, largest, simd};
 use crate::flex::{buffer, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Queries per block. Smaller blocks waste less above the diagonal, larger ones multiply faster.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 
 /// The arguments of an attention and their dimensions.
 #[derive(Clone, Copy)]
@@ -98,6 +98,11 @@ impl Block<'_> {
     /// The block's rows of a matrix with a row per key.
     fn of_keys(self, x: Matrix) -> Matrix {
         x.block([self.key, 0], [self.keys(), x.columns()])
+    }
+
+    /// The block's columns of a matrix with a column per key.
+    fn across_keys(self, x: Matrix) -> Matrix {
+        x.block([0, self.key], [x.rows(), self.keys()])
     }
 }
 
@@ -189,7 +194,10 @@ pub(super) fn forward(p: Problem) -> (Vec<f32>, Vec<Softmax>) {
             let q = p.head(p.q, p.heads, b, head);
             let k = p.head(p.k, p.kv_heads, b, head / p.shared());
             let v = p.head(p.v, p.kv_heads, b, head / p.shared());
-            with_scratch(BLOCK * p.time, |scratch| {
+            with_scratch((p.width + BLOCK) * p.time, |scratch| {
+                let (turned, scratch) = scratch.split_at_mut(p.width * p.time);
+                turn(k, turned);
+                let k = Matrix::new(turned, p.time);
                 for (block, softmax) in p.blocks(b).zip(softmax.chunks_mut(BLOCK)) {
                     let scores = &mut scratch[..block.queries() * block.keys()];
                     product(
@@ -197,7 +205,7 @@ pub(super) fn forward(p: Problem) -> (Vec<f32>, Vec<Softmax>) {
                         Into::Replace,
                         p.scale,
                         block.of_queries(q),
-                        block.of_keys(k).transposed(),
+                        block.across_keys(k),
                     );
                     softmax_rows(scores, block, softmax);
                     let mut y = y.rows(block.query, block.queries());
@@ -241,16 +249,22 @@ pub(super) fn backward(p: Problem, softmax: &[Softmax], dy: &[f32]) -> [Vec<f32>
             // Every block of every query head adds to them.
             dk.fill(0.0);
             dv.fill(0.0);
-            for (j, mut dq) in dq.into_iter().enumerate() {
-                let head = group * p.shared() + j;
-                let softmax = &softmax[(b * p.heads + head) * p.time..][..p.time];
-                let views = Views {
-                    q: p.head(p.q, p.heads, b, head),
-                    k: p.head(p.k, p.kv_heads, b, group),
-                    v: p.head(p.v, p.kv_heads, b, group),
-                    dy: p.head(dy, p.heads, b, head),
-                };
-                with_scratch(2 * BLOCK * p.time, |scratch| {
+            let [k, v] = [p.k, p.v].map(|x| p.head(x, p.kv_heads, b, group));
+            with_scratch(2 * (p.width + BLOCK) * p.time, |scratch| {
+                let (turned, scratch) = scratch.split_at_mut(2 * p.width * p.time);
+                let (k_turned, v_turned) = turned.split_at_mut(p.width * p.time);
+                turn(k, k_turned);
+                turn(v, v_turned);
+                for (j, mut dq) in dq.into_iter().enumerate() {
+                    let head = group * p.shared() + j;
+                    let softmax = &softmax[(b * p.heads + head) * p.time..][..p.time];
+                    let views = Views {
+                        q: p.head(p.q, p.heads, b, head),
+                        k,
+                        k_turned: Matrix::new(k_turned, p.time),
+                        v_turned: Matrix::new(v_turned, p.time),
+                        dy: p.head(dy, p.heads, b, head),
+                    };
                     for (block, softmax) in p.blocks(b).zip(softmax.chunks(BLOCK)) {
                         let gradients = [
                             dq.rows(block.query, block.queries()),
@@ -259,18 +273,19 @@ pub(super) fn backward(p: Problem, softmax: &[Softmax], dy: &[f32]) -> [Vec<f32>
                         ];
                         backward_block(p, views, block, softmax, scratch, gradients);
                     }
-                });
-            }
+                }
+            });
         });
     [dq, dk, dv]
 }
 
-/// What the way back of one head reads, `[T, K]` each.
+/// What the way back of one head reads, `[T, K]` each, or, where it is turned, `[K, T]`.
 #[derive(Clone, Copy)]
 struct Views<'a> {
     q: Matrix<'a>,
     k: Matrix<'a>,
-    v: Matrix<'a>,
+    k_turned: Matrix<'a>,
+    v_turned: Matrix<'a>,
     dy: Matrix<'a>,
 }
 
@@ -284,7 +299,7 @@ fn backward_block(
     [mut dq, mut dk, mut dv]: [MatrixMut; 3],
 ) {
     let [q, dy] = [views.q, views.dy].map(|x| block.of_queries(x));
-    let [k, v] = [views.k, views.v].map(|x| block.of_keys(x));
+    let [k_turned, v_turned] = [views.k_turned, views.v_turned].map(|x| block.across_keys(x));
     let (probabilities, gradients) = scratch.split_at_mut(BLOCK * p.time);
     let scores = block.queries() * block.keys();
     let (probabilities, gradients) = (&mut probabilities[..scores], &mut gradients[..scores]);
@@ -293,7 +308,7 @@ fn backward_block(
         Into::Replace,
         p.scale,
         q,
-        k.transposed(),
+        k_turned,
     );
     probability_rows(probabilities, block, softmax);
     product(
@@ -301,7 +316,7 @@ fn backward_block(
         Into::Replace,
         1.0,
         dy,
-        v.transposed(),
+        v_turned,
     );
     score_gradient_rows(probabilities, gradients, block);
     let (probabilities, gradients) = (
@@ -309,6 +324,12 @@ fn backward_block(
         Matrix::new(gradients, block.keys()),
     );
     product(&mut dv, Into::Add, 1.0, probabilities.transposed(), dy);
-    product(&mut dq, Into::Replace, p.scale, gradients, k);
+    product(
+        &mut dq,
+        Into::Replace,
+        p.scale,
+        gradients,
+        block.of_keys(views.k),
+    );
     product(&mut dk, Into::Add, p.scale, gradients.transposed(), q);
 }

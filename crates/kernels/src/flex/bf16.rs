@@ -2,7 +2,8 @@
 //!
 //! A product of two bf16 numbers has 16 significant bits and is exact in single precision, so rounding the factors and
 //! multiplying as usual gives what instructions for bf16 do, up to the order of the sums. That is the way on processors
-//! without them. With them the factors are packed in pairs along the depth, and tiles of the result stay in registers.
+//! without them, and on those whose instructions are the slower way. Else the factors are packed in pairs along the depth,
+//! and tiles of the result stay in registers.
 
 use super::matrix::{Into, Matrix, MatrixMut, TILE, cut, product, store};
 use super::simd::simd;
@@ -49,7 +50,7 @@ fn rounded<'a>(x: Matrix, to: &'a mut [f32]) -> Matrix<'a> {
 /// [`product`] of rounded factors.
 pub(super) fn product_bf16(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix, b: Matrix) {
     #[cfg(target_arch = "x86_64")]
-    if has_instructions() {
+    if instructions::are_faster() {
         return packed(c, into, factor, [a, b], instructions::tile);
     }
     // Some columns at a time: an output layer would be copied whole.
@@ -168,18 +169,100 @@ fn packed(c: &mut MatrixMut<'_>, into: Into, factor: f32, [a, b]: [Matrix; 2], t
 
 /// AVX512-BF16.
 #[cfg(target_arch = "x86_64")]
-mod instructions {
+pub(crate) mod instructions {
     use super::{COLUMNS, ROWS, Sums};
     use std::arch::x86_64::{
-        __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_set1_epi32,
-        _mm512_setzero_ps, _mm512_storeu_ps,
+        __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_si512,
+        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
     };
+    use std::hint::black_box;
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
 
     /// Numbers in a register.
     const LANES: usize = 16;
 
+    /// Whether this processor multiplies pairs of bf16 numbers.
+    pub(super) fn exist() -> bool {
+        crate::flex::simd::avx512() && is_x86_feature_detected!("avx512bf16")
+    }
+
+    /// Whether it multiplies them faster than single numbers.
+    ///
+    /// An instruction for pairs does twice the work. AMD's cores start them as often as those for single numbers; Intel's that
+    /// have AMX besides, a quarter as often, and bf16 would take twice the time. No flag tells, so it is measured, once.
+    /// Between 1 and 4 the limit of 2 has room on both sides, so that a process decides as the one before.
+    pub(crate) fn are_faster() -> bool {
+        static FASTER: OnceLock<bool> = OnceLock::new();
+        *FASTER.get_or_init(|| exist() && time(pairs_in_a_row) < 2 * time(single_in_a_row))
+    }
+
+    /// The shortest of some runs: what interrupts a run only makes it longer.
+    fn time(run: fn() -> [f32; LANES]) -> Duration {
+        const RUNS: usize = 20;
+        let timed = (0..RUNS).map(|_| {
+            let start = Instant::now();
+            black_box(run());
+            start.elapsed()
+        });
+        timed.min().unwrap_or_default()
+    }
+
+    /// Instructions that [`time`] counts, for each sum of a tile: 10 to 100 microseconds.
+    const REPEATED: usize = 1000;
+
+    fn pairs_in_a_row() -> [f32; LANES] {
+        assert!(exist(), "the caller has asked");
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        fn run() -> [f32; LANES] {
+            let mut sums = [_mm512_setzero_ps(); ROWS * COLUMNS / LANES];
+            let factor = as_pairs(_mm512_set1_epi32(black_box(0)));
+            for _ in 0..REPEATED {
+                for sum in &mut sums {
+                    *sum = _mm512_dpbf16_ps(*sum, factor, factor);
+                }
+            }
+            last_of(sums)
+        }
+        // Safety: the processor has every feature the function is compiled for.
+        #[expect(unsafe_code, reason = "calls a function for checked instructions")]
+        unsafe {
+            run()
+        }
+    }
+
+    fn single_in_a_row() -> [f32; LANES] {
+        assert!(exist(), "the caller has asked");
+        #[target_feature(enable = "avx512f")]
+        fn run() -> [f32; LANES] {
+            let mut sums = [_mm512_setzero_ps(); ROWS * COLUMNS / LANES];
+            let factor = _mm512_set1_ps(black_box(0.0));
+            for _ in 0..REPEATED {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(factor, factor, *sum);
+                }
+            }
+            last_of(sums)
+        }
+        // Safety: the processor has every feature the function is compiled for.
+        #[expect(unsafe_code, reason = "calls a function for checked instructions")]
+        unsafe {
+            run()
+        }
+    }
+
+    /// Something that needs all of them.
+    #[target_feature(enable = "avx512f")]
+    fn last_of<const N: usize>(sums: [__m512; N]) -> [f32; LANES] {
+        let mut last = [0.0; LANES];
+        for sum in sums {
+            write(black_box(sum), &mut last);
+        }
+        last
+    }
+
     pub(super) fn tile(a: &[u32], b: &[u32], sums: &mut Sums) {
-        assert!(super::has_instructions(), "the caller has asked");
+        assert!(exist(), "the caller has asked");
         // Safety: the processor has every feature the function is compiled for.
         #[expect(unsafe_code, reason = "calls a function for checked instructions")]
         unsafe {
@@ -238,12 +321,6 @@ mod instructions {
     }
 }
 
-/// Whether this processor multiplies pairs of bf16 numbers.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn has_instructions() -> bool {
-    super::simd::avx512() && is_x86_feature_detected!("avx512bf16")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,15 +341,24 @@ mod tests {
         }
     }
 
+    /// That of the processor, wherever it has one.
+    fn tile() -> Tile {
+        #[cfg(target_arch = "x86_64")]
+        if instructions::exist() {
+            return instructions::tile;
+        }
+        scalar
+    }
+
     type Way = fn(&mut MatrixMut<'_>, Into, f32, [Matrix; 2]);
 
-    /// What this processor does, and what one with instructions does.
+    /// What this processor does, and what one with fast instructions does.
     const WAYS: [(&str, Way); 2] = [
         ("by this processor", |c, into, factor, [a, b]| {
             product_bf16(c, into, factor, a, b);
         }),
         ("packed", |c, into, factor, factors| {
-            packed(c, into, factor, factors, scalar);
+            packed(c, into, factor, factors, tile());
         }),
     ];
 
@@ -363,7 +449,7 @@ mod tests {
     #[test]
     fn a_tile_is_the_scalar_one() {
         #[cfg(target_arch = "x86_64")]
-        if has_instructions() {
+        if instructions::exist() {
             for pairs in [0, 1, 5, 192] {
                 let bits = |n: usize, seed| -> Vec<u32> {
                     let pairs = numbers(2 * n, seed);

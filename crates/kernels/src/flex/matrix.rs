@@ -2,6 +2,7 @@
 
 use super::bf16::product_bf16;
 use super::row;
+use super::simd::simd;
 use crate::Precision;
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -237,10 +238,12 @@ pub(crate) fn product(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix,
 
 /// Multiplications a block should have at least: fewer than this cost less than handing them to a thread.
 const BLOCK_WORK: usize = 1 << 22;
-/// Multiplications in the time that copying one entry of a factor into place takes, roughly.
-const COPYING: usize = 40;
-/// Rows and columns of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows.
-pub(super) const TILE: [usize; 2] = [6, 64];
+/// Multiplications in the time that copying one entry of the left and of the right factor into place takes, roughly. Of the
+/// right one a row of a tile is 16 to 64 entries and most of the time goes into reading memory.
+const COPYING: [usize; 2] = [20, 60];
+/// Rows of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows, and columns of a register, of which
+/// narrow tiles have fewer.
+pub(super) const TILE: [usize; 2] = [6, 16];
 
 /// The length of the blocks that `length` is cut into, about `count`: whole tiles, and no last piece below a tile.
 pub(super) fn cut(length: usize, count: usize, tile: usize) -> usize {
@@ -256,7 +259,7 @@ pub(super) fn cut(length: usize, count: usize, tile: usize) -> usize {
 fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 2] {
     // A few rows cost what reading the other factor does.
     let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, threads);
-    let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING * (r + c));
+    let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING[0] * r + COPYING[1] * c);
     let by_rows = [cut(rows, count, TILE[0]), columns];
     let by_columns = [rows, cut(columns, count, TILE[1])];
     if time(by_rows) <= time(by_columns) {
@@ -307,39 +310,51 @@ pub(crate) fn product_parallel(
     }
 }
 
-/// The transpose of `data [rows, columns]` as `[columns, rows]`.
-///
-/// A product with a factor whose depth is adjacent in memory is slow to pack (three times slower at depth 8192), so
-/// large ones are turned first.
-pub(crate) fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
-    const SIDE: usize = 16;
-    let rows = data.len() / columns;
-    let mut out = super::buffer(data.len());
-    out.par_chunks_mut(SIDE * rows)
-        .enumerate()
-        .for_each(|(strip, out)| {
-            let first = strip * SIDE;
-            let width = out.len() / rows;
+/// The side of the tiles that are turned at once: a line of the cache.
+const SIDE: usize = 16;
+
+simd! {
+    /// Writes the transpose of `x [rows, columns]`, whose rows are adjacent in memory, to `to [columns, rows]`.
+    ///
+    /// A product with a factor whose depth is adjacent in memory is slow to pack, entry by entry and for each block of the
+    /// result anew (three times slower at depth 8192), so such factors are turned first.
+    fn turn(x: Matrix, to: &mut [f32]) {
+        let rows = x.rows();
+        for (strip, to) in to.chunks_mut(SIDE * rows).enumerate() {
+            let (first, width) = (strip * SIDE, to.len() / rows);
             for row in (0..rows).step_by(SIDE) {
                 let height = SIDE.min(rows - row);
                 if width == SIDE && height == SIDE {
                     let mut tile = [[0.0f32; SIDE]; SIDE];
                     for (i, line) in tile.iter_mut().enumerate() {
-                        line.copy_from_slice(&data[(row + i) * columns + first..][..SIDE]);
+                        line.copy_from_slice(&x.line(row + i)[first..][..SIDE]);
                     }
-                    for (j, line) in out.chunks_exact_mut(rows).enumerate() {
-                        for (out, line) in line[row..row + SIDE].iter_mut().zip(&tile) {
-                            *out = line[j];
+                    for (j, line) in to.chunks_exact_mut(rows).enumerate() {
+                        for (to, line) in line[row..row + SIDE].iter_mut().zip(&tile) {
+                            *to = line[j];
                         }
                     }
                 } else {
-                    for (j, line) in out.chunks_exact_mut(rows).enumerate() {
-                        for (i, out) in line[row..row + height].iter_mut().enumerate() {
-                            *out = data[(row + i) * columns + first + j];
+                    for (j, line) in to.chunks_exact_mut(rows).enumerate() {
+                        for (i, to) in line[row..row + height].iter_mut().enumerate() {
+                            *to = x.line(row + i)[first + j];
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// The transpose of `data [rows, columns]` as `[columns, rows]`, on all threads.
+pub(crate) fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
+    let x = Matrix::new(data, columns);
+    let rows = x.rows();
+    let mut out = super::buffer(data.len());
+    out.par_chunks_mut(SIDE * rows)
+        .enumerate()
+        .for_each(|(strip, out)| {
+            turn(x.block([0, strip * SIDE], [rows, out.len() / rows]), out);
         });
     out
 }
