@@ -42,6 +42,11 @@ pub(crate) fn normal(n: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
+/// [`normal`] in single precision.
+pub(crate) fn singles(n: usize, seed: u64) -> Vec<f32> {
+    normal(n, seed).iter().map(|&x| x as f32).collect()
+}
+
 /// Whole numbers from `low` to `high - 1`.
 pub(crate) fn integers(
     n: usize,

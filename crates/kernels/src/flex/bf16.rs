@@ -33,9 +33,10 @@ simd! {
     }
 }
 
-/// The matrix with its entries rounded, in `to`, lying there as it did.
+/// The matrix with its entries rounded, at the start of `to`, lying there as it did.
 fn rounded<'a>(x: Matrix, to: &'a mut [f32]) -> Matrix<'a> {
     let length = if x.is_turned() { x.rows() } else { x.columns() };
+    let to = &mut to[..x.rows() * x.columns()];
     for (to, from) in to.chunks_exact_mut(length).zip(x.lines()) {
         round(from, to);
     }
@@ -53,21 +54,27 @@ pub(super) fn product_bf16(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Ma
     if instructions::are_faster() {
         return packed(c, into, factor, [a, b], instructions::tile);
     }
-    // Some columns at a time: an output layer would be copied whole.
+    // Blocks that stay in a cache until they are multiplied.
     let ([rows, depth], columns) = ([a.rows(), a.columns()], b.columns());
-    let width = cut(columns, columns.div_ceil(BLOCK_COLUMNS), TILE[1]);
-    with_scratch(depth * (rows + width), |scratch| {
-        let (for_a, for_b) = scratch.split_at_mut(depth * rows);
-        let a = rounded(a, for_a);
-        let tiles = c.rows(0, rows).tiles([rows, width]);
-        for (mut c, left) in tiles.into_iter().zip((0..columns).step_by(width)) {
-            let width = width.min(columns - left);
-            let b = b.block([0, left], [depth, width]);
-            let b = rounded(b, &mut for_b[..depth * width]);
-            product(&mut c, into, factor, a, b);
+    let width = cut(columns, columns.div_ceil(ROUNDED[1]), TILE[1]);
+    with_scratch(ROUNDED[0] * (rows + width), |scratch| {
+        let (for_a, for_b) = scratch.split_at_mut(ROUNDED[0] * rows);
+        for start in (0..depth).step_by(ROUNDED[0]) {
+            let deep = ROUNDED[0].min(depth - start);
+            let into = if start == 0 { into } else { Into::Add };
+            let a = rounded(a.block([0, start], [rows, deep]), for_a);
+            for left in (0..columns).step_by(width) {
+                let width = width.min(columns - left);
+                let b = rounded(b.block([start, left], [deep, width]), for_b);
+                let mut c = c.block([0, left], [rows, width]);
+                product(&mut c, into, factor, a, b);
+            }
         }
     });
 }
+
+/// Depth and columns of blocks that are rounded at once: the depth at which the gemm crate cuts, too.
+const ROUNDED: [usize; 2] = [512, 1024];
 
 /// Rows and columns of a tile: 24 registers of sums; two more hold a row of `b`, one an entry of `a`.
 const ROWS: usize = 12;
@@ -324,7 +331,7 @@ pub(crate) mod instructions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::normal;
+    use crate::check::singles;
 
     /// What a tile is, one pair after the other.
     fn scalar(a: &[u32], b: &[u32], sums: &mut Sums) {
@@ -366,10 +373,6 @@ mod tests {
         f32::from_bits(upper(x) << 16)
     }
 
-    fn numbers(n: usize, seed: u64) -> Vec<f32> {
-        normal(n, seed).iter().map(|&x| x as f32).collect()
-    }
-
     #[test]
     fn rounds_to_the_nearest_and_ties_to_even() {
         // Every upper half with lower halves around the middle.
@@ -388,7 +391,7 @@ mod tests {
                 assert!(y.to_bits() == expected.to_bits(), "{x:e} became {y:e}");
             }
         }
-        let from = numbers(100, 3);
+        let from = singles(100, 3);
         let mut to = vec![0.0; 100];
         round(&from, &mut to);
         assert!(
@@ -411,7 +414,7 @@ mod tests {
             (5, 800, 2050),
             (17, 384, 257),
         ] {
-            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let (a, b) = (singles(m * k, 1), singles(k * n, 2));
             let turned = |x: &[f32], columns: usize| -> Vec<f32> {
                 let rows = x.len() / columns;
                 (0..x.len())
@@ -452,7 +455,7 @@ mod tests {
         if instructions::exist() {
             for pairs in [0, 1, 5, 192] {
                 let bits = |n: usize, seed| -> Vec<u32> {
-                    let pairs = numbers(2 * n, seed);
+                    let pairs = singles(2 * n, seed);
                     pairs
                         .chunks(2)
                         .map(|x| upper(x[0]) | upper(x[1]) << 16)
@@ -474,9 +477,9 @@ mod tests {
     fn what_is_not_finite_stays_in_its_row() {
         for (name, way) in WAYS {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut a = numbers(15 * 33, 4);
+                let mut a = singles(15 * 33, 4);
                 a[7 * 33 + 32] = bad;
-                let b = numbers(33 * 40, 5);
+                let b = singles(33 * 40, 5);
                 let mut c = vec![0.0; 15 * 40];
                 let factors = [Matrix::new(&a, 33), Matrix::new(&b, 40)];
                 way(&mut MatrixMut::new(&mut c, 40), Into::Replace, 1.0, factors);

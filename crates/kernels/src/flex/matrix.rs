@@ -147,11 +147,23 @@ impl<'a> MatrixMut<'a> {
 
     /// `count` rows from `first` on.
     pub(crate) fn rows(&mut self, first: usize, count: usize) -> MatrixMut<'_> {
-        assert!(first + count <= self.rows, "the rows lie inside the matrix");
+        self.block([first, 0], [count, self.columns])
+    }
+
+    /// The `rows x columns` entries from `(row, column)` on.
+    pub(super) fn block(
+        &mut self,
+        [row, column]: [usize; 2],
+        [rows, columns]: [usize; 2],
+    ) -> MatrixMut<'_> {
+        assert!(
+            row + rows <= self.rows && column + columns <= self.columns,
+            "the block lies inside the matrix"
+        );
         MatrixMut {
-            start: self.start.wrapping_add(first * self.row_step),
-            rows: count,
-            columns: self.columns,
+            start: self.start.wrapping_add(row * self.row_step + column),
+            rows,
+            columns,
             row_step: self.row_step,
             buffer: PhantomData,
         }
@@ -362,12 +374,7 @@ pub(crate) fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(n: usize, seed: usize) -> Vec<f32> {
-        (0..n)
-            .map(|i| ((i * 31 + seed * 17) % 23) as f32 * 0.1 - 1.0)
-            .collect()
-    }
+    use crate::check::singles;
 
     #[test]
     fn transposes_any_shape() {
@@ -380,7 +387,7 @@ mod tests {
             (64, 48),
             (17, 15),
         ] {
-            let x = numbers(rows * columns, 1);
+            let x = singles(rows * columns, 1);
             let y = transpose(&x, columns);
             for i in 0..rows {
                 for j in 0..columns {
@@ -418,7 +425,7 @@ mod tests {
             (1, 4096, 4097),
             (4097, 2048, 1),
         ] {
-            let (a, b) = (numbers(m * k, 4), numbers(k * n, 5));
+            let (a, b) = (singles(m * k, 4), singles(k * n, 5));
             let run = |threads: usize, precision: Precision| {
                 let mut c = vec![0.0; m * n];
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -447,7 +454,7 @@ mod tests {
     fn blocks_cover_the_product() {
         // Large enough to be cut, both ways.
         for (m, k, n) in [(700, 130, 900), (130, 300, 2100), (2100, 300, 130)] {
-            let (a, b) = (numbers(m * k, 2), numbers(k * n, 3));
+            let (a, b) = (singles(m * k, 2), singles(k * n, 3));
             let mut c = vec![f32::NAN; m * n];
             product_parallel(
                 MatrixMut::new(&mut c, n),

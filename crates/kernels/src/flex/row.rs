@@ -48,17 +48,13 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::normal;
-
-    fn numbers(n: usize, seed: u64) -> Vec<f32> {
-        normal(n, seed).iter().map(|&x| x as f32).collect()
-    }
+    use crate::check::singles;
 
     #[test]
     fn agrees_with_single_sums() {
         // Below, at and above the numbers of rows and sums that are taken together.
         for (depth, columns) in [(1, 1), (3, 1024), (4, 1025), (7, 2100), (65, 63)] {
-            let (x, w) = (numbers(depth, 1), numbers(depth * columns, 2));
+            let (x, w) = (singles(depth, 1), singles(depth * columns, 2));
             let rows = Matrix::new(&w, columns);
             let turned = Matrix::new(&w, depth).transposed();
             let at = |j: usize, p: usize| w[p * columns + j];
