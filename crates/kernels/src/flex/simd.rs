@@ -118,6 +118,32 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     total(lanes) + tail
 }
 
+/// [`dot`], summed in double precision.
+///
+/// For sums that cancel, or that a whole row is divided by: their rounding errors are the same for all entries and don't
+/// average out.
+#[inline(always)]
+pub(crate) fn dot_in_double(a: &[f32], b: &[f32]) -> f64 {
+    let mut lanes = [0.0f64; HALF];
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<HALF>(), b.as_chunks::<HALF>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..HALF {
+            lanes[i] += f64::from(a[i]) * f64::from(b[i]);
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
+        *lane += f64::from(a) * f64::from(b);
+    }
+    let mut width = HALF / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
 /// The largest entry, skipping NaN; negative infinity for an empty row.
 #[inline(always)]
 pub(crate) fn largest(row: &[f32]) -> f32 {
@@ -220,6 +246,8 @@ mod tests {
             let row: Vec<f32> = (0..n).map(|i| (i * 7 % 13) as f32 - 3.0).collect();
             let expected: f32 = row.iter().map(|x| x * x).sum();
             assert!((dot(&row, &row) - expected).abs() < 1e-3);
+            // Whole numbers are exact.
+            assert!((dot_in_double(&row, &row) - f64::from(expected)).abs() < f64::EPSILON);
             for peak in 0..n {
                 let mut row = row.clone();
                 row[peak] = 100.0;

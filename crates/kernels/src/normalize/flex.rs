@@ -3,7 +3,7 @@
 use super::Size;
 use crate::again::Again;
 use crate::flex::extension::Fused;
-use crate::flex::simd::{dot, simd};
+use crate::flex::simd::{dot_in_double, simd};
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
 use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::NodeId;
@@ -27,10 +27,10 @@ pub(super) fn dispatch<const D: usize>(
     let rule = Rule {
         group,
         share: match size {
-            Size::Rms => 1.0 / group as f32,
+            Size::Rms => 1.0 / group as f64,
             Size::L2 => 1.0,
         },
-        eps: eps as f32,
+        eps,
     };
     Tensor::from_dispatch(match gain {
         None => Dispatch::fused_normalize(x, rule),
@@ -42,15 +42,15 @@ pub(super) fn dispatch<const D: usize>(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
     group: usize,
-    share: f32,
-    eps: f32,
+    share: f64,
+    eps: f64,
 }
 
 simd! {
     fn forward_rows(x: &[f32], gain: Option<&[f32]>, rule: Rule, y: &mut [f32], factors: &mut [f32]) {
         let rows = x.chunks_exact(rule.group).zip(y.chunks_exact_mut(rule.group));
         for ((x, y), factor) in rows.zip(factors) {
-            let f = 1.0 / dot(x, x).mul_add(rule.share, rule.eps).sqrt();
+            let f = (1.0 / (dot_in_double(x, x) * rule.share + rule.eps).sqrt()) as f32;
             *factor = f;
             match gain {
                 Some(gain) => {
@@ -74,7 +74,7 @@ simd! {
         let rows = x.chunks_exact(rule.group).zip(dy.chunks_exact(rule.group));
         let rows = rows.zip(dx.chunks_exact_mut(rule.group));
         for (((x, dy), dx), &f) in rows.zip(factors) {
-            let along = dot(dy, x) * f * f * rule.share;
+            let along = (dot_in_double(dy, x) * f64::from(f) * f64::from(f) * rule.share) as f32;
             for ((dx, dy), x) in dx.iter_mut().zip(dy).zip(x) {
                 *dx = f * (dy - x * along);
             }
@@ -99,7 +99,7 @@ simd! {
             for ((dx, dy), gain) in dx.iter_mut().zip(dy).zip(gain) {
                 *dx = dy * gain;
             }
-            let along = dot(dx, x) * f * f * rule.share;
+            let along = (dot_in_double(dx, x) * f64::from(f) * f64::from(f) * rule.share) as f32;
             let gains = dy.iter().zip(dgain.iter_mut());
             for ((dx, x), (dy, dgain)) in dx.iter_mut().zip(x).zip(gains) {
                 *dx = f * (*dx - x * along);
