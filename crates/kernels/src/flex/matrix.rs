@@ -250,9 +250,8 @@ pub(crate) fn product(c: &mut MatrixMut<'_>, into: Into, factor: f32, a: Matrix,
 
 /// Multiplications a block should have at least: fewer than this cost less than handing them to a thread.
 const BLOCK_WORK: usize = 1 << 22;
-/// Multiplications in the time that copying one entry of the left and of the right factor into place takes, roughly. Of the
-/// right one a row of a tile is 16 to 64 entries and most of the time goes into reading memory.
-const COPYING: [usize; 2] = [20, 60];
+/// Multiplications in the time that copying one entry of a factor into place takes, roughly.
+const COPYING: usize = 40;
 /// Rows of the register tiles of the gemm crate's f32 kernels, seen with `c` in rows, and columns of a register, of which
 /// narrow tiles have fewer.
 pub(super) const TILE: [usize; 2] = [6, 16];
@@ -271,7 +270,7 @@ pub(super) fn cut(length: usize, count: usize, tile: usize) -> usize {
 fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 2] {
     // A few rows cost what reading the other factor does.
     let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, threads);
-    let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING[0] * r + COPYING[1] * c);
+    let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING * (r + c));
     let by_rows = [cut(rows, count, TILE[0]), columns];
     let by_columns = [rows, cut(columns, count, TILE[1])];
     if time(by_rows) <= time(by_columns) {
