@@ -59,15 +59,17 @@ impl Sampler {
 
     /// Draws the token at `position` from its logits.
     fn draw(&self, logits: &[f32], position: usize) -> Result<i64, SampleError> {
-        let mut order: Vec<usize> = (0..logits.len()).collect();
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(SampleError::NonFinite { position });
         }
         // Ties go to the smaller token, so that the order is the same everywhere.
-        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+        let falling = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
         if self.temperature == 0.0 {
-            return Ok(order[0] as i64);
+            let first = (0..logits.len()).min_by(falling);
+            return Ok(first.unwrap_or_default() as i64);
         }
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(falling);
         if self.top_k > 0 {
             order.truncate(self.top_k);
         }

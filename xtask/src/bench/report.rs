@@ -223,7 +223,9 @@ pub(super) fn about(root: &Path, debug_build: bool) -> Result<String> {
 fn commit(root: &Path) -> Result<String> {
     let git = |arguments: &[&str]| capture(Command::new("git").current_dir(root).args(arguments));
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    // What a benchmark has just written is no change.
+    let tracked = ["status", "--porcelain", "--untracked-files=no"];
+    let changed = git(&[&tracked[..], &["--", ".", ":!docs/benchmarks"]].concat())?;
     let note = if changed.is_empty() {
         ""
     } else {
