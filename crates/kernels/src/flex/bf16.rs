@@ -219,7 +219,6 @@ pub(crate) mod instructions {
     const REPEATED: usize = 1000;
 
     fn pairs_in_a_row() -> [f32; LANES] {
-        assert!(exist(), "the caller has asked");
         #[target_feature(enable = "avx512f,avx512bf16")]
         fn run() -> [f32; LANES] {
             let mut sums = [_mm512_setzero_ps(); ROWS * COLUMNS / LANES];
@@ -231,6 +230,7 @@ pub(crate) mod instructions {
             }
             last_of(sums)
         }
+        assert!(exist(), "the caller has asked");
         // Safety: the processor has every feature the function is compiled for.
         #[expect(unsafe_code, reason = "calls a function for checked instructions")]
         unsafe {
@@ -239,7 +239,6 @@ pub(crate) mod instructions {
     }
 
     fn single_in_a_row() -> [f32; LANES] {
-        assert!(exist(), "the caller has asked");
         #[target_feature(enable = "avx512f")]
         fn run() -> [f32; LANES] {
             let mut sums = [_mm512_setzero_ps(); ROWS * COLUMNS / LANES];
@@ -251,6 +250,7 @@ pub(crate) mod instructions {
             }
             last_of(sums)
         }
+        assert!(exist(), "the caller has asked");
         // Safety: the processor has every feature the function is compiled for.
         #[expect(unsafe_code, reason = "calls a function for checked instructions")]
         unsafe {
