@@ -30,9 +30,9 @@ pub enum Precision {
 impl Precision {
     /// Whether products in this format take no more time than those of single precision on this processor.
     ///
-    /// bf16 wants the instructions of AVX512-BF16 for that, where they are as fast as others: Intel's processors start them a
-    /// quarter as often (measured on one of the fifth generation of Xeon). Elsewhere factors are rounded and multiplied in single
-    /// precision: the same numbers, a little later than without rounding.
+    /// bf16 wants the instructions of AVX512-BF16 for that, where they are as fast as others, which is measured once: a Xeon of
+    /// the fifth generation starts them a quarter as often (docs/log.md, "Products in bf16"). Elsewhere factors are rounded and
+    /// multiplied in single precision: the same numbers, a little later than without rounding.
     pub fn is_fast(self) -> bool {
         match self {
             Self::F32 => true,

@@ -196,9 +196,10 @@ pub(crate) mod instructions {
 
     /// Whether it multiplies them faster than single numbers.
     ///
-    /// An instruction for pairs does twice the work. AMD's cores start them as often as those for single numbers; Intel's that
-    /// have AMX besides, a quarter as often, and bf16 would take twice the time. No flag tells, so it is measured, once.
-    /// Between 1 and 4 the limit of 2 has room on both sides, so that a process decides as the one before.
+    /// An instruction for pairs does twice the work. A Xeon of the fifth generation starts a quarter as many of them as for
+    /// single numbers, and bf16 would take twice the time (docs/log.md, "Products in bf16"); a processor that has none but these
+    /// for bf16 should start as many. No flag tells, so it is measured, once. Between 1 and 4 the limit of 2 has room on both
+    /// sides, so that a process decides as the one before.
     pub(crate) fn are_faster() -> bool {
         static FASTER: OnceLock<bool> = OnceLock::new();
         *FASTER.get_or_init(|| exist() && time(pairs_in_a_row) < 2 * time(single_in_a_row))
