@@ -7,6 +7,8 @@
     reason = "a helper gets vector instructions only by being inlined into a `target_feature` function"
 )]
 
+use std::ops::AddAssign;
+
 /// Defines a function whose body is compiled once per instruction set and chosen at run time.
 ///
 /// On x86-64 the sets are AVX-512 and AVX2 with FMA; [`available`] says whether one of them is there. Elsewhere the
@@ -84,8 +86,8 @@ const HALF: usize = 16;
 
 /// Sum of the lanes by halves.
 #[inline(always)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
+fn total<T: Copy + AddAssign, const N: usize>(mut lanes: [T; N]) -> T {
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] += lanes[i + width];
@@ -134,14 +136,7 @@ pub(crate) fn dot_in_double(a: &[f32], b: &[f32]) -> f64 {
     for (lane, (&a, &b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
         *lane += f64::from(a) * f64::from(b);
     }
-    let mut width = HALF / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+    total(lanes)
 }
 
 /// The largest entry, skipping NaN; negative infinity for an empty row.
