@@ -232,8 +232,6 @@ mod tests {
     #[test]
     fn products_in_bfloat16_are_near_those_in_single_precision() {
         let normal = Distribution::Normal(0.0, 1.0);
-        // The same matrices in every run: one in ten of others is off by a little more than a tenth.
-        Device::flex().seed(1);
         for (polynomial, [rows, columns]) in [
             (Polynomial::Quintic, [24, 40]),
             (Polynomial::PolarExpress, [17, 17]),
@@ -242,14 +240,18 @@ mod tests {
                 polynomial,
                 ..Orthogonal::default()
             };
-            let x = Tensor::<3>::random([2, rows, columns], normal, &Device::flex());
+            let x = Tensor::<3>::random([64, rows, columns], normal, &Device::flex());
             let exact = iterate(x.clone(), &how, DType::F32);
             let rounded = iterate(x, &how, DType::BF16);
             assert_eq!(rounded.dtype(), DType::F32);
             let off = matrices::norm(rounded.sub(exact.clone())).div(matrices::norm(exact));
             let off: Vec<f32> = off.into_data().try_to_vec().expect("f32");
-            // Some roundings of 2^-9 each, enlarged by slopes of up to 8.
-            assert!(off.iter().all(|&x| x > 0.0 && x < 0.1), "{off:?}");
+            assert!(off.iter().all(|&x| x > 0.0), "{off:?}");
+            // A step's terms carry some roundings of 2^-9 each and are up to ten times their sum. Over 2000 matrices
+            // five steps of the quintic were off by 0.054 on average, of the Polar Express by 0.077, with a standard
+            // deviation of 0.013 at most: that of a mean of 64 is an eighth, so 0.1 is more than ten away.
+            let mean = off.iter().sum::<f32>() / 64.0;
+            assert!(mean < 0.1, "{polynomial:?}: {mean}");
         }
     }
 }
