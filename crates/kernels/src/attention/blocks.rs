@@ -1,4 +1,4 @@
-//! Attention within documents on backends without a kernel for it: some queries at a time, of plain operations.
+//! Attention on backends without a kernel for it: some queries at a time, of plain operations.
 
 use super::Heads;
 use crate::blocks::{cast, wide};

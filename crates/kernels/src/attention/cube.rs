@@ -1,4 +1,4 @@
-//! Attention within documents on GPU backends.
+//! Attention on GPU backends.
 
 use super::Heads;
 use crate::cube::extension::FusedCube;
@@ -12,7 +12,7 @@ pub(super) fn dispatch(
     starts: Tensor<2, Int>,
     heads: Heads,
 ) -> Tensor<3> {
-    Tensor::from_dispatch(Dispatch::cube_attention_within_documents(
+    Tensor::from_dispatch(Dispatch::cube_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),

@@ -93,8 +93,12 @@ pub fn causal_attention(
     {
         use crate::route::on_cube;
         let same = q.dtype() == k.dtype() && q.dtype() == v.dtype();
-        // Without starts Burn's own attention has kernels both ways.
-        if let Some(starts) = starts.clone().filter(|_| same && on_cube(&q)) {
+        if same && on_cube(&q) {
+            // Burn's own attention has kernels both ways, but gradients of some shapes are wrong (docs/log.md).
+            let starts = starts.unwrap_or_else(|| {
+                let [b, t, _] = q.dims();
+                Tensor::zeros([b, t], &q.device())
+            });
             return cube::dispatch(q, k, v, starts, split);
         }
     }

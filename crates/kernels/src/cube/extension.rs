@@ -108,7 +108,7 @@ pub(crate) trait FusedCube: Backend {
     ) -> FloatTensor<Self>;
 
     #[fusion(dtype = q, shape = q)]
-    fn cube_attention_within_documents(
+    fn cube_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
@@ -199,7 +199,7 @@ impl FusedCube for CubeBackend {
         linear_cross_entropy::forward::<Self>(&hidden, &weight, &targets)
     }
 
-    fn cube_attention_within_documents(
+    fn cube_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
@@ -312,7 +312,7 @@ impl<B: FusedCube, C: CheckpointStrategy> FusedCube for Autodiff<B, C> {
         linear_cross_entropy::tracked::<B, C>(hidden, weight, &targets)
     }
 
-    fn cube_attention_within_documents(
+    fn cube_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
