@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `reference`,
+//! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `devices`, `reference`,
 //! `bench`, `profile`, `instructions`.
 
 mod arrows;
 mod bench;
 mod ci;
 mod corpus;
+mod devices;
 mod instructions;
 mod parity;
 mod profile;
@@ -34,6 +35,7 @@ enum Command {
     Ci(ci::CiArgs),
     Corpus(corpus::CorpusArgs),
     Parity(parity::ParityArgs),
+    Devices(devices::DevicesArgs),
     Reference(reference::ReferenceArgs),
     Bench(Box<bench::BenchArgs>),
     Profile(profile::ProfileArgs),
@@ -48,6 +50,7 @@ impl Command {
             Self::Ci(args) => args.run(),
             Self::Corpus(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Parity(args) => args.run(),
+            Self::Devices(args) => args.run(),
             Self::Reference(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Profile(args) => args.run().map(|()| ExitCode::SUCCESS),
