@@ -87,7 +87,7 @@ fn part(cost: &Cost, sizes: Sizes) -> Option<&'static str> {
         "embedding" => "embedding",
         "normalize" => "norms",
         "rotary" | "causal_attention" => "attention",
-        "swiglu" => "feed-forward",
+        "swiglu" | "normalized_swiglu" => "feed-forward",
         "linear" if cost.shape.get(1..) == Some(&[sizes.dim, sizes.dim]) => "attention",
         "linear" if cost.shape.get(1..)?.contains(&sizes.hidden) => "feed-forward",
         "interpolate" => "residuals",
@@ -165,7 +165,8 @@ pub(super) fn write(root: &Path, out: &Path, debug_build: bool, cases: &[Case]) 
          The share of the peak counts the products of the model (attention over what is visible), forward and backward, whatever\n\
          a contender computes besides.\n\n\
          ## Where a step goes\n\n\
-         Milliseconds in the operations of each part, forward + backward. The output layer's gradients are computed with the loss.\n\n\
+         Milliseconds in the operations of each part, forward + backward. The output layer's gradients are computed with the loss,\n\
+         `simple_norm`'s norms of gate and up with the feed-forward network's activation.\n\n\
          {parts}",
         about = about(root, debug_build)?,
         gflops = super::median(&gflops),

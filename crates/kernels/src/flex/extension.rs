@@ -18,6 +18,8 @@ use crate::linear::flex as linear;
 use crate::linear_cross_entropy::flex as linear_cross_entropy;
 use crate::normalize::flex as normalize;
 use crate::normalize::flex::Rule;
+use crate::normalized_swiglu::flex as normalized_swiglu;
+use crate::normalized_swiglu::flex::Unit;
 use crate::rotary::flex as rotary;
 use crate::square_sum::flex as square_sum;
 use crate::swiglu::flex as swiglu;
@@ -29,6 +31,13 @@ pub(crate) trait Fused: Backend {
         up: FloatTensor<Self>,
         before: f32,
         after: f32,
+    ) -> FloatTensor<Self>;
+    fn fused_normalized_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        gate_gain: FloatTensor<Self>,
+        up_gain: FloatTensor<Self>,
+        unit: Unit,
     ) -> FloatTensor<Self>;
     fn fused_linear_cross_entropy(
         hidden: FloatTensor<Self>,
@@ -85,6 +94,16 @@ impl Fused for Flex {
         after: f32,
     ) -> FloatTensor<Self> {
         swiglu::forward(gate, up, before, after)
+    }
+
+    fn fused_normalized_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        gate_gain: FloatTensor<Self>,
+        up_gain: FloatTensor<Self>,
+        unit: Unit,
+    ) -> FloatTensor<Self> {
+        normalized_swiglu::forward([gate, up], [gate_gain, up_gain], unit)
     }
 
     fn fused_linear_cross_entropy(
@@ -171,6 +190,16 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         after: f32,
     ) -> FloatTensor<Self> {
         swiglu::tracked(&gate, &up, before, after)
+    }
+
+    fn fused_normalized_swiglu(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        gate_gain: FloatTensor<Self>,
+        up_gain: FloatTensor<Self>,
+        unit: Unit,
+    ) -> FloatTensor<Self> {
+        normalized_swiglu::tracked([&gate, &up], [&gate_gain, &up_gain], unit)
     }
 
     fn fused_linear_cross_entropy(

@@ -24,14 +24,7 @@ pub(super) fn dispatch<const D: usize>(
     group: usize,
 ) -> Tensor<D> {
     let x = x.into_dispatch();
-    let rule = Rule {
-        group,
-        share: match size {
-            Size::Rms => 1.0 / group as f64,
-            Size::L2 => 1.0,
-        },
-        eps,
-    };
+    let rule = Rule::new(size, eps, group);
     Tensor::from_dispatch(match gain {
         None => Dispatch::fused_normalize(x, rule),
         Some(gain) => Dispatch::fused_normalize_with_gain(x, gain.into_dispatch(), rule),
@@ -41,9 +34,19 @@ pub(super) fn dispatch<const D: usize>(
 /// Every `group` channels are divided by `sqrt(share * sum of squares + eps)`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
-    group: usize,
+    pub(crate) group: usize,
     share: f64,
     eps: f64,
+}
+
+impl Rule {
+    pub(crate) fn new(size: Size, eps: f64, group: usize) -> Self {
+        let share = match size {
+            Size::Rms => 1.0 / group as f64,
+            Size::L2 => 1.0,
+        };
+        Self { group, share, eps }
+    }
 }
 
 simd! {

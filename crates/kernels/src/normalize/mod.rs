@@ -61,7 +61,7 @@ pub fn normalize<const D: usize>(
 }
 
 /// A group that doesn't divide the channels would run over into the next vector.
-fn check<const D: usize>(x: &Tensor<D>, gain: Option<&Tensor<1>>, group: usize) {
+pub(crate) fn check<const D: usize>(x: &Tensor<D>, gain: Option<&Tensor<1>>, group: usize) {
     let channels = x.dims()[D - 1];
     assert!(
         group > 0 && channels.is_multiple_of(group),

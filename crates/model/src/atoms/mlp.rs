@@ -8,7 +8,7 @@ use crate::plan::LayerPlan;
 use burn::module::Module;
 use burn::tensor::activation::{gelu, gelu_approximate, relu, silu};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::{Precision, swiglu};
+use evenburn_kernels::{Precision, normalized_swiglu, swiglu};
 
 /// `y = down( after * up(x) * f(before * gate(x)) )`, or `y = down( after * f(before * up(x)) )` without a gate.
 #[derive(Module, Debug)]
@@ -59,18 +59,31 @@ impl Mlp {
 
     /// `[B, T, D] -> [B, T, D]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let up = self.up.forward(x.clone());
         let y = match &self.gate {
-            Some(gate) => self.gated(gate.forward(x), up),
-            None => scaled(apply(self.activation, scaled(up, self.before)), self.after),
+            Some(gate) => self.gated(gate, x),
+            None => self.ungated(x),
         };
         self.down.forward(y)
     }
 
-    fn gated(&self, gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
+    fn ungated(&self, x: Tensor<3>) -> Tensor<3> {
+        let z = scaled(self.up.forward(x), self.before);
+        scaled(apply(self.activation, z), self.after)
+    }
+
+    fn gated(&self, gate: &Projection, x: Tensor<3>) -> Tensor<3> {
+        let (before, after) = (self.before, self.after);
+        if let (Activation::Silu, Some(of_up), Some(of_gate)) =
+            (self.activation, self.up.fused_norm(), gate.fused_norm())
+        {
+            let up = (self.up.product(x.clone()), of_up);
+            let gate = (gate.product(x), of_gate);
+            return normalized_swiglu([gate, up], before, after);
+        }
+        let (up, gate) = (self.up.forward(x.clone()), gate.forward(x));
         match self.activation {
-            Activation::Silu => swiglu(gate, up, self.before, self.after),
-            other => scaled(up * apply(other, scaled(gate, self.before)), self.after),
+            Activation::Silu => swiglu(gate, up, before, after),
+            other => scaled(up * apply(other, scaled(gate, before)), after),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::projection::scaled;
 use crate::plan::{NormKind, NormPlan, Over};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::{Size, normalize};
+use evenburn_kernels::{Normalization, Size, normalize};
 
 /// A normalization layer, `gain * x / size(x)`, over all channels or head by head.
 #[derive(Debug, Module)]
@@ -67,14 +67,34 @@ impl Norm {
         }
     }
 
+    /// What fused operations call this normalization, if it is one that they know and nothing comes after it.
+    #[allow(clippy::float_cmp)]
+    pub(super) fn fused(&self) -> Option<Normalization> {
+        let size = match self.kind {
+            NormKind::Rms => Size::Rms,
+            NormKind::L2 => Size::L2,
+            NormKind::Layer | NormKind::Tanh { .. } | NormKind::Erf { .. } => return None,
+        };
+        let (gain, rest) = self.scale();
+        (rest == 1.0 && self.bias.is_none()).then_some(Normalization {
+            gain,
+            size,
+            eps: self.eps,
+            group: self.group,
+        })
+    }
+
+    /// The gain, which the factor multiplies, `width` numbers; without one, the factor is what is left.
+    fn scale(&self) -> (Option<Tensor<1>>, f64) {
+        let gain = self.gain.as_ref();
+        let gain = gain.map(|gain| scaled(gain.used(), self.factor));
+        let rest = if gain.is_some() { 1.0 } else { self.factor };
+        (gain, rest)
+    }
+
     /// Normalizes the last dimension of `x`, shape `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        // The factor multiplies the gain, `width` numbers, where there is one.
-        let gain = self
-            .gain
-            .as_ref()
-            .map(|gain| scaled(gain.used(), self.factor));
-        let rest = if gain.is_some() { 1.0 } else { self.factor };
+        let (gain, rest) = self.scale();
         let shape = x.shape();
         let groups = [shape.num_elements() / self.group, self.group];
         let y = match self.kind {

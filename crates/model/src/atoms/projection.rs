@@ -6,7 +6,7 @@ use crate::init::Initializer;
 use crate::plan::SitePlan;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::{Precision, linear};
+use evenburn_kernels::{Normalization, Precision, linear};
 
 /// `y = after * norm( factor * ((before * x) W) + bias )`, with `W` of shape `[in, out]`.
 #[derive(Module, Debug)]
@@ -84,27 +84,44 @@ impl Projection {
     /// Scales multiply the matrix, `in * out` numbers, rather than the activations, `B * T` times as many rows; the
     /// one behind a normalization or a bias can't.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let mut weight = self.weight.val();
-        if let Some(before) = &self.before {
-            weight = weight * before.used().unsqueeze_dim::<2>(1);
-        }
-        let direct = self.norm.is_none() && self.bias.is_none();
-        if direct && let Some(after) = &self.after {
-            weight = weight * after.used().unsqueeze::<2>();
-        }
-        let y = linear(x, weight, self.factor, self.precision);
-        let y = match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        };
+        let y = self.product(x);
         let y = match &self.norm {
             Some(norm) => norm.forward(y),
             None => y,
         };
         match &self.after {
-            Some(after) if !direct => after.forward(y),
+            Some(after) if !self.is_direct() => after.forward(y),
             _ => y,
         }
+    }
+
+    /// What the normalization is applied to.
+    pub(super) fn product(&self, x: Tensor<3>) -> Tensor<3> {
+        let mut weight = self.weight.val();
+        if let Some(before) = &self.before {
+            weight = weight * before.used().unsqueeze_dim::<2>(1);
+        }
+        if self.is_direct()
+            && let Some(after) = &self.after
+        {
+            weight = weight * after.used().unsqueeze::<2>();
+        }
+        let y = linear(x, weight, self.factor, self.precision);
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+
+    /// Whether nothing stands between the product and the scale of the output.
+    fn is_direct(&self) -> bool {
+        self.norm.is_none() && self.bias.is_none()
+    }
+
+    /// The normalization, if fused operations know it and it is all that follows the [product](Self::product).
+    pub(super) fn fused_norm(&self) -> Option<Normalization> {
+        let last = self.norm.as_ref().filter(|_| self.after.is_none());
+        last.and_then(Norm::fused)
     }
 }
 
