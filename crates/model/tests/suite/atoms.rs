@@ -4,10 +4,12 @@ use crate::common::{config, distance, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor};
 use evenburn_model::atoms::{
-    Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Residual, Rotary, Routing, Visibility,
-    penalty,
+    Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual, Rotary, Routing,
+    Visibility, penalty,
 };
-use evenburn_model::plan::{BiasPlan, Form, GainPlan, GainRole, NormKind, NormPlan};
+use evenburn_model::plan::{
+    BiasPlan, Form, GainPlan, GainRole, LinearPlan, NormKind, NormPlan, Over,
+};
 use evenburn_model::strategy::{AnGpt, PreNorm};
 use evenburn_model::{Balance, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions};
 
@@ -155,6 +157,105 @@ fn every_feed_forward_network_is_its_formula() {
         let found = numbers(network.forward(x));
         let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
         assert!(distance(&found, &expected) < 1e-5 * largest, "{mlp:?}");
+    }
+}
+
+/// Moves every learned vector around a projection away from where it starts.
+fn stir(projection: &mut Projection, by: f32) {
+    let moved = |vector: Param<Tensor<1>>| {
+        let [n] = vector.dims();
+        let steps: Vec<f32> = (0..n)
+            .map(|i| 0.5 + by + 0.25 * (i as f32 * 2.3).cos())
+            .collect();
+        let device = vector.device();
+        Param::from_tensor(vector.val() + Tensor::from_floats(steps.as_slice(), &device))
+    };
+    projection.bias = projection.bias.take().map(moved);
+    let norm = projection.norm.as_mut();
+    if let Some(norm) = norm {
+        norm.bias = norm.bias.take().map(moved);
+        if let Some(gain) = &mut norm.gain {
+            gain.value = moved(gain.value.clone());
+        }
+    }
+    if let Some(after) = &mut projection.after {
+        after.value = moved(after.value.clone());
+    }
+}
+
+#[test]
+fn a_gated_network_joins_what_its_projections_give_whatever_follows_their_products() {
+    let device = Device::flex();
+    let gain = || GainPlan::ones(GainRole::Output);
+    let norm = |change: &dyn Fn(&mut NormPlan)| {
+        let mut norm = NormPlan::rms(1e-3, GainRole::Output);
+        change(&mut norm);
+        LinearPlan {
+            norm: Some(norm),
+            ..LinearPlan::default()
+        }
+    };
+    let plain = norm(&|_| {});
+    let behind = [
+        plain.clone(),
+        norm(&|norm| norm.over = Over::PerHead),
+        norm(&|norm| norm.gain = None),
+        norm(&|norm| (norm.gain, norm.factor) = (None, 1.5)),
+        norm(&|norm| norm.factor = -0.5),
+        norm(&|norm| norm.bias = Some(BiasPlan::default())),
+        norm(&|norm| norm.kind = NormKind::L2),
+        norm(&|norm| norm.kind = NormKind::Layer),
+        norm(&|norm| norm.kind = NormKind::Tanh { slope: 0.7 }),
+        LinearPlan {
+            bias: Some(BiasPlan::default()),
+            factor: 3.0,
+            ..plain.clone()
+        },
+        LinearPlan {
+            before: Some(gain()),
+            after: Some(gain()),
+            ..plain
+        },
+        LinearPlan::default(),
+    ];
+    for mlp in [MlpKind::Swiglu, MlpKind::Geglu] {
+        let config = ModelConfig { mlp, ..config() };
+        let mut plan = Plan::new(&config, &PreNorm::default()).unwrap();
+        let dims = plan.dims().clone();
+        let layer = &mut plan.layers[0];
+        (layer.mlp.before, layer.mlp.after) = (1.75, 0.625);
+        let cases = behind
+            .iter()
+            .flat_map(|a| behind.iter().map(move |b| (a, b)));
+        for (of_gate, of_up) in cases {
+            let gate = layer.gate.as_mut().expect("these networks have one");
+            gate.linear = of_gate.clone();
+            layer.up.linear = of_up.clone();
+            let mut network = Mlp::new(layer, "mlp", &dims, Initializer::new(5), &device);
+            stir(&mut network.up, 0.125);
+            stir(network.gate.as_mut().expect("as planned"), -1.0);
+            let x: Vec<f32> = (0..3 * dims.model)
+                .map(|i| (i as f32 * 1.7).sin() * 9.0)
+                .collect();
+            let x: Tensor<3> =
+                Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 3, dims.model]);
+            let gate = network.gate.as_ref().expect("as planned");
+            let (gate, up) = (gate.forward(x.clone()), network.up.forward(x.clone()));
+            let inside: Vec<f32> = numbers(gate)
+                .iter()
+                .zip(numbers(up))
+                .map(|(g, u)| (0.625 * u * mlp.activation().at(1.75 * g)) as f32)
+                .collect();
+            let inside: Tensor<3> =
+                Tensor::<1>::from_floats(inside.as_slice(), &device).reshape([1, 3, dims.hidden]);
+            let expected = numbers(network.down.forward(inside));
+            let found = numbers(network.forward(x));
+            let largest = expected.iter().fold(0f64, |m, v| m.max(v.abs()));
+            assert!(
+                distance(&found, &expected) < 1e-5 * largest,
+                "{mlp:?}, gate {of_gate:?}, up {of_up:?}"
+            );
+        }
     }
 }
 
