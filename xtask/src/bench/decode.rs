@@ -23,7 +23,7 @@ pub(super) struct DecodeArgs {
     #[arg(long, value_delimiter = ',', default_value = "S,M")]
     models: Vec<String>,
     /// Turns of each
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 25)]
     rounds: usize,
     /// Tokens of a turn
     #[arg(long, default_value_t = 64)]

@@ -31,7 +31,7 @@ pub(super) struct SchemesArgs {
     )]
     schemes: Vec<String>,
     /// Rounds
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
     /// Steps of a turn, of which the middle one counts
     #[arg(long, default_value_t = 1)]

@@ -268,8 +268,9 @@ pub(super) fn cut(length: usize, count: usize, tile: usize) -> usize {
 /// The shape of the blocks, one for each thread, that `c` is cut into: rows or columns, whichever keeps the slowest
 /// thread busy for less.
 fn blocks(rows: usize, columns: usize, depth: usize, threads: usize) -> [usize; 2] {
-    // A few rows cost what reading the other factor does.
-    let count = (rows.max(64) * columns * depth / BLOCK_WORK).clamp(1, threads);
+    // A few rows cost what reading the other factor does, which is as much as 32 of them: single rows with 256 x 688 entries
+    // are faster on one thread, with 512 x 512 on two (docs/log.md, "What bounds decoding").
+    let count = (rows.max(32) * columns * depth / BLOCK_WORK).clamp(1, threads);
     let time = |[r, c]: [usize; 2]| depth * (r * c + COPYING * (r + c));
     let by_rows = [cut(rows, count, TILE[0]), columns];
     let by_columns = [rows, cut(columns, count, TILE[1])];
