@@ -39,7 +39,7 @@ fn run(
     results
 }
 
-/// Holds the first of two functions, on the adapter, against the second, on normal numbers.
+/// Holds a function and its reference, on the adapter, against the reference on the CPU, on normal numbers.
 fn assert_agree<F: Copy>(
     name: &str,
     sizes: &[usize],
@@ -51,13 +51,15 @@ fn assert_agree<F: Copy>(
     let leaves: Vec<_> = sizes.iter().map(|&n| normal(n)).collect();
     let expected = run(|x| op(plain, x), &leaves, &cpu, DType::F64);
     let gpu = Device::wgpu(DeviceKind::DefaultDevice);
-    let found = run(|x| op(fast, x), &leaves, &gpu, DType::F32);
-    for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        assert_eq!(found.len(), expected.len(), "{name}: part {part}");
-        let scale = expected.iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
-        for (found, expected) in found.iter().zip(expected) {
-            let close = (found - expected).abs() < TOLERANCE * scale;
-            assert!(close, "{name}: part {part}: {found} for {expected}");
+    for (way, function) in [("fused", fast), ("reference", plain)] {
+        let found = run(|x| op(function, x), &leaves, &gpu, DType::F32);
+        for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(found.len(), expected.len(), "{name}, {way}: part {part}");
+            let scale = expected.iter().fold(1e-6_f64, |m, x| m.max(x.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                let close = (found - expected).abs() < TOLERANCE * scale;
+                assert!(close, "{name}, {way}: part {part}: {found} for {expected}");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::module::attention;
+use burn::tensor::module::attention_fallback;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, Int, Tensor};
 
@@ -39,7 +39,7 @@ pub(crate) struct Heads {
 /// The CPU's way keeps no `T x T` matrix of scores or of a mask: the way back computes the scores again, and 128 queries
 /// at a time multiply the keys from the smallest of their starts on. A NaN or infinite value reaches queries that don't
 /// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference()`] all of the
-/// sequence. A query whose scores are all negative infinity is out of range and gives NaN here, where Burn's attention
+/// sequence. A query whose scores are all negative infinity is out of range and gives NaN here, where the reference
 /// gives 0.
 ///
 /// Sources: Vaswani et al., *Attention Is All You Need* (2017), 3.2.1; Ainslie et al., *GQA* (2023), 2.2; the backward
@@ -153,7 +153,8 @@ pub fn reference(
 ) -> Tensor<3> {
     check(&q, &k, &v, starts.as_ref(), heads, kv_heads);
     let [b, t, width] = q.dims();
-    // Burn's attention shares key heads in the same order.
+    // Composed of operations on any device, where Burn's `attention` may be a kernel of its own. It shares key heads in the
+    // same order.
     let split = |x: Tensor<3>, groups: usize| -> Tensor<4> {
         x.reshape([b, t, groups, width / heads]).swap_dims(1, 2)
     };
@@ -169,7 +170,7 @@ pub fn reference(
         causal_alignment: CausalAlignment::BottomRight,
     };
     let (q, k, v) = (split(q, heads), split(k, kv_heads), split(v, kv_heads));
-    let y = attention(q, k, v, mask, None, options);
+    let y = attention_fallback(q, k, v, mask, None, options);
     y.swap_dims(1, 2).reshape([b, t, width])
 }
 
