@@ -9,8 +9,7 @@ use evenburn_kernels::Precision;
 use evenburn_kernels::reference as plain;
 use std::time::Instant;
 
-#[global_allocator]
-static ALLOCATOR: fast::Allocator = fast::Allocator;
+fast::training_allocator!();
 
 /// Leaves with gradients to the result of one operation.
 type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;
@@ -194,7 +193,6 @@ fn both<'a, F: Copy + 'a, O: Fn(F, &[Tensor<1>]) -> Tensor<1> + Copy + 'a>(
 }
 
 fn main() {
-    fast::keep_pages();
     let mut arguments = std::env::args().skip(1).map(|x| x.parse::<usize>());
     let mut next = |default: usize| {
         let given = arguments.next().and_then(Result::ok);

@@ -1,76 +1,52 @@
-//! The allocator of programs that train, and memory that stays with the process.
+//! The allocator of programs that train.
 
-/// The global allocator of this project's programs.
+#[doc(hidden)]
+#[cfg(not(target_env = "msvc"))]
+pub use tikv_jemallocator::Jemalloc;
+
+/// Declares jemalloc as the program's global allocator, with options for training; call it once, beside `main`.
 ///
 /// A step allocates and frees buffers of a dozen sizes up to tens of megabytes, each for as long as the graph needs it.
 /// jemalloc cuts what was freed to the sizes asked for next and joins neighbours again; mimalloc, as fast, let 24 % of
-/// its memory lie idle between them (docs/log.md, *Memory of a step*). With Microsoft's tools, where jemalloc isn't
-/// built, it is the system's.
+/// its memory lie idle between them. Its options, with figures in docs/log.md, *Memory of a step*:
+///
+/// - `dirty_decay_ms` and `muzzy_decay_ms` of -1: freed pages stay, so every step reuses those of the one before. Given
+///   back to the system, each costs a fault and a pass of zeros again.
+/// - `narenas:1`, `oversize_threshold:0`: whatever one thread or size has freed is there for all others.
+/// - `cache_oblivious:false`: a large buffer takes its own pages and not one more.
+/// - `thp:always`: huge pages, where the system has them on demand.
+///
+/// The variable `_RJEM_MALLOC_CONF` overrides them. With Microsoft's tools, where jemalloc isn't built, the allocator
+/// stays the system's.
 ///
 /// ```standalone_crate
-/// #[global_allocator]
-/// static ALLOCATOR: evenburn_kernels::Allocator = evenburn_kernels::Allocator;
+/// evenburn_kernels::training_allocator!();
 ///
-/// assert_eq!(vec![0.0; 1 << 20].len(), 1 << 20);
+/// fn main() {
+///     assert_eq!(vec![0.0; 1 << 20].len(), 1 << 20);
+/// }
 /// ```
-#[cfg(target_env = "msvc")]
-pub use std::alloc::System as Allocator;
+#[macro_export]
 #[cfg(not(target_env = "msvc"))]
-pub use tikv_jemallocator::Jemalloc as Allocator;
+macro_rules! training_allocator {
+    () => {
+        const _: () = {
+            #[global_allocator]
+            static ALLOCATOR: $crate::Jemalloc = $crate::Jemalloc;
 
-/// Makes [`Allocator`] keep the pages that are freed, so that every training step reuses those of the one before.
-///
-/// A step allocates and frees hundreds of megabytes; given back to the system in between, each page costs a fault and
-/// a pass of zeros again. Call it before the first large allocation, in a program whose global allocator is
-/// [`Allocator`]; elsewhere it changes nothing. Returns whether the options were taken.
-#[cfg(not(target_env = "msvc"))]
-pub fn keep_pages() -> bool {
-    let keep = |option: &str| {
-        let option = format!("{option}_decay_ms\0");
-        // Safety: the options named below have the type `ssize_t`, in milliseconds, with -1 for never.
-        #[expect(unsafe_code, reason = "jemalloc takes the type of an option on trust")]
-        let taken = unsafe { tikv_jemalloc_ctl::raw::write(option.as_bytes(), -1_isize) };
-        taken.is_ok()
+            // Where jemalloc, which names all it exports so, looks for the address of its options before `main`.
+            #[unsafe(export_name = "_rjem_malloc_conf")]
+            static OPTIONS: &u8 =
+                &c"dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:1,oversize_threshold:0,\
+                cache_oblivious:false,thp:always"
+                    .to_bytes_with_nul()[0];
+        };
     };
-    // Arenas that are made from now on, and those that are there: not each number has one yet.
-    let later = keep("arenas.dirty") && keep("arenas.muzzy");
-    let there = tikv_jemalloc_ctl::arenas::narenas::read().is_ok_and(|arenas| {
-        (0..arenas)
-            .filter(|i| keep(&format!("arena.{i}.dirty")) && keep(&format!("arena.{i}.muzzy")))
-            .count()
-            > 0
-    });
-    later && there
 }
 
 /// Nothing where the allocator is the system's.
+#[macro_export]
 #[cfg(target_env = "msvc")]
-pub fn keep_pages() -> bool {
-    false
-}
-
-#[cfg(all(test, not(target_env = "msvc")))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn freed_pages_stay() {
-        let decay = |option: &[u8]| {
-            // Safety: as above.
-            #[allow(unsafe_code)]
-            unsafe {
-                tikv_jemalloc_ctl::raw::read::<isize>(option)
-            }
-        };
-        // jemalloc's documented initial value.
-        assert_eq!(decay(b"arenas.dirty_decay_ms\0"), Ok(10_000));
-        assert!(keep_pages());
-        for option in [
-            b"arenas.dirty_decay_ms\0".as_slice(),
-            b"arena.0.dirty_decay_ms\0",
-            b"arena.0.muzzy_decay_ms\0",
-        ] {
-            assert_eq!(decay(option), Ok(-1));
-        }
-    }
+macro_rules! training_allocator {
+    () => {};
 }

@@ -32,7 +32,9 @@ mod swiglu;
 mod threads;
 
 pub use adam::{AdamStep, Bound, Slices, adam};
-pub use alloc::{Allocator, keep_pages};
+#[doc(hidden)]
+#[cfg(not(target_env = "msvc"))]
+pub use alloc::Jemalloc;
 pub use attention::causal_attention;
 pub use embedding::embedding;
 pub use interpolate::interpolate;

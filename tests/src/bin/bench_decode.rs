@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Parser;
-use evenburn::kernels::{Allocator, keep_pages, work_along};
+use evenburn::kernels::work_along;
 use evenburn_model::{Decoder, Plan, Recompute, Sampler};
 use evenburn_train::config::RunConfig;
 use serde_json::json;
@@ -14,8 +14,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
+evenburn::kernels::training_allocator!();
 
 /// Decodes with random weights, a number of tokens at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]
@@ -25,7 +24,6 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    keep_pages();
     work_along();
     let arguments = Arguments::parse();
     // Llama's block, which is what the peer has.

@@ -13,8 +13,7 @@ use evenburn_optim::{Engine, OptimConfig, RecipeName};
 use evenburn_train::groups;
 use std::time::Instant;
 
-#[global_allocator]
-static ALLOCATOR: evenburn::kernels::Allocator = evenburn::kernels::Allocator;
+evenburn::kernels::training_allocator!();
 
 /// Times optimizer steps on a model of ten million parameters.
 #[derive(Debug, Parser)]
@@ -156,7 +155,6 @@ fn main() -> Result<()> {
         what,
         recipes,
     } = Arguments::parse();
-    evenburn::kernels::keep_pages();
     let device = Device::flex().autodiff();
     let plan = Plan::new(&config(), &PreNorm::default())?;
     let decoder = Decoder::new(&plan, 0, &device);

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
 use evenburn::data::{Batch, DocumentMask, Sample};
 use evenburn::kernels::profile::{self, Cost};
-use evenburn::kernels::{Allocator, Precision, keep_pages, linear};
+use evenburn::kernels::{Precision, linear};
 use evenburn_model::{Decoder, Noise, Plan};
 use evenburn_optim::Engine;
 use evenburn_train::config::RunConfig;
@@ -26,8 +26,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
+evenburn::kernels::training_allocator!();
 
 /// Trains a model of the benchmark, a few steps at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]
@@ -210,7 +209,6 @@ fn peak_gbytes() -> f64 {
 }
 
 fn main() -> Result<()> {
-    keep_pages();
     // As `work_along`, and with one thread too: then every instruction of a step is this thread's.
     rayon::ThreadPoolBuilder::new()
         .use_current_thread()

@@ -11,8 +11,7 @@ use evenburn_model::{Decoder, ModelConfig, Plan, Recompute, Sampler, fold};
 use evenburn_tests::bare::Bare;
 use std::time::Instant;
 
-#[global_allocator]
-static ALLOCATOR: evenburn::kernels::Allocator = evenburn::kernels::Allocator;
+evenburn::kernels::training_allocator!();
 
 const ROUNDS: usize = 90;
 const TOKENS: usize = 64;
