@@ -16,11 +16,12 @@ use crate::groups;
 /// Bytes of a number.
 const F32: u64 = 4;
 
-/// The program, its threads and their buffers, the tokenizer, and the token files it has open.
-const PROGRAM: u64 = 40 << 20;
+/// The program, its threads and their buffers, the tokenizer, and the token files it has open (docs/log.md, *Memory of a
+/// step*).
+const PROGRAM: u64 = 32 << 20;
 
 /// What the allocator holds beyond what is in use, as a fraction of that (docs/log.md, *Memory of a step*).
-const HELD_FREE: f64 = 0.05;
+const HELD_FREE: f64 = 0.02;
 
 /// Rows whose logits are in memory at once, at most (`linear_cross_entropy` of the kernels).
 const LOSS_ROWS: usize = 512;
