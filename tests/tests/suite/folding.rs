@@ -1,7 +1,5 @@
 //! Folded, imported and exported models through the program itself.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_tests::cli::Sandbox;
 use std::path::Path;
 use std::process::Output;

@@ -1,7 +1,5 @@
 //! A hundred steps of the optimizers that others maintain (`tests/fixtures/optimizers`) beside ours.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};

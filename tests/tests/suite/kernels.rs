@@ -1,7 +1,5 @@
 //! Training by fused operations against training by their references, and in bf16 against single precision.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_model::Scheme;
 use evenburn_tests::cli::Sandbox;
 

@@ -1,7 +1,5 @@
 //! What a plan confines stays confined after every optimizer step, with the rules that training takes from the plan.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};

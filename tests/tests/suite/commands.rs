@@ -1,7 +1,5 @@
 //! The commands around training, on a run of the program itself.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_tests::cli::Sandbox;
 
 fn text(sandbox: &Sandbox, arguments: &[&str]) -> String {

@@ -1,7 +1,5 @@
 //! Wrong input: one clear error that names the place, exit code 2, nothing overwritten, no panic.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_tests::cli::Sandbox;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

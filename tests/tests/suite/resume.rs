@@ -1,7 +1,5 @@
 //! A run that is stopped or killed anywhere and resumed equals the run that wasn't, bit for bit.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_model::Scheme;
 use evenburn_tests::cli::{Sandbox, Trace};
 use std::path::Path;

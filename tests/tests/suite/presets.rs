@@ -1,7 +1,5 @@
 //! The presets of `configs/` are what they say and can be trained.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::Device;
 use evenburn_model::{Decoder, Plan, Scheme};
 use evenburn_optim::RecipeName;

@@ -14,7 +14,7 @@ fn generated_pages_are_current() {
             .replace("\r\n", "\n");
         assert!(
             found == page.text,
-            "docs/{} is stale: run UPDATE_DOCS=1 cargo test -p evenburn-tests --test docs",
+            "docs/{} is stale: run UPDATE_DOCS=1 cargo xtask test generated_pages",
             page.file
         );
     }

@@ -1,7 +1,5 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use evenburn_model::strategy::{PreNorm, QkNorm};
 use evenburn_model::{Plan, Role};
 use evenburn_train::config::RunConfig;

@@ -1,7 +1,5 @@
 //! Attention scores: what the decoder reports, and what clipping makes of them.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::strategy::{PreNorm, QkNorm};
 use evenburn_model::{Biases, Decoder, ModelConfig, Plan, Positions, weights};

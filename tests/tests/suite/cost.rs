@@ -1,7 +1,5 @@
 //! What `describe` promises, against what is counted on a model that was built.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::Device;
 use evenburn_model::{
     Decoder, ExpertsConfig, HeadWeights, MlpKind, ModelConfig, Plan, Scheme, weights,

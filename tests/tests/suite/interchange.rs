@@ -1,7 +1,5 @@
 //! Models of `transformers` are read as what they are, and what is written reads back the same.
 
-#![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
-
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::interchange::{Imported, InterchangeError, Model, Target, export, import};
 use evenburn_model::{Decoder, Plan, weights};

@@ -1,0 +1,19 @@
+//! The end-to-end tests in one binary, but for `operations.rs`, which must be alone in its process.
+
+// Helpers of tests fail like tests.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod commands;
+mod constraints;
+mod cost;
+mod docs;
+mod folding;
+mod interchange;
+mod kernels;
+mod optimizers;
+mod parity;
+mod presets;
+mod published_sizes;
+mod qk_clip;
+mod resume;
