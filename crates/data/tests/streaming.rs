@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 const T: usize = 12;
 
-/// Six training shards of different lengths; the folder lives as long as the tests.
+/// Six training shards of different lengths.
 fn corpus() -> &'static Corpus {
     static CORPUS: OnceLock<(Fixture, Corpus)> = OnceLock::new();
     let (_, corpus) = CORPUS.get_or_init(|| {

@@ -11,6 +11,8 @@ mod docs;
 mod folding;
 mod interchange;
 mod kernels;
+#[cfg(target_os = "linux")]
+mod memory;
 mod optimizers;
 mod parity;
 mod presets;

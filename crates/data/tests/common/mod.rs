@@ -47,7 +47,7 @@ pub(crate) fn prose(seed: u64, words: usize) -> String {
     text
 }
 
-/// A folder in SlimPajama's layout.
+/// A folder in SlimPajama's layout, below Cargo's own for tests: one in a `static` is never removed.
 pub(crate) struct Fixture {
     pub(crate) dir: TempDir,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// `files` training files of `documents` documents each, and one validation file.
     pub(crate) fn new(files: u64, documents: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let write = |name: String, seed: u64| {
             let path = dir.path().join("text").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
