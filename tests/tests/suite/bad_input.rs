@@ -1,17 +1,9 @@
 //! Wrong input: one clear error that names the place, exit code 2, nothing overwritten, no panic.
 
+use crate::program::{sandbox, text};
 use evenburn_tests::cli::Sandbox;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_evenburn-under-test");
-
-/// A sandbox that lives as long as the test.
-fn sandbox() -> (tempfile::TempDir, Sandbox) {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
-    (folder, sandbox)
-}
 
 /// Every file below a folder with its contents.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -150,12 +142,7 @@ fn sizes_that_do_not_fit_name_their_key() {
 #[test]
 fn foreign_and_damaged_checkpoints_are_refused_and_kept() {
     let (_folder, sandbox) = sandbox();
-    let output = sandbox.run(&train(&["--train.stop_after", "4"])).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    text(&sandbox, &train(&["--train.stop_after", "4"]));
     let run = sandbox.path("run");
     let before = contents(&run);
 
@@ -183,12 +170,7 @@ fn foreign_and_damaged_checkpoints_are_refused_and_kept() {
 #[test]
 fn sampling_options_outside_their_range_are_refused() {
     let (_folder, sandbox) = sandbox();
-    let output = sandbox.run(&train(&["--train.steps", "2"])).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    text(&sandbox, &train(&["--train.steps", "2"]));
     refused(
         &sandbox,
         &["sample", "run", "--temperature", "-1"],

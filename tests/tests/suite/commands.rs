@@ -1,18 +1,11 @@
 //! The commands around training, on a run of the program itself.
 
+use crate::program::{sandbox, text};
 use evenburn_tests::cli::Sandbox;
-
-fn text(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let output = sandbox.run(arguments).unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}\n{stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 #[test]
 fn a_run_is_evaluated_sampled_and_described() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let summary = text(&sandbox, &Sandbox::train("angpt", "run", &[]));
 
     // 256 tokens are what each evaluation of the run read.
@@ -64,8 +57,7 @@ fn a_run_is_evaluated_sampled_and_described() {
 
 #[test]
 fn data_and_configuration_are_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let arguments = [
         "data",
         "inspect",

@@ -1,19 +1,9 @@
 //! Folded, imported and exported models through the program itself.
 
+use crate::program::{sandbox, text};
 use evenburn_tests::cli::Sandbox;
 use std::path::Path;
 use std::process::Output;
-
-fn sandbox(folder: &Path) -> Sandbox {
-    Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder).unwrap()
-}
-
-fn text(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let output = sandbox.run(arguments).unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}\n{stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn refused(sandbox: &Sandbox, arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = sandbox.run(arguments).unwrap();
@@ -29,8 +19,7 @@ fn loss(sandbox: &Sandbox, run: &str, more: &[&str]) -> f64 {
 
 #[test]
 fn a_folded_run_is_evaluated_sampled_and_exported_but_not_trained() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = sandbox(folder.path());
+    let (_folder, sandbox) = sandbox();
     text(
         &sandbox,
         &Sandbox::train("angpt", "run", &["--no-baselines"]),
@@ -67,8 +56,7 @@ fn a_folded_run_is_evaluated_sampled_and_exported_but_not_trained() {
 
 #[test]
 fn an_exported_run_is_imported_again_with_its_tokenizer() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = sandbox(folder.path());
+    let (_folder, sandbox) = sandbox();
     text(
         &sandbox,
         &Sandbox::train("pre_norm", "run", &["--no-baselines"]),

@@ -1,5 +1,6 @@
 //! Training by fused operations against training by their references, and in bf16 against single precision.
 
+use crate::program::{sandbox, text};
 use evenburn_model::Scheme;
 use evenburn_tests::cli::Sandbox;
 
@@ -39,11 +40,7 @@ fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str, precision: &str) -> Ve
             "0",
         ],
     ];
-    let output = sandbox
-        .run(&Sandbox::train(scheme, &run, &more.concat()))
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{run}: {error}");
+    text(sandbox, &Sandbox::train(scheme, &run, &more.concat()));
     let log = std::fs::read_to_string(sandbox.path(&run).join("metrics.jsonl")).unwrap();
     log.lines()
         .map(|line| {
@@ -55,8 +52,7 @@ fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str, precision: &str) -> Ve
 
 #[test]
 fn losses_stay_within_1e_5_of_the_references() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let mut off = Vec::new();
     for scheme in Scheme::NAMES {
         let [fused, reference] =
@@ -86,8 +82,7 @@ fn losses_stay_within_1e_5_of_the_references() {
 
 #[test]
 fn bf16_moves_losses_by_less_than_half_a_percent() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     for scheme in ["pre_norm", "simple_norm", "angpt", "ngpt"] {
         let exact = losses(&sandbox, scheme, "fused", "f32");
         for kernels in ["fused", "reference"] {

@@ -11,11 +11,13 @@ mod docs;
 mod folding;
 mod interchange;
 mod kernels;
+// Elsewhere a run knows its memory at some moments, not its peak.
 #[cfg(target_os = "linux")]
 mod memory;
 mod optimizers;
 mod parity;
 mod presets;
+mod program;
 mod published_sizes;
 mod qk_clip;
 mod resume;

@@ -1,18 +1,8 @@
 //! The memory that `describe` estimates, against what runs take.
 
+use crate::program::{sandbox, text};
 use evenburn_model::Scheme;
 use evenburn_tests::cli::Sandbox;
-
-/// What the program prints.
-fn text(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let output = sandbox.run(arguments).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// The most memory that a run of a few steps takes, in bytes. The run is removed: a dozen of them are a gigabyte of
 /// checkpoints.
@@ -38,8 +28,7 @@ fn estimate(sandbox: &Sandbox, scheme: &str, sizes: &[&str]) -> f64 {
 
 #[test]
 fn memory_is_estimated_within_a_fifth() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_evenburn-under-test"), folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let sizes = [
         "--model.dim",
         "128",

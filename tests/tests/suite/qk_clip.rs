@@ -1,5 +1,6 @@
 //! Attention scores: what the decoder reports, and what clipping makes of them.
 
+use crate::program::{sandbox, text};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::strategy::{PreNorm, QkNorm};
 use evenburn_model::{Biases, Decoder, ModelConfig, Plan, Positions, weights};
@@ -142,9 +143,7 @@ fn the_largest_scores_are_those_of_the_loops_and_end_at_the_bound() {
 
 #[test]
 fn a_run_keeps_its_scores_below_the_bound_or_refuses_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let binary = env!("CARGO_BIN_EXE_evenburn-under-test");
-    let sandbox = Sandbox::new(binary, folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let clip = [
         "--optim.qk_clip",
         "0.02",
@@ -152,11 +151,7 @@ fn a_run_keeps_its_scores_below_the_bound_or_refuses_to() {
         "none",
         "--no-baselines",
     ];
-    let output = sandbox
-        .run(&Sandbox::train("pre_norm", "run", &clip))
-        .unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{message}");
+    text(&sandbox, &Sandbox::train("pre_norm", "run", &clip));
     let text = std::fs::read_to_string(sandbox.path("run").join("metrics.jsonl")).unwrap();
     let scores: Vec<f64> = text
         .lines()

@@ -1,22 +1,13 @@
 //! A run that is stopped or killed anywhere and resumed equals the run that wasn't, bit for bit.
 
+use crate::program::{sandbox, text};
 use evenburn_model::Scheme;
 use evenburn_tests::cli::{Sandbox, Trace};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_evenburn-under-test");
 const STEPS: u64 = 40;
 const KILLS: usize = 5;
-
-fn train(sandbox: &Sandbox, arguments: &[&str]) {
-    let output = sandbox.run(arguments).unwrap();
-    assert!(
-        output.status.success(),
-        "{arguments:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
 
 /// The moment at which a run is killed.
 #[derive(Debug, Clone, Copy)]
@@ -97,9 +88,8 @@ fn moments() -> [Moment; KILLS] {
 }
 
 fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
-    train(&sandbox, &Sandbox::train(scheme, "straight", sizes));
+    let (_folder, sandbox) = sandbox();
+    text(&sandbox, &Sandbox::train(scheme, "straight", sizes));
     let straight = Trace::read(&sandbox.path("straight"), STEPS).unwrap();
     assert_eq!(straight.metrics.len() as u64, STEPS);
 
@@ -134,7 +124,7 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
         killed >= 3,
         "{scheme}: only {killed} of {moments:?} came before the end"
     );
-    train(&sandbox, &arguments);
+    text(&sandbox, &arguments);
     let resumed = Trace::read(&run, STEPS).unwrap();
     assert!(resumed == straight, "{scheme}: {moments:?} changed the run");
 }
@@ -151,16 +141,15 @@ fn rates(run: &Path) -> Vec<f64> {
 
 #[test]
 fn a_decay_started_by_hand_ends_the_run_and_survives_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let constant = ["--optim.schedule", "constant", "--train.stop_after", "20"];
     let resume = |run, more: &[&'static str]| {
         let arguments = [&constant[..2], &["--resume", "auto"], more].concat();
-        train(&sandbox, &Sandbox::train("angpt", run, &arguments));
+        text(&sandbox, &Sandbox::train("angpt", run, &arguments));
     };
     for run in ["straight", "stopped"] {
-        train(&sandbox, &Sandbox::train("angpt", run, &constant));
-        train(&sandbox, &["cooldown", run, "--steps", "5"]);
+        text(&sandbox, &Sandbox::train("angpt", run, &constant));
+        text(&sandbox, &["cooldown", run, "--steps", "5"]);
     }
     resume("straight", &[]);
     // Step 23 has no checkpoint of its own: the run goes on from one in the middle of the decay, then from the one at its
@@ -186,10 +175,9 @@ fn a_decay_started_by_hand_ends_the_run_and_survives_a_kill() {
 
 #[test]
 fn another_optimizer_is_refused_unless_its_state_may_be_reset() {
-    let folder = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(BINARY, folder.path()).unwrap();
+    let (_folder, sandbox) = sandbox();
     let first = ["--train.stop_after", "10"];
-    train(&sandbox, &Sandbox::train("angpt", "run", &first));
+    text(&sandbox, &Sandbox::train("angpt", "run", &first));
     let muon = ["--resume", "auto", "--optim.recipe", "muon"];
     let refused = sandbox.run(&Sandbox::train("angpt", "run", &muon)).unwrap();
     assert_eq!(refused.status.code(), Some(2));
@@ -210,15 +198,15 @@ fn another_optimizer_is_refused_unless_its_state_may_be_reset() {
 
     let stop = ["--train.stop_after", "15"];
     let accepted = [&muon[..], &reset, &stop].concat();
-    train(&sandbox, &Sandbox::train("angpt", "run", &accepted));
+    text(&sandbox, &Sandbox::train("angpt", "run", &accepted));
     // From here on the run has the new settings, and the same command resets nothing more.
     let again = [&muon[..], &reset].concat();
-    train(&sandbox, &Sandbox::train("angpt", "run", &again));
+    text(&sandbox, &Sandbox::train("angpt", "run", &again));
     let with_flag = Trace::read(&sandbox.path("run"), STEPS).unwrap();
 
-    train(&sandbox, &Sandbox::train("angpt", "other", &first));
+    text(&sandbox, &Sandbox::train("angpt", "other", &first));
     let whole = Sandbox::train("angpt", "other", &again);
-    train(&sandbox, &whole);
+    text(&sandbox, &whole);
     let straight = Trace::read(&sandbox.path("other"), STEPS).unwrap();
     assert!(with_flag == straight, "the second resume changed the run");
 }
