@@ -1,9 +1,5 @@
 //! The allocator of programs that train.
 
-#[doc(hidden)]
-#[cfg(not(target_env = "msvc"))]
-pub use tikv_jemallocator::Jemalloc;
-
 /// Declares jemalloc as the program's global allocator, with options for training; call it once, beside `main`.
 ///
 /// A step allocates and frees buffers of a dozen sizes up to tens of megabytes, each for as long as the graph needs it.

@@ -32,9 +32,6 @@ mod swiglu;
 mod threads;
 
 pub use adam::{AdamStep, Bound, Slices, adam};
-#[doc(hidden)]
-#[cfg(not(target_env = "msvc"))]
-pub use alloc::Jemalloc;
 pub use attention::causal_attention;
 pub use embedding::embedding;
 pub use interpolate::interpolate;
@@ -48,6 +45,10 @@ pub use route::use_references;
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 pub use threads::work_along;
+/// For [`training_allocator!`].
+#[doc(hidden)]
+#[cfg(not(target_env = "msvc"))]
+pub use tikv_jemallocator::Jemalloc;
 
 /// Each operation of plain Burn operations: what it means, on every device and in every number format.
 pub mod reference {
