@@ -7,7 +7,7 @@ evenburn_kernels::training_allocator!();
 fn option<T: Copy>(name: &str) -> T {
     let name = format!("{name}\0");
     // Safety: each name below is read as the type that jemalloc documents for it.
-    #[allow(unsafe_code)]
+    #[expect(unsafe_code, reason = "jemalloc takes the type of an option on trust")]
     unsafe { tikv_jemalloc_ctl::raw::read(name.as_bytes()) }.expect("an option of jemalloc")
 }
 
@@ -25,7 +25,7 @@ fn its_options_are_taken() {
     assert!(!option::<bool>("opt.cache_oblivious"));
     let thp = option::<*const std::ffi::c_char>("opt.thp");
     // Safety: jemalloc gives the address of a string that lasts as long as the program.
-    #[allow(unsafe_code)]
+    #[expect(unsafe_code, reason = "a string of C")]
     let thp = unsafe { std::ffi::CStr::from_ptr(thp) };
     assert_eq!(thp, c"always");
 }
