@@ -2,7 +2,6 @@
 
 use crate::program::{sandbox, text};
 use evenburn_tests::cli::Sandbox;
-use std::path::Path;
 use std::process::Output;
 
 fn refused(sandbox: &Sandbox, arguments: &[&str]) -> String {

@@ -93,7 +93,7 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
     let straight = Trace::read(&sandbox.path("straight"), STEPS).unwrap();
     assert_eq!(straight.metrics.len() as u64, STEPS);
 
-    train(
+    text(
         &sandbox,
         &Sandbox::train(
             scheme,
@@ -102,7 +102,7 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
         ),
     );
     assert_eq!(lines(&sandbox.path("stopped")), 20);
-    train(
+    text(
         &sandbox,
         &Sandbox::train(scheme, "stopped", &[sizes, &["--resume", "auto"]].concat()),
     );
