@@ -1,7 +1,9 @@
 //! Preparing the data with a progress bar.
 
 use anyhow::Result;
-use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, prepare};
+use evenburn_data::{Corpus, Phase, ProgressState};
+use evenburn_train::config::RunConfig;
+use evenburn_train::prepare;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -55,7 +57,11 @@ pub(crate) fn bar(
     }
 }
 
-/// Tokenizes what the cache does not hold yet and opens both splits.
-pub(crate) fn corpus(config: &DataConfig, stop: Arc<AtomicBool>) -> Result<Corpus> {
-    Ok(prepare(config, &cache_folder(), &bar(stop))?)
+/// Tokenizes what the cache does not hold yet, opens both splits, and says what was read.
+pub(crate) fn corpus(config: &RunConfig, stop: Arc<AtomicBool>) -> Result<Corpus> {
+    let corpus = prepare(config, &cache_folder(), &bar(stop))?;
+    for line in corpus.reading() {
+        eprintln!("{line}");
+    }
+    Ok(corpus)
 }

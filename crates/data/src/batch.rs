@@ -4,6 +4,28 @@ use burn_dataset::{Dataset, DatasetError};
 
 use crate::{DataError, PackedStore};
 
+/// The tokens between which a document lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Boundaries {
+    /// The token that ends every document.
+    pub eod: u32,
+    /// The token that begins every document, where one does.
+    pub bos: Option<u32>,
+}
+
+impl Boundaries {
+    /// The token from which a document's first one is predicted: its BOS, or the end of the document before it.
+    ///
+    /// ```
+    /// use evenburn_data::Boundaries;
+    /// assert_eq!(Boundaries { eod: 0, bos: None }.first(), 0);
+    /// assert_eq!(Boundaries { eod: 0, bos: Some(1) }.first(), 1);
+    /// ```
+    pub fn first(self) -> u32 {
+        self.bos.unwrap_or(self.eod)
+    }
+}
+
 /// `T + 1` consecutive tokens of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
@@ -23,7 +45,9 @@ pub struct Batch {
     /// The token that follows each input, `[B, T]`; -1 = ignored.
     pub targets: Vec<i32>,
     /// Number of the document that each input belongs to, counted from 0 within its sample,
-    /// `[B, T]`. An end-of-document token belongs to the document it ends.
+    /// `[B, T]`. A document begins with [`Boundaries::first`], as a generated text does: as a
+    /// target, an end-of-document token ends a document, and as an input it begins the next one
+    /// where there is no BOS.
     pub segments: Vec<i32>,
 }
 
@@ -36,14 +60,16 @@ impl Batch {
         }
     }
 
-    /// Appends a sample of `time + 1` tokens. `eod` is the token that ends documents.
-    pub fn push(&mut self, sample: &Sample, eod: u32) {
+    /// Appends a sample of `time + 1` tokens. A BOS is no text: as a target it is ignored.
+    pub fn push(&mut self, sample: &Sample, boundaries: Boundaries) {
         let mut segment = 0;
-        for pair in sample.tokens.windows(2) {
+        for (position, pair) in sample.tokens.windows(2).enumerate() {
+            let begins = position > 0 && pair[0] == boundaries.first();
+            segment += i32::from(begins);
+            let scored = Some(pair[1]) != boundaries.bos;
             self.tokens.push(pair[0] as i32);
-            self.targets.push(pair[1] as i32);
+            self.targets.push(if scored { pair[1] as i32 } else { -1 });
             self.segments.push(segment);
-            segment += i32::from(pair[0] == eod);
         }
         self.batch += 1;
     }
@@ -116,13 +142,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_change_after_the_end_of_a_document() {
-        let mut batch = Batch::new(5);
-        let tokens = vec![7, 0, 8, 9, 0, 5];
-        batch.push(&Sample { tokens }, 0);
-        assert_eq!(batch.tokens, [7, 0, 8, 9, 0]);
-        assert_eq!(batch.targets, [0, 8, 9, 0, 5]);
-        assert_eq!(batch.segments, [0, 0, 1, 1, 1]);
-        assert_eq!((batch.batch, batch.scored()), (1, 5));
+    fn a_document_begins_with_what_a_generated_text_begins_with() {
+        let segments = |tokens: Vec<u32>, bos| {
+            let mut batch = Batch::new(tokens.len() - 1);
+            batch.push(&Sample { tokens }, Boundaries { eod: 0, bos });
+            (batch.targets, batch.segments)
+        };
+        for (tokens, bos, targets, want) in [
+            (
+                vec![7, 0, 8, 9, 0, 5],
+                None,
+                vec![0, 8, 9, 0, 5],
+                vec![0, 1, 1, 1, 2],
+            ),
+            // A sample that begins between two documents.
+            (
+                vec![0, 8, 9, 0, 5],
+                None,
+                vec![8, 9, 0, 5],
+                vec![0, 0, 0, 1],
+            ),
+            // Two ends in a row: an empty document.
+            (vec![7, 0, 0, 8], None, vec![0, 0, 8], vec![0, 1, 2]),
+            (
+                vec![7, 0, 1, 8, 0, 1, 5],
+                Some(1),
+                vec![0, -1, 8, 0, -1, 5],
+                vec![0, 0, 1, 1, 1, 2],
+            ),
+            (vec![1, 8, 0, 1], Some(1), vec![8, 0, -1], vec![0, 0, 0]),
+        ] {
+            assert_eq!(segments(tokens.clone(), bos), (targets, want), "{tokens:?}");
+        }
     }
 }

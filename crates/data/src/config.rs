@@ -18,17 +18,27 @@ use crate::DataError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Training text: a file, a glob pattern or a folder, or a list of them. Reads `.txt`,
-    /// `.jsonl` (either also as `.zst` or `.gz`) and `.parquet`. A folder is searched recursively;
-    /// subfolders `train/`, `validation/`, `test/` and file names such as `train-00000.parquet`
-    /// say which split a file belongs to, and test files are left alone. A `.txt` file is one
-    /// document, or several separated by lines that hold only `<|endoftext|>`.
+    /// Training text: a file, a glob pattern or a folder, or a list of them. Reads plain text
+    /// (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
+    /// `.parquet`. A folder is searched recursively; what it holds beside these is counted and
+    /// left alone. A `.txt` file is one document, or several separated by lines that hold only
+    /// `<|endoftext|>`. See `data.split_names` for what becomes validation text.
     pub path: PathList,
     /// Validation text, in the same forms as `path`. Without it, the validation files found in
-    /// `path` are used; without those, a document whose field `split` says `train`, `validation`
-    /// or `test` goes there, and the others are split by the hash of their text.
+    /// `path` are used; without those, a document whose field `split` says so goes to validation,
+    /// and the others are split by the hash of their text; and where no document falls into
+    /// validation, the end of the text is held out.
     pub validation_path: Option<PathList>,
-    /// Share of the documents that the split by hash puts into validation, at least 0 and below 1.
+    /// Whether names say the split of files that a folder or a glob finds: `train` or `training`;
+    /// `valid`, `validation`, `val`, `dev` or `eval`; `test`, which is left out. The word stands
+    /// between characters that are no letters, in any case. The outermost folder with such a word
+    /// decides (below the folder that was given, or the part of the glob without wildcards), else
+    /// the last such word in the file's name. A file that is given by itself has no split.
+    pub split_names: bool,
+    /// Share of the documents that the split by hash puts into validation, at least 0 and below 1;
+    /// 0 holds nothing out. Where no document falls into it, as in a text that is one document, the
+    /// end of the text is held out: this share or one evaluation batch, whichever is more, but at
+    /// most a tenth.
     pub validation_fraction: f64,
     /// A tokenizer: the path of a `tokenizer.json`, or `train` to train a byte-level BPE on the
     /// training split and keep it in the cache.
@@ -38,6 +48,9 @@ pub struct DataConfig {
     pub tokenizer_vocab: usize,
     /// Name of the token that ends every document.
     pub eod_token: String,
+    /// Name of a token that is put before every document and is never scored. Without one, the
+    /// token that ended the document before stands there, and generated text begins with it.
+    pub bos_token: Option<String>,
     /// JSON field or Parquet column that holds a document's text.
     pub text_field: String,
     /// Whether attention reaches across the documents packed into one sample.
@@ -54,10 +67,12 @@ impl Default for DataConfig {
         Self {
             path: PathList::default(),
             validation_path: None,
+            split_names: true,
             validation_fraction: 0.01,
             tokenizer: Self::TRAIN.into(),
             tokenizer_vocab: 4096,
             eod_token: "<|endoftext|>".into(),
+            bos_token: None,
             text_field: "text".into(),
             document_mask: DocumentMask::default(),
             cache: None,
@@ -101,6 +116,12 @@ impl DataConfig {
                 ),
             ));
         }
+        if self.bos_token.as_ref() == Some(&self.eod_token) {
+            return Err(DataError::config(
+                "data.bos_token",
+                "is data.eod_token, which stands before a document without it; leave it out",
+            ));
+        }
         if self.tokenizer == Self::TRAIN && self.tokenizer_vocab < 257 {
             return Err(DataError::config(
                 "data.tokenizer_vocab",
@@ -114,7 +135,10 @@ impl DataConfig {
             ("data.tokenizer", &self.tokenizer),
             ("data.eod_token", &self.eod_token),
             ("data.text_field", &self.text_field),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.bos_token.iter().map(|token| ("data.bos_token", token)))
+        {
             if value.is_empty() {
                 return Err(DataError::config(field, "is empty"));
             }

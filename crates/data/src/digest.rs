@@ -28,7 +28,7 @@ struct Known {
 /// The SHA-256 of every source (the hash a hub lists for its large files), in their order.
 ///
 /// Contents identify a source: a copied or touched file keeps its cached tokens, an edited one
-/// doesn't. A source whose location, size and stamp are unchanged isn't read again.
+/// doesn't. A source whose location, size and stamp are unchanged isn't read again; one without a stamp always is.
 pub(crate) fn digests(
     sources: &[PlacedSource],
     cache: &Path,
@@ -81,17 +81,23 @@ impl Memory {
 
     fn recall(&self, source: &dyn Source) -> Option<String> {
         let known = self.0.get(&key_of(source))?;
-        let same = known.size == source.size() && known.stamp == source.stamp();
+        let same = known.size == source.size() && known.stamp == source.stamp()?;
         same.then(|| known.sha256.clone())
     }
 
     fn learn(&mut self, source: &dyn Source, sha256: &str) {
-        let known = Known {
-            size: source.size(),
-            stamp: source.stamp(),
-            sha256: sha256.into(),
-        };
-        self.0.insert(key_of(source), known);
+        // One that changed while it was hashed is hashed again.
+        let stamp = source
+            .stamp()
+            .filter(|_| source.is_unchanged().unwrap_or(false));
+        if let Some(stamp) = stamp {
+            let known = Known {
+                size: source.size(),
+                stamp,
+                sha256: sha256.into(),
+            };
+            self.0.insert(key_of(source), known);
+        }
     }
 }
 

@@ -33,20 +33,34 @@ pub enum DataError {
         message: String,
     },
     /// A glob pattern matches no file, or a folder holds none that can be read.
-    #[error("`{pattern}` matches no data file (looked for {extensions})")]
+    #[error("`{pattern}` matches no data file (looked for {formats})")]
     NothingMatched {
         /// The pattern or folder.
         pattern: String,
-        /// The readable extensions.
-        extensions: String,
+        /// What is read.
+        formats: String,
     },
     /// The name of a file ends in nothing this crate decodes.
-    #[error("{path}: unknown format (can read {extensions})", path = path.display())]
+    #[error("{path}: unknown format (can read {formats})", path = path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
-        /// The readable extensions.
-        extensions: String,
+        /// What is read.
+        formats: String,
+    },
+    /// A file whose name promises text holds something else.
+    #[error("{path}: {message}", path = path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        message: String,
+    },
+    /// A file is no longer what it was when it was listed.
+    #[error("{path} changed while it was read; run again once nothing writes to it", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// An operating-system call failed.
     #[error("cannot {action} {path}: {source}", path = path.display())]
@@ -110,14 +124,16 @@ pub enum DataError {
         /// What is wrong.
         message: String,
     },
-    /// The tokenizer has no token of the name that should end a document.
+    /// The tokenizer has no token of the name that should end or begin a document.
     #[error(
-        "tokenizer {path} has no end-of-document token `{wanted}`; set data.eod_token to one of its added tokens: {}",
+        "tokenizer {path} has no token `{wanted}`; set {key} to one of its added tokens: {}",
         list(candidates), path = path.display()
     )]
-    EndOfDocument {
+    NoToken {
         /// The tokenizer's file.
         path: PathBuf,
+        /// The key that names the token.
+        key: &'static str,
         /// The token looked for.
         wanted: String,
         /// The tokenizer's added tokens.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::decode::documents;
-use crate::layout::{Role, Split, find_sources};
+use crate::layout::{Role, find_sources};
 use crate::manifest::TokenizerRecord;
-use crate::{DataConfig, DataError, Progress, Stream, prepare};
+use crate::split::Split;
+use crate::{Corpus, DataConfig, DataError, Progress, Stream, prepare};
 
 /// How much to show.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ pub struct InspectOptions {
     pub samples: usize,
     /// Positions per sample, `T`.
     pub context: usize,
+    /// Tokens of one evaluation batch: so many at least are held out, where no document falls into validation.
+    pub evaluation: u64,
     /// Seed of the stream's order.
     pub seed: u64,
 }
@@ -26,6 +28,8 @@ pub struct InspectOptions {
 /// A look at the data.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
+    /// What was read and what was not, in sentences.
+    pub reading: Vec<String>,
     /// The tokenizer.
     pub tokenizer: TokenizerRecord,
     /// Training, then validation.
@@ -85,42 +89,9 @@ pub fn inspect(
     progress: &dyn Progress,
     options: &InspectOptions,
 ) -> Result<Inspection, DataError> {
-    let corpus = prepare(config, cache, progress)?;
-    let mut previews = Vec::new();
-    'sources: for placed in find_sources(config)? {
-        for document in documents(Arc::clone(&placed.source), &config.text_field)? {
-            if previews.len() == options.documents {
-                break 'sources;
-            }
-            let text = document?.text;
-            previews.push(DocumentPreview {
-                source: placed.source.name().into(),
-                tokens: corpus.tokenizer.encode(&text)?,
-                text,
-            });
-        }
-    }
-    let splits = [Split::Train, Split::Validation].map(|split| {
-        let totals = corpus.manifest.totals(split);
-        let excluded = match split {
-            Split::Train => Role::Validation,
-            Split::Validation => Role::Train,
-        };
-        let sources = corpus
-            .manifest
-            .sources
-            .iter()
-            .filter(|s| s.role != excluded);
-        SplitSummary {
-            split,
-            sources: sources.count(),
-            shards: totals.shards,
-            documents: totals.documents,
-            tokens: totals.tokens,
-            text_bytes: totals.text_bytes,
-            samples: corpus.store(split).samples(options.context),
-        }
-    });
+    let corpus = prepare(config, cache, progress)?
+        .hold_out(config.validation_fraction, options.evaluation)?;
+    let splits = [Split::Train, Split::Validation].map(|split| summary(&corpus, split, options));
     let available = splits[0].samples.min(options.samples as u64);
     let mut samples = Vec::new();
     if available > 0 {
@@ -142,9 +113,54 @@ pub fn inspect(
         }
     }
     Ok(Inspection {
+        reading: corpus.reading(),
+        documents: previews(config, &corpus, options.documents)?,
         tokenizer: corpus.manifest.tokenizer,
         splits: splits.into(),
-        documents: previews,
         samples,
     })
+}
+
+fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSummary {
+    let excluded = match split {
+        Split::Train => Role::Validation,
+        Split::Validation => Role::Train,
+    };
+    let sources = corpus.manifest.sources.iter();
+    let store = corpus.store(split);
+    SplitSummary {
+        split,
+        sources: sources.filter(|s| s.role != excluded).count(),
+        shards: store.shards(),
+        documents: store.documents(),
+        tokens: store.tokens(),
+        text_bytes: store.text_bytes(),
+        samples: store.samples(options.context),
+    }
+}
+
+/// The first documents of all sources.
+fn previews(
+    config: &DataConfig,
+    corpus: &Corpus,
+    count: usize,
+) -> Result<Vec<DocumentPreview>, DataError> {
+    let mut previews = Vec::new();
+    for placed in find_sources(config)?.sources {
+        let Ok(documents) = placed.documents(&config.text_field, &Arc::default())? else {
+            continue;
+        };
+        for document in documents.take(count - previews.len()) {
+            let text = document?.text;
+            previews.push(DocumentPreview {
+                source: placed.source.name().into(),
+                tokens: corpus.tokenizer.encode(&text)?,
+                text,
+            });
+        }
+        if previews.len() == count {
+            break;
+        }
+    }
+    Ok(previews)
 }

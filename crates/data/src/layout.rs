@@ -1,57 +1,23 @@
 //! Which files a configuration names, and which split each belongs to.
+//!
+//! Everything here is decided by names alone, before a byte is read: what only the bytes can tell (an empty file, a
+//! pointer in place of a file) is found where they are opened.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{EXTENSIONS, Format};
+use crate::decode::{Documents, FORMATS, Format, counted_documents};
 use crate::source::{LocalFile, Source};
+use crate::split::{Split, Tag};
 use crate::{DataConfig, DataError, PathList};
 
-/// A part of the corpus that is tokenized and read apart from the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Split {
-    /// What the model learns from.
-    Train,
-    /// What it is evaluated on.
-    Validation,
-}
-
-impl Split {
-    /// `train` or `validation`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
-        }
-    }
-}
-
-/// The split that a folder's, a file's or a document's tag names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tag {
-    Split(Split),
-    /// Belongs to neither split.
-    Test,
-}
-
-impl Tag {
-    pub(crate) fn parse(tag: &str) -> Option<Self> {
-        match tag {
-            "train" => Some(Self::Split(Split::Train)),
-            "validation" | "valid" | "val" | "dev" => Some(Self::Split(Split::Validation)),
-            "test" => Some(Self::Test),
-            _ => None,
-        }
-    }
-}
-
 /// How the documents of one source find their split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Every document is for training.
@@ -62,6 +28,20 @@ pub enum Role {
     Mixed,
 }
 
+/// What gave a source its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The key that it was given by: `data.validation_path`.
+    Key,
+    /// The name of a folder or of the file (`data.split_names`).
+    Name,
+    /// No name says otherwise, and other files are validation text.
+    Rest,
+    /// There is no validation file, so that every document finds its split by itself.
+    Documents,
+}
+
 /// A source and its role.
 #[derive(Debug, Clone)]
 pub struct PlacedSource {
@@ -69,109 +49,229 @@ pub struct PlacedSource {
     pub source: Arc<dyn Source>,
     /// Which split they are for.
     pub role: Role,
+    /// Why.
+    pub rule: Rule,
+    /// Whether the configuration names this very file: then it must be text, while a folder may hold other things.
+    pub named: bool,
 }
 
-/// Lists the configured sources in the order in which they are tokenized.
+impl PlacedSource {
+    /// Its documents; or why it is no text, where it wasn't given by itself: a folder may hold other things. `bytes` grows
+    /// by the stored bytes read.
+    pub(crate) fn documents(
+        &self,
+        text_field: &str,
+        bytes: &Arc<AtomicU64>,
+    ) -> Result<Result<Documents, String>, DataError> {
+        match counted_documents(Arc::clone(&self.source), text_field, bytes) {
+            Ok(documents) => Ok(Ok(documents)),
+            Err(DataError::NoText { message, .. }) if !self.named => Ok(Err(message)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether its contents are still those that were listed.
+    pub(crate) fn is_unchanged(&self) -> Result<bool, DataError> {
+        let unchanged = self.source.is_unchanged();
+        unchanged.map_err(|e| DataError::io("read", self.source.location(), e))
+    }
+}
+
+/// Why a file that a folder or a glob holds is not read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOut {
+    /// Its name says `test`.
+    Test,
+    /// Its name says that it is validation text, but `data.validation_path` names other text for that.
+    OtherValidation,
+    /// `data.validation_path` names it, so it is no training text.
+    IsValidation,
+    /// Its name says training or test, in a `data.validation_path` that has files for validation.
+    NotValidation,
+    /// It ends in something that is not read (the ending, with its dot, or nothing).
+    Format(String),
+    /// It is no regular file.
+    NoFile,
+    /// Its bytes are no text that can be read; the reason, in words.
+    Unreadable(String),
+}
+
+/// What a configuration names.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// What is read, in the order in which it is tokenized.
+    pub sources: Vec<PlacedSource>,
+    /// Names of what is left out, by reason.
+    pub left_out: BTreeMap<LeftOut, Vec<String>>,
+}
+
+impl Listing {
+    fn leave_out(&mut self, why: LeftOut, name: String) {
+        self.left_out.entry(why).or_default().push(name);
+    }
+}
+
+/// Lists the configured sources in the order in which they are tokenized, and what is left out.
 ///
-/// Names sort bytewise within each entry of `data.path`, so that the order is the same everywhere.
+/// Names sort bytewise within each entry of `data.path`, so that the order is the same everywhere. A file is one source
+/// however often and by whatever spelling or link it is named.
 ///
 /// # Errors
-/// A missing path, a pattern that matches nothing, a file of unknown format, a file that is
-/// training and validation data at once.
-pub fn find_sources(config: &DataConfig) -> Result<Vec<PlacedSource>, DataError> {
+/// A missing path, a pattern that matches nothing, a file of unknown format that is given by itself, a file that is
+/// given as training and as validation text.
+pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     config.validate()?;
-    let mut found = expand(&config.path, "data.path")?;
-    let explicit = match &config.validation_path {
-        Some(list) => expand(list, "data.validation_path")?,
+    let mut listing = Listing::default();
+    let mut found = expand(&config.path, "data.path", config.split_names, &mut listing)?;
+    let mut explicit = match &config.validation_path {
+        Some(list) => {
+            let all = expand(
+                list,
+                "data.validation_path",
+                config.split_names,
+                &mut listing,
+            )?;
+            only_validation(all, &mut listing)
+        }
         None => Vec::new(),
     };
     if !explicit.is_empty() {
-        found.retain(|f| !matches!(f.tag, Some(Tag::Split(Split::Validation))));
-        let validation: HashSet<_> = explicit.iter().map(|f| &f.path).collect();
-        if let Some(both) = found.iter().find(|f| validation.contains(&f.path)) {
-            return Err(DataError::config(
-                "data.validation_path",
-                format!("{} is in data.path too", both.path.display()),
-            ));
-        }
+        found = without(found, &explicit, &mut listing)?;
     }
-    let named = found
-        .iter()
-        .any(|f| f.tag == Some(Tag::Split(Split::Validation)));
-    let default_role = if named || !explicit.is_empty() {
-        Role::Train
+    let by_name = found.iter().any(|f| f.tag == VALIDATION);
+    let rest = if by_name || !explicit.is_empty() {
+        (Role::Train, Rule::Rest)
     } else {
-        Role::Mixed
+        (Role::Mixed, Rule::Documents)
     };
-    let mut placed = Vec::new();
     for file in found {
-        let role = match file.tag {
-            Some(Tag::Test) => continue,
-            Some(Tag::Split(Split::Validation)) => Role::Validation,
-            Some(Tag::Split(Split::Train)) | None => default_role,
+        let (role, rule) = match file.tag {
+            Some(Tag::Test) => {
+                listing.leave_out(LeftOut::Test, file.name);
+                continue;
+            }
+            Some(Tag::Split(Split::Validation)) => (Role::Validation, Rule::Name),
+            Some(Tag::Split(Split::Train)) if rest.0 == Role::Train => (Role::Train, Rule::Name),
+            Some(Tag::Split(Split::Train)) | None => rest,
         };
-        placed.push(file.place(role)?);
+        listing.sources.push(file.place(role, rule)?);
     }
-    for file in explicit {
-        placed.push(file.place(Role::Validation)?);
+    for file in explicit.drain(..) {
+        listing
+            .sources
+            .push(file.place(Role::Validation, Rule::Key)?);
     }
-    Ok(placed)
+    Ok(listing)
 }
 
+const VALIDATION: Option<Tag> = Some(Tag::Split(Split::Validation));
+
+/// Of the files that `data.validation_path` finds, those that are called validation, if any are; else all.
+fn only_validation(all: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
+    if all.iter().all(|f| f.tag != VALIDATION) {
+        return all;
+    }
+    let (chosen, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|f| f.tag == VALIDATION || f.named || f.tag.is_none());
+    for file in others {
+        listing.leave_out(LeftOut::NotValidation, file.name);
+    }
+    chosen
+}
+
+/// The training files where other files are given for validation.
+fn without(
+    found: Vec<Found>,
+    validation: &[Found],
+    listing: &mut Listing,
+) -> Result<Vec<Found>, DataError> {
+    let held: HashSet<&str> = validation.iter().map(|f| f.identity.as_str()).collect();
+    let mut kept = Vec::new();
+    for file in found {
+        if held.contains(file.identity.as_str()) {
+            if file.named {
+                let why = format!("{} is given in data.path too", file.path.display());
+                return Err(DataError::config("data.validation_path", why));
+            }
+            listing.leave_out(LeftOut::IsValidation, file.name);
+        } else if file.tag == VALIDATION {
+            listing.leave_out(LeftOut::OtherValidation, file.name);
+        } else {
+            kept.push(file);
+        }
+    }
+    Ok(kept)
+}
+
+/// A file that an entry of a path list names.
 struct Found {
     name: String,
     path: PathBuf,
+    identity: String,
     tag: Option<Tag>,
+    named: bool,
 }
 
 impl Found {
-    fn place(self, role: Role) -> Result<PlacedSource, DataError> {
+    fn place(self, role: Role, rule: Rule) -> Result<PlacedSource, DataError> {
         let source = LocalFile::new(self.name, self.path.clone())
             .map_err(|e| DataError::io("read", &self.path, e))?;
         Ok(PlacedSource {
             source: Arc::new(source),
             role,
+            rule,
+            named: self.named,
         })
     }
 }
 
-fn expand(list: &PathList, field: &'static str) -> Result<Vec<Found>, DataError> {
-    let mut found = Vec::new();
-    let mut paths = HashSet::new();
+fn expand(
+    list: &PathList,
+    key: &'static str,
+    split_names: bool,
+    listing: &mut Listing,
+) -> Result<Vec<Found>, DataError> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for entry in &list.0 {
         if entry.is_empty() {
-            return Err(DataError::config(field, "has an empty path"));
+            return Err(DataError::config(key, "has an empty path"));
         }
-        let files = expand_one(entry)?.into_iter();
-        found.extend(files.filter(|file| paths.insert(file.path.clone())));
+        for mut file in expand_one(entry, key, listing)? {
+            if !split_names {
+                file.tag = None;
+            }
+            match places.get(&file.identity) {
+                // Given by itself it has no split, wherever else it was found.
+                Some(place) if file.named && !found[*place].named => {
+                    found[*place].tag = None;
+                    found[*place].named = true;
+                }
+                Some(_) => {}
+                None => {
+                    places.insert(file.identity.clone(), found.len());
+                    found.push(file);
+                }
+            }
+        }
     }
     Ok(found)
 }
 
-fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
+fn expand_one(
+    entry: &str,
+    key: &'static str,
+    listing: &mut Listing,
+) -> Result<Vec<Found>, DataError> {
     let path = Path::new(entry);
-    let mut files = BTreeMap::new();
+    let mut walk = Walk::default();
     let base = if path.is_dir() {
-        let mut walk = Walk::default();
         walk.folder(path, path)?;
-        files = walk.files;
         path.to_path_buf()
     } else if path.exists() {
-        if Format::of(entry).is_none() {
-            return Err(DataError::UnknownFormat {
-                path: path.to_path_buf(),
-                extensions: EXTENSIONS.join(", "),
-            });
-        }
-        // The user named this very file: its name says nothing about splits.
-        let name = path
-            .file_name()
-            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        return Ok(vec![Found {
-            name,
-            path: path.to_path_buf(),
-            tag: None,
-        }]);
+        return Ok(vec![alone(path)?]);
     } else if entry.contains(['*', '?', '[']) {
         let base = fixed_prefix(path);
         for hit in glob::glob(entry).map_err(|e| DataError::Pattern {
@@ -182,36 +282,73 @@ fn expand_one(entry: &str) -> Result<Vec<Found>, DataError> {
                 let path = e.path().to_path_buf();
                 DataError::io("read", &path, e.into())
             })?;
-            if hit.is_file() && Format::of(&hit.to_string_lossy()).is_some() {
-                files.insert(relative(&base, &hit), hit);
+            if !hit.is_dir() {
+                walk.file(&base, hit)?;
             }
         }
         base
     } else {
-        return Err(DataError::Missing {
-            path: path.to_path_buf(),
-        });
+        let why = format!(
+            "no such file or folder: {entry}; if the text lies elsewhere now, give that place with --{key}"
+        );
+        return Err(DataError::config(key, why));
     };
-    if files.is_empty() {
+    for (why, name) in walk.left_out {
+        listing.leave_out(why, name);
+    }
+    if walk.files.is_empty() {
         return Err(DataError::NothingMatched {
             pattern: entry.into(),
-            extensions: EXTENSIONS.join(", "),
+            formats: FORMATS.into(),
         });
     }
-    Ok(files
-        .into_iter()
-        .map(|(name, path)| Found {
-            tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
-            name,
-            path,
+    let files = walk.files.into_iter();
+    files
+        .map(|(name, path)| {
+            Ok(Found {
+                tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
+                identity: identity(&path)?,
+                named: false,
+                name,
+                path,
+            })
         })
-        .collect())
+        .collect()
 }
 
-/// The data files below a folder.
+/// A file that is given by itself: its name says nothing about splits.
+fn alone(path: &Path) -> Result<Found, DataError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if Format::of(&name).is_none() {
+        return Err(DataError::UnknownFormat {
+            path: path.to_path_buf(),
+            formats: FORMATS.into(),
+        });
+    }
+    if !path.is_file() {
+        return Err(DataError::NoText {
+            path: path.to_path_buf(),
+            message: "is no regular file".into(),
+        });
+    }
+    Ok(Found {
+        name: name.into_owned(),
+        path: path.to_path_buf(),
+        identity: identity(path)?,
+        tag: None,
+        named: true,
+    })
+}
+
+fn identity(path: &Path) -> Result<String, DataError> {
+    crate::source::identity(path).map_err(|e| DataError::io("read", path, e))
+}
+
+/// The files below a folder.
 #[derive(Default)]
 struct Walk {
     files: BTreeMap<String, PathBuf>,
+    left_out: Vec<(LeftOut, String)>,
     /// Folders entered, resolved: a link back to one of them is not followed again.
     entered: HashSet<PathBuf>,
 }
@@ -231,9 +368,27 @@ impl Walk {
             }
             if path.is_dir() {
                 self.folder(base, &path)?;
-            } else if Format::of(&name).is_some() {
-                self.files.insert(relative(base, &path), path);
+            } else {
+                self.file(base, path)?;
             }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, base: &Path, path: PathBuf) -> Result<(), DataError> {
+        let name = relative(base, &path);
+        if Format::of(&name).is_none() {
+            let ending = Path::new(&name).extension();
+            let ending = ending.map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+            self.left_out.push((LeftOut::Format(ending), name));
+            return Ok(());
+        }
+        // A link to nothing is text that is missing.
+        let meta = fs::metadata(&path).map_err(|e| DataError::io("read", &path, e))?;
+        if meta.is_file() {
+            self.files.insert(name, path);
+        } else {
+            self.left_out.push((LeftOut::NoFile, name));
         }
         Ok(())
     }
@@ -258,171 +413,12 @@ fn relative(base: &Path, path: &Path) -> String {
     parts.join("/")
 }
 
-/// `train/chunk1/a.jsonl.zst` and `data/train-00000-of-00080.parquet` both say `train`; the
-/// outermost component that names a split decides.
-fn tag_of(relative: &Path) -> Option<Tag> {
-    let mut parts: Vec<_> = relative
+/// What the names below a folder say.
+fn tag_of(below: &Path) -> Option<Tag> {
+    let mut parts: Vec<_> = below
         .components()
         .map(|c| c.as_os_str().to_string_lossy().into_owned())
         .collect();
     let file = parts.pop()?;
-    let stem = file.split(['.', '-']).next().unwrap_or_default().to_owned();
-    parts.push(stem);
-    parts.iter().find_map(|p| Tag::parse(p))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn roles(config: &DataConfig) -> Vec<(String, Role)> {
-        find_sources(config)
-            .unwrap()
-            .into_iter()
-            .map(|p| (p.source.name().to_owned(), p.role))
-            .collect()
-    }
-
-    fn touch(root: &Path, names: &[&str]) {
-        for name in names {
-            let path = root.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "x").unwrap();
-        }
-    }
-
-    fn config(path: &Path) -> DataConfig {
-        DataConfig {
-            path: path.to_str().unwrap().into(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn slimpajama_layout() {
-        let dir = tempfile::tempdir().unwrap();
-        touch(
-            dir.path(),
-            &[
-                "train/chunk2/example_train_0.jsonl.zst",
-                "train/chunk1/example_train_1.jsonl.zst",
-                "validation/chunk1/example_holdout_0.jsonl.zst",
-                "test/chunk1/example_holdout_0.jsonl.zst",
-                "README.md",
-                ".cache/x.jsonl",
-            ],
-        );
-        let want = vec![
-            (
-                "train/chunk1/example_train_1.jsonl.zst".to_owned(),
-                Role::Train,
-            ),
-            (
-                "train/chunk2/example_train_0.jsonl.zst".to_owned(),
-                Role::Train,
-            ),
-            (
-                "validation/chunk1/example_holdout_0.jsonl.zst".to_owned(),
-                Role::Validation,
-            ),
-        ];
-        assert_eq!(roles(&config(dir.path())), want);
-    }
-
-    #[test]
-    fn parquet_file_names_say_the_split() {
-        let dir = tempfile::tempdir().unwrap();
-        touch(
-            dir.path(),
-            &[
-                "data/train-0.parquet",
-                "data/validation-0.parquet",
-                "data/test-0.parquet",
-            ],
-        );
-        let found = roles(&config(dir.path()));
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].1, Role::Train);
-        assert_eq!(found[1].1, Role::Validation);
-        fs::remove_file(dir.path().join("data/validation-0.parquet")).unwrap();
-        assert_eq!(
-            roles(&config(dir.path())),
-            vec![("data/train-0.parquet".to_owned(), Role::Mixed)]
-        );
-    }
-
-    #[test]
-    fn globs_and_named_files() {
-        let dir = tempfile::tempdir().unwrap();
-        touch(
-            dir.path(),
-            &["a/1.jsonl", "a/2.jsonl", "a/3.csv", "b/test.txt"],
-        );
-        let glob = dir.path().join("a/*");
-        assert_eq!(roles(&config(&glob)).len(), 2);
-        // A file the user names is read, whatever it is called.
-        assert_eq!(
-            roles(&config(&dir.path().join("b/test.txt"))),
-            vec![("test.txt".to_owned(), Role::Mixed)]
-        );
-        let with_validation = DataConfig {
-            validation_path: Some(dir.path().join("a/2.jsonl").to_str().unwrap().into()),
-            ..config(&dir.path().join("a/1.jsonl"))
-        };
-        assert_eq!(
-            roles(&with_validation),
-            vec![
-                ("1.jsonl".to_owned(), Role::Train),
-                ("2.jsonl".to_owned(), Role::Validation)
-            ]
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_are_followed_but_not_in_circles() {
-        let dir = tempfile::tempdir().unwrap();
-        touch(dir.path(), &["text/a.txt", "blobs/1234"]);
-        let link = |to: &str, at: &str| {
-            std::os::unix::fs::symlink(dir.path().join(to), dir.path().join(at)).unwrap();
-        };
-        link("text", "text/again");
-        link("blobs/1234", "text/b.txt");
-        let names: Vec<_> = roles(&config(&dir.path().join("text")))
-            .into_iter()
-            .map(|f| f.0)
-            .collect();
-        assert_eq!(names, ["a.txt", "b.txt"]);
-    }
-
-    #[test]
-    fn errors_say_what_is_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        touch(dir.path(), &["a/1.jsonl", "a/3.csv", "empty/x.md"]);
-        let fails = |p: &str| find_sources(&config(&dir.path().join(p))).unwrap_err();
-        assert!(matches!(fails("nope.jsonl"), DataError::Missing { .. }));
-        assert!(matches!(
-            fails("a/*.parquet"),
-            DataError::NothingMatched { .. }
-        ));
-        assert!(matches!(fails("empty"), DataError::NothingMatched { .. }));
-        assert!(matches!(fails("a/3.csv"), DataError::UnknownFormat { .. }));
-        assert!(matches!(fails("a/***"), DataError::Pattern { .. }));
-        let both = DataConfig {
-            validation_path: Some(dir.path().join("a/1.jsonl").to_str().unwrap().into()),
-            ..config(&dir.path().join("a/1.jsonl"))
-        };
-        assert!(
-            find_sources(&both)
-                .unwrap_err()
-                .to_string()
-                .contains("data.validation_path")
-        );
-        assert!(
-            find_sources(&DataConfig::default())
-                .unwrap_err()
-                .to_string()
-                .contains("data.path")
-        );
-    }
+    Tag::in_path(parts.iter().map(String::as_str), Format::stem(&file))
 }

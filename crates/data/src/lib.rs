@@ -31,27 +31,32 @@ pub mod order;
 mod placing;
 mod prepare;
 mod progress;
+mod reading;
 mod score;
 mod source;
+mod split;
 mod store;
 mod stream;
 mod tokenize;
 mod tokenizer;
 
 pub use baseline::{BaselineScores, Baselines};
-pub use batch::{Batch, Sample, SampleDataset};
+pub use batch::{Batch, Boundaries, Sample, SampleDataset};
 pub use config::{DataConfig, DocumentMask, PathList};
-pub use decode::{Document, Documents, EXTENSIONS, SPLIT_FIELD, TXT_SEPARATOR, documents};
+pub use decode::{Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
 pub use error::DataError;
 pub use inspect::{
     DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
 };
-pub use layout::{PlacedSource, Role, Split, find_sources};
+pub use layout::{LeftOut, Listing, PlacedSource, Role, Rule, find_sources};
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
+pub use placing::Tally;
 pub use prepare::{Corpus, prepare, train_tokenizer};
 pub use progress::{Phase, Progress, ProgressState};
+pub use reading::grouped;
 pub use score::{Score, scored_bytes};
 pub use source::{LocalFile, ReadSeek, Source};
+pub use split::Split;
 pub use store::PackedStore;
 pub use stream::{Cursor, Stream};
 pub use tokenizer::{Tokenizer, token_bytes, train_bpe};

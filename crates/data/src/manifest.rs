@@ -6,12 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::layout::{Role, Split};
+use crate::layout::{Role, Rule};
 use crate::megatron::TokenType;
+use crate::placing::Tally;
+use crate::split::Split;
 use crate::{DataError, files};
 
 /// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -47,6 +49,9 @@ pub struct TokenizerRecord {
     pub eod_token: String,
     /// Its id.
     pub eod: u32,
+    /// The id that begins documents, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos: Option<u32>,
 }
 
 /// A source file in a manifest.
@@ -60,6 +65,10 @@ pub struct SourceRecord {
     pub sha256: String,
     /// How its documents found their split.
     pub role: Role,
+    /// What gave it that role.
+    pub rule: Rule,
+    /// Where its documents went.
+    pub documents: Tally,
 }
 
 /// A pair of token files in a manifest.
@@ -107,15 +116,52 @@ impl Manifest {
         totals
     }
 
-    /// A SHA-256 over everything in the manifest: equal for equal data, whatever the machine. A
-    /// checkpoint stores it, to refuse a resume on other data.
+    /// A SHA-256 over the tokens and what they mean: equal for equal data, wherever it lies and whatever its files are
+    /// called. A checkpoint stores it, to refuse a resume on other data.
     pub fn fingerprint(&self) -> String {
-        files::hex(&Sha256::digest(self.to_json().as_bytes()))
+        let tokenizer = &self.tokenizer;
+        let mut text = format!(
+            "tokens 2\n{} {} {:?} {:?}\n",
+            tokenizer.sha256, tokenizer.eod, tokenizer.bos, self.token_type
+        );
+        for shard in &self.shards {
+            let ShardRecord {
+                split,
+                documents,
+                tokens,
+                bin_xxh3,
+                idx_xxh3,
+                ..
+            } = shard;
+            let split = split.name();
+            text += &format!("{split} {documents} {tokens} {bin_xxh3} {idx_xxh3}\n");
+        }
+        files::hex(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// The fingerprint that the first version of this format gave the same data, by the names of its files: the
+    /// checkpoints of that version have it.
+    pub fn first_fingerprint(&self) -> String {
+        let sources = self.sources.iter().map(|source| FirstSource {
+            name: &source.name,
+            size: source.size,
+            sha256: &source.sha256,
+            role: source.role,
+        });
+        let first = FirstManifest {
+            format: 1,
+            tokenizer: &self.tokenizer,
+            token_type: self.token_type,
+            text_field: &self.text_field,
+            validation_fraction: self.validation_fraction,
+            sources: sources.collect(),
+            shards: &self.shards,
+        };
+        files::hex(&Sha256::digest(pretty(&first).as_bytes()))
     }
 
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self)
-            .expect("a manifest has string keys and finite numbers only, which JSON can hold")
+        pretty(self)
     }
 
     /// Reads the manifest of a cache folder; `None` if there is none.
@@ -132,4 +178,29 @@ impl Manifest {
         })?;
         Ok(Some(manifest))
     }
+}
+
+fn pretty(manifest: &impl Serialize) -> String {
+    serde_json::to_string_pretty(manifest)
+        .expect("a manifest has string keys and finite numbers only, which JSON can hold")
+}
+
+/// The first version of the manifest.
+#[derive(Serialize)]
+struct FirstManifest<'a> {
+    format: u32,
+    tokenizer: &'a TokenizerRecord,
+    token_type: TokenType,
+    text_field: &'a str,
+    validation_fraction: f64,
+    sources: Vec<FirstSource<'a>>,
+    shards: &'a [ShardRecord],
+}
+
+#[derive(Serialize)]
+struct FirstSource<'a> {
+    name: &'a str,
+    size: u64,
+    sha256: &'a str,
+    role: Role,
 }

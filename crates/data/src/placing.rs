@@ -1,9 +1,28 @@
 //! Which split a document belongs to.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::decode::Document;
-use crate::layout::{Role, Split, Tag};
+use crate::layout::Role;
+use crate::split::{Split, Tag};
+
+/// Where the documents of a source went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Documents for training.
+    pub train: u64,
+    /// Documents for validation.
+    pub validation: u64,
+    /// Those of both whose own field chose the split.
+    pub by_field: u64,
+    /// Documents left out because their own field says `test`.
+    pub test: u64,
+    /// Documents without text, left out.
+    pub empty: u64,
+    /// Why the source is no text, where it isn't.
+    pub unreadable: Option<String>,
+}
 
 /// Places the documents of one source.
 #[derive(Debug, Clone, Copy)]
@@ -17,29 +36,41 @@ impl Placing {
         Self { role, fraction }
     }
 
-    /// The document's split; `None` for test documents and empty ones.
+    /// The document's split, which is counted; `None` for test documents and empty ones.
     ///
     /// In a mixed source its tag decides, or else the hash of its text: equal documents always land
     /// on the same side, and adding documents moves none.
-    pub(crate) fn split(self, document: &Document) -> Option<Split> {
+    pub(crate) fn split(self, document: &Document, tally: &mut Tally) -> Option<Split> {
         if document.text.is_empty() {
+            tally.empty += 1;
             return None;
         }
-        match (self.role, document.tag) {
-            (Role::Train, _) => Some(Split::Train),
-            (Role::Validation, _) => Some(Split::Validation),
-            (Role::Mixed, Some(Tag::Test)) => None,
-            (Role::Mixed, Some(Tag::Split(split))) => Some(split),
+        let split = match (self.role, document.tag) {
+            (Role::Train, _) => Split::Train,
+            (Role::Validation, _) => Split::Validation,
+            (Role::Mixed, Some(Tag::Test)) => {
+                tally.test += 1;
+                return None;
+            }
+            (Role::Mixed, Some(Tag::Split(split))) => {
+                tally.by_field += 1;
+                split
+            }
             (Role::Mixed, None) => {
                 // The upper 53 bits, as a number in [0, 1) that f64 holds exactly.
                 let hash = xxh3_64(document.text.as_bytes()) >> 11;
                 let unit = hash as f64 / (1u64 << 53) as f64;
-                Some(if unit < self.fraction {
+                if unit < self.fraction {
                     Split::Validation
                 } else {
                     Split::Train
-                })
+                }
             }
+        };
+        match split {
+            Split::Train => tally.train += 1,
+            Split::Validation => tally.validation += 1,
         }
+        Some(split)
     }
 }

@@ -1,17 +1,18 @@
 //! From a configuration to packed splits: find, hash, tokenize or reuse, open.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest, Sha256};
 
-use crate::decode::counted_documents;
 use crate::digest::digests;
-use crate::layout::{PlacedSource, Role, Split, find_sources};
+use crate::layout::{LeftOut, Listing, PlacedSource, Role, find_sources};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
-use crate::placing::Placing;
+use crate::placing::{Placing, Tally};
+use crate::split::Split;
 use crate::store::PackedStore;
 use crate::tokenize::{Job, groups};
 use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, files};
@@ -36,6 +37,8 @@ pub struct Corpus {
     pub validation: PackedStore,
     /// What both were made from.
     pub manifest: Manifest,
+    /// Names of files that were found and not read, by reason.
+    pub left_out: BTreeMap<LeftOut, Vec<String>>,
     /// The cache folder that holds them.
     pub folder: PathBuf,
 }
@@ -47,6 +50,39 @@ impl Corpus {
             Split::Train => &self.train,
             Split::Validation => &self.validation,
         }
+    }
+
+    /// The corpus with the end of its text held out for validation, where no document fell into it: at least `fraction`
+    /// of the tokens and at least `tokens` (one evaluation batch), but at most a tenth. A corpus with validation text, or
+    /// with files for it, stays as it is; so does one of which nothing is to be held out (`fraction` 0).
+    ///
+    /// # Errors
+    /// [`DataError::Damaged`] if the index of a token file can't be read.
+    ///
+    /// ```
+    /// use evenburn_data::{DataConfig, prepare};
+    /// let dir = tempfile::tempdir().unwrap();
+    /// let text = dir.path().join("input.txt");
+    /// std::fs::write(&text, "one long text, ".repeat(200)).unwrap();
+    /// let config = DataConfig { path: text.to_str().unwrap().into(), tokenizer_vocab: 257, ..Default::default() };
+    /// let corpus = prepare(&config, &dir.path().join("cache"), &()).unwrap();
+    /// assert_eq!((corpus.train.tokens(), corpus.validation.tokens()), (3001, 0));
+    /// let corpus = corpus.hold_out(config.validation_fraction, 65).unwrap();
+    /// assert_eq!((corpus.train.tokens(), corpus.validation.tokens()), (2936, 65));
+    /// ```
+    pub fn hold_out(self, fraction: f64, tokens: u64) -> Result<Self, DataError> {
+        let by_document = self.manifest.sources.iter().all(|s| s.role == Role::Mixed);
+        if !by_document || fraction == 0.0 || self.validation.tokens() > 0 {
+            return Ok(self);
+        }
+        let total = self.train.tokens();
+        let share = (fraction * total as f64).ceil() as u64;
+        let (train, validation) = self.train.hold_out(share.max(tokens).min(total / 10))?;
+        Ok(Self {
+            train,
+            validation,
+            ..self
+        })
     }
 }
 
@@ -82,10 +118,10 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
-    let sources = find_sources(config)?;
+    let Listing { sources, left_out } = find_sources(config)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
-    let records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
+    let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
     let tokenizer = tokenizer(config, &sources, &records, cache, progress)?;
 
     let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
@@ -100,7 +136,10 @@ pub fn prepare(
                 token_type: TokenType::for_vocab(tokenizer.vocab_size()),
                 progress,
             };
-            let shards = job.run(&groups(sources, config.shard_bytes))?;
+            let done = job.run(&groups(sources, config.shard_bytes))?;
+            for (record, tally) in records.iter_mut().zip(done.tallies) {
+                record.documents = tally;
+            }
             let manifest = Manifest {
                 format: FORMAT_VERSION,
                 tokenizer: TokenizerRecord {
@@ -108,22 +147,27 @@ pub fn prepare(
                     vocab_size: tokenizer.vocab_size(),
                     eod_token: tokenizer.eod_token().into(),
                     eod: tokenizer.eod(),
+                    bos: tokenizer.bos(),
                 },
                 token_type: job.token_type,
                 text_field: config.text_field.clone(),
                 validation_fraction: config.validation_fraction,
                 sources: records,
-                shards,
+                shards: done.shards,
             };
             tokenizer.save(&folder.join("tokenizer.json"))?;
             files::write_atomically(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
             job.remove_notes();
         }
     }
-    open(&folder, tokenizer)
+    open(&folder, tokenizer, left_out)
 }
 
-fn open(folder: &Path, tokenizer: Tokenizer) -> Result<Corpus, DataError> {
+fn open(
+    folder: &Path,
+    tokenizer: Tokenizer,
+    left_out: BTreeMap<LeftOut, Vec<String>>,
+) -> Result<Corpus, DataError> {
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
@@ -148,6 +192,7 @@ fn open(folder: &Path, tokenizer: Tokenizer) -> Result<Corpus, DataError> {
         train,
         validation,
         manifest,
+        left_out,
         folder: folder.to_path_buf(),
     })
 }
@@ -158,6 +203,8 @@ fn record((placed, sha256): (&PlacedSource, String)) -> SourceRecord {
         size: placed.source.size(),
         sha256,
         role: placed.role,
+        rule: placed.rule,
+        documents: Tally::default(),
     }
 }
 
@@ -190,7 +237,7 @@ impl Key {
         for r in records {
             self.add(&r.name);
             self.add(&r.sha256);
-            self.add(&format!("{:?}", r.role));
+            self.add(&format!("{:?} {:?}", r.role, r.rule));
         }
     }
 }
@@ -200,6 +247,7 @@ fn key(config: &DataConfig, records: &[SourceRecord], tokenizer: &Tokenizer) -> 
     key.add_text(config, records);
     key.add(tokenizer.sha256());
     key.add(tokenizer.eod_token());
+    key.add(config.bos_token.as_deref().unwrap_or_default());
     key.add(&config.shard_bytes.to_string());
     key.finish()
 }
@@ -211,9 +259,22 @@ fn tokenizer(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
+    let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
-        return Tokenizer::from_file(Path::new(&config.tokenizer), &config.eod_token);
+        let file = Path::new(&config.tokenizer);
+        return Tokenizer::from_file(file, &config.eod_token)?.with_bos(bos);
     }
+    learned(config, sources, records, cache, progress)?.with_bos(bos)
+}
+
+/// The tokenizer that `tokenizer = "train"` stands for, which is kept in the cache.
+fn learned(
+    config: &DataConfig,
+    sources: &[PlacedSource],
+    records: &[SourceRecord],
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Tokenizer, DataError> {
     let mut key = Key::new("tokenizer");
     key.add_text(config, records);
     key.add(&config.tokenizer_vocab.to_string());
@@ -239,7 +300,7 @@ pub fn train_tokenizer(
     config: &DataConfig,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    train_on(config, &find_sources(config)?, progress)
+    train_on(config, &find_sources(config)?.sources, progress)
 }
 
 fn train_on(
@@ -290,9 +351,11 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
                 };
                 self.left_here = self.left.div_ceil(sources);
                 let unused = Arc::new(AtomicU64::new(0));
-                let source = Arc::clone(&placed.source);
-                let documents = counted_documents(source, &self.config.text_field, &unused)?;
-                self.current = Some((documents, placed));
+                if let Ok(documents) = placed.documents(&self.config.text_field, &unused)? {
+                    self.current = Some((documents, placed));
+                } else {
+                    self.left_here = 0;
+                }
                 continue;
             };
             let Some(document) = documents.next().transpose()? else {
@@ -300,7 +363,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
                 continue;
             };
             let placing = Placing::new(placed.role, self.config.validation_fraction);
-            if placing.split(&document) != Some(Split::Train) {
+            if placing.split(&document, &mut Tally::default()) != Some(Split::Train) {
                 continue;
             }
             let name = placed.source.name().to_owned();

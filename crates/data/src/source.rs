@@ -1,12 +1,12 @@
 //! Where bytes come from: the seam between stored files and decoding.
 
 use std::fmt::Debug;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a source opens to: Parquet seeks, the other formats only read.
 pub trait ReadSeek: Read + Seek + Send {}
@@ -22,8 +22,14 @@ pub trait Source: Debug + Send + Sync {
     fn location(&self) -> &Path;
     /// Stored size in bytes.
     fn size(&self) -> u64;
-    /// A cheap mark that changes when the contents do (a file's modification time, a revision).
-    fn stamp(&self) -> String;
+    /// A cheap mark that changes when the contents do (when a file was changed, a revision), as it was when the source
+    /// was listed; nothing where there is none to rely on.
+    fn stamp(&self) -> Option<String>;
+    /// Whether the contents are still those that were listed, as far as a cheap look can tell.
+    ///
+    /// # Errors
+    /// Whatever the storage answers.
+    fn is_unchanged(&self) -> io::Result<bool>;
     /// Opens an independent reader at the start.
     ///
     /// # Errors
@@ -37,7 +43,7 @@ pub struct LocalFile {
     name: String,
     path: PathBuf,
     size: u64,
-    stamp: String,
+    stamp: Option<String>,
 }
 
 impl LocalFile {
@@ -47,18 +53,58 @@ impl LocalFile {
     /// The system's answer when its metadata can't be read.
     pub fn new(name: String, path: PathBuf) -> io::Result<Self> {
         let meta = fs::metadata(&path)?;
-        let stamp = meta
-            .modified()
-            .ok()
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-            .map_or_else(String::new, |d| d.as_nanos().to_string());
         Ok(Self {
             name,
             path,
             size: meta.len(),
-            stamp,
+            stamp: stamp(&meta),
         })
     }
+}
+
+/// How long ago a file must have been changed for its stamp to be relied on. File systems keep times in steps (two
+/// seconds on FAT, some milliseconds on others): within one step, a second change leaves no trace.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// The file itself and the time of its last change. Programs set the time of modification as they like (a copy keeps
+/// it); the time of change is the system's own.
+#[cfg(unix)]
+fn stamp(meta: &Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let changed = Duration::new(
+        u64::try_from(meta.ctime()).ok()?,
+        u32::try_from(meta.ctime_nsec()).ok()?,
+    );
+    let age = SystemTime::now().duration_since(UNIX_EPOCH + changed);
+    // One from the future may be met again.
+    age.is_ok_and(|age| age > SETTLED)
+        .then(|| format!("{}-{}-{}", meta.dev(), meta.ino(), changed.as_nanos()))
+}
+
+/// Only the time of modification is known, which programs set as they like.
+#[cfg(not(unix))]
+fn stamp(_: &Metadata) -> Option<String> {
+    None
+}
+
+/// What is equal for all names of one stored file.
+///
+/// # Errors
+/// The system's answer when the file can't be found.
+#[cfg(unix)]
+pub(crate) fn identity(path: &Path) -> io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(path)?;
+    Ok(format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+/// What is equal for all names of one stored file.
+///
+/// # Errors
+/// The system's answer when the file can't be found.
+#[cfg(not(unix))]
+pub(crate) fn identity(path: &Path) -> io::Result<String> {
+    Ok(path.canonicalize()?.to_string_lossy().into_owned())
 }
 
 impl Source for LocalFile {
@@ -74,8 +120,13 @@ impl Source for LocalFile {
         self.size
     }
 
-    fn stamp(&self) -> String {
+    fn stamp(&self) -> Option<String> {
         self.stamp.clone()
+    }
+
+    fn is_unchanged(&self) -> io::Result<bool> {
+        let meta = fs::metadata(&self.path)?;
+        Ok(meta.len() == self.size && (self.stamp.is_none() || stamp(&meta) == self.stamp))
     }
 
     fn open(&self) -> io::Result<Box<dyn ReadSeek>> {

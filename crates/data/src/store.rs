@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::batch::{Batch, Sample, SampleDataset};
-use crate::layout::Split;
+use crate::batch::{Batch, Boundaries, Sample, SampleDataset};
 use crate::manifest::{Manifest, ShardRecord};
 use crate::megatron::{Index, TokenType, bin_path, idx_path, idx_size};
+use crate::split::Split;
 use crate::{DataError, files};
 
 /// Files kept open at once, well below the limits of operating systems.
@@ -32,10 +33,39 @@ struct Inner {
     folder: PathBuf,
     split: Split,
     token_type: TokenType,
-    eod: u32,
+    boundaries: Boundaries,
     vocab_size: usize,
-    shards: Vec<ShardRecord>,
+    shards: Vec<Shard>,
     files: Mutex<HashMap<usize, Arc<File>>>,
+}
+
+/// A token file, or a part of one: where text is held out by position, two splits share a file.
+#[derive(Debug, Clone)]
+struct Shard {
+    file: ShardRecord,
+    /// Its tokens in the file.
+    tokens: Range<u64>,
+    /// Documents that have tokens among them.
+    documents: u64,
+}
+
+impl Shard {
+    fn len(&self) -> u64 {
+        self.tokens.end - self.tokens.start
+    }
+
+    fn is_whole(&self) -> bool {
+        self.len() == self.file.tokens
+    }
+
+    /// Its share of the file's text, by tokens where it is a part.
+    fn text_bytes(&self) -> u64 {
+        if self.is_whole() {
+            return self.file.text_bytes;
+        }
+        let bytes = u128::from(self.file.text_bytes) * u128::from(self.len());
+        (bytes / u128::from(self.file.tokens.max(1))) as u64
+    }
 }
 
 impl PackedStore {
@@ -45,19 +75,27 @@ impl PackedStore {
     /// # Errors
     /// [`DataError::Damaged`] names the first file that is missing or has another size.
     pub fn open(folder: &Path, manifest: &Manifest, split: Split) -> Result<Self, DataError> {
-        let shards = manifest.shards.iter().filter(|s| s.split == split);
+        let records = manifest.shards.iter().filter(|s| s.split == split);
+        let shards = records.map(|record| Shard {
+            tokens: 0..record.tokens,
+            documents: record.documents,
+            file: record.clone(),
+        });
         let store = Self {
             inner: Arc::new(Inner {
                 folder: folder.to_path_buf(),
                 split,
                 token_type: manifest.token_type,
-                eod: manifest.tokenizer.eod,
+                boundaries: Boundaries {
+                    eod: manifest.tokenizer.eod,
+                    bos: manifest.tokenizer.bos,
+                },
                 vocab_size: manifest.tokenizer.vocab_size,
-                shards: shards.cloned().collect(),
+                shards: shards.collect(),
                 files: Mutex::default(),
             }),
         };
-        for shard in &store.inner.shards {
+        for Shard { file: shard, .. } in &store.inner.shards {
             let stem = folder.join(&shard.name);
             let width = manifest.token_type.width() as u64;
             for (path, want) in [
@@ -83,7 +121,7 @@ impl PackedStore {
     /// # Errors
     /// [`DataError::Damaged`] names the first file that differs.
     pub fn verify(&self) -> Result<(), DataError> {
-        for shard in &self.inner.shards {
+        for Shard { file: shard, .. } in &self.inner.shards {
             let stem = self.inner.folder.join(&shard.name);
             for (path, want) in [
                 (bin_path(&stem), &shard.bin_xxh3),
@@ -113,9 +151,78 @@ impl PackedStore {
         self.inner.split
     }
 
+    /// This store without its last `tokens` tokens, and those as a store of the validation split.
+    ///
+    /// # Errors
+    /// [`DataError::Damaged`] if the index of a file that is parted can't be read.
+    pub(crate) fn hold_out(&self, tokens: u64) -> Result<(Self, Self), DataError> {
+        let (mut kept, mut held) = (self.inner.shards.clone(), Vec::new());
+        let mut left = tokens;
+        while left > 0
+            && let Some(last) = kept.pop()
+        {
+            if last.len() <= left {
+                left -= last.len();
+                held.push(last);
+                continue;
+            }
+            let middle = last.tokens.end - left;
+            kept.push(self.part(&last, last.tokens.start..middle)?);
+            held.push(self.part(&last, middle..last.tokens.end)?);
+            left = 0;
+        }
+        held.reverse();
+        Ok((
+            self.with(self.split(), kept),
+            self.with(Split::Validation, held),
+        ))
+    }
+
+    fn with(&self, split: Split, shards: Vec<Shard>) -> Self {
+        let Inner {
+            folder,
+            token_type,
+            boundaries,
+            vocab_size,
+            ..
+        } = &*self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                folder: folder.clone(),
+                split,
+                token_type: *token_type,
+                boundaries: *boundaries,
+                vocab_size: *vocab_size,
+                shards,
+                files: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Some tokens of a shard's file as a shard.
+    fn part(&self, shard: &Shard, tokens: Range<u64>) -> Result<Shard, DataError> {
+        let index = Index::read(&self.inner.folder.join(&shard.file.name))?;
+        let mut end = 0;
+        let documents = index.lengths.iter().filter(|length| {
+            let start = end;
+            end += u64::from(**length);
+            start < tokens.end && end > tokens.start
+        });
+        Ok(Shard {
+            documents: documents.count() as u64,
+            file: shard.file.clone(),
+            tokens,
+        })
+    }
+
     /// The token that ends every document.
     pub fn eod(&self) -> u32 {
-        self.inner.eod
+        self.inner.boundaries.eod
+    }
+
+    /// The tokens between which a document lies.
+    pub fn boundaries(&self) -> Boundaries {
+        self.inner.boundaries
     }
 
     /// Ids are below this.
@@ -130,17 +237,17 @@ impl PackedStore {
 
     /// Tokens of all shards, end-of-document tokens included.
     pub fn tokens(&self) -> u64 {
-        self.inner.shards.iter().map(|s| s.tokens).sum()
+        self.inner.shards.iter().map(Shard::len).sum()
     }
 
-    /// Documents of all shards.
+    /// Documents of all shards; one that is parted between the splits counts in both.
     pub fn documents(&self) -> u64 {
         self.inner.shards.iter().map(|s| s.documents).sum()
     }
 
-    /// UTF-8 bytes of the documents' text.
+    /// UTF-8 bytes of the documents' text; where the splits share a file, its share by tokens.
     pub fn text_bytes(&self) -> u64 {
-        self.inner.shards.iter().map(|s| s.text_bytes).sum()
+        self.inner.shards.iter().map(Shard::text_bytes).sum()
     }
 
     /// Bytes of its token files.
@@ -151,7 +258,7 @@ impl PackedStore {
     /// Samples of one shard with context `T`. At most 2^32 - 1: the rest of a larger shard, which
     /// no permutation of 32-bit numbers reaches, is left out.
     pub fn samples_in(&self, shard: usize, context: usize) -> u64 {
-        let tokens = self.inner.shards.get(shard).map_or(0, |s| s.tokens);
+        let tokens = self.inner.shards.get(shard).map_or(0, Shard::len);
         let samples = tokens.saturating_sub(1).checked_div(context as u64);
         samples.unwrap_or(0).min(u64::from(u32::MAX))
     }
@@ -180,8 +287,8 @@ impl PackedStore {
                 Split::Train => DataError::config("data.path", "holds no training document"),
                 Split::Validation => DataError::config(
                     "data.validation_path",
-                    "is needed: no document is tagged for validation, and none fell into \
-                     data.validation_fraction",
+                    "is needed: no document is for validation, and data.validation_fraction holds \
+                     none out",
                 ),
             });
         }
@@ -190,13 +297,7 @@ impl PackedStore {
                 split: self.inner.split.name(),
                 tokens: self.tokens(),
                 shards: self.shards(),
-                longest: self
-                    .inner
-                    .shards
-                    .iter()
-                    .map(|s| s.tokens)
-                    .max()
-                    .unwrap_or(0),
+                longest: self.inner.shards.iter().map(Shard::len).max().unwrap_or(0),
                 context,
             });
         }
@@ -230,8 +331,9 @@ impl PackedStore {
         count: usize,
     ) -> Result<Vec<u32>, DataError> {
         let width = self.inner.token_type.width();
-        let path = || bin_path(&self.inner.folder.join(&self.inner.shards[shard].name));
+        let path = || bin_path(&self.inner.folder.join(&self.inner.shards[shard].file.name));
         let file = self.file(shard)?;
+        let start = self.inner.shards[shard].tokens.start + start;
         let mut bytes = vec![0; count * width];
         files::read_at(&file, &mut bytes, start * width as u64)
             .map_err(|e| self.damaged(path(), e.to_string()))?;
@@ -251,11 +353,11 @@ impl PackedStore {
 
     /// Tokens of a shard.
     pub(crate) fn tokens_in(&self, shard: usize) -> u64 {
-        self.inner.shards[shard].tokens
+        self.inner.shards[shard].len()
     }
 
     fn file(&self, shard: usize) -> Result<Arc<File>, DataError> {
-        let path = bin_path(&self.inner.folder.join(&self.inner.shards[shard].name));
+        let path = bin_path(&self.inner.folder.join(&self.inner.shards[shard].file.name));
         // The map only saves opening files, so one that a panicking thread left behind is fine.
         let mut open = self
             .inner
@@ -299,7 +401,7 @@ impl PackedStore {
             let mut out = Batch::new(context);
             for (shard, index) in samples.by_ref().take(batch.max(1)) {
                 match store.sample(shard, index, context) {
-                    Ok(sample) => out.push(&sample, store.eod()),
+                    Ok(sample) => out.push(&sample, store.boundaries()),
                     Err(e) => return Some(Err(e)),
                 }
             }

@@ -146,7 +146,7 @@ impl Stream {
             let (shard, index) = self.advance();
             if position % self.world == self.rank {
                 let sample = self.store.sample(shard, index, self.context)?;
-                batch.push(&sample, self.store.eod());
+                batch.push(&sample, self.store.boundaries());
             }
         }
         Ok(batch)

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::decode::{Document, Documents, counted_documents};
-use crate::layout::{PlacedSource, Split};
+use crate::decode::{Document, Documents};
+use crate::layout::PlacedSource;
 use crate::manifest::ShardRecord;
 use crate::megatron::{MegatronWriter, TokenType, bin_path, idx_path, idx_size};
-use crate::placing::Placing;
+use crate::placing::{Placing, Tally};
+use crate::split::Split;
 use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut, files};
 
 /// Text encoded in parallel at a time, in bytes…
@@ -47,6 +49,15 @@ pub(crate) fn groups(sources: Vec<PlacedSource>, limit: u64) -> Vec<Group> {
     groups
 }
 
+/// What became of a group, in a note that vouches for its files.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tokenized {
+    /// Its shards.
+    pub(crate) shards: Vec<ShardRecord>,
+    /// Where the documents of each of its sources went.
+    pub(crate) tallies: Vec<Tally>,
+}
+
 /// One tokenization.
 pub(crate) struct Job<'a> {
     pub(crate) config: &'a DataConfig,
@@ -57,8 +68,8 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Tokenizes the groups that have no note yet, and returns the records of all.
-    pub(crate) fn run(&self, groups: &[Group]) -> Result<Vec<ShardRecord>, DataError> {
+    /// Tokenizes the groups that have no note yet, and returns what became of all.
+    pub(crate) fn run(&self, groups: &[Group]) -> Result<Tokenized, DataError> {
         let mut state = ProgressState {
             phase: Phase::Tokenizing,
             source: String::new(),
@@ -67,18 +78,19 @@ impl Job<'_> {
             documents: 0,
             tokens: 0,
         };
-        let mut shards = Vec::new();
+        let mut all = Tokenized::default();
         let mut finished = 0;
         for (number, group) in groups.iter().enumerate() {
-            let records = match self.read_note(number) {
-                Some(records) => records,
+            let done = match self.read_note(number, group) {
+                Some(done) => done,
                 None => self.group(number, group, &mut state)?,
             };
-            shards.extend(records);
+            all.shards.extend(done.shards);
+            all.tallies.extend(done.tallies);
             finished += group.bytes;
             state.bytes_done = finished;
         }
-        Ok(shards)
+        Ok(all)
     }
 
     /// A group's note lists its shards. It is written after them, so that it vouches for them.
@@ -86,17 +98,17 @@ impl Job<'_> {
         self.folder.join(format!("group-{number:05}.json"))
     }
 
-    /// The records of a finished group; `None` if it is unfinished or its files aren't whole.
-    fn read_note(&self, number: usize) -> Option<Vec<ShardRecord>> {
+    /// What became of a finished group; `None` if it is unfinished or its files aren't whole.
+    fn read_note(&self, number: usize, group: &Group) -> Option<Tokenized> {
         let json = fs::read(self.note_path(number)).ok()?;
-        let records: Vec<ShardRecord> = serde_json::from_slice(&json).ok()?;
+        let done: Tokenized = serde_json::from_slice(&json).ok()?;
         let size = |path: PathBuf| fs::metadata(path).ok().map(|m| m.len());
-        let whole = records.iter().all(|r| {
+        let whole = done.shards.iter().all(|r| {
             let stem = self.folder.join(&r.name);
             size(bin_path(&stem)) == Some(r.tokens * self.token_type.width() as u64)
                 && size(idx_path(&stem)) == Some(idx_size(r.documents))
         });
-        whole.then_some(records)
+        (whole && done.tallies.len() == group.sources.len()).then_some(done)
     }
 
     /// Removes the notes once the manifest vouches for everything.
@@ -113,7 +125,7 @@ impl Job<'_> {
         number: usize,
         group: &Group,
         state: &mut ProgressState,
-    ) -> Result<Vec<ShardRecord>, DataError> {
+    ) -> Result<Tokenized, DataError> {
         let mut outputs = [Split::Train, Split::Validation].map(|split| Output {
             split,
             name: format!("{}-{number:05}", split.name()),
@@ -121,47 +133,75 @@ impl Job<'_> {
             text_bytes: 0,
         });
         let mut before = state.bytes_done;
+        let mut tallies = Vec::new();
         for placed in &group.sources {
             placed.source.name().clone_into(&mut state.source);
-            let read = Arc::new(AtomicU64::new(0));
-            let source = Arc::clone(&placed.source);
-            let documents = counted_documents(source, &self.config.text_field, &read)?;
-            let mut reader = Batches {
-                documents,
-                placing: Placing::new(placed.role, self.config.validation_fraction),
-            };
-            let mut batch = reader.next()?;
-            while !batch.is_empty() {
-                // The next batch is read and decompressed while this one is encoded.
-                let (ids, next) = rayon::join(|| self.encode(&batch), || reader.next());
-                for ((document, split), ids) in batch.iter().zip(ids?) {
-                    state.documents += 1;
-                    state.tokens += ids.len() as u64;
-                    let output = match split {
-                        Split::Train => &mut outputs[0],
-                        Split::Validation => &mut outputs[1],
-                    };
-                    output.add(self, &ids, document.text.len() as u64)?;
-                }
-                state.bytes_done = before + read.load(Ordering::Relaxed).min(placed.source.size());
-                if self.progress.report(state) == ControlFlow::Break(()) {
-                    return Err(DataError::Interrupted);
-                }
-                batch = next?;
+            let tally = self.source(placed, before, &mut outputs, state)?;
+            if !placed.is_unchanged()? {
+                let path = placed.source.location().to_path_buf();
+                return Err(DataError::Changed { path });
             }
+            tallies.push(tally);
             before += placed.source.size();
         }
-        let mut records = Vec::new();
+        let mut shards = Vec::new();
         for output in outputs {
-            records.extend(output.finish()?);
+            shards.extend(output.finish()?);
         }
-        let note = serde_json::to_vec(&records)
-            .expect("shard records have string keys and integers only, which JSON can hold");
+        let done = Tokenized { shards, tallies };
+        let note = serde_json::to_vec(&done)
+            .expect("notes have string keys and integers only, which JSON can hold");
         files::write_atomically(&self.note_path(number), &note)?;
-        Ok(records)
+        Ok(done)
     }
 
-    /// The ids of every document, each ended by the end-of-document token.
+    /// Tokenizes one source, after `before` bytes of others.
+    fn source(
+        &self,
+        placed: &PlacedSource,
+        before: u64,
+        outputs: &mut [Output; 2],
+        state: &mut ProgressState,
+    ) -> Result<Tally, DataError> {
+        let read = Arc::new(AtomicU64::new(0));
+        let documents = match placed.documents(&self.config.text_field, &read)? {
+            Ok(documents) => documents,
+            Err(unreadable) => {
+                let unreadable = Some(unreadable);
+                return Ok(Tally {
+                    unreadable,
+                    ..Tally::default()
+                });
+            }
+        };
+        let mut reader = Batches {
+            documents,
+            placing: Placing::new(placed.role, self.config.validation_fraction),
+            tally: Tally::default(),
+        };
+        let mut batch = reader.next()?;
+        while !batch.is_empty() {
+            // The next batch is read and decompressed while this one is encoded.
+            let (ids, next) = rayon::join(|| self.encode(&batch), || reader.next());
+            for ((document, split), ids) in batch.iter().zip(ids?) {
+                state.documents += 1;
+                state.tokens += ids.len() as u64;
+                let output = match split {
+                    Split::Train => &mut outputs[0],
+                    Split::Validation => &mut outputs[1],
+                };
+                output.add(self, &ids, document.text.len() as u64)?;
+            }
+            state.bytes_done = before + read.load(Ordering::Relaxed).min(placed.source.size());
+            if self.progress.report(state) == ControlFlow::Break(()) {
+                return Err(DataError::Interrupted);
+            }
+            batch = next?;
+        }
+        Ok(reader.tally)
+    }
+
+    /// The ids of every document, between its BOS, where there is one, and its end-of-document token.
     fn encode(&self, batch: &[(Document, Split)]) -> Result<Vec<Vec<u32>>, DataError> {
         let pieces: Vec<(usize, &str)> = batch
             .iter()
@@ -176,13 +216,9 @@ impl Job<'_> {
             .par_iter()
             .map(|(_, piece)| self.tokenizer.encode_piece(piece))
             .collect::<Result<_, _>>()?;
-        let mut ids: Vec<Vec<u32>> = vec![Vec::new(); batch.len()];
+        let mut ids: Vec<Vec<u32>> = vec![self.tokenizer.bos().into_iter().collect(); batch.len()];
         for ((document, _), mut piece) in pieces.into_iter().zip(encoded) {
-            if ids[document].is_empty() {
-                ids[document] = piece;
-            } else {
-                ids[document].append(&mut piece);
-            }
+            ids[document].append(&mut piece);
         }
         for document in &mut ids {
             document.push(self.tokenizer.eod());
@@ -195,6 +231,7 @@ impl Job<'_> {
 struct Batches {
     documents: Documents,
     placing: Placing,
+    tally: Tally,
 }
 
 impl Batches {
@@ -205,7 +242,7 @@ impl Batches {
             let Some(document) = self.documents.next().transpose()? else {
                 break;
             };
-            if let Some(split) = self.placing.split(&document) {
+            if let Some(split) = self.placing.split(&document, &mut self.tally) {
                 bytes += document.text.len();
                 batch.push((document, split));
             }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-use crate::{DataError, bpe, cut, files};
+use crate::{Boundaries, DataError, bpe, cut, files};
 
 /// A tokenizer with its end-of-document token.
 ///
@@ -31,6 +31,7 @@ pub struct Tokenizer {
     sha256: String,
     eod: u32,
     eod_token: String,
+    bos: Option<u32>,
     vocab_size: usize,
 }
 
@@ -68,15 +69,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(fault)?;
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
-        let Some(eod) = inner.token_to_id(eod_token) else {
-            let mut added: Vec<_> = inner.get_added_tokens_decoder().into_iter().collect();
-            added.sort_by_key(|(id, token)| (!token.special, *id));
-            return Err(DataError::EndOfDocument {
-                path: origin.to_path_buf(),
-                wanted: eod_token.into(),
-                candidates: added.into_iter().map(|(_, token)| token.content).collect(),
-            });
-        };
+        let eod = id_of(&inner, origin, "data.eod_token", eod_token)?;
         let vocab_size = inner
             .get_vocab(true)
             .values()
@@ -89,8 +82,27 @@ impl Tokenizer {
             json,
             eod,
             eod_token: eod_token.into(),
+            bos: None,
             vocab_size,
         })
+    }
+
+    /// Puts the token `bos` before every document, or nothing (as when it was loaded).
+    ///
+    /// # Errors
+    /// The tokenizer has no such token; the error lists those it has.
+    ///
+    /// ```
+    /// use evenburn_data::Tokenizer;
+    /// let texts = ["low lower lowest"].map(|t| Ok(t.to_owned()));
+    /// let tokenizer = Tokenizer::train(texts.into_iter(), 270, "<|endoftext|>").unwrap();
+    /// assert_eq!(tokenizer.boundaries().first(), tokenizer.eod());
+    /// assert!(tokenizer.with_bos(Some("<s>")).is_err());
+    /// ```
+    pub fn with_bos(mut self, bos: Option<&str>) -> Result<Self, DataError> {
+        let id = |name| id_of(&self.inner, &self.origin, "data.bos_token", name);
+        self.bos = bos.map(id).transpose()?;
+        Ok(self)
     }
 
     /// Trains a byte-level BPE with GPT-2's pre-tokenizer, no normalizer and no space put in front.
@@ -154,6 +166,19 @@ impl Tokenizer {
     /// The id that ends every document.
     pub fn eod(&self) -> u32 {
         self.eod
+    }
+
+    /// The id that begins every document, where one does.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The tokens between which a document lies.
+    pub fn boundaries(&self) -> Boundaries {
+        Boundaries {
+            eod: self.eod,
+            bos: self.bos,
+        }
     }
 
     /// The name of the token that ends every document.
@@ -257,6 +282,25 @@ impl Tokenizer {
             message: error.to_string(),
         }
     }
+}
+
+/// The id of a token that a key names.
+fn id_of(
+    tokenizer: &tokenizers::Tokenizer,
+    origin: &Path,
+    key: &'static str,
+    name: &str,
+) -> Result<u32, DataError> {
+    tokenizer.token_to_id(name).ok_or_else(|| {
+        let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
+        added.sort_by_key(|(id, token)| (!token.special, *id));
+        DataError::NoToken {
+            path: origin.to_path_buf(),
+            key,
+            wanted: name.into(),
+            candidates: added.into_iter().map(|(_, token)| token.content).collect(),
+        }
+    })
 }
 
 /// What a tokenizer that was just trained is called in messages.

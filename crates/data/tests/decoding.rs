@@ -311,3 +311,83 @@ fn parquet_errors_name_the_row() {
         "{error:?}"
     );
 }
+
+#[test]
+fn zeros_after_the_last_gzip_member_are_padding() {
+    let file = format!("{}\n{}\n", line("one"), line("two"));
+    for zeros in [1, 511, 1 << 18] {
+        let mut bytes = gz(&[file.as_bytes()]);
+        bytes.extend(vec![0; zeros]);
+        assert_eq!(texts("a.jsonl.gz", &bytes), ["one", "two"], "{zeros}");
+    }
+    let mut bytes = gz(&[file.as_bytes()]);
+    bytes.extend([0, 0, 7]);
+    assert!(matches!(
+        read("a.jsonl.gz", &bytes).1,
+        Some(DataError::Frame { .. })
+    ));
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_nobodys_business() {
+    for other in [
+        r#""x": NaN"#,
+        r#""x": [Infinity, -Infinity, {"y": NaN}]"#,
+        r#""x": "NaN \" Infinity", "y": NaN"#,
+        r#""x": 1"#,
+    ] {
+        let file = format!("{{{other}, \"text\": \"NaN and -Infinity \\\" NaN\"}}\n");
+        assert_eq!(
+            texts("a.jsonl", file.as_bytes()),
+            ["NaN and -Infinity \" NaN"],
+            "{file}"
+        );
+    }
+    for broken in [
+        r#"{"text": NaN}"#,
+        r#"{"text": "a", "x": NaNa}"#,
+        r#"{"text": "a", NaN}"#,
+    ] {
+        let (texts, error) = read("a.jsonl", broken.as_bytes());
+        assert!(
+            texts.is_empty() && matches!(error, Some(DataError::Line { line: 1, .. })),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn parquet_of_other_writers() {
+    use arrow_array::BinaryArray;
+    let values = [Some("one"), Some("zwei \u{1F600}"), Some("")];
+    let text: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
+    let bytes: Vec<_> = values.iter().map(|v| v.map(str::as_bytes)).collect();
+    let binary: ArrayRef = Arc::new(BinaryArray::from(bytes));
+    let write = |column: &ArrayRef, compression| {
+        let batch = RecordBatch::try_from_iter([("text", Arc::clone(column))]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .build();
+        let mut out = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        out
+    };
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::BROTLI(parquet::basic::BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+    ] {
+        for column in [&text, &binary] {
+            let found = texts("a.parquet", &write(column, compression));
+            assert_eq!(found, ["one", "zwei \u{1F600}", ""], "{compression:?}");
+        }
+    }
+    let broken: ArrayRef = Arc::new(BinaryArray::from(vec![&b"ok"[..], &b"\xff"[..]]));
+    let (texts, error) = read("a.parquet", &write(&broken, Compression::SNAPPY));
+    assert_eq!(texts, ["ok"]);
+    assert!(error.unwrap().to_string().contains("row 1"));
+}

@@ -254,7 +254,7 @@ fn the_store_is_a_burn_dataset() {
     assert_eq!(dataset.len() as u64, store.samples(T));
     let mut batch = Batch::new(T);
     for item in dataset.iter() {
-        batch.push(&item.unwrap(), store.eod());
+        batch.push(&item.unwrap(), store.boundaries());
     }
     let whole = store
         .batches(T, dataset.len(), None)

@@ -29,6 +29,7 @@ pub mod checkpoint;
 mod clock;
 pub mod config;
 mod cooldown;
+mod corpus;
 mod dashboard;
 pub mod device;
 mod durable;
@@ -54,6 +55,7 @@ mod trained;
 mod trainer;
 
 pub use cooldown::request as request_cooldown;
+pub use corpus::prepare;
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use fit::Ended;

@@ -14,7 +14,7 @@
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Tensor};
 use clap::Parser;
-use evenburn::data::{Batch, DocumentMask, Sample};
+use evenburn::data::{Batch, Boundaries, DocumentMask, Sample};
 use evenburn::kernels::profile::{self, Cost};
 use evenburn::kernels::{Precision, linear};
 use evenburn_model::{Decoder, Noise, Plan};
@@ -80,7 +80,11 @@ impl Training {
                 ((mixed >> 32) % vocabulary) as u32
             };
             let tokens = (0..=time as u64).map(token).collect();
-            batch.push(&Sample { tokens }, u32::MAX);
+            let boundaries = Boundaries {
+                eod: u32::MAX,
+                bos: None,
+            };
+            batch.push(&Sample { tokens }, boundaries);
         }
         MicroBatch {
             step_tokens: batch.scored() as u64,

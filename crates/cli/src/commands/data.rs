@@ -28,6 +28,7 @@ pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
                 documents: *documents,
                 samples: *samples,
                 context: config.model.context,
+                evaluation: config.evaluation_batch(),
                 seed: config.train.seed,
             };
             show(&config.data, &options)
@@ -45,6 +46,9 @@ pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
 
 fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
     let found = inspect(config, &cache_folder(), &bar(Arc::default()), options)?;
+    for line in &found.reading {
+        println!("{line}");
+    }
     println!(
         "tokenizer {}, vocabulary {}",
         found.tokenizer.sha256, found.tokenizer.vocab_size
@@ -97,7 +101,7 @@ fn ids(tokenizer: &std::path::Path, path: &[PathBuf], limit: usize) -> Result<()
     let tokenizer = Tokenizer::from_file(tokenizer, &config.eod_token)?;
     let mut out = std::io::stdout().lock();
     let mut left = limit;
-    for placed in find_sources(&config)? {
+    for placed in find_sources(&config)?.sources {
         for document in documents(placed.source, &config.text_field)?.take(left) {
             let text = document?.text;
             let ids = tokenizer.encode(&text)?;

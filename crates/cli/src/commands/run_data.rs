@@ -41,12 +41,11 @@ pub(super) fn corpus(
         );
         return Err(WrongInput(why).into());
     }
-    let mut data = config.data.clone();
+    let mut config = config.clone();
     if !overrides.is_empty() {
-        data = RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?
-            .config
-            .data;
+        config =
+            RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?.config;
     }
-    data.tokenizer = tokenizer.display().to_string();
-    tokenizing::corpus(&data, Arc::default())
+    config.data.tokenizer = tokenizer.display().to_string();
+    tokenizing::corpus(&config, Arc::default())
 }

@@ -26,7 +26,7 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let config = resolved.config.clone();
     let plan = Plan::new(&config.model, config.norm.strategy())?;
     let stop = stop_on_signals()?;
-    let corpus = tokenizing::corpus(&config.data, Arc::clone(&stop))?;
+    let corpus = tokenizing::corpus(&config, Arc::clone(&stop))?;
     announce(&config, &plan, &corpus, &start)?;
     let display = if arguments.no_dashboard {
         Display::Lines

@@ -58,6 +58,9 @@ impl<R: BufRead> Frames<R> {
     }
 
     fn begin(&mut self, mut reader: R, codec: Codec) -> io::Result<State<R>> {
+        if codec == Codec::Gzip && self.frame > 0 {
+            skip_zeros(&mut reader)?;
+        }
         if reader.fill_buf()?.is_empty() {
             return Ok(State::Ended);
         }
@@ -87,6 +90,18 @@ impl<R: BufRead> Frames<R> {
                 message,
             },
         )
+    }
+}
+
+/// Tapes and some programs fill the last block of a gzip file with zeros, which `gzip` ignores too.
+fn skip_zeros(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return Ok(());
+        }
+        reader.consume(zeros);
     }
 }
 

@@ -7,26 +7,18 @@ mod parquet;
 mod record;
 mod txt;
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::DataError;
-use crate::layout::Tag;
 use crate::source::{Counted, Source};
+use crate::split::Tag;
 use frames::{Codec, Frames};
 use lines::Lines;
 
-/// What a source's name may end in.
-pub const EXTENSIONS: [&str; 7] = [
-    ".txt",
-    ".txt.zst",
-    ".txt.gz",
-    ".jsonl",
-    ".jsonl.zst",
-    ".jsonl.gz",
-    ".parquet",
-];
+/// What is read, in words.
+pub const FORMATS: &str = "plain text (.txt), JSON lines (.jsonl, .ndjson, .json), either also as .zst or .gz, and .parquet";
 
 /// JSON field or Parquet column that may tag a document with its split.
 pub const SPLIT_FIELD: &str = "split";
@@ -50,6 +42,8 @@ pub type Documents = Box<dyn Iterator<Item = Result<Document, DataError>> + Send
 enum Container {
     Txt,
     Jsonl,
+    /// Ends in `.json`: JSON lines, or some other JSON.
+    Json,
     Parquet,
 }
 
@@ -60,24 +54,53 @@ pub(crate) struct Format {
     codec: Codec,
 }
 
+/// Endings of the text itself.
+const CONTAINERS: [(&str, Container); 8] = [
+    (".txt", Container::Txt),
+    (".text", Container::Txt),
+    (".jsonl", Container::Jsonl),
+    (".ndjson", Container::Jsonl),
+    (".jsonlines", Container::Jsonl),
+    (".json", Container::Json),
+    (".parquet", Container::Parquet),
+    (".pq", Container::Parquet),
+];
+
+/// Endings of compression.
+const CODECS: [(&str, Codec); 4] = [
+    (".zst", Codec::Zstd),
+    (".zstd", Codec::Zstd),
+    (".gz", Codec::Gzip),
+    (".gzip", Codec::Gzip),
+];
+
 impl Format {
-    /// The format of a file name, if it is one of [`EXTENSIONS`].
+    /// The format of a file name, in any case, if it is one of [`FORMATS`].
     pub(crate) fn of(name: &str) -> Option<Self> {
-        let (stem, codec) = if let Some(stem) = name.strip_suffix(".zst") {
-            (stem, Codec::Zstd)
-        } else if let Some(stem) = name.strip_suffix(".gz") {
-            (stem, Codec::Gzip)
-        } else {
-            (name, Codec::Plain)
-        };
-        let container = match stem.rsplit_once('.')?.1 {
-            "txt" => Container::Txt,
-            "jsonl" => Container::Jsonl,
-            "parquet" if codec == Codec::Plain => Container::Parquet,
-            _ => return None,
-        };
-        Some(Self { container, codec })
+        Self::parse(name).map(|(format, _)| format)
     }
+
+    /// A file name without the endings that say its format.
+    pub(crate) fn stem(name: &str) -> &str {
+        Self::parse(name).map_or(name, |(_, stem)| stem)
+    }
+
+    fn parse(name: &str) -> Option<(Self, &str)> {
+        let (rest, codec) = strip(name, &CODECS).unwrap_or((name, Codec::Plain));
+        let (stem, container) = strip(rest, &CONTAINERS)?;
+        // Parquet compresses its pages itself.
+        let format = Self { container, codec };
+        (container != Container::Parquet || codec == Codec::Plain).then_some((format, stem))
+    }
+}
+
+/// A name without the one of some endings that it has, and what that one means.
+fn strip<'a, T: Copy>(name: &'a str, endings: &[(&str, T)]) -> Option<(&'a str, T)> {
+    let lower = name.to_ascii_lowercase();
+    endings.iter().find_map(|(ending, meaning)| {
+        let stem = lower.strip_suffix(ending)?;
+        Some((&name[..stem.len()], *meaning))
+    })
 }
 
 /// Opens the documents of a source. `text_field` is the JSON field or Parquet column of the text.
@@ -87,7 +110,8 @@ impl Format {
 ///
 /// # Errors
 /// The source can't be opened, its name has no known ending, or a Parquet file's footer is damaged
-/// or lacks the column. Later faults come from the iterator, with their line, row or frame.
+/// or lacks the column. [`DataError::NoText`] where it is no text at all: an empty file, a pointer that stands for a file
+/// kept elsewhere, a `.json` that is not JSON lines. Later faults come from the iterator, with their line, row or frame.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -113,22 +137,101 @@ pub(crate) fn counted_documents(
     let Some(format) = Format::of(source.name()) else {
         return Err(DataError::UnknownFormat {
             path,
-            extensions: EXTENSIONS.join(", "),
+            formats: FORMATS.into(),
         });
     };
+    let no_text = |message: String| DataError::NoText {
+        path: path.clone(),
+        message,
+    };
+    if source.size() == 0 {
+        return Err(no_text("is empty".into()));
+    }
+    let open = || source.open().map_err(|e| DataError::io("open", &path, e));
+    if source.size() <= POINTER_BYTES {
+        let mut start = Vec::new();
+        open()?
+            .read_to_end(&mut start)
+            .map_err(|e| DataError::io("read", &path, e))?;
+        if let Some((_, what)) = POINTERS.iter().find(|(mark, _)| start.starts_with(mark)) {
+            return Err(no_text((*what).into()));
+        }
+    }
     if format.container == Container::Parquet {
         return parquet::open(source, text_field, bytes);
     }
-    let inner = source.open().map_err(|e| DataError::io("open", &path, e))?;
     let counted = Counted {
-        inner,
+        inner: open()?,
         count: Arc::clone(bytes),
     };
     let raw = BufReader::with_capacity(1 << 17, counted);
     let text = BufReader::with_capacity(1 << 17, Frames::new(raw, format.codec));
-    let lines = Lines::new(text, path);
-    Ok(match format.container {
-        Container::Txt => Box::new(txt::Txt::new(lines)),
-        _ => Box::new(jsonl::Jsonl::new(lines, text_field)),
-    })
+    let lines = Lines::new(text, path.clone());
+    match format.container {
+        Container::Txt => Ok(Box::new(txt::Txt::new(lines))),
+        Container::Json => {
+            let mut documents = jsonl::Jsonl::new(lines, text_field);
+            let first = documents.next().transpose().map_err(|e| match e {
+                DataError::Line { message, .. } => {
+                    no_text(format!("is no JSON lines: its first line has {message}"))
+                }
+                other => other,
+            })?;
+            Ok(Box::new(first.map(Ok).into_iter().chain(documents)))
+        }
+        _ => Ok(Box::new(jsonl::Jsonl::new(lines, text_field))),
+    }
+}
+
+/// A pointer to a file that is kept elsewhere is at most this long: Git LFS allows 1024 bytes.
+const POINTER_BYTES: u64 = 1024;
+
+/// How such pointers begin, and what they are.
+const POINTERS: [(&[u8], &str); 2] = [
+    (
+        b"version https://git-lfs.github.com/spec/",
+        "is a Git LFS pointer; `git lfs pull` fetches the file",
+    ),
+    (
+        b"/annex/objects/",
+        "is a git-annex pointer; `git annex get` fetches the file",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_of_names() {
+        let plain = |container| Some((container, Codec::Plain));
+        for (name, format, stem) in [
+            ("a.txt", plain(Container::Txt), "a"),
+            ("A.TXT", plain(Container::Txt), "A"),
+            ("a.b.jsonl", plain(Container::Jsonl), "a.b"),
+            ("a.JSONL", plain(Container::Jsonl), "a"),
+            ("a.ndjson", plain(Container::Jsonl), "a"),
+            ("a.json", plain(Container::Json), "a"),
+            (
+                "c4-train.0.json.gz",
+                Some((Container::Json, Codec::Gzip)),
+                "c4-train.0",
+            ),
+            ("a.jsonl.zstd", Some((Container::Jsonl, Codec::Zstd)), "a"),
+            ("a.Txt.GZ", Some((Container::Txt, Codec::Gzip)), "a"),
+            (
+                "über.jsonl.zst",
+                Some((Container::Jsonl, Codec::Zstd)),
+                "über",
+            ),
+            ("a.parquet", plain(Container::Parquet), "a"),
+            ("a.parquet.zst", None, "a.parquet.zst"),
+            ("a.csv", None, "a.csv"),
+            ("part-0.gz", None, "part-0.gz"),
+            ("jsonl", None, "jsonl"),
+        ] {
+            let found = Format::of(name).map(|f| (f.container, f.codec));
+            assert_eq!((found, Format::stem(name)), (format, stem), "{name}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -17,8 +17,8 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::{Document, Documents, SPLIT_FIELD};
 use crate::DataError;
-use crate::layout::Tag;
 use crate::source::{Counted, ReadSeek, Source};
+use crate::split::Tag;
 
 /// Rows decoded at once. Small, because a row may be megabytes.
 const ROWS: usize = 256;
@@ -181,17 +181,22 @@ impl Rows {
                 self.batch = None;
                 continue;
             }
-            let Some(texts) = strings(batch, &self.text_field) else {
+            let Some(texts) = Column::of(batch, &self.text_field) else {
                 return Err(self.error(format!("column `{}` holds no strings", self.text_field)));
             };
-            if texts.is_null(i) {
-                return Err(self.error(format!("column `{}` is null", self.text_field)));
-            }
-            let tags = strings(batch, SPLIT_FIELD);
-            let tag = tags
-                .filter(|t| t.is_valid(i))
-                .and_then(|t| Tag::parse(t.value(i)));
-            let text = texts.value(i).to_owned();
+            let text = match texts.value(i) {
+                Some(Ok(text)) => text.to_owned(),
+                Some(Err(_)) => {
+                    let why = format!("column `{}` is not valid UTF-8", self.text_field);
+                    return Err(self.error(why));
+                }
+                None => {
+                    return Err(self.error(format!("column `{}` is null", self.text_field)));
+                }
+            };
+            let tags = Column::of(batch, SPLIT_FIELD);
+            let tag = tags.as_ref().and_then(|tags| tags.value(i));
+            let tag = tag.and_then(Result::ok).and_then(Tag::in_name);
             self.next_in_batch += 1;
             self.row += 1;
             return Ok(Some(Document { text, tag }));
@@ -199,9 +204,33 @@ impl Rows {
     }
 }
 
-fn strings(batch: &RecordBatch, column: &str) -> Option<StringArray> {
-    let array = batch.column_by_name(column)?.as_any();
-    array.downcast_ref::<StringArray>().cloned()
+/// A column of text. Some writers leave the annotation out that says so, and it reads as bytes.
+enum Column {
+    Text(StringArray),
+    Bytes(BinaryArray),
+}
+
+impl Column {
+    fn of(batch: &RecordBatch, name: &str) -> Option<Self> {
+        let array = batch.column_by_name(name)?.as_any();
+        match array.downcast_ref::<StringArray>() {
+            Some(text) => Some(Self::Text(text.clone())),
+            None => array
+                .downcast_ref::<BinaryArray>()
+                .cloned()
+                .map(Self::Bytes),
+        }
+    }
+
+    /// The text of a row; nothing where it is null.
+    fn value(&self, row: usize) -> Option<Result<&str, std::str::Utf8Error>> {
+        match self {
+            Self::Text(array) => array.is_valid(row).then(|| Ok(array.value(row))),
+            Self::Bytes(array) => array
+                .is_valid(row)
+                .then(|| std::str::from_utf8(array.value(row))),
+        }
+    }
 }
 
 impl Iterator for Rows {

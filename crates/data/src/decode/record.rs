@@ -6,14 +6,15 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{Document, SPLIT_FIELD};
-use crate::layout::Tag;
+use crate::split::Tag;
 
 /// Parses one line. The error is a sentence about the line.
 pub(super) fn parse(line: &[u8], text_field: &str) -> Result<Document, String> {
-    let mut de = serde_json::Deserializer::from_slice(line);
-    let fields = Fields { text_field }
-        .deserialize(&mut de)
-        .and_then(|fields| de.end().map(|()| fields))
+    let fields = pick(line, text_field)
+        .or_else(|e| match without_nan(line) {
+            Some(line) => pick(&line, text_field),
+            None => Err(e),
+        })
         .map_err(|e| {
             // The parser counts lines of its own; only the column means something here.
             let message = e.to_string();
@@ -44,8 +45,45 @@ pub(super) fn parse(line: &[u8], text_field: &str) -> Result<Document, String> {
         .tag
         .as_ref()
         .and_then(Value::as_str)
-        .and_then(Tag::parse);
+        .and_then(Tag::in_name);
     Ok(Document { text, tag })
+}
+
+fn pick(line: &[u8], text_field: &str) -> serde_json::Result<Picked> {
+    let mut de = serde_json::Deserializer::from_slice(line);
+    let fields = Fields { text_field }.deserialize(&mut de)?;
+    de.end().map(|()| fields)
+}
+
+/// A line with zeros for the numbers that JSON doesn't have and Python writes, `NaN`, `Infinity` and `-Infinity`;
+/// nothing where there is none. Only text is read from a line, so the value doesn't matter; each keeps its length, so
+/// that columns in messages stay right.
+fn without_nan(line: &[u8]) -> Option<Vec<u8>> {
+    const NUMBERS: [(&[u8], &[u8]); 3] = [
+        (b"-Infinity", b"0        "),
+        (b"Infinity", b"0       "),
+        (b"NaN", b"0  "),
+    ];
+    let mut replaced = None;
+    let (mut at, mut inside) = (0, false);
+    while at < line.len() {
+        let found = NUMBERS
+            .iter()
+            .find(|(number, _)| !inside && line[at..].starts_with(number));
+        if let Some((number, zero)) = found {
+            let out: &mut Vec<u8> = replaced.get_or_insert_with(|| line.to_vec());
+            out[at..at + number.len()].copy_from_slice(zero);
+            at += number.len();
+            continue;
+        }
+        match line[at] {
+            b'"' => inside = !inside,
+            b'\\' => at += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    replaced
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -68,6 +68,11 @@ impl RunConfig {
         Ok(flat)
     }
 
+    /// Tokens that one evaluation batch reads: `batch_size` samples of `context` tokens, and the last one's target.
+    pub fn evaluation_batch(&self) -> u64 {
+        self.train.batch_size as u64 * self.model.context as u64 + 1
+    }
+
     /// Checks what no type can. Sizes of the model are checked by its plan, the text by whoever reads it.
     ///
     /// A configuration may lack a budget as long as nobody trains with it.

@@ -1,0 +1,187 @@
+//! What was read of a corpus and what was not, in sentences for whoever trains on it.
+
+use std::collections::BTreeMap;
+
+use crate::layout::{LeftOut, Role, Rule};
+use crate::manifest::SourceRecord;
+use crate::{Corpus, Tally};
+
+/// Names that a sentence shows at most.
+const SHOWN: usize = 3;
+
+impl Corpus {
+    /// How many files and documents went where, by which rule, and what was left out: one sentence each.
+    pub fn reading(&self) -> Vec<String> {
+        let sources = &self.manifest.sources;
+        let mut places: BTreeMap<(Role, Rule), Vec<&SourceRecord>> = BTreeMap::new();
+        let mut left_out = self.left_out.clone();
+        for source in sources {
+            match &source.documents.unreadable {
+                None => places
+                    .entry((source.role, source.rule))
+                    .or_default()
+                    .push(source),
+                Some(why) => left_out
+                    .entry(LeftOut::Unreadable(why.clone()))
+                    .or_default()
+                    .push(source.name.clone()),
+            }
+        }
+        let mut lines: Vec<String> = places
+            .into_iter()
+            .map(|((role, rule), sources)| placed(role, rule, &sources))
+            .collect();
+        lines.extend(self.held_out());
+        lines.extend(dropped(sources));
+        lines.extend(copies(sources));
+        lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
+        lines
+    }
+
+    /// What was held out by position.
+    fn held_out(&self) -> Option<String> {
+        let by_document: u64 = self
+            .manifest
+            .sources
+            .iter()
+            .map(|s| s.documents.validation)
+            .sum();
+        let held = self.validation.tokens();
+        (by_document == 0 && held > 0).then(|| {
+            format!(
+                "no document fell into validation: the end of the text is held out, its last {} of {} tokens",
+                grouped(held),
+                grouped(held + self.train.tokens())
+            )
+        })
+    }
+}
+
+fn placed(role: Role, rule: Rule, sources: &[&SourceRecord]) -> String {
+    let sum = |of: fn(&Tally) -> u64| sources.iter().map(|s| of(&s.documents)).sum::<u64>();
+    let names: Vec<_> = sources.iter().map(|s| s.name.as_str()).collect();
+    let files = format!(
+        "{} ({})",
+        counted(sources.len() as u64, "file"),
+        some(&names)
+    );
+    let (train, validation) = (sum(|t| t.train), sum(|t| t.validation));
+    let why = match rule {
+        Rule::Key => "data.validation_path names them",
+        Rule::Name => "their names say so",
+        Rule::Rest => "no name says otherwise",
+        Rule::Documents => "",
+    };
+    match role {
+        Role::Train => format!(
+            "training: {} from {files}: {why}",
+            counted(train, "document")
+        ),
+        Role::Validation => {
+            format!(
+                "validation: {} from {files}: {why}",
+                counted(validation, "document")
+            )
+        }
+        Role::Mixed => {
+            let by_field = sum(|t| t.by_field);
+            let how = if by_field == 0 {
+                "by the hash of their text".to_owned()
+            } else {
+                format!(
+                    "{} by their field `split`, the others by the hash of their text",
+                    grouped(by_field)
+                )
+            };
+            format!(
+                "training: {}, validation: {}, from {files}: {how}",
+                counted(train, "document"),
+                counted(validation, "document")
+            )
+        }
+    }
+}
+
+/// Documents that no split got.
+fn dropped(sources: &[SourceRecord]) -> Option<String> {
+    let sum = |of: fn(&Tally) -> u64| sources.iter().map(|s| of(&s.documents)).sum::<u64>();
+    let parts: Vec<_> = [
+        (sum(|t| t.test), "whose field `split` says test"),
+        (sum(|t| t.empty), "without text"),
+    ]
+    .into_iter()
+    .filter(|(documents, _)| *documents > 0)
+    .map(|(documents, what)| format!("{} {what}", counted(documents, "document")))
+    .collect();
+    (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+}
+
+/// Validation files that training text holds too, byte for byte.
+fn copies(sources: &[SourceRecord]) -> Vec<String> {
+    let training: BTreeMap<&str, &str> = sources
+        .iter()
+        .filter(|s| s.role == Role::Train)
+        .map(|s| (s.sha256.as_str(), s.name.as_str()))
+        .collect();
+    sources
+        .iter()
+        .filter(|s| s.role == Role::Validation)
+        .filter_map(|s| {
+            let twin = training.get(s.sha256.as_str())?;
+            Some(format!(
+                "warning: {} is for validation, and {twin}, its equal byte for byte, for training",
+                s.name
+            ))
+        })
+        .collect()
+}
+
+fn left(why: &LeftOut, names: &[String]) -> String {
+    let files = counted(names.len() as u64, "file");
+    let why = match why {
+        LeftOut::Test => "named test".to_owned(),
+        LeftOut::OtherValidation => {
+            "named validation, where data.validation_path names other text".to_owned()
+        }
+        LeftOut::IsValidation => "that data.validation_path names".to_owned(),
+        LeftOut::NotValidation => "of data.validation_path, named training or test".to_owned(),
+        LeftOut::Format(ending) if ending.is_empty() => "without an ending".to_owned(),
+        LeftOut::Format(ending) => format!("ending in {ending}"),
+        LeftOut::NoFile => "that can't be read as a file".to_owned(),
+        LeftOut::Unreadable(why) => format!("each of which {why}"),
+    };
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    format!("left out: {files} {why} ({})", some(&names))
+}
+
+/// The first names.
+fn some(names: &[&str]) -> String {
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        format!("{shown}, ...")
+    } else {
+        shown
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
+/// A number with its digits in groups of three.
+///
+/// ```
+/// assert_eq!(evenburn_data::grouped(1_234_567), "1,234,567");
+/// ```
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
