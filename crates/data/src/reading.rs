@@ -67,8 +67,8 @@ fn placed(role: Role, rule: Rule, sources: &[&SourceRecord]) -> String {
     );
     let (train, validation) = (sum(|t| t.train), sum(|t| t.validation));
     let why = match rule {
-        Rule::Key => "data.validation_path names them",
-        Rule::Name => "their names say so",
+        Rule::Key => "given by data.validation_path",
+        Rule::Name => "by name",
         Rule::Rest => "no name says otherwise",
         Rule::Documents => "",
     };

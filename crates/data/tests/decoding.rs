@@ -109,7 +109,11 @@ fn txt_is_one_document_or_separated() {
     assert_eq!(texts("a.txt", file.as_bytes()), want);
     assert_eq!(texts("a.txt.zst", &zst(&[file.as_bytes()])), want);
     assert_eq!(texts("a.txt.gz", &gz(&[file.as_bytes()])), want);
-    assert!(texts("a.txt", b"").is_empty());
+    assert!(texts("a.txt", b"\n").is_empty());
+    assert!(matches!(
+        read("a.txt", b"").1,
+        Some(DataError::NoText { .. })
+    ));
 }
 
 #[test]

@@ -307,6 +307,7 @@ fn inspection_shows_documents_samples_and_counts() {
         documents: 12,
         samples: 3,
         context: 16,
+        evaluation: 5,
         seed: 1,
     };
     let seen = inspect(&fixture.config(), &fixture.cache(), &(), &options).unwrap();

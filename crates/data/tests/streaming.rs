@@ -184,10 +184,7 @@ fn batches_have_shifted_targets_and_segments_of_documents() {
         assert_eq!(tokens[1..], targets[..T - 1]);
         assert_eq!(segments[0], 0);
         for t in 1..T {
-            assert_eq!(
-                segments[t] - segments[t - 1],
-                i32::from(tokens[t - 1] == eod)
-            );
+            assert_eq!(segments[t] - segments[t - 1], i32::from(tokens[t] == eod));
         }
         ends += segments[T - 1];
     }
