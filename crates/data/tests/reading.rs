@@ -222,9 +222,9 @@ fn the_reading_says_what_went_where() {
     assert_eq!(
         corpus(&config(&root), dir.path()).reading(),
         [
-            "training: 3 documents from 2 files (train/a.jsonl, train/b.jsonl): their names say so",
+            "training: 3 documents from 2 files (train/a.jsonl, train/b.jsonl): by name",
             "training: 2 documents from 2 files (copy.jsonl, more.jsonl): no name says otherwise",
-            "validation: 1 document from 1 file (val.jsonl): their names say so",
+            "validation: 1 document from 1 file (val.jsonl): by name",
             "left out: 1 document without text",
             "warning: val.jsonl is for validation, and copy.jsonl, its equal byte for byte, for training",
             "left out: 1 file named test (test/c.jsonl)",

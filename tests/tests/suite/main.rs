@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod constraints;
 mod cost;
+mod data;
 mod docs;
 mod folding;
 mod interchange;
