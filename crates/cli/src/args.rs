@@ -37,7 +37,9 @@ pub(crate) enum Command {
   evenburn train --config configs/default.toml --data.path text/
   evenburn train --config configs/default.toml --data.path text/ --norm.scheme angpt --train.steps 500
   evenburn train --resume auto                      continue the newest run
-  evenburn train --resume runs/20261123T075312Z-run")]
+  evenburn train --resume runs/20261123T075312Z-run
+  evenburn train --resume runs/20261123T075312Z-run --train.steps 2000
+  evenburn train --resume runs/20261123T075312Z-run/checkpoints/step-00000800 --train.steps 2000")]
     Train(Train),
     /// Decay the rate of a run over its last steps, beginning now.
     ///
@@ -107,8 +109,8 @@ pub(crate) struct Train {
     /// Configuration file; keys that it leaves out have their defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Continue a run: a run directory, or `auto` for the newest one (or that of --run-dir); `auto` starts a new run
-    /// where there is none.
+    /// Continue a run: a run directory, or `auto` for the one started last (or that of --run-dir); `auto` starts a new run
+    /// where there is none. A checkpoint that isn't the newest of its run goes on in a new run.
     #[arg(long, value_name = "auto|PATH")]
     pub(crate) resume: Option<String>,
     /// Directory of the run, instead of one named by time under `run.dir`.

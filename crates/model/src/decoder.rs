@@ -17,16 +17,19 @@ use evenburn_kernels::Precision;
 
 /// A decoder-only language model built from a [`Plan`].
 ///
+/// Every token given to it must be one of its vocabulary: nothing waits for the device to look. [`Decoder::tokens`] makes a
+/// tensor of ids that are. Another one panics on the CPU; what a GPU makes of it is not defined.
+///
 /// ```
-/// use burn::tensor::{Device, Int, Tensor};
+/// use burn::tensor::Device;
 /// use evenburn_model::{Decoder, ModelConfig, Plan, strategy::AnGpt};
 /// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, ..Default::default() };
 /// let plan = Plan::new(&config, &AnGpt::default())?;
 /// let device = Device::flex();
 /// let model = Decoder::new(&plan, 0, &device);
-/// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
+/// let tokens = model.tokens(&[1, 2, 3], 3)?;
 /// assert_eq!(model.logits(model.hidden(tokens, None)).dims(), [1, 3, 32]);
-/// # Ok::<(), evenburn_model::PlanError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Module, Debug)]
 pub struct Decoder {

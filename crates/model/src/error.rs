@@ -79,6 +79,34 @@ pub enum WeightsError {
     },
 }
 
+/// Token ids that a model can't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// One that the model has no entry for.
+    #[error(
+        "token {token} at position {position} of sequence {sequence} is outside the vocabulary of {vocab}"
+    )]
+    Outside {
+        /// The token.
+        token: i64,
+        /// The sequence, counted from 0.
+        sequence: usize,
+        /// The position in it, counted from 0.
+        position: usize,
+        /// Entries of the vocabulary.
+        vocab: usize,
+    },
+    /// So many that they are no sequences of equal length.
+    #[error("{ids} tokens are no whole sequences of {time}")]
+    Rows {
+        /// Tokens there are.
+        ids: usize,
+        /// Tokens of a sequence.
+        time: usize,
+    },
+}
+
 /// A prompt or an option that can't be sampled from.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -87,10 +115,20 @@ pub enum SampleError {
     #[error("the prompt has no tokens; give at least one, for example the end-of-document token")]
     EmptyPrompt,
     /// A token that the model does not know.
-    #[error("token {token} of the prompt is outside the vocabulary of {vocab}")]
+    #[error(
+        "token {token} at position {position} of the prompt is outside the vocabulary of {vocab}"
+    )]
     Token {
         /// The token.
         token: i64,
+        /// Its position, counted from 0.
+        position: usize,
+        /// Entries of the vocabulary.
+        vocab: usize,
+    },
+    /// No id may be drawn.
+    #[error("none of the {vocab} entries of the vocabulary may be drawn")]
+    NothingAllowed {
         /// Entries of the vocabulary.
         vocab: usize,
     },

@@ -33,13 +33,14 @@ pub mod plan;
 mod sample;
 mod scale_vectors;
 pub mod strategy;
+mod tokens;
 pub mod weights;
 
 pub use block::Block;
 pub use config::{Biases, HeadWeights, ModelConfig};
 pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
-pub use error::{CacheError, FoldError, PlanError, SampleError, WeightsError};
+pub use error::{CacheError, FoldError, PlanError, SampleError, TokenError, WeightsError};
 pub use evenburn_kernels::Precision;
 pub use experts::{Balance, ExpertsConfig, Gates, Kept};
 pub use fold::{Folded, fold, settle};

@@ -57,18 +57,18 @@ impl Sampler {
         Ok(())
     }
 
-    /// Draws the token at `position` from its logits.
-    fn draw(&self, logits: &[f32], position: usize) -> Result<i64, SampleError> {
+    /// Draws the token at `position` from its logits, one of `allowed`, which are some at least.
+    fn draw(&self, logits: &[f32], allowed: &[usize], position: usize) -> Result<i64, SampleError> {
         if logits.iter().any(|z| !z.is_finite()) {
             return Err(SampleError::NonFinite { position });
         }
         // Ties go to the smaller token, so that the order is the same everywhere.
         let falling = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
         if self.temperature == 0.0 {
-            let first = (0..logits.len()).min_by(falling);
+            let first = allowed.iter().copied().min_by(falling);
             return Ok(first.unwrap_or_default() as i64);
         }
-        let mut order: Vec<usize> = (0..logits.len()).collect();
+        let mut order = allowed.to_vec();
         order.sort_by(falling);
         if self.top_k > 0 {
             order.truncate(self.top_k);
@@ -100,37 +100,45 @@ impl Sampler {
 }
 
 impl Decoder {
-    /// Continues `prompt` by up to `count` tokens and returns the new ones, the stop token included.
+    /// Continues `prompt` by up to `count` tokens and returns the new ones, the end included.
+    ///
+    /// The first of `ends` that is drawn ends the text. Only ids for which `allowed` is true are drawn: a model often has
+    /// more entries than its tokenizer has tokens, and no text comes of the rest.
     ///
     /// # Errors
-    /// [`SampleError`] for an empty prompt, a token outside the vocabulary, an option outside its range, or logits
-    /// that are not finite.
+    /// [`SampleError`] for an empty prompt, a token outside the vocabulary, an option outside its range, a vocabulary of
+    /// which nothing is allowed, or logits that are not finite.
     ///
     /// ```
     /// use burn::tensor::Device;
     /// use evenburn_model::{Decoder, ModelConfig, Plan, Recompute, Sampler, strategy::PreNorm};
     /// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, ..Default::default() };
     /// let model = Decoder::new(&Plan::new(&config, &PreNorm::default())?, 0, &Device::flex());
-    /// let new = model.generate(&[1, 2], 5, None, &Sampler::default(), Recompute::Cached)?;
+    /// let tokenizer = 30; // two entries less than the model
+    /// let known = |id| id < tokenizer;
+    /// let new = model.generate(&[1, 2], 5, &[], known, &Sampler::default(), Recompute::Cached)?;
     /// assert_eq!(new.len(), 5);
+    /// assert!(new.iter().all(|id| *id < 30));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn generate(
         &self,
         prompt: &[i64],
         count: usize,
-        stop: Option<i64>,
+        ends: &[i64],
+        allowed: impl Fn(usize) -> bool,
         sampler: &Sampler,
         recompute: Recompute,
     ) -> Result<Vec<i64>, SampleError> {
         sampler.check()?;
-        let vocab = self.dims().vocab;
         if prompt.is_empty() {
             return Err(SampleError::EmptyPrompt);
         }
-        if let Some(token) = prompt.iter().find(|t| !(0..vocab as i64).contains(t)) {
+        let vocab = self.dims().vocab;
+        if let Some(position) = self.first_unknown(prompt) {
             return Err(SampleError::Token {
-                token: *token,
+                token: prompt[position],
+                position,
                 vocab,
             });
         }
@@ -139,6 +147,10 @@ impl Decoder {
         {
             let asked = prompt.len() + count;
             return Err(SampleError::Context { asked, context });
+        }
+        let allowed: Vec<usize> = (0..vocab).filter(|id| allowed(*id)).collect();
+        if allowed.is_empty() {
+            return Err(SampleError::NothingAllowed { vocab });
         }
         let device = self.embed.weight.val().device();
         let mut tokens = prompt.to_vec();
@@ -152,9 +164,9 @@ impl Decoder {
                         .map_err(|e| SampleError::Read(e.to_string()))?
                 }
             };
-            let next = sampler.draw(&last(logits)?, tokens.len())?;
+            let next = sampler.draw(&last(logits)?, &allowed, tokens.len())?;
             tokens.push(next);
-            if Some(next) == stop {
+            if ends.contains(&next) {
                 break;
             }
         }
@@ -183,12 +195,17 @@ mod tests {
 
     const LOGITS: [f32; 4] = [1.0, 3.0, 2.0, -1.0];
 
-    fn frequencies(sampler: &Sampler) -> [f64; 4] {
+    fn frequencies_among(sampler: &Sampler, allowed: &[usize]) -> [f64; 4] {
         let mut counts = [0.0; 4];
         for position in 0..4000 {
-            counts[sampler.draw(&LOGITS, position).unwrap() as usize] += 1.0 / 4000.0;
+            let drawn = sampler.draw(&LOGITS, allowed, position).unwrap();
+            counts[drawn as usize] += 1.0 / 4000.0;
         }
         counts
+    }
+
+    fn frequencies(sampler: &Sampler) -> [f64; 4] {
+        frequencies_among(sampler, &[0, 1, 2, 3])
     }
 
     #[test]
@@ -230,6 +247,45 @@ mod tests {
             ..base
         });
         assert!((greedy[1] - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_never_drawn_and_takes_no_mass() {
+        let base = Sampler {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            seed: 3,
+        };
+        // The most likely token is not allowed.
+        let allowed = [0, 2, 3];
+        let greedy = Sampler {
+            temperature: 0.0,
+            ..base.clone()
+        };
+        assert!((frequencies_among(&greedy, &allowed)[2] - 1.0).abs() < 1e-9);
+        // Of three, the two most likely.
+        let top_k = Sampler {
+            top_k: 2,
+            ..base.clone()
+        };
+        let found = frequencies_among(&top_k, &allowed);
+        assert!(found[0] > 0.0 && found[2] > 0.0, "{found:?}");
+        assert_eq!((found[1], found[3]), (0.0, 0.0));
+        // 2 and 0 have 0.71 and 0.26 of what is left.
+        let top_p = Sampler {
+            top_p: 0.6,
+            ..base.clone()
+        };
+        assert!((frequencies_among(&top_p, &allowed)[2] - 1.0).abs() < 1e-9);
+        // Those that are left share all of it.
+        let total: f64 = allowed.iter().map(|i| f64::from(LOGITS[*i]).exp()).sum();
+        let found = frequencies_among(&base, &allowed);
+        for id in allowed {
+            let expected = f64::from(LOGITS[id]).exp() / total;
+            assert!((found[id] - expected).abs() < 0.03, "{found:?}");
+        }
+        assert_eq!(found[1].to_bits(), 0.0_f64.to_bits());
     }
 
     #[test]

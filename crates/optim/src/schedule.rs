@@ -145,7 +145,8 @@ pub enum Warmup {
 }
 
 impl Warmup {
-    fn steps(self, total: u64) -> u64 {
+    /// Its steps in a run of `total`.
+    pub fn steps(self, total: u64) -> u64 {
         match self {
             Self::Steps(steps) => steps,
             Self::Fraction(fraction) => part(fraction, total),
@@ -182,6 +183,35 @@ impl Schedule {
             }
             Shape::InverseSqrt => down(((warmup as f64 + 1.0) / (step as f64 + 1.0)).sqrt()),
         }
+    }
+
+    /// The first of `steps` steps, counted from 0, whose factor in a run of `total` steps is not, bit for bit, that of
+    /// `other` in a run of `other_total`; nothing where they agree on all of them.
+    ///
+    /// A run that has taken `steps` steps under one may go on under the other exactly if there is none.
+    ///
+    /// ```
+    /// use evenburn_optim::{Descent, Schedule, Shape, Warmup};
+    ///
+    /// let wsd = Schedule {
+    ///     shape: Shape::Wsd { decay_fraction: 0.2, descent: Descent::Linear },
+    ///     warmup: Warmup::Steps(10),
+    ///     final_fraction: 0.0,
+    /// };
+    /// // Both are stable until the shorter one begins to decay.
+    /// assert_eq!(wsd.first_difference(100, &wsd, 200, 80), None);
+    /// assert_eq!(wsd.first_difference(100, &wsd, 200, 100), Some(81));
+    /// ```
+    pub fn first_difference(
+        &self,
+        total: u64,
+        other: &Self,
+        other_total: u64,
+        steps: u64,
+    ) -> Option<u64> {
+        (0..steps).find(|step| {
+            self.factor(*step, total).to_bits() != other.factor(*step, other_total).to_bits()
+        })
     }
 
     /// Whether this schedule fits a run of `total` steps.

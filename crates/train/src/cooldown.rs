@@ -8,13 +8,14 @@ use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use evenburn_optim::{Cooldown, Descent};
+use evenburn_optim::{Cooldown, Descent, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::frozen::Frozen;
-use crate::{durable, run_dir};
+use crate::run_dir::CHECKPOINTS;
+use crate::{checkpoint, durable, run_dir};
 
 const FILE: &str = "cooldown.json";
 
@@ -33,7 +34,8 @@ struct Request {
 ///
 /// # Errors
 /// [`TrainError::NotARun`] or [`TrainError::Frozen`] for a folder that can't be trained, [`TrainError::Invalid`] where
-/// a decay has begun already, [`TrainError::Io`] where the request can't be written.
+/// a decay has begun already and where the rate has come down as far as it goes, [`TrainError::Io`] where the request can't
+/// be written.
 pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Result<(), TrainError> {
     run_dir::require_run(run)?;
     if let Some(frozen) = Frozen::read(run)? {
@@ -47,26 +49,74 @@ pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Resul
         let why = format!("{} decays since step {start}", run.display());
         return Err(TrainError::invalid("cooldown", why));
     }
-    let recorded = || {
-        let recorded = run_dir::config_of(run);
-        let config = RunConfig::load(Some(&recorded), &[])?.config;
-        Ok::<_, TrainError>(config.optim.decay_shape)
-    };
-    let descent = descent.map_or_else(recorded, Ok)?;
+    let config = RunConfig::load(Some(&run_dir::config_of(run)), &[])?.config;
+    let total = config.train.total_steps(config.model.context)?;
+    let newest = checkpoint::newest(&run.join(CHECKPOINTS))?;
+    let step = newest.as_deref().and_then(checkpoint::step_at).unwrap_or(0);
+    check_rate(run, &config.optim.schedule(), step, total)?;
     let request = Request {
         steps: steps.get(),
-        descent,
+        descent: descent.unwrap_or(config.optim.decay_shape),
         start: None,
     };
     write(run, &request)
 }
 
-/// The decay of a run that has taken `step` steps: one that began earlier, or one that begins now.
-pub(crate) fn of_run(run: &Path, step: u64) -> Result<Option<Cooldown>, TrainError> {
+/// Whether the rate of a run that has taken `step` steps is above where it ends.
+fn check_rate(run: &Path, schedule: &Schedule, step: u64, total: u64) -> Result<(), TrainError> {
+    let part = |step| schedule.factor(step, total);
+    let bottom = schedule.final_fraction;
+    if part(step) > bottom {
+        return Ok(());
+    }
+    // The highest rate that can still be gone back to, and the latest of these.
+    let highest = checkpoint::all(&run.join(CHECKPOINTS))?
+        .into_iter()
+        .filter_map(|path| Some((checkpoint::step_at(&path)?, path)))
+        .filter(|(step, _)| part(*step) > bottom)
+        .max_by(|(a, _), (b, _)| part(*a).total_cmp(&part(*b)).then(a.cmp(b)));
+    let way_out = match highest {
+        Some((step, path)) => format!(
+            "{} is from a rate of {:.3} of the peak: `train --resume {} --run-dir NEW --train.stop_after {step}` makes a run \
+            of it, and `cooldown NEW` begins there",
+            path.display(),
+            part(step),
+            path.display()
+        ),
+        None => "no checkpoint from a higher rate is left".to_owned(),
+    };
+    let why = format!(
+        "{} has come down to {bottom} of its peak rate, where it ends; {way_out}",
+        run.display()
+    );
+    Err(TrainError::invalid("cooldown", why))
+}
+
+/// The step at which the decay of a run began, if one has.
+pub(crate) fn begun(run: &Path) -> Result<Option<u64>, TrainError> {
+    Ok(read(run)?.and_then(|request| request.start))
+}
+
+/// Copies a decay that began before `step` to a run that branches off there.
+pub(crate) fn carry(run: &Path, to: &Path, step: u64) -> Result<(), TrainError> {
+    match read(run)? {
+        Some(request) if request.start.is_some_and(|start| start < step) => write(to, &request),
+        _ => Ok(()),
+    }
+}
+
+/// The decay of a run that has taken `step` of `total` steps: one that began earlier, or one that begins now.
+pub(crate) fn of_run(
+    run: &Path,
+    schedule: &Schedule,
+    step: u64,
+    total: u64,
+) -> Result<Option<Cooldown>, TrainError> {
     let Some(request) = read(run)? else {
         return Ok(None);
     };
     if request.start.is_none() {
+        check_rate(run, schedule, step, total)?;
         let begun = Request {
             start: Some(step),
             ..request
@@ -110,37 +160,88 @@ fn write(run: &Path, request: &Request) -> Result<(), TrainError> {
 mod tests {
     use super::*;
 
+    fn run(config: &str, steps: &[u64]) -> tempfile::TempDir {
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run_dir::config_of(run.path()), config).unwrap();
+        for step in steps {
+            let checkpoint = run.path().join(format!("{CHECKPOINTS}/step-{step:08}"));
+            fs::create_dir_all(checkpoint).unwrap();
+        }
+        run
+    }
+
     #[test]
     fn a_request_begins_once() {
-        let run = tempfile::tempdir().unwrap();
+        let nothing = tempfile::tempdir().unwrap();
         let steps = NonZeroU64::new(4).unwrap();
-        let refused = request(run.path(), steps, None).unwrap_err();
+        let refused = request(nothing.path(), steps, None).unwrap_err();
         assert!(matches!(refused, TrainError::NotARun { .. }));
 
-        fs::write(
-            run_dir::config_of(run.path()),
-            "[optim]\ndecay_shape = \"cosine\"\n",
-        )
-        .unwrap();
-        assert_eq!(of_run(run.path(), 3).unwrap(), None);
+        let run = run(
+            "[train]\nsteps = 40\n[optim]\ndecay_shape = \"cosine\"\n",
+            &[],
+        );
+        let schedule = Schedule::default();
+        let of_run = |step| of_run(run.path(), &schedule, step, 40);
+        assert_eq!(of_run(3).unwrap(), None);
         request(run.path(), NonZeroU64::MIN, Some(Descent::Linear)).unwrap();
         // Nobody has begun: the later request counts.
         request(run.path(), steps, None).unwrap();
-        let begun = Cooldown {
+        let decay = Cooldown {
             start: 7,
             steps: 4,
             descent: Descent::Cosine,
         };
-        assert_eq!(of_run(run.path(), 7).unwrap(), Some(begun));
+        assert_eq!(of_run(7).unwrap(), Some(decay));
+        assert_eq!(begun(run.path()).unwrap(), Some(7));
         // Also when the run goes on from an earlier checkpoint.
-        assert_eq!(of_run(run.path(), 5).unwrap(), Some(begun));
+        assert_eq!(of_run(5).unwrap(), Some(decay));
         let refused = request(run.path(), steps, None).unwrap_err();
         assert!(
             refused.to_string().contains("decays since step 7"),
             "{refused}"
         );
+        // A branch takes it along from where it had begun.
+        for (step, goes_along) in [(7, false), (8, true)] {
+            let branch = tempfile::tempdir().unwrap();
+            carry(run.path(), branch.path(), step).unwrap();
+            assert_eq!(file(branch.path()).is_file(), goes_along, "{step}");
+        }
 
         fs::write(file(run.path()), "{").unwrap();
-        assert!(of_run(run.path(), 7).is_err());
+        assert!(of_run(7).is_err());
+    }
+
+    #[test]
+    fn a_rate_that_has_come_down_is_refused_with_the_checkpoint_to_go_back_to() {
+        let steps = NonZeroU64::new(4).unwrap();
+        // Schedule, checkpoints, and what the error names; nothing where there is something left to decay.
+        let cases: [(&str, &[u64], Option<&str>); 8] = [
+            ("cosine", &[36, 40], Some("step-00000036")),
+            ("linear", &[40], Some("no checkpoint")),
+            ("wsd", &[20, 32, 36, 40], Some("step-00000032")),
+            (
+                "cosine\"\nfinal_fraction = 0.1 #",
+                &[38, 40],
+                Some("step-00000038"),
+            ),
+            ("cosine", &[36], None),
+            ("constant", &[40], None),
+            ("inverse_sqrt", &[40], None),
+            ("wsd", &[], None),
+        ];
+        for (schedule, checkpoints, expected) in cases {
+            let toml = format!("[train]\nsteps = 40\n[optim]\nschedule = \"{schedule}\"\n");
+            let run = run(&toml, checkpoints);
+            let found = request(run.path(), steps, None);
+            match expected {
+                None => found.unwrap(),
+                Some(part) => {
+                    let message = found.unwrap_err().to_string();
+                    assert!(message.contains(part), "{schedule}: {message}");
+                    assert!(!file(run.path()).exists());
+                }
+            }
+        }
     }
 }

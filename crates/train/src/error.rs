@@ -97,6 +97,9 @@ pub enum TrainError {
     /// Text that can't be generated.
     #[error("sample: {0}")]
     Sample(#[from] evenburn_model::SampleError),
+    /// Tokens that the model doesn't have.
+    #[error("batch: {0}")]
+    Tokens(#[from] evenburn_model::TokenError),
     /// Groups, gradients or optimizer states that do not fit the model.
     #[error(transparent)]
     Optim(#[from] evenburn_optim::OptimError),
@@ -137,6 +140,27 @@ pub enum TrainError {
         differences: Vec<String>,
         /// Whether `train.reset_optimizer` would accept them.
         only_optimizer: bool,
+    },
+    /// Another budget or schedule, under which a step that is taken would have had another rate.
+    #[error("{}: {}: with that, step {step} of the {taken} that are taken would have had {} of the peak rate, and it had {}; {}; \
+        --train.reset_optimizer true goes on with it all the same, with fresh optimizer state",
+        path.display(), differences.join("; "), short(*is), short(*was),
+        match earlier { Some(p) => format!("--resume {} goes on from before that, in a new run", p.display()), None => "no checkpoint from before that is left".to_owned() })]
+    PastDiffers {
+        /// The run directory.
+        path: PathBuf,
+        /// One line per key: both values and where the new one came from.
+        differences: Vec<String>,
+        /// The first such step, counted from 1.
+        step: u64,
+        /// Steps that are taken.
+        taken: u64,
+        /// Its rate, as part of the peak.
+        was: f64,
+        /// The rate it would have had.
+        is: f64,
+        /// The newest checkpoint from before it.
+        earlier: Option<PathBuf>,
     },
     /// A resume with another model, optimizer or corpus than the checkpoint was made with.
     #[error("{} belongs to another {what}: {why}", path.display())]
@@ -187,6 +211,12 @@ pub enum TrainError {
     },
 }
 
+/// A part of 1 in few digits.
+fn short(part: f64) -> String {
+    let text = format!("{part:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 impl TrainError {
     /// Whether the fault is in what the user gave (exit code 2), not in the machine or the run (exit code 1).
     ///
@@ -207,12 +237,14 @@ impl TrainError {
             | Self::Plan(_)
             | Self::Weights(_)
             | Self::Sample(_)
+            | Self::Tokens(_)
             | Self::Optim(_)
             | Self::Device { .. }
             | Self::Locked { .. }
             | Self::NotARun { .. }
             | Self::Frozen { .. }
             | Self::ConfigDiffers { .. }
+            | Self::PastDiffers { .. }
             | Self::Foreign { .. }
             | Self::Damaged { .. } => true,
             Self::Unwritable { .. }

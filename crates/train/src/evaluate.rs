@@ -13,7 +13,8 @@ use crate::task::Task;
 /// The task is taken without its gradients first; its weights are shared, not copied.
 ///
 /// # Errors
-/// [`TrainError::Data`] from the batches, [`TrainError::DeviceRead`] if the device fails.
+/// [`TrainError::Data`] from the batches, [`TrainError::Tokens`] for a token that the model doesn't have,
+/// [`TrainError::DeviceRead`] if the device fails.
 pub fn evaluate(
     task: &Task,
     batches: impl Iterator<Item = Result<Batch, DataError>>,
@@ -23,6 +24,7 @@ pub fn evaluate(
     let mut score = Score::default();
     for batch in batches {
         let batch = batch?;
+        task.check(&batch)?;
         let nats = read(task.loss_sum(&batch))?;
         score += Score::of_batch(nats, &batch, token_bytes);
     }

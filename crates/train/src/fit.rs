@@ -79,6 +79,8 @@ pub(crate) struct Loop {
     pub(crate) samples: Samples,
     pub(crate) progress: Progress,
     pub(crate) stop: Arc<AtomicBool>,
+    /// What the user should know before the first step.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Loop {
@@ -88,6 +90,9 @@ impl Loop {
             .train
             .stop_after
             .map_or(u64::MAX, NonZeroU64::get);
+        for note in &self.notes {
+            log::warn!("{note}");
+        }
         self.look_for_cooldown()?;
         let first = self.state.step;
         let mut pace = Pace::new();
@@ -100,8 +105,7 @@ impl Loop {
             self.end(),
             self.plan.cost().params
         );
-        log::info!("{beginning}");
-        self.progress.note(&beginning);
+        self.note(&beginning);
         let train = &self.config.train;
         let precision = evenburn_model::Precision::from(train.precision);
         if train.device == DeviceName::Flex && !precision.is_fast() {
@@ -122,12 +126,20 @@ impl Loop {
             }
             if due(self.state.step, self.config.train.sample_every) && self.state.step < self.end()
             {
-                self.samples.write(&task.decoder.valid(), self.state.step)?;
+                // What a sample can fail on was asked before; a full disk, say, is for the next checkpoint to tell.
+                if let Err(error) = self.samples.write(&task.decoder.valid(), self.state.step) {
+                    self.note(&format!("step {}: no sample: {error}", self.state.step));
+                }
             }
             if let Some(error) = shown.interrupter.error() {
                 return Err(TrainError::Stopped(error.to_string()));
             }
-            self.look_for_cooldown()?;
+            if let Err(error) = self.look_for_cooldown() {
+                if saved != self.state.step {
+                    self.save(&task)?;
+                }
+                return Err(error);
+            }
         }
         if saved != self.state.step {
             checkpoint = Some(self.save(&task)?);
@@ -162,17 +174,22 @@ impl Loop {
         if self.cooldown.is_some() {
             return Ok(());
         }
-        self.cooldown = cooldown::of_run(self.checkpoints.run(), self.state.step)?;
+        let (run, step) = (self.checkpoints.run(), self.state.step);
+        self.cooldown = cooldown::of_run(run, &self.schedule, step, self.total)?;
         if let Some(cooldown) = self.cooldown {
-            let note = format!(
+            self.note(&format!(
                 "the rate decays from step {} to step {}",
                 cooldown.start,
                 cooldown.end()
-            );
-            log::info!("{note}");
-            self.progress.note(&note);
+            ));
         }
         Ok(())
+    }
+
+    /// Says something in the log and to the user.
+    fn note(&self, text: &str) {
+        log::info!("{text}");
+        self.progress.note(text);
     }
 
     fn is_stopped(&self, shown: &Events) -> bool {

@@ -1,11 +1,12 @@
-//! What a launch does: start a run, or continue one with settings that can't change its past.
+//! What a launch does: start a run, continue one with settings that can't change its past, or branch off from it.
 
 use std::path::{Path, PathBuf};
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::frozen::Frozen;
-use crate::run_dir;
+use crate::place::{Place, locate};
+use crate::{change, checkpoint, run_dir};
 
 /// Whether to continue a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +16,7 @@ pub enum Resume {
     Never,
     /// The run named by [`Launch::run_dir`], else the newest one; a new one where there is none.
     Auto,
-    /// This one.
+    /// This one, or one of its checkpoints: from one that isn't its newest a new run goes on.
     Run(PathBuf),
 }
 
@@ -49,6 +50,15 @@ pub enum Start {
     Fresh(Option<PathBuf>),
     /// The run in this directory.
     Continue(PathBuf),
+    /// A new run that goes on from a checkpoint of another one, which stays as it is.
+    Branch {
+        /// The other run.
+        run: PathBuf,
+        /// Its checkpoint.
+        checkpoint: PathBuf,
+        /// The directory of the new run if one was named.
+        at: Option<PathBuf>,
+    },
 }
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss.
@@ -74,9 +84,13 @@ impl Launch {
     /// Reads the configuration and finds the run to continue. Without a configuration file a resumed run keeps its own
     /// configuration, but for `train.stop_after` and `train.reset_optimizer`, which were instructions to the launch before.
     ///
+    /// Under another budget, a warm-up that is a fraction of the run stays as many steps as it was.
+    ///
     /// # Errors
-    /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget; [`TrainError::NotARun`] for a folder without one;
-    /// [`TrainError::Frozen`] for a model without its training; [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past.
+    /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget, or with one that is over already;
+    /// [`TrainError::NotARun`] for a folder without one; [`TrainError::Frozen`] for a model without its training;
+    /// [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past; [`TrainError::PastDiffers`]
+    /// for a budget or a schedule under which steps that are taken would have had other rates.
     pub fn resolve(&self) -> Result<(Resolved, Start), TrainError> {
         let (resolved, start) = self.find()?;
         let config = &resolved.config;
@@ -89,27 +103,50 @@ impl Launch {
     }
 
     fn find(&self) -> Result<(Resolved, Start), TrainError> {
-        let run = match &self.resume {
+        let in_run = |run| Place {
+            run,
+            checkpoint: None,
+        };
+        let place = match &self.resume {
             Resume::Never => None,
-            Resume::Run(path) => {
-                run_dir::require_run(path)?;
-                Some(path.clone())
-            }
+            Resume::Run(path) => Some(locate(path)?),
             Resume::Auto => match &self.run_dir {
-                Some(path) => run_dir::is_run(path).then(|| path.clone()),
-                None => run_dir::newest(&self.load(self.file.as_deref())?.config.run.dir)?,
+                Some(path) => run_dir::is_run(path).then(|| in_run(path.clone())),
+                None => {
+                    run_dir::newest(&self.load(self.file.as_deref())?.config.run.dir)?.map(in_run)
+                }
             },
         };
-        let Some(run) = run else {
+        let Some(place) = place else {
             return Ok((
                 self.load(self.file.as_deref())?,
                 Start::Fresh(self.run_dir.clone()),
             ));
         };
+        let run = place.run;
         if let Some(frozen) = Frozen::read(&run)? {
             return Err(TrainError::Frozen { path: run, frozen });
         }
-        let recorded = run_dir::config_of(&run);
+        let newest = checkpoint::newest(&run.join(run_dir::CHECKPOINTS))?;
+        let newest = newest.as_deref().and_then(Path::file_name);
+        let older = place.checkpoint.filter(|path| path.file_name() != newest);
+        let start = match older {
+            Some(checkpoint) => Start::Branch {
+                run: run.clone(),
+                checkpoint,
+                at: self.run_dir.clone(),
+            },
+            None => Start::Continue(run.clone()),
+        };
+        let given = self.given(&run, change::taken(&start)?)?;
+        // Once more when the run is locked; asked here before any text is read.
+        change::check(&run, &given, &start)?;
+        Ok((given, start))
+    }
+
+    /// The configuration that a run which has taken `taken` steps is to go on with.
+    fn given(&self, run: &Path, taken: u64) -> Result<Resolved, TrainError> {
+        let recorded = run_dir::config_of(run);
         let mut given = self.load(Some(self.file.as_deref().unwrap_or(&recorded)))?;
         let asked = |key| self.file.is_some() || given.origins.of(key) == Origin::CommandLine;
         let (stop, reset) = (asked("train.stop_after"), asked("train.reset_optimizer"));
@@ -119,8 +156,11 @@ impl Launch {
         if !reset {
             given.config.train.reset_optimizer = false;
         }
-        compare_recorded(&run, &given)?;
-        Ok((given, Start::Continue(run)))
+        if taken > 0 {
+            let recorded = RunConfig::load(Some(&recorded), &[])?.config;
+            change::keep_warmup(&recorded, &mut given.config)?;
+        }
+        Ok(given)
     }
 
     fn load(&self, file: Option<&Path>) -> Result<Resolved, TrainError> {
@@ -131,6 +171,15 @@ impl Launch {
 /// Keys that `train.reset_optimizer` frees.
 pub(crate) const OPTIMIZER: &str = "optim.";
 
+/// BLAKE3 of the keys that decide the numbers of a run.
+pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
+    let lines: String = binding(config)?
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
+}
+
 /// Keys that decide the numbers of a run, with their values; the rest is free.
 pub(crate) fn binding(
     config: &RunConfig,
@@ -138,47 +187,6 @@ pub(crate) fn binding(
     let mut flat = config.flatten()?;
     flat.retain(|key, _| !FREE.contains(&key.as_str()));
     Ok(flat)
-}
-
-/// Compares a configuration with the one a run was started with.
-pub(crate) fn compare_recorded(run: &Path, given: &Resolved) -> Result<(), TrainError> {
-    let recorded = RunConfig::load(Some(&run_dir::config_of(run)), &[])?;
-    compare(run, &recorded.config, given)
-}
-
-fn compare(run: &Path, recorded: &RunConfig, given: &Resolved) -> Result<(), TrainError> {
-    let (old, new) = (binding(recorded)?, binding(&given.config)?);
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    let show =
-        |value: Option<&toml::Value>| value.map_or_else(|| "unset".to_owned(), ToString::to_string);
-    let differing: Vec<&String> = names
-        .into_iter()
-        .filter(|name| old.get(*name) != new.get(*name))
-        .collect();
-    let only_optimizer = differing.iter().all(|name| name.starts_with(OPTIMIZER));
-    if only_optimizer && given.config.train.reset_optimizer {
-        return Ok(());
-    }
-    let differences: Vec<String> = differing
-        .into_iter()
-        .map(|name| {
-            let (was, is) = (show(old.get(name)), show(new.get(name)));
-            format!(
-                "{name} was {was} and is now {is} ({})",
-                given.origins.of(name)
-            )
-        })
-        .collect();
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(TrainError::ConfigDiffers {
-        path: run.to_owned(),
-        differences,
-        only_optimizer,
-    })
 }
 
 #[cfg(test)]

@@ -21,10 +21,16 @@
 //!   samples/         generated text
 //!   run.log          messages of the program
 //!   cooldown.json    a decay started by hand
+//!   config-until-00001000.toml  the configuration until that step, where another one followed
 //! ```
+//!
+//! Weights need `config.toml`, `plan.toml` and their checkpoint, and text the tokenizer. A run that has lost anything else
+//! is resumed, evaluated, sampled and exported as before; what is missing is made anew.
 //!
 //! [`frozen`] describes the folder of a model without its training.
 
+mod branch;
+mod change;
 pub mod checkpoint;
 mod clock;
 pub mod config;
@@ -44,6 +50,8 @@ mod launch;
 mod memory;
 pub mod metrics;
 mod norms;
+mod place;
+mod preflight;
 mod progress;
 mod routing;
 mod run_dir;

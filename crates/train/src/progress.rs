@@ -19,6 +19,14 @@ pub enum Display {
 }
 
 impl Display {
+    /// Says something before there is any progress to show.
+    pub(crate) fn say(self, text: &str) {
+        match self {
+            Self::Dashboard | Self::Lines => say(text),
+            Self::Silent => {}
+        }
+    }
+
     /// The dashboard where standard input and output are a terminal, progress lines elsewhere.
     pub fn detect() -> Self {
         if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {

@@ -2,15 +2,20 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::branch::Branch;
 use crate::config::{Provenance, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::{clock, durable};
 
 pub(crate) const CONFIG: &str = "config.toml";
+/// What the names of configurations that a run had earlier start with.
+const EARLIER: &str = "config-until-";
+/// The history of a run.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const PLAN: &str = "plan.toml";
 const PROVENANCE: &str = "provenance.json";
 /// The tokenizer the run was trained with, so that a run can be read without its data.
@@ -30,7 +35,7 @@ const MAKING: Duration = Duration::from_mins(1);
 pub struct Record {
     /// Version of this program.
     pub version: String,
-    /// When the run was started, in UTC.
+    /// When the run was started, in UTC, to the nanosecond.
     pub started: String,
     /// Operating system and processor.
     pub platform: String,
@@ -40,19 +45,23 @@ pub struct Record {
     pub command: Vec<String>,
     /// Where each key that was set got its value from.
     pub keys: Provenance,
+    /// The checkpoint of another run that this one goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_from: Option<PathBuf>,
 }
 
 impl Record {
-    fn now(origins: &Provenance) -> Self {
+    fn now(origins: &Provenance, branch: Option<&Branch>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: clock::stamp(),
+            started: clock::moment(SystemTime::now()),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             command: std::env::args_os()
                 .map(|arg| arg.to_string_lossy().into_owned())
                 .collect(),
             keys: origins.clone(),
+            branched_from: branch.map(|branch| branch.checkpoint.clone()),
         }
     }
 }
@@ -66,15 +75,17 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a run directory: `at`, or `<run.dir>/<utc>-<run.name>`. It appears under its name complete.
+    /// Makes a run directory: `at`, or `<run.dir>/<utc>-<run.name>`. It appears under its name complete, with what a
+    /// branch has of its past.
     ///
     /// # Errors
     /// [`TrainError::Invalid`] if there already is a run or something else, [`TrainError::Io`] if it can't be written.
-    pub fn create(
+    pub(crate) fn create(
         at: Option<&Path>,
         resolved: &Resolved,
         plan: &str,
         tokenizer: &str,
+        branch: Option<&Branch>,
     ) -> Result<Self, TrainError> {
         let config = &resolved.config;
         let path = match at {
@@ -98,7 +109,7 @@ impl RunDir {
         let aside = parent.join(format!("{ASIDE}{name}-{}", std::process::id()));
         fs::create_dir(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
         let lock = lock(&aside)?;
-        let record = Record::now(&resolved.origins);
+        let record = Record::now(&resolved.origins, branch);
         let json = serde_json::to_vec_pretty(&record).map_err(|e| TrainError::Unwritable {
             what: "the provenance",
             why: e.to_string(),
@@ -110,6 +121,9 @@ impl RunDir {
         for folder in [CHECKPOINTS, "samples", "tb"] {
             let folder = aside.join(folder);
             fs::create_dir(&folder).map_err(|e| TrainError::io("create", &folder, e))?;
+        }
+        if let Some(branch) = branch {
+            branch.copy(&aside)?;
         }
         durable::sync_folder(&aside)?;
         durable::rename(&aside, &path)?;
@@ -128,14 +142,26 @@ impl RunDir {
         })
     }
 
-    /// Replaces the recorded configuration by one that the run goes on with.
+    /// Replaces the recorded configuration by one that the run goes on with after `step` steps; the one before is kept.
     ///
     /// # Errors
     /// [`TrainError::Io`] if it can't be written.
-    pub(crate) fn record(&self, config: &RunConfig) -> Result<(), TrainError> {
+    pub(crate) fn record(&self, config: &RunConfig, step: u64) -> Result<(), TrainError> {
         let mut config = config.clone();
         config.train.reset_optimizer = false;
-        durable::replace(&config_of(&self.path), config.to_toml()?.as_bytes())
+        let recorded = config_of(&self.path);
+        keep_config(&recorded, &self.path, step)?;
+        durable::replace(&recorded, config.to_toml()?.as_bytes())
+    }
+
+    /// The configurations that the run has had: the recorded one, and those before it.
+    pub(crate) fn configs(&self) -> Result<Vec<RunConfig>, TrainError> {
+        let earlier = earlier_configs(&self.path)?
+            .into_iter()
+            .map(|(_, path)| path);
+        let all = std::iter::once(config_of(&self.path)).chain(earlier);
+        all.map(|path| Ok(RunConfig::load(Some(&path), &[])?.config))
+            .collect()
     }
 
     /// The directory.
@@ -145,7 +171,7 @@ impl RunDir {
 
     /// `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(METRICS)
     }
 
     /// The folder of the checkpoints.
@@ -182,6 +208,30 @@ pub(crate) fn config_of(run: &Path) -> PathBuf {
     run.join(CONFIG)
 }
 
+/// Keeps a configuration that a run had until it had taken `step` steps; the first one of a step is the one it trained
+/// with.
+pub(crate) fn keep_config(config: &Path, run: &Path, step: u64) -> Result<(), TrainError> {
+    let kept = run.join(format!("{EARLIER}{step:08}.toml"));
+    if kept.exists() {
+        return Ok(());
+    }
+    let text = fs::read(config).map_err(|e| TrainError::io("read", config, e))?;
+    durable::replace(&kept, &text)
+}
+
+/// Paths of the configurations that a run had until some step, with that step.
+pub(crate) fn earlier_configs(run: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
+    let step = |name: &str| {
+        let step = name.strip_prefix(EARLIER)?.strip_suffix(".toml")?;
+        step.parse().ok()
+    };
+    let names = durable::entries(run, |name| step(name).is_some())?;
+    let found = names.into_iter();
+    Ok(found
+        .filter_map(|name| Some((step(&name)?, run.join(name))))
+        .collect())
+}
+
 /// The recorded plan of a run, as TOML.
 pub(crate) fn plan_of(run: &Path) -> Result<String, TrainError> {
     let path = run.join(PLAN);
@@ -195,7 +245,7 @@ pub(crate) fn is_run(path: &Path) -> bool {
 
 /// Whether a folder holds a run that can go on.
 fn is_live(path: &Path) -> bool {
-    is_run(path) && !path.join(FROZEN).is_file()
+    is_run(path) && !path.join(FROZEN).exists()
 }
 
 pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
@@ -208,14 +258,35 @@ pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// The newest run in a folder of runs that can go on; their names start with the time they were started.
+/// The run in a folder of runs that was started last, of those that can go on. Of two that were started at once it is the
+/// later name, and a folder rather than a link to it.
 pub(crate) fn newest(dir: &Path) -> Result<Option<PathBuf>, TrainError> {
     let names = durable::entries(dir, |name| !name.starts_with('.'))?;
-    Ok(names
+    let runs = names
         .into_iter()
-        .rev()
-        .map(|name| dir.join(name))
-        .find(|path| is_live(path)))
+        .map(|name| (dir.join(&name), name))
+        .filter(|(path, _)| is_live(path));
+    let newest =
+        runs.max_by_key(|(path, name)| (started(path, name), !path.is_symlink(), name.clone()));
+    Ok(newest.map(|(path, _)| path))
+}
+
+/// When a run was started, to be compared with others: what its provenance says, else its name. What is left of a run that
+/// has neither is the time at which its plan was written, which nothing rewrites.
+fn started(run: &Path, name: &str) -> String {
+    let said = || {
+        let text = fs::read_to_string(run.join(PROVENANCE)).ok()?;
+        let record: serde_json::Value = serde_json::from_str(&text).ok()?;
+        Some(clock::order(record.get("started")?.as_str()?)?.to_owned())
+    };
+    let named = || Some(clock::order(name.split('-').next()?)?.to_owned());
+    let written = || {
+        let time = fs::metadata(run.join(PLAN))
+            .and_then(|m| m.modified())
+            .ok()?;
+        Some(clock::order(&clock::moment(time))?.to_owned())
+    };
+    said().or_else(named).or_else(written).unwrap_or_default()
 }
 
 pub(crate) fn free_name(dir: &Path, name: &str) -> PathBuf {
@@ -297,5 +368,84 @@ mod tests {
             [true, false, true]
         );
         assert_eq!(newest(runs.path()).unwrap(), None);
+    }
+
+    /// A folder that looks like a run, with its provenance.
+    fn run(runs: &Path, name: &str, provenance: &str) {
+        let path = runs.join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(CONFIG), "").unwrap();
+        fs::write(path.join(PLAN), "").unwrap();
+        if !provenance.is_empty() {
+            fs::write(path.join(PROVENANCE), provenance).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_newest_run_is_the_one_started_last() {
+        let said = |time: &str| format!("{{\"started\": \"{time}\"}}");
+        let early = said("20261123T100000Z");
+        let late = said("20261123T110000Z");
+        // What is there, by name and provenance, and what is the newest of it.
+        let cases: [(&[(&str, &str)], &str); 9] = [
+            (
+                &[("baseline", &early), ("20261123T110000Z-run", &late)],
+                "20261123T110000Z-run",
+            ),
+            (&[("a", &late), ("z", &early)], "a"),
+            // By the fraction of a second, and a time without one is that second's first.
+            (
+                &[
+                    ("a", &said("20261123T100000.2Z")),
+                    ("b", &said("20261123T100000.1Z")),
+                    ("c", &early),
+                ],
+                "a",
+            ),
+            (&[("a", &early), ("b", &early)], "b"),
+            // Where the provenance is of no use, the name.
+            (
+                &[("20261123T120000Z-run", ""), ("b", &late)],
+                "20261123T120000Z-run",
+            ),
+            (&[("20261123T090000Z-run", "{"), ("b", &early)], "b"),
+            (
+                &[("20261123T120000Z-run", &said("yesterday")), ("b", &late)],
+                "20261123T120000Z-run",
+            ),
+            // Where the name is of no use either, the files: these are written now.
+            (&[("a", ""), ("b", &late)], "a"),
+            (&[("a", "{\"started\": 7}"), ("b", &late)], "a"),
+        ];
+        for (runs, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, provenance) in runs {
+                run(dir.path(), name, provenance);
+            }
+            // Made last, and no run that can go on.
+            run(dir.path(), "zz-folded", &said("20991231T000000Z"));
+            fs::write(dir.path().join("zz-folded").join(FROZEN), "").unwrap();
+            run(dir.path(), ".new-run-7", &said("20991231T000000Z"));
+            fs::create_dir(dir.path().join("zz-empty")).unwrap();
+            let found = newest(dir.path()).unwrap();
+            assert_eq!(found, Some(dir.path().join(expected)), "{runs:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_run_is_that_run() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "a", "{\"started\": \"20261123T100000Z\"}");
+        std::os::unix::fs::symlink("a", dir.path().join("latest")).unwrap();
+        assert_eq!(newest(dir.path()).unwrap(), Some(dir.path().join("a")));
+        fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        run(
+            &dir.path().join("elsewhere"),
+            "b",
+            "{\"started\": \"20261123T110000Z\"}",
+        );
+        std::os::unix::fs::symlink("elsewhere/b", dir.path().join("b")).unwrap();
+        assert_eq!(newest(dir.path()).unwrap(), Some(dir.path().join("b")));
     }
 }

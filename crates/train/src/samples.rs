@@ -8,7 +8,18 @@ use evenburn_model::{Decoder, Recompute, Sampler};
 use crate::durable;
 use crate::error::TrainError;
 
-/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document.
+/// The ids a text begins with: the token that stands before every document, and the prompt's.
+pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, TrainError> {
+    let before = tokenizer.eod();
+    let prompt = tokenizer.encode(prompt)?;
+    Ok(std::iter::once(before)
+        .chain(prompt)
+        .map(i64::from)
+        .collect())
+}
+
+/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. Only tokens that
+/// the tokenizer has are drawn.
 ///
 /// # Errors
 /// [`TrainError::Data`] for a prompt that can't be tokenized, [`TrainError::Sample`] for options out of range or logits
@@ -20,24 +31,27 @@ pub fn sample(
     tokens: usize,
     sampler: &Sampler,
 ) -> Result<String, TrainError> {
-    let eod = tokenizer.eod();
-    let mut ids = vec![i64::from(eod)];
-    ids.extend(tokenizer.encode(prompt)?.into_iter().map(i64::from));
-    let new = decoder.generate(
-        &ids,
-        tokens,
-        Some(i64::from(eod)),
-        sampler,
-        Recompute::Cached,
-    )?;
-    let text: Vec<u32> = ids
-        .into_iter()
-        .chain(new)
-        .filter_map(|id| u32::try_from(id).ok())
-        // A model may have more entries than its tokenizer; nothing is written for those.
-        .filter(|id| *id != eod && (*id as usize) < tokenizer.vocab_size())
+    let ids = opening(tokenizer, prompt)?;
+    let ends = [i64::from(tokenizer.eod())];
+    let known = known(tokenizer);
+    let allowed = |id: usize| known.get(id).copied().unwrap_or(false);
+    let new = decoder.generate(&ids, tokens, &ends, allowed, sampler, Recompute::Cached)?;
+    let text: Vec<u32> = ids[1..]
+        .iter()
+        .chain(&new)
+        .filter(|id| !ends.contains(id))
+        .filter_map(|id| u32::try_from(*id).ok())
         .collect();
     Ok(tokenizer.decode(&text)?)
+}
+
+/// Whether the tokenizer has a token, by id; there may be gaps between them.
+fn known(tokenizer: &Tokenizer) -> Vec<bool> {
+    let mut known = vec![false; tokenizer.vocab_size()];
+    for id in tokenizer.inner().get_vocab(true).into_values() {
+        known[id as usize] = true;
+    }
+    known
 }
 
 /// What the samples of a run are made from.

@@ -11,6 +11,7 @@ use evenburn_data::{Batch, DocumentMask};
 use evenburn_model::{Decoder, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
+use crate::error::TrainError;
 
 /// A decoder with the way its batches are read.
 #[derive(Module, Debug)]
@@ -86,6 +87,16 @@ impl Task {
     /// The device the decoder is on.
     pub fn device(&self) -> Device {
         self.decoder.embed.weight.val().device()
+    }
+
+    /// Checks that the model has an entry for every token of a batch and for every target that counts. What follows takes
+    /// batches that were checked.
+    ///
+    /// # Errors
+    /// [`TrainError::Tokens`] with the first that it hasn't, and its place.
+    pub fn check(&self, batch: &Batch) -> Result<(), TrainError> {
+        self.decoder.check_tokens(&batch.tokens, batch.time)?;
+        Ok(self.decoder.check_targets(&batch.targets, batch.time)?)
     }
 
     /// Summed cross-entropy in nats of a batch, shape `[1]`.

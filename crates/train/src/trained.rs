@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use evenburn_model::strategy::NormStrategy;
 use evenburn_model::{Decoder, Plan, weights};
 
-use crate::checkpoint::{self, Loaded, State};
+use crate::checkpoint::{Loaded, State};
 use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::frozen::{self, Frozen};
+use crate::place::locate;
 use crate::task::{Task, untrained};
 use crate::trainer::{plan_text, same};
 use crate::{device, run_dir};
@@ -40,14 +41,15 @@ impl TrainedRun {
     }
 }
 
-/// Loads the newest checkpoint of a run, or the one that `path` names (`RUN/checkpoints/step-...`). A folded or an
-/// imported model is one too.
+/// Loads the newest checkpoint of a run, or the one that `path` names: `RUN/checkpoints/step-...`, `RUN/checkpoints/latest`,
+/// or a link to either. A folded or an imported model is one too.
 ///
 /// # Errors
 /// [`TrainError::NotARun`] for another folder, [`TrainError::Damaged`] for a file that isn't what was written, and
 /// [`TrainError::Foreign`] for a run of a strategy that is not in the registry: [`load_run_with`] takes it.
 pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
-    let (run, checkpoint) = locate(path)?;
+    let place = locate(path)?;
+    let (checkpoint, run) = (place.checkpoint()?, place.run);
     let config = RunConfig::load(Some(&run_dir::config_of(&run)), &[])?.config;
     let Some(frozen) = Frozen::read(&run)? else {
         let strategy = config.norm.clone();
@@ -63,7 +65,8 @@ pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
 /// # Errors
 /// As [`load_run`]; [`TrainError::Foreign`] if the strategy doesn't make the plan the run recorded.
 pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<TrainedRun, TrainError> {
-    let (run, checkpoint) = locate(path)?;
+    let place = locate(path)?;
+    let (checkpoint, run) = (place.checkpoint()?, place.run);
     let config = RunConfig::load(Some(&run_dir::config_of(&run)), &[])?.config;
     let plan = Plan::new(&config.model, strategy)?;
     same(&run, "plan", &run_dir::plan_of(&run)?, &plan_text(&plan)?)?;
@@ -89,22 +92,4 @@ fn build(
         tokenizer: run.join(run_dir::TOKENIZER),
         frozen,
     })
-}
-
-/// The run and the checkpoint a path names.
-fn locate(path: &Path) -> Result<(PathBuf, PathBuf), TrainError> {
-    if path.join(checkpoint::STATE).is_file()
-        && let Some(run) = path.parent().and_then(Path::parent)
-    {
-        run_dir::require_run(run)?;
-        return Ok((run.to_owned(), path.to_owned()));
-    }
-    run_dir::require_run(path)?;
-    match checkpoint::newest(&path.join(run_dir::CHECKPOINTS))? {
-        Some(checkpoint) => Ok((path.to_owned(), checkpoint)),
-        None => Err(TrainError::NotARun {
-            path: path.to_owned(),
-            missing: "checkpoint",
-        }),
-    }
 }

@@ -1,6 +1,7 @@
 //! A run from its configuration to its summary.
 
 use std::any::Any;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use evenburn_data::{Corpus, Score};
 use evenburn_model::{Decoder, Plan, weights};
 use evenburn_optim::Engine;
 
+use crate::branch::Branch;
+use crate::change::{self, Change};
 use crate::checkpoint::{Checkpoints, FORMAT, Loaded, State};
 use crate::config::Resolved;
 use crate::dashboard::{Dashboard, Figure, NoFiles};
@@ -26,8 +29,9 @@ use crate::feed::Feed;
 use crate::fit::{Ended, Loop, Outcome, Strategy};
 use crate::launch::{self, Start};
 use crate::metrics::MetricsFile;
+use crate::preflight::{self, Preflight};
 use crate::progress::{Display, Progress};
-use crate::run_dir::RunDir;
+use crate::run_dir::{self, RunDir};
 use crate::samples::Samples;
 use crate::task::{Task, untrained};
 use crate::tensorboard::EventFile;
@@ -154,7 +158,10 @@ impl Trainer {
             .validate()
             .map_err(|e| e.locate(&self.resolved.origins))?;
         let total = config.train.total_steps(config.model.context)?;
-        self.corpus.tokenizer.check_vocab(self.plan.dims().vocab)?;
+        let tokenizer = &self.corpus.tokenizer;
+        tokenizer.check_vocab(self.plan.dims().vocab)?;
+        let mut preflight = preflight::check(&self.resolved, &self.plan, tokenizer, &self.start)
+            .map_err(|e| e.locate(&self.resolved.origins))?;
         let device = device::open(&config.train).map_err(|e| e.locate(&self.resolved.origins))?;
         let plan = plan_text(&self.plan)?;
         let identities = Identities::new(&self.resolved, &plan, &self.corpus)?;
@@ -168,35 +175,61 @@ impl Trainer {
             config.train.seed,
         )?;
         // From here on something is written: everything the user gave has been checked.
-        let run = match &self.start {
-            Start::Fresh(at) => RunDir::create(
-                at.as_deref(),
-                &self.resolved,
-                &plan,
-                self.corpus.tokenizer.json(),
-            )?,
-            Start::Continue(path) => {
-                let run = RunDir::open(path)?;
-                launch::compare_recorded(path, &self.resolved)?;
-                same(path, "plan", &run.plan()?, &plan)?;
-                if config.train.reset_optimizer {
-                    run.record(config)?;
-                }
-                run
-            }
-        };
+        let (run, news) = self.open(&plan)?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
+        preflight::writable(checkpoints.dir())?;
+        if preflight.sample_tokens > 0 {
+            preflight::writable(&run.samples())?;
+        }
+        let room = preflight::room(&self.resolved, &self.plan, checkpoints.dir())?;
+        preflight.notes.extend(room);
+        let taken = change::taken(&self.start)?;
         let setup = Setup {
             trainer: &self,
             run: &run,
             total,
             identities,
+            preflight,
         };
-        let (task, work) = setup.prepare(decoder, engine, feed, checkpoints)?;
+        let (task, mut work) = setup.prepare(decoder, engine, feed, checkpoints)?;
+        if let Some(news) = news {
+            run.record(config, taken)?;
+            work.notes.push(news);
+        }
         self.launch(&run, task, work)
     }
 
+    /// The run directory, and what is new in the configuration it goes on with.
+    fn open(&self, plan: &str) -> Result<(RunDir, Option<String>), TrainError> {
+        let create = |at: Option<&Path>, branch: Option<&Branch>| {
+            let tokenizer = self.corpus.tokenizer.json();
+            RunDir::create(at, &self.resolved, plan, tokenizer, branch)
+        };
+        match &self.start {
+            Start::Fresh(at) => Ok((create(at.as_deref(), None)?, None)),
+            Start::Continue(path) => {
+                let run = RunDir::open(path)?;
+                let news = change::check(path, &self.resolved, &self.start)?;
+                same(path, "plan", &run.plan()?, plan)?;
+                Ok((run, news))
+            }
+            Start::Branch {
+                run,
+                checkpoint,
+                at,
+            } => {
+                let news = change::check(run, &self.resolved, &self.start)?;
+                same(run, "plan", &run_dir::plan_of(run)?, plan)?;
+                let branch = Branch::at(run, checkpoint)?;
+                Ok((create(at.as_deref(), Some(&branch))?, news))
+            }
+        }
+    }
+
     fn launch(&self, run: &RunDir, task: Task, work: Loop) -> Result<Summary, TrainError> {
+        for note in &work.notes {
+            self.display.say(note);
+        }
         let samples = work.samples.clone();
         let context = work.config.model.context;
         let per_step = work.config.train.tokens_per_step(context);
@@ -219,8 +252,16 @@ impl Trainer {
                 .label(&self.resolved.config.run.name)
                 .with_application_logger(None);
         if self.log {
-            let log = FileApplicationLoggerInstaller::new(run.log());
-            training = training.with_application_logger(Some(Box::new(log)));
+            // The installer panics where it can't write; a run without its log is still a run.
+            match File::options().create(true).append(true).open(run.log()) {
+                Ok(_) => {
+                    let log = FileApplicationLoggerInstaller::new(run.log());
+                    training = training.with_application_logger(Some(Box::new(log)));
+                }
+                Err(e) => self
+                    .display
+                    .say(&TrainError::io("write", run.log(), e).to_string()),
+            }
         }
         for figure in Figure::of_training() {
             training = training.metric_train_numeric(figure);
@@ -243,7 +284,12 @@ impl Trainer {
             Err(TrainError::Stopped(why))
         })?;
         let sample = if outcome.ended == Ended::Finished {
-            samples.write(&result.model.decoder, outcome.state.step)?
+            let written = samples.write(&result.model.decoder, outcome.state.step);
+            // The model is trained and saved; that it didn't write is no reason to call the run a failure.
+            written.unwrap_or_else(|error| {
+                self.display.say(&format!("no sample: {error}"));
+                None
+            })
         } else {
             None
         };
@@ -292,26 +338,15 @@ struct Identities {
 
 impl Identities {
     fn new(resolved: &Resolved, plan: &str, corpus: &Corpus) -> Result<Self, TrainError> {
-        let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-        let binding = launch::binding(&resolved.config)?;
-        let lines: Vec<String> = binding
-            .iter()
-            .map(|(key, value)| format!("{key} = {value}\n"))
-            .collect();
         Ok(Self {
-            config: hash(&lines.concat()),
-            plan: hash(plan),
+            config: launch::identity(&resolved.config)?,
+            plan: blake3::hash(plan.as_bytes()).to_hex().to_string(),
             corpus: corpus.manifest.fingerprint(),
         })
     }
 
+    /// What stays the same whatever a run goes on with.
     fn check(&self, path: &Path, state: &State) -> Result<(), TrainError> {
-        same(path, "configuration", &state.config, &self.config)?;
-        self.check_model(path, state)
-    }
-
-    /// What stays the same under another optimizer.
-    fn check_model(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         same(path, "plan", &state.plan, &self.plan)?;
         same(path, "corpus", &state.corpus, &self.corpus)
     }
@@ -345,6 +380,7 @@ struct Setup<'t> {
     run: &'t RunDir,
     total: u64,
     identities: Identities,
+    preflight: Preflight,
 }
 
 impl Setup<'_> {
@@ -361,15 +397,11 @@ impl Setup<'_> {
             None => (decoder, None),
             Some(path) => {
                 let loaded = Loaded::read(&path)?;
-                let same_settings = self.identities.check(&path, &loaded.state);
+                self.identities.check(&path, &loaded.state)?;
+                let keeps_state = self.keeps_state(&path, &loaded.state)?;
                 let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
-                match same_settings {
-                    Ok(()) => engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?,
-                    // The settings were compared one by one with those of the run.
-                    Err(_) if config.train.reset_optimizer => {
-                        self.identities.check_model(&path, &loaded.state)?;
-                    }
-                    Err(error) => return Err(error),
+                if keeps_state {
+                    engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
                 }
                 feed.seek(loaded.state.cursor)?;
                 // Under other settings, it is theirs from here on.
@@ -392,13 +424,18 @@ impl Setup<'_> {
             plan: self.identities.plan,
             corpus: self.identities.corpus,
         });
+        let (metrics, lost) =
+            MetricsFile::open(self.run.metrics(), state.metrics_bytes, state.step)?;
+        let mut notes = self.preflight.notes;
+        notes.extend(lost);
         let work = Loop {
+            notes,
             plan: self.trainer.plan.clone(),
             engine,
             schedule: config.optim.schedule(),
             total: self.total,
             cooldown: None,
-            metrics: MetricsFile::open(self.run.metrics(), state.metrics_bytes)?,
+            metrics,
             events: EventFile::create(&self.run.events(), state.step + 1)?,
             state,
             feed,
@@ -407,7 +444,7 @@ impl Setup<'_> {
                 dir: self.run.samples(),
                 tokenizer: self.trainer.corpus.tokenizer.clone(),
                 prompt: config.train.prompt.clone(),
-                tokens: config.train.sample_tokens,
+                tokens: self.preflight.sample_tokens,
                 seed: config.train.seed,
             },
             progress: Progress::new(self.trainer.display, config.train.log_every),
@@ -415,6 +452,31 @@ impl Setup<'_> {
             config: config.clone(),
         };
         Ok((Task::new(decoder, config.data.document_mask), work))
+    }
+
+    /// Whether the optimizer goes on with the state of a checkpoint: unless settings of its own have changed since the
+    /// checkpoint was made, which was allowed when they did.
+    fn keeps_state(&self, path: &Path, state: &State) -> Result<bool, TrainError> {
+        if state.config == self.identities.config {
+            return Ok(true);
+        }
+        for made_with in self.run.configs()? {
+            if launch::identity(&made_with)? == state.config {
+                let now = &self.trainer.resolved.config;
+                match change::between(&made_with, now, state.step)? {
+                    Change::Nothing | Change::Later(_) => return Ok(true),
+                    Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
+                    Change::Other(_) => {}
+                }
+            }
+        }
+        same(
+            path,
+            "configuration",
+            &state.config,
+            &self.identities.config,
+        )
+        .map(|()| true)
     }
 }
 

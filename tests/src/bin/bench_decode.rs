@@ -46,7 +46,7 @@ fn main() -> Result<()> {
         };
         let count: usize = count.parse().context("the number of tokens")?;
         let start = Instant::now();
-        let new = decoder.generate(&[1], count, None, &greedy, Recompute::Cached)?;
+        let new = decoder.generate(&[1], count, &[], |_| true, &greedy, Recompute::Cached)?;
         let seconds = start.elapsed().as_secs_f64();
         ensure!(new.len() == count, "generation stopped early");
         writeln!(out, "{}", json!({ "seconds": [seconds] }))?;

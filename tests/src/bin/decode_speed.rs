@@ -18,7 +18,8 @@ const TOKENS: usize = 64;
 
 fn seconds(model: &Decoder) -> Result<f64> {
     let start = Instant::now();
-    let new = model.generate(&[1], TOKENS, None, &Sampler::default(), Recompute::Cached)?;
+    let sampler = Sampler::default();
+    let new = model.generate(&[1], TOKENS, &[], |_| true, &sampler, Recompute::Cached)?;
     anyhow::ensure!(new.len() == TOKENS, "generation stopped early");
     Ok(start.elapsed().as_secs_f64())
 }

@@ -40,7 +40,10 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
         .with_run_log()
         .run()?;
     let scores = match summary.ended {
-        Ended::Finished if !arguments.no_baselines => Some(baselines(&config, &corpus)?),
+        Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
+            // The summary of a run is worth more than what it is compared with.
+            .inspect_err(|error| eprintln!("no baselines: {error:#}"))
+            .ok(),
         _ => None,
     };
     report(&summary, scores.as_ref());
@@ -68,6 +71,9 @@ fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> 
     let action = match start {
         Start::Fresh(_) => "training".to_owned(),
         Start::Continue(run) => format!("continuing {}:", run.display()),
+        Start::Branch { checkpoint, .. } => {
+            format!("continuing {} in a new run:", checkpoint.display())
+        }
     };
     eprintln!(
         "{action} {} with {} parameters ({} outside embedding and output layer) on {:?}",

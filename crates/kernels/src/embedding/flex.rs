@@ -1,7 +1,9 @@
 //! Gathering rows, and adding up their gradients.
 
 use crate::flex::extension::Fused;
-use crate::flex::{buffer, contiguous, integers, rows_per_piece, shape, tensor, values};
+use crate::flex::{
+    assert_ids, buffer, contiguous, integers, rows_per_piece, shape, tensor, values,
+};
 use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -36,8 +38,9 @@ fn work(pass: Pass, tokens: usize, width: usize, rows: usize) -> Work {
 pub(crate) fn forward(weight: FlexTensor, tokens: FlexTensor) -> FlexTensor {
     let weight = contiguous(weight);
     let [batch, time] = shape(&tokens).dims::<2>();
-    let width = weight.layout().shape()[1];
+    let [rows, width] = shape(&weight).dims::<2>();
     let (tokens, weight) = (integers(tokens), values(&weight));
+    assert_ids("token", &tokens, rows, 0);
     let _span = span(|| work(Pass::Forward, tokens.len(), width, 2 * tokens.len()));
     let mut y = buffer(tokens.len() * width);
     let rows = rows_per_piece(width);

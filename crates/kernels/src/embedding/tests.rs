@@ -46,6 +46,14 @@ fn takes_strided_inputs() {
 }
 
 #[test]
+#[should_panic(expected = "token 3, number 1 of 4, is outside a vocabulary of 3")]
+fn a_token_without_a_row_is_named() {
+    let device = burn::tensor::Device::flex();
+    let table = Tensor::<2>::zeros([3, 5], &device);
+    embedding(table, Tensor::from_ints([[2, 3], [0, -1]], &device));
+}
+
+#[test]
 fn is_safe() {
     assert_safe("embedding", |draw| {
         let (shape, v) = ([draw.pick(&[1, 3]), draw.size()], draw.size());

@@ -96,6 +96,20 @@ pub(crate) fn integers(x: FlexTensor) -> Vec<i64> {
     x.into_data().iter::<i64>().collect()
 }
 
+/// Checks that every id is one of `rows`; negative ones are let through where they are to be ignored.
+///
+/// A slice would panic too, but without the id.
+pub(crate) fn assert_ids(what: &str, ids: &[i64], rows: usize, lowest: i64) {
+    let known = lowest..rows as i64;
+    if let Some(place) = ids.iter().position(|id| !known.contains(id)) {
+        let id = ids[place];
+        panic!(
+            "{what} {id}, number {place} of {}, is outside a vocabulary of {rows}",
+            ids.len()
+        );
+    }
+}
+
 /// `x * factor`, in place where possible, and nothing where the factor is 1.
 #[allow(clippy::float_cmp)]
 pub(crate) fn scaled(mut x: FlexTensor, factor: f32) -> FlexTensor {

@@ -5,7 +5,7 @@ use crate::flex::extension::Fused;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::simd::{exp_and_sum, largest, simd};
 use crate::flex::weight::Weight;
-use crate::flex::{buffer, contiguous, integers, scaled, shape, tensor, values};
+use crate::flex::{assert_ids, buffer, contiguous, integers, scaled, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -69,6 +69,7 @@ fn compute(
     let mut weight = Weight::new(weight);
     let targets = integers(targets);
     let (n, [d, v]) = (targets.len(), weight.shape());
+    assert_ids("target", &targets, v, i64::MIN);
     let _span = span(|| {
         let products = 1 + wanted.into_iter().filter(|&wanted| wanted).count();
         Work {

@@ -235,7 +235,7 @@ fn the_cache_changes_no_logit() {
         };
         let draw = |recompute| {
             model
-                .generate(&[1, 2, 3], 13, None, &sampler, recompute)
+                .generate(&[1, 2, 3], 13, &[], |_| true, &sampler, recompute)
                 .unwrap()
         };
         assert_eq!(

@@ -15,6 +15,7 @@ mod tensors;
 mod write;
 
 pub use read::Loaded;
+pub(crate) use read::{state, verify};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ const MODEL: &str = "model.safetensors";
 const OPTIM: &str = "optim.safetensors";
 pub(crate) const STATE: &str = "state.json";
 const SUMS: &str = "checksums.b3";
-const LATEST: &str = "latest";
+pub(crate) const LATEST: &str = "latest";
 const PREFIX: &str = "step-";
 /// Folders that a kill left behind start with these.
 const UNFINISHED: [&str; 2] = [".saving-", ".removing-"];
@@ -57,7 +58,7 @@ pub struct State {
     pub cursor: Cursor,
     /// Step counts of the optimizer.
     pub optim: Counts,
-    /// Length of `metrics.jsonl` in bytes: the history up to this step.
+    /// Length of `metrics.jsonl` in bytes when the checkpoint was made: the history up to this step.
     pub metrics_bytes: u64,
     /// BLAKE3 of the configuration's keys that decide the numbers.
     pub config: String,
@@ -142,6 +143,29 @@ fn complete(dir: &Path) -> Result<Vec<String>, TrainError> {
 fn step_of(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
+
+/// Steps a run had taken when a checkpoint was made, by its name.
+pub(crate) fn step_at(checkpoint: &Path) -> Option<u64> {
+    step_of(checkpoint.file_name()?.to_str()?)
+}
+
+/// The complete checkpoints in a run's folder `checkpoints`, oldest first.
+pub(crate) fn all(dir: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    Ok(complete(dir)?
+        .into_iter()
+        .map(|name| dir.join(name))
+        .collect())
+}
+
+/// The newest checkpoint in a run's folder `checkpoints` that was made at `step` or before.
+pub(crate) fn newest_until(dir: &Path, step: u64) -> Result<Option<PathBuf>, TrainError> {
+    let names = complete(dir)?.into_iter().rev();
+    let mut until = names.filter(|name| step_of(name).is_some_and(|at| at <= step));
+    Ok(until.next().map(|name| dir.join(name)))
+}
+
+/// The files of a checkpoint.
+pub(crate) const FILES: [&str; 4] = [MODEL, OPTIM, STATE, SUMS];
 
 /// The newest checkpoint in a run's folder `checkpoints`, without touching anything.
 ///

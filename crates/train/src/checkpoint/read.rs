@@ -27,45 +27,60 @@ impl Loaded {
     /// [`TrainError::Damaged`] names the file that is not what was written, and the newest older checkpoint that is
     /// intact; [`TrainError::Foreign`] for the format of another version.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        verify(path).map_err(|e| with_intact(e, path))?;
-        let bytes = |name: &str| {
-            let file = path.join(name);
-            fs::read(&file).map_err(|e| TrainError::io("read", &file, e))
+        verify(path)?;
+        let tensors = |name: &str| {
+            tensors::read(&bytes(path, name)?).map_err(|why| damaged(path, name, &why))
         };
-        let damaged = |name: &str, why: String| TrainError::Damaged {
-            file: path.join(name),
-            why,
-            intact: None,
-        };
-        let json: serde_json::Value =
-            serde_json::from_slice(&bytes(STATE)?).map_err(|e| damaged(STATE, e.to_string()))?;
-        let format = json.get("format").and_then(serde_json::Value::as_u64);
-        if format != Some(u64::from(FORMAT)) {
-            return Err(TrainError::Foreign {
-                path: path.to_owned(),
-                what: "version of this program",
-                why: format!(
-                    "its format is {}, this program reads {FORMAT}",
-                    format.unwrap_or(0)
-                ),
-            });
-        }
         Ok(Self {
             path: path.to_owned(),
-            state: serde_json::from_value(json).map_err(|e| damaged(STATE, e.to_string()))?,
-            model: tensors::read(&bytes(MODEL)?).map_err(|why| damaged(MODEL, why))?,
-            optim: tensors::read(&bytes(OPTIM)?).map_err(|why| damaged(OPTIM, why))?,
+            state: state(path)?,
+            model: tensors(MODEL)?,
+            optim: tensors(OPTIM)?,
         })
     }
 }
 
-/// Checks every file of a checkpoint against its checksum.
-fn verify(path: &Path) -> Result<(), TrainError> {
-    let damaged = |name: &str, why: &str| TrainError::Damaged {
+fn bytes(path: &Path, name: &str) -> Result<Vec<u8>, TrainError> {
+    let file = path.join(name);
+    fs::read(&file).map_err(|e| TrainError::io("read", &file, e))
+}
+
+fn damaged(path: &Path, name: &str, why: &impl ToString) -> TrainError {
+    TrainError::Damaged {
         file: path.join(name),
-        why: why.to_owned(),
+        why: why.to_string(),
         intact: None,
-    };
+    }
+}
+
+/// Counters and identities of a checkpoint that was verified.
+pub(crate) fn state(path: &Path) -> Result<State, TrainError> {
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes(path, STATE)?).map_err(|e| damaged(path, STATE, &e))?;
+    let format = json.get("format").and_then(serde_json::Value::as_u64);
+    if format != Some(u64::from(FORMAT)) {
+        return Err(TrainError::Foreign {
+            path: path.to_owned(),
+            what: "version of this program",
+            why: format!(
+                "its format is {}, this program reads {FORMAT}",
+                format.unwrap_or(0)
+            ),
+        });
+    }
+    serde_json::from_value(json).map_err(|e| damaged(path, STATE, &e))
+}
+
+/// Checks every file of a checkpoint against its checksum.
+///
+/// # Errors
+/// [`TrainError::Damaged`] names the file that is not what was written, and the newest other checkpoint that is intact.
+pub(crate) fn verify(path: &Path) -> Result<(), TrainError> {
+    check(path).map_err(|e| with_intact(e, path))
+}
+
+fn check(path: &Path) -> Result<(), TrainError> {
+    let damaged = |name: &str, why: &str| damaged(path, name, &why);
     let sums = path.join(SUMS);
     let text = match fs::read(&sums) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| damaged(SUMS, "it is not text"))?,
@@ -113,6 +128,6 @@ fn with_intact(error: TrainError, path: &Path) -> TrainError {
         .into_iter()
         .flatten()
         .rev()
-        .find(|other| other != path && verify(other).is_ok());
+        .find(|other| other != path && check(other).is_ok());
     TrainError::Damaged { file, why, intact }
 }

@@ -46,6 +46,7 @@ impl Loop {
         let batches = (0..self.config.train.accumulate)
             .map(|_| self.feed.next())
             .collect::<Result<Vec<_>, _>>()?;
+        batches.iter().try_for_each(|batch| task.check(batch))?;
         let data_wait = started.elapsed();
         // A step whose targets are all ignored has the loss 0, not 0 / 0.
         let step_tokens = batches.iter().map(Batch::scored).sum::<usize>().max(1) as u64;
