@@ -61,8 +61,9 @@ pub enum Start {
     },
 }
 
-/// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss.
-const FREE: [&str; 15] = [
+/// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
+/// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
+const FREE: [&str; 20] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -77,8 +78,35 @@ const FREE: [&str; 15] = [
     "train.prompt",
     "metrics.norms_every",
     "metrics.peak_tflops",
+    "data.path",
+    "data.validation_path",
+    "data.split_names",
+    "data.tokenizer",
+    "data.text_field",
     "data.cache",
 ];
+
+impl Start {
+    /// The run that goes on, if one does.
+    fn run(&self) -> Option<&Path> {
+        match self {
+            Self::Fresh(_) => None,
+            Self::Continue(run) | Self::Branch { run, .. } => Some(run),
+        }
+    }
+}
+
+/// The configuration by which a launch reads its text: a run that goes on keeps the tokenizer it has, wherever that came
+/// from, unless this launch names another place.
+pub fn reading(resolved: &Resolved, start: &Start) -> RunConfig {
+    let mut config = resolved.config.clone();
+    let given = resolved.origins.of("data.tokenizer") == Origin::CommandLine;
+    let own = start.run().map(|run| run.join(run_dir::TOKENIZER));
+    if let Some(own) = own.filter(|path| !given && path.is_file()) {
+        config.data.tokenizer = own.to_string_lossy().into_owned();
+    }
+    config
+}
 
 impl Launch {
     /// Reads the configuration and finds the run to continue. Without a configuration file a resumed run keeps its own
@@ -171,10 +199,13 @@ impl Launch {
 /// Keys that `train.reset_optimizer` frees.
 pub(crate) const OPTIMIZER: &str = "optim.";
 
-/// BLAKE3 of the keys that decide the numbers of a run.
+/// BLAKE3 of the keys that decide the numbers of a run and don't have their defaults, so that a key that a later version
+/// adds changes nothing.
 pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
+    let defaults = RunConfig::default().flatten()?;
     let lines: String = binding(config)?
         .iter()
+        .filter(|(key, value)| defaults.get(*key) != Some(value))
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();
     Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())

@@ -67,7 +67,7 @@ pub use corpus::prepare;
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use fit::Ended;
-pub use launch::{Launch, Resume, Start};
+pub use launch::{Launch, Resume, Start, reading};
 pub use memory::peak_rss;
 pub use progress::Display;
 pub use run_dir::{Record as Provenance, RunDir};

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use evenburn_data::DataConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;
@@ -151,6 +152,28 @@ impl RunDir {
         config.train.reset_optimizer = false;
         let recorded = config_of(&self.path);
         keep_config(&recorded, &self.path, step)?;
+        durable::replace(&recorded, config.to_toml()?.as_bytes())
+    }
+
+    /// Takes down where the text of the run lies now and how it is read, where that has changed.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if it can't be written.
+    pub(crate) fn record_data(&self, data: &DataConfig) -> Result<(), TrainError> {
+        let recorded = config_of(&self.path);
+        let mut config = RunConfig::load(Some(&recorded), &[])?.config;
+        let now = DataConfig {
+            path: data.path.clone(),
+            validation_path: data.validation_path.clone(),
+            split_names: data.split_names,
+            tokenizer: data.tokenizer.clone(),
+            text_field: data.text_field.clone(),
+            ..config.data.clone()
+        };
+        if config.data == now {
+            return Ok(());
+        }
+        config.data = now;
         durable::replace(&recorded, config.to_toml()?.as_bytes())
     }
 

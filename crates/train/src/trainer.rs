@@ -21,7 +21,7 @@ use evenburn_optim::Engine;
 
 use crate::branch::Branch;
 use crate::change::{self, Change};
-use crate::checkpoint::{Checkpoints, FORMAT, Loaded, State};
+use crate::checkpoint::{Checkpoints, FIRST_FORMAT, FORMAT, Loaded, State};
 use crate::config::Resolved;
 use crate::dashboard::{Dashboard, Figure, NoFiles};
 use crate::error::TrainError;
@@ -192,6 +192,7 @@ impl Trainer {
             preflight,
         };
         let (task, mut work) = setup.prepare(decoder, engine, feed, checkpoints)?;
+        run.record_data(&config.data)?;
         if let Some(news) = news {
             run.record(config, taken)?;
             work.notes.push(news);
@@ -334,6 +335,8 @@ struct Identities {
     config: String,
     plan: String,
     corpus: String,
+    /// As a checkpoint of the first format has it.
+    first_corpus: String,
 }
 
 impl Identities {
@@ -342,13 +345,18 @@ impl Identities {
             config: launch::identity(&resolved.config)?,
             plan: blake3::hash(plan.as_bytes()).to_hex().to_string(),
             corpus: corpus.manifest.fingerprint(),
+            first_corpus: corpus.manifest.first_fingerprint(),
         })
     }
 
     /// What stays the same whatever a run goes on with.
     fn check(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         same(path, "plan", &state.plan, &self.plan)?;
-        same(path, "corpus", &state.corpus, &self.corpus)
+        let corpus = match state.format {
+            FIRST_FORMAT => &self.first_corpus,
+            _ => &self.corpus,
+        };
+        same(path, "corpus", &state.corpus, corpus)
     }
 }
 
@@ -406,7 +414,9 @@ impl Setup<'_> {
                 feed.seek(loaded.state.cursor)?;
                 // Under other settings, it is theirs from here on.
                 let state = State {
+                    format: FORMAT,
                     config: self.identities.config.clone(),
+                    corpus: self.identities.corpus.clone(),
                     ..loaded.state
                 };
                 (decoder, Some(state))
@@ -461,7 +471,9 @@ impl Setup<'_> {
             return Ok(true);
         }
         for made_with in self.run.configs()? {
-            if launch::identity(&made_with)? == state.config {
+            // The recorded configuration comes first; a checkpoint of the first format can't tell it from an earlier one.
+            let first = state.format == FIRST_FORMAT;
+            if first || launch::identity(&made_with)? == state.config {
                 let now = &self.trainer.resolved.config;
                 match change::between(&made_with, now, state.step)? {
                     Change::Nothing | Change::Later(_) => return Ok(true),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use evenburn_data::{BaselineScores, Corpus};
 use evenburn_model::Plan;
 use evenburn_train::config::RunConfig;
-use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer};
+use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, reading};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let config = resolved.config.clone();
     let plan = Plan::new(&config.model, config.norm.strategy())?;
     let stop = stop_on_signals()?;
-    let corpus = tokenizing::corpus(&config, Arc::clone(&stop))?;
+    let corpus = tokenizing::corpus(&reading(&resolved, &start), Arc::clone(&stop))?;
     announce(&config, &plan, &corpus, &start)?;
     let display = if arguments.no_dashboard {
         Display::Lines

@@ -38,7 +38,11 @@ const PREFIX: &str = "step-";
 const UNFINISHED: [&str; 2] = [".saving-", ".removing-"];
 
 /// Version of the layout of a checkpoint.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The first version, which is still read. Its `config` hashes keys that are free by now, and its `corpus` the names of
+/// files.
+pub(crate) const FIRST_FORMAT: u32 = 1;
 
 /// Everything a run needs to continue, beside its tensors.
 ///
@@ -60,7 +64,7 @@ pub struct State {
     pub optim: Counts,
     /// Length of `metrics.jsonl` in bytes when the checkpoint was made: the history up to this step.
     pub metrics_bytes: u64,
-    /// BLAKE3 of the configuration's keys that decide the numbers.
+    /// BLAKE3 of the configuration's keys that decide the numbers and don't have their defaults.
     pub config: String,
     /// BLAKE3 of the plan.
     pub plan: String,

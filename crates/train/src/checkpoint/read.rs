@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::write::hash_file;
-use super::{FORMAT, MODEL, Named, OPTIM, STATE, SUMS, State, complete, tensors};
+use super::{FIRST_FORMAT, FORMAT, MODEL, Named, OPTIM, STATE, SUMS, State, complete, tensors};
 use crate::error::TrainError;
 
 /// A checkpoint in memory.
@@ -58,14 +58,12 @@ pub(crate) fn state(path: &Path) -> Result<State, TrainError> {
     let json: serde_json::Value =
         serde_json::from_slice(&bytes(path, STATE)?).map_err(|e| damaged(path, STATE, &e))?;
     let format = json.get("format").and_then(serde_json::Value::as_u64);
-    if format != Some(u64::from(FORMAT)) {
+    let format = format.unwrap_or(0);
+    if !(u64::from(FIRST_FORMAT)..=u64::from(FORMAT)).contains(&format) {
         return Err(TrainError::Foreign {
             path: path.to_owned(),
             what: "version of this program",
-            why: format!(
-                "its format is {}, this program reads {FORMAT}",
-                format.unwrap_or(0)
-            ),
+            why: format!("its format is {format}, this program reads {FIRST_FORMAT} to {FORMAT}"),
         });
     }
     serde_json::from_value(json).map_err(|e| damaged(path, STATE, &e))
