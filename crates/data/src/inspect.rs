@@ -127,10 +127,11 @@ fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSumm
         Split::Validation => Role::Train,
     };
     let sources = corpus.manifest.sources.iter();
+    let read = sources.filter(|s| s.role != excluded && s.documents.unreadable.is_none());
     let store = corpus.store(split);
     SplitSummary {
         split,
-        sources: sources.filter(|s| s.role != excluded).count(),
+        sources: read.count(),
         shards: store.shards(),
         documents: store.documents(),
         tokens: store.tokens(),

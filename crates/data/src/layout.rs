@@ -302,18 +302,27 @@ fn expand_one(
             formats: FORMATS.into(),
         });
     }
-    let files = walk.files.into_iter();
-    files
-        .map(|(name, path)| {
-            Ok(Found {
-                tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
-                identity: identity(&path)?,
-                named: false,
-                name,
-                path,
-            })
-        })
-        .collect()
+    let mut found = Vec::new();
+    for (name, path) in walk.files {
+        found.push(Found {
+            tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
+            identity: identity(&path)?,
+            named: false,
+            name,
+            path,
+        });
+    }
+    Ok(once(found))
+}
+
+/// Every file once: by the name with the fewest folders, of those that links give it. In the order of the names.
+fn once(mut found: Vec<Found>) -> Vec<Found> {
+    let folders = |file: &Found| file.name.matches('/').count();
+    found.sort_by(|a, b| (folders(a), &a.name).cmp(&(folders(b), &b.name)));
+    let mut seen = HashSet::new();
+    found.retain(|file| seen.insert(file.identity.clone()));
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
 }
 
 /// A file that is given by itself: its name says nothing about splits.

@@ -137,21 +137,19 @@ fn copies(sources: &[SourceRecord]) -> Vec<String> {
 }
 
 fn left(why: &LeftOut, names: &[String]) -> String {
-    let files = counted(names.len() as u64, "file");
     let why = match why {
-        LeftOut::Test => "named test".to_owned(),
-        LeftOut::OtherValidation => {
-            "named validation, where data.validation_path names other text".to_owned()
-        }
-        LeftOut::IsValidation => "that data.validation_path names".to_owned(),
-        LeftOut::NotValidation => "of data.validation_path, named training or test".to_owned(),
-        LeftOut::Format(ending) if ending.is_empty() => "without an ending".to_owned(),
-        LeftOut::Format(ending) => format!("ending in {ending}"),
-        LeftOut::NoFile => "that can't be read as a file".to_owned(),
-        LeftOut::Unreadable(why) => format!("each of which {why}"),
+        LeftOut::Test => "named test",
+        LeftOut::OtherValidation => "named validation, and data.validation_path gives other text",
+        LeftOut::IsValidation => "given by data.validation_path",
+        LeftOut::NotValidation => "in data.validation_path, and named training or test",
+        LeftOut::Format(ending) if ending.is_empty() => "no ending",
+        LeftOut::Format(ending) => &format!("ends in {ending}"),
+        LeftOut::NoFile => "is no regular file",
+        LeftOut::Unreadable(why) => why,
     };
+    let files = counted(names.len() as u64, "file");
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    format!("left out: {files} {why} ({})", some(&names))
+    format!("left out: {files} ({}): {why}", some(&names))
 }
 
 /// The first names.

@@ -332,6 +332,12 @@ fn links_are_followed_but_not_in_circles() {
         roles(&config(&path)),
         want(&[("a.txt", 'm'), ("b.txt", 'm')])
     );
+    // Of the names that links give a file, a glob takes the shortest.
+    let all = dir.path().join("**/*.txt");
+    assert_eq!(
+        roles(&config(&all)),
+        want(&[("text/a.txt", 'm'), ("text/b.txt", 'm')])
+    );
     // A link to nothing is text that is missing.
     link("nowhere", "text/c.txt");
     assert!(matches!(
