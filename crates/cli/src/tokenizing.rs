@@ -1,10 +1,10 @@
 //! Preparing the data with a progress bar.
 
 use anyhow::Result;
-use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, prepare};
+use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, Tokenizer, prepare};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +31,7 @@ pub(crate) fn bar(
 ) -> impl Fn(&ProgressState) -> ControlFlow<()> + Send + Sync {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template(
-        "{prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left",
+        "{elapsed:>4} {prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left",
     ) {
         bar.set_style(style);
     }
@@ -39,6 +39,7 @@ pub(crate) fn bar(
         bar.set_prefix(match state.phase {
             Phase::Hashing => "reading",
             Phase::TrainingTokenizer => "learning a tokenizer",
+            Phase::Merging => "learning its merges",
             Phase::Tokenizing => "tokenizing",
         });
         bar.set_length(state.bytes_total);
@@ -53,6 +54,15 @@ pub(crate) fn bar(
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Loads a tokenizer and says on standard error what is done otherwise than its file says.
+pub(crate) fn tokenizer(path: &Path, eod_token: &str) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_file(path, eod_token)?;
+    for remark in tokenizer.remarks() {
+        eprintln!("note: {remark}");
+    }
+    Ok(tokenizer)
 }
 
 /// Tokenizes what the cache does not hold yet and opens both splits.

@@ -9,6 +9,8 @@ use crate::{DataError, PackedStore};
 pub struct Sample {
     /// The tokens, `[T + 1]`. The first `T` are inputs, the last `T` their targets.
     pub tokens: Vec<u32>,
+    /// UTF-8 bytes of text that each token stands for, `[T + 1]`, where that is known.
+    pub bytes: Option<Vec<u32>>,
 }
 
 /// A batch of samples, row after row.
@@ -25,6 +27,9 @@ pub struct Batch {
     /// Number of the document that each input belongs to, counted from 0 within its sample,
     /// `[B, T]`. An end-of-document token belongs to the document it ends.
     pub segments: Vec<i32>,
+    /// UTF-8 bytes of text that the targets stand for, ignored ones left out; none if that isn't
+    /// known of every sample.
+    pub bytes: Option<u64>,
 }
 
 impl Batch {
@@ -32,17 +37,22 @@ impl Batch {
     pub fn new(time: usize) -> Self {
         Self {
             time,
+            bytes: Some(0),
             ..Self::default()
         }
     }
 
     /// Appends a sample of `time + 1` tokens. `eod` is the token that ends documents.
     pub fn push(&mut self, sample: &Sample, eod: u32) {
+        self.bytes = self.bytes.filter(|_| sample.bytes.is_some());
         let mut segment = 0;
-        for pair in sample.tokens.windows(2) {
+        for (position, pair) in sample.tokens.windows(2).enumerate() {
             self.tokens.push(pair[0] as i32);
             self.targets.push(pair[1] as i32);
             self.segments.push(segment);
+            if let (Some(sum), Some(bytes)) = (&mut self.bytes, &sample.bytes) {
+                *sum += bytes.get(position + 1).map_or(0, |count| u64::from(*count));
+            }
             segment += i32::from(pair[0] == eod);
         }
         self.batch += 1;
@@ -119,10 +129,16 @@ mod tests {
     fn segments_change_after_the_end_of_a_document() {
         let mut batch = Batch::new(5);
         let tokens = vec![7, 0, 8, 9, 0, 5];
-        batch.push(&Sample { tokens }, 0);
+        let bytes = Some(vec![9, 0, 2, 1, 0, 4]);
+        batch.push(&Sample { tokens, bytes }, 0);
         assert_eq!(batch.tokens, [7, 0, 8, 9, 0]);
         assert_eq!(batch.targets, [0, 8, 9, 0, 5]);
         assert_eq!(batch.segments, [0, 0, 1, 1, 1]);
         assert_eq!((batch.batch, batch.scored()), (1, 5));
+        assert_eq!(batch.bytes, Some(7));
+        let tokens = vec![1; 6];
+        let bytes = None;
+        batch.push(&Sample { tokens, bytes }, 0);
+        assert_eq!((batch.batch, batch.bytes), (2, None));
     }
 }

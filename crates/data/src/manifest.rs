@@ -8,10 +8,11 @@ use sha2::{Digest, Sha256};
 
 use crate::layout::{Role, Split};
 use crate::megatron::TokenType;
+use crate::token_bytes::TokenBytesRecord;
 use crate::{DataError, files};
 
 /// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -79,6 +80,18 @@ pub struct ShardRecord {
     pub bin_xxh3: String,
     /// XXH3 of the `.idx` file.
     pub idx_xxh3: String,
+    /// The `.bytes` file, where the tokenizer has no table of the bytes that its tokens stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_bytes: Option<TokenBytesRecord>,
+    /// Tokens that stand for text which the tokenizer doesn't know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+}
+
+// (serde wants a reference.)
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Sums over the shards of a split.
@@ -92,7 +105,14 @@ pub struct Totals {
     pub tokens: u64,
     /// UTF-8 bytes of text.
     pub text_bytes: u64,
+    /// Tokens that stand for text which the tokenizer doesn't know.
+    pub unknown: u64,
 }
+
+/// From this share of unknown tokens on a warning is due. Word-level models of the literature have
+/// at most half of it (Penn Treebank 5 %), and what is scored then is more and more a guess of which
+/// words the tokenizer lacks, not of text.
+const UNKNOWN_SHARE: f64 = 0.1;
 
 impl Manifest {
     /// What a split holds.
@@ -103,8 +123,27 @@ impl Manifest {
             totals.documents += shard.documents;
             totals.tokens += shard.tokens;
             totals.text_bytes += shard.text_bytes;
+            totals.unknown += shard.unknown;
         }
         totals
+    }
+
+    /// What should be known about the tokens before numbers are read off them, in sentences.
+    pub fn remarks(&self) -> Vec<String> {
+        let splits = [Split::Train, Split::Validation].into_iter();
+        splits
+            .filter_map(|split| {
+                let totals = self.totals(split);
+                let share = totals.unknown as f64 / totals.tokens as f64;
+                (share >= UNKNOWN_SHARE).then(|| {
+                    format!(
+                        "{:.0} % of the {} split's tokens are the tokenizer's token for unknown text: losses on them say little;                          choose a tokenizer that knows this text with data.tokenizer, or train one with data.tokenizer = \"train\"",
+                        100.0 * share,
+                        split.name()
+                    )
+                })
+            })
+            .collect()
     }
 
     /// A SHA-256 over everything in the manifest: equal for equal data, whatever the machine. A

@@ -14,7 +14,8 @@ use crate::batch::{Batch, Sample, SampleDataset};
 use crate::layout::Split;
 use crate::manifest::{Manifest, ShardRecord};
 use crate::megatron::{Index, TokenType, bin_path, idx_path, idx_size};
-use crate::{DataError, files};
+use crate::token_bytes::{self, bytes_path, bytes_size};
+use crate::{DataError, Tokenizer, files};
 
 /// Files kept open at once, well below the limits of operating systems.
 const OPEN_FILES: usize = 64;
@@ -35,16 +36,23 @@ struct Inner {
     eod: u32,
     vocab_size: usize,
     shards: Vec<ShardRecord>,
-    files: Mutex<HashMap<usize, Arc<File>>>,
+    /// Bytes of text by id, for shards without a file of them.
+    token_bytes: Option<Arc<[u32]>>,
+    files: Mutex<HashMap<PathBuf, Arc<File>>>,
 }
 
 impl PackedStore {
     /// Opens a split of the cache folder that `manifest` describes, and checks that its files are
-    /// there with the sizes that follow from the manifest's counts.
+    /// there with the sizes that follow from the manifest's counts. `tokenizer` made the tokens.
     ///
     /// # Errors
     /// [`DataError::Damaged`] names the first file that is missing or has another size.
-    pub fn open(folder: &Path, manifest: &Manifest, split: Split) -> Result<Self, DataError> {
+    pub fn open(
+        folder: &Path,
+        manifest: &Manifest,
+        split: Split,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
         let shards = manifest.shards.iter().filter(|s| s.split == split);
         let store = Self {
             inner: Arc::new(Inner {
@@ -54,16 +62,22 @@ impl PackedStore {
                 eod: manifest.tokenizer.eod,
                 vocab_size: manifest.tokenizer.vocab_size,
                 shards: shards.cloned().collect(),
+                token_bytes: tokenizer.token_bytes(),
                 files: Mutex::default(),
             }),
         };
         for shard in &store.inner.shards {
             let stem = folder.join(&shard.name);
             let width = manifest.token_type.width() as u64;
+            let bytes = shard.token_bytes.as_ref();
+            let bytes = bytes.map(|record| (bytes_path(&stem), bytes_size(shard.tokens, record)));
             for (path, want) in [
                 (bin_path(&stem), shard.tokens * width),
                 (idx_path(&stem), idx_size(shard.documents)),
-            ] {
+            ]
+            .into_iter()
+            .chain(bytes)
+            {
                 match fs::metadata(&path) {
                     Ok(meta) if meta.len() == want => {}
                     Ok(meta) => {
@@ -85,10 +99,14 @@ impl PackedStore {
     pub fn verify(&self) -> Result<(), DataError> {
         for shard in &self.inner.shards {
             let stem = self.inner.folder.join(&shard.name);
+            let bytes = shard.token_bytes.as_ref();
             for (path, want) in [
                 (bin_path(&stem), &shard.bin_xxh3),
                 (idx_path(&stem), &shard.idx_xxh3),
-            ] {
+            ]
+            .into_iter()
+            .chain(bytes.map(|record| (bytes_path(&stem), &record.xxh3)))
+            {
                 let hash =
                     files::xxh3(&path).map_err(|e| self.damaged(path.clone(), e.to_string()))?;
                 if hash != *want {
@@ -218,8 +236,30 @@ impl PackedStore {
                 message: format!("the shard has {samples} samples of context {context}"),
             });
         }
-        let tokens = self.read(shard, index * context as u64, context + 1)?;
-        Ok(Sample { tokens })
+        let start = index * context as u64;
+        let tokens = self.read(shard, start, context + 1)?;
+        let bytes = self.bytes(shard, start, &tokens)?;
+        Ok(Sample { tokens, bytes })
+    }
+
+    /// The bytes of text of a shard's `tokens` from token `start` on.
+    fn bytes(
+        &self,
+        shard: usize,
+        start: u64,
+        tokens: &[u32],
+    ) -> Result<Option<Vec<u32>>, DataError> {
+        let record = &self.inner.shards[shard];
+        let Some(bytes) = &record.token_bytes else {
+            let table = self.inner.token_bytes.as_ref();
+            // Ids that were read are below the vocabulary's size, as the table is long.
+            return Ok(table.map(|table| tokens.iter().map(|id| table[*id as usize]).collect()));
+        };
+        let path = bytes_path(&self.inner.folder.join(&record.name));
+        let file = self.file(&path)?;
+        token_bytes::read(&file, record.tokens, bytes, start, tokens.len())
+            .map(Some)
+            .map_err(|e| self.damaged(path, e.to_string()))
     }
 
     /// `count` tokens of a shard from token `start` on, which must lie within the shard.
@@ -230,11 +270,11 @@ impl PackedStore {
         count: usize,
     ) -> Result<Vec<u32>, DataError> {
         let width = self.inner.token_type.width();
-        let path = || bin_path(&self.inner.folder.join(&self.inner.shards[shard].name));
-        let file = self.file(shard)?;
+        let path = bin_path(&self.inner.folder.join(&self.inner.shards[shard].name));
+        let file = self.file(&path)?;
         let mut bytes = vec![0; count * width];
         files::read_at(&file, &mut bytes, start * width as u64)
-            .map_err(|e| self.damaged(path(), e.to_string()))?;
+            .map_err(|e| self.damaged(path.clone(), e.to_string()))?;
         let tokens = self.inner.token_type.decode(&bytes);
         if let Some(id) = tokens
             .iter()
@@ -244,7 +284,7 @@ impl PackedStore {
                 "it holds the id {id}, outside the vocabulary of {}",
                 self.inner.vocab_size
             );
-            return Err(self.damaged(path(), message));
+            return Err(self.damaged(path, message));
         }
         Ok(tokens)
     }
@@ -254,23 +294,22 @@ impl PackedStore {
         self.inner.shards[shard].tokens
     }
 
-    fn file(&self, shard: usize) -> Result<Arc<File>, DataError> {
-        let path = bin_path(&self.inner.folder.join(&self.inner.shards[shard].name));
+    fn file(&self, path: &Path) -> Result<Arc<File>, DataError> {
         // The map only saves opening files, so one that a panicking thread left behind is fine.
         let mut open = self
             .inner
             .files
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = open.get(&shard) {
+        if let Some(file) = open.get(path) {
             return Ok(Arc::clone(file));
         }
         if open.len() >= OPEN_FILES {
             open.clear();
         }
-        let file = File::open(&path).map_err(|e| self.damaged(path, e.to_string()))?;
+        let file = File::open(path).map_err(|e| self.damaged(path.into(), e.to_string()))?;
         let file = Arc::new(file);
-        open.insert(shard, Arc::clone(&file));
+        open.insert(path.into(), Arc::clone(&file));
         Ok(file)
     }
 

@@ -80,7 +80,8 @@ impl Training {
                 ((mixed >> 32) % vocabulary) as u32
             };
             let tokens = (0..=time as u64).map(token).collect();
-            batch.push(&Sample { tokens }, u32::MAX);
+            let bytes = None;
+            batch.push(&Sample { tokens, bytes }, u32::MAX);
         }
         MicroBatch {
             step_tokens: batch.scored() as u64,
