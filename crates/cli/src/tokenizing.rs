@@ -1,12 +1,12 @@
 //! Preparing the data with a progress bar.
 
 use anyhow::Result;
-use evenburn_data::{Corpus, Phase, ProgressState};
+use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, Tokenizer};
 use evenburn_train::config::RunConfig;
 use evenburn_train::prepare;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,7 +33,7 @@ pub(crate) fn bar(
 ) -> impl Fn(&ProgressState) -> ControlFlow<()> + Send + Sync {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template(
-        "{prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left",
+        "{elapsed:>4} {prefix:<20} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left",
     ) {
         bar.set_style(style);
     }
@@ -41,6 +41,7 @@ pub(crate) fn bar(
         bar.set_prefix(match state.phase {
             Phase::Hashing => "reading",
             Phase::TrainingTokenizer => "learning a tokenizer",
+            Phase::Merging => "learning its merges",
             Phase::Tokenizing => "tokenizing",
         });
         bar.set_length(state.bytes_total);
@@ -55,6 +56,17 @@ pub(crate) fn bar(
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Loads a tokenizer with the ends of documents that `data` names, and says on standard error what is done otherwise than
+/// its file says.
+pub(crate) fn tokenizer(path: &Path, data: &DataConfig) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_file(path, &data.eod_token)?;
+    let tokenizer = tokenizer.with_bos(data.bos_token.as_deref())?;
+    for remark in tokenizer.remarks() {
+        eprintln!("note: {remark}");
+    }
+    Ok(tokenizer)
 }
 
 /// Tokenizes what the cache does not hold yet, opens both splits, and says what was read.

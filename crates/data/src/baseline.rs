@@ -138,9 +138,8 @@ impl Baselines {
     }
 
     /// Scores both models on exactly the targets that a model is scored on: the batch's targets
-    /// that aren't ignored, each given the input at its position. `token_bytes` is the tokenizer's
-    /// table.
-    pub fn score(&self, batch: &Batch, token_bytes: &[u32]) -> BaselineScores {
+    /// that aren't ignored, each given the input at its position.
+    pub fn score(&self, batch: &Batch) -> BaselineScores {
         let (mut unigram, mut bigram) = (0.0, 0.0);
         for (&previous, &next) in batch.tokens.iter().zip(&batch.targets) {
             if let Ok(next) = u32::try_from(next) {
@@ -149,8 +148,8 @@ impl Baselines {
             }
         }
         BaselineScores {
-            unigram: Score::of_batch(unigram, batch, token_bytes),
-            bigram: Score::of_batch(bigram, batch, token_bytes),
+            unigram: Score::of_batch(unigram, batch),
+            bigram: Score::of_batch(bigram, batch),
         }
     }
 
@@ -161,11 +160,10 @@ impl Baselines {
     pub fn score_all(
         &self,
         batches: impl IntoIterator<Item = Result<Batch, DataError>>,
-        token_bytes: &[u32],
     ) -> Result<BaselineScores, DataError> {
         let mut sum = BaselineScores::default();
         for batch in batches {
-            let scores = self.score(&batch?, token_bytes);
+            let scores = self.score(&batch?);
             sum.unigram += scores.unigram;
             sum.bigram += scores.bigram;
         }

@@ -31,6 +31,8 @@ impl Boundaries {
 pub struct Sample {
     /// The tokens, `[T + 1]`. The first `T` are inputs, the last `T` their targets.
     pub tokens: Vec<u32>,
+    /// UTF-8 bytes of text that each token stands for, `[T + 1]`, where that is known.
+    pub bytes: Option<Vec<u32>>,
 }
 
 /// A batch of samples, row after row.
@@ -49,6 +51,9 @@ pub struct Batch {
     /// target, an end-of-document token ends a document, and as an input it begins the next one
     /// where there is no BOS.
     pub segments: Vec<i32>,
+    /// UTF-8 bytes of text that the targets stand for, ignored ones left out; none if that isn't
+    /// known of every sample.
+    pub bytes: Option<u64>,
 }
 
 impl Batch {
@@ -56,12 +61,14 @@ impl Batch {
     pub fn new(time: usize) -> Self {
         Self {
             time,
+            bytes: Some(0),
             ..Self::default()
         }
     }
 
     /// Appends a sample of `time + 1` tokens. A BOS is no text: as a target it is ignored.
     pub fn push(&mut self, sample: &Sample, boundaries: Boundaries) {
+        self.bytes = self.bytes.filter(|_| sample.bytes.is_some());
         let mut segment = 0;
         for (position, pair) in sample.tokens.windows(2).enumerate() {
             let begins = position > 0 && pair[0] == boundaries.first();
@@ -70,6 +77,9 @@ impl Batch {
             self.tokens.push(pair[0] as i32);
             self.targets.push(if scored { pair[1] as i32 } else { -1 });
             self.segments.push(segment);
+            if let (Some(sum), Some(bytes)) = (&mut self.bytes, &sample.bytes) {
+                *sum += bytes.get(position + 1).map_or(0, |count| u64::from(*count));
+            }
         }
         self.batch += 1;
     }
@@ -145,7 +155,8 @@ mod tests {
     fn a_document_begins_with_what_a_generated_text_begins_with() {
         let segments = |tokens: Vec<u32>, bos| {
             let mut batch = Batch::new(tokens.len() - 1);
-            batch.push(&Sample { tokens }, Boundaries { eod: 0, bos });
+            let bytes = None;
+            batch.push(&Sample { tokens, bytes }, Boundaries { eod: 0, bos });
             (batch.targets, batch.segments)
         };
         for (tokens, bos, targets, want) in [
@@ -174,5 +185,20 @@ mod tests {
         ] {
             assert_eq!(segments(tokens.clone(), bos), (targets, want), "{tokens:?}");
         }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_targets() {
+        let boundaries = Boundaries { eod: 0, bos: None };
+        let mut batch = Batch::new(5);
+        let sample = |bytes| Sample {
+            tokens: vec![7, 0, 8, 9, 0, 5],
+            bytes,
+        };
+        batch.push(&sample(Some(vec![9, 0, 2, 1, 0, 4])), boundaries);
+        assert_eq!((batch.batch, batch.scored()), (1, 5));
+        assert_eq!(batch.bytes, Some(7));
+        batch.push(&sample(None), boundaries);
+        assert_eq!((batch.batch, batch.bytes), (2, None));
     }
 }

@@ -10,6 +10,7 @@ use crate::layout::{Role, Rule};
 use crate::megatron::TokenType;
 use crate::placing::Tally;
 use crate::split::Split;
+use crate::token_bytes::TokenBytesRecord;
 use crate::{DataError, files};
 
 /// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
@@ -88,6 +89,18 @@ pub struct ShardRecord {
     pub bin_xxh3: String,
     /// XXH3 of the `.idx` file.
     pub idx_xxh3: String,
+    /// The `.bytes` file, where the tokenizer has no table of the bytes that its tokens stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_bytes: Option<TokenBytesRecord>,
+    /// Tokens that stand for text which the tokenizer doesn't know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+}
+
+// (serde wants a reference.)
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Sums over the shards of a split.
@@ -101,7 +114,14 @@ pub struct Totals {
     pub tokens: u64,
     /// UTF-8 bytes of text.
     pub text_bytes: u64,
+    /// Tokens that stand for text which the tokenizer doesn't know.
+    pub unknown: u64,
 }
+
+/// From this share of unknown tokens on a warning is due. Word-level models of the literature have
+/// at most half of it (Penn Treebank 5 %), and what is scored then is more and more a guess of which
+/// words the tokenizer lacks, not of text.
+const UNKNOWN_SHARE: f64 = 0.1;
 
 impl Manifest {
     /// What a split holds.
@@ -112,8 +132,28 @@ impl Manifest {
             totals.documents += shard.documents;
             totals.tokens += shard.tokens;
             totals.text_bytes += shard.text_bytes;
+            totals.unknown += shard.unknown;
         }
         totals
+    }
+
+    /// What should be known about the tokens before numbers are read off them, in sentences.
+    pub fn remarks(&self) -> Vec<String> {
+        let splits = [Split::Train, Split::Validation].into_iter();
+        splits
+            .filter_map(|split| {
+                let totals = self.totals(split);
+                let share = totals.unknown as f64 / totals.tokens as f64;
+                (share >= UNKNOWN_SHARE).then(|| {
+                    format!(
+                        "{:.0} % of the {} split's tokens are the tokenizer's token for unknown text: losses on them say little; \
+                         choose a tokenizer that knows this text with data.tokenizer, or train one with data.tokenizer = \"train\"",
+                        100.0 * share,
+                        split.name()
+                    )
+                })
+            })
+            .collect()
     }
 
     /// A SHA-256 over the tokens and what they mean: equal for equal data, wherever it lies and whatever its files are
@@ -148,6 +188,11 @@ impl Manifest {
             sha256: &source.sha256,
             role: source.role,
         });
+        let shards = self.shards.iter().map(|shard| ShardRecord {
+            token_bytes: None,
+            unknown: 0,
+            ..shard.clone()
+        });
         let first = FirstManifest {
             format: 1,
             tokenizer: &self.tokenizer,
@@ -155,7 +200,7 @@ impl Manifest {
             text_field: &self.text_field,
             validation_fraction: self.validation_fraction,
             sources: sources.collect(),
-            shards: &self.shards,
+            shards: shards.collect(),
         };
         files::hex(&Sha256::digest(pretty(&first).as_bytes()))
     }
@@ -194,7 +239,7 @@ struct FirstManifest<'a> {
     text_field: &'a str,
     validation_fraction: f64,
     sources: Vec<FirstSource<'a>>,
-    shards: &'a [ShardRecord],
+    shards: Vec<ShardRecord>,
 }
 
 #[derive(Serialize)]

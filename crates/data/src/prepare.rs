@@ -181,8 +181,8 @@ fn open(
             cache: folder.to_path_buf(),
         });
     }
-    let train = PackedStore::open(folder, &manifest, Split::Train)?;
-    let validation = PackedStore::open(folder, &manifest, Split::Validation)?;
+    let train = PackedStore::open(folder, &manifest, Split::Train, &tokenizer)?;
+    let validation = PackedStore::open(folder, &manifest, Split::Validation, &tokenizer)?;
     if train.stored_bytes() + validation.stored_bytes() <= VERIFY_BYTES {
         train.verify()?;
         validation.verify()?;
@@ -323,7 +323,7 @@ fn train_on(
         progress,
         documents: 0,
     };
-    Tokenizer::train(texts, config.tokenizer_vocab, &config.eod_token)
+    Tokenizer::train_reporting(texts, config.tokenizer_vocab, &config.eod_token, progress)
 }
 
 /// The training split's documents up to a number of bytes, in equal shares of the sources; what a

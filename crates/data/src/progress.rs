@@ -7,8 +7,11 @@ use std::ops::ControlFlow;
 pub enum Phase {
     /// Their contents are hashed, to know whether the cache has their tokens.
     Hashing,
-    /// A tokenizer is learned from them.
+    /// They are read, and their words counted, to learn a tokenizer.
     TrainingTokenizer,
+    /// A tokenizer's merges are computed from the words that were read. How long it takes is not
+    /// known before.
+    Merging,
     /// They are turned into tokens.
     Tokenizing,
 }
@@ -18,7 +21,7 @@ pub enum Phase {
 pub struct ProgressState {
     /// What is being done.
     pub phase: Phase,
-    /// The source at hand.
+    /// The source at hand; empty while merging.
     pub source: String,
     /// Stored bytes dealt with in this phase, those found in the cache included.
     pub bytes_done: u64,

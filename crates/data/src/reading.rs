@@ -35,6 +35,18 @@ impl Corpus {
         lines.extend(dropped(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
+        lines.extend(
+            self.tokenizer
+                .remarks()
+                .iter()
+                .map(|remark| format!("note: {remark}")),
+        );
+        lines.extend(
+            self.manifest
+                .remarks()
+                .iter()
+                .map(|remark| format!("warning: {remark}")),
+        );
         lines
     }
 

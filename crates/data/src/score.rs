@@ -6,27 +6,37 @@ use crate::Batch;
 
 /// A summed loss over scored positions, and the bytes of text those positions stand for.
 ///
-/// Only targets count: the bytes are those of exactly the tokens whose loss was summed (see
-/// [`Tokenizer::token_bytes`](crate::Tokenizer::token_bytes)), an end-of-document token being
-/// scored but standing for 0 bytes. So bits per byte compares models of different tokenizers on the
-/// text that was really predicted.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Only targets count: the bytes are those of exactly the tokens whose loss was summed
+/// ([`Batch::bytes`]). So bits per byte compares models of different tokenizers on the text that was
+/// really predicted.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Sum of `-ln p(target)`.
     pub nats: f64,
     /// Number of scored targets.
     pub targets: u64,
-    /// UTF-8 bytes of the scored targets.
-    pub bytes: u64,
+    /// UTF-8 bytes of text that the scored targets stand for; none if that isn't known.
+    pub bytes: Option<u64>,
+}
+
+/// Nothing scored yet.
+impl Default for Score {
+    fn default() -> Self {
+        Self {
+            nats: 0.0,
+            targets: 0,
+            bytes: Some(0),
+        }
+    }
 }
 
 impl Score {
-    /// A model's summed loss over a batch. `token_bytes` is the tokenizer's table.
-    pub fn of_batch(nats: f64, batch: &Batch, token_bytes: &[u32]) -> Self {
+    /// A model's summed loss over a batch.
+    pub fn of_batch(nats: f64, batch: &Batch) -> Self {
         Self {
             nats,
             targets: batch.scored() as u64,
-            bytes: scored_bytes(batch, token_bytes),
+            bytes: batch.bytes,
         }
     }
 
@@ -40,15 +50,17 @@ impl Score {
         self.nats_per_token().exp()
     }
 
-    /// `nats / (ln 2 * bytes)`.
+    /// `nats / (ln 2 * bytes)`; none if the bytes aren't known or no target stands for any.
     ///
     /// ```
     /// use evenburn_data::Score;
-    /// let score = Score { nats: 8.0 * std::f64::consts::LN_2, targets: 3, bytes: 4 };
-    /// assert!((score.bits_per_byte() - 2.0).abs() < 1e-12);
+    /// let score = Score { nats: 8.0 * std::f64::consts::LN_2, targets: 3, bytes: Some(4) };
+    /// assert!((score.bits_per_byte().unwrap() - 2.0).abs() < 1e-12);
+    /// assert_eq!(Score { bytes: None, ..score }.bits_per_byte(), None);
     /// ```
-    pub fn bits_per_byte(&self) -> f64 {
-        self.nats / (std::f64::consts::LN_2 * self.bytes as f64)
+    pub fn bits_per_byte(&self) -> Option<f64> {
+        let bytes = self.bytes.filter(|bytes| *bytes > 0)?;
+        Some(self.nats / (std::f64::consts::LN_2 * bytes as f64))
     }
 }
 
@@ -56,17 +68,6 @@ impl AddAssign for Score {
     fn add_assign(&mut self, other: Self) {
         self.nats += other.nats;
         self.targets += other.targets;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.zip(other.bytes).map(|(a, b)| a + b);
     }
-}
-
-/// UTF-8 bytes of a batch's targets, ignored ones left out.
-pub fn scored_bytes(batch: &Batch, token_bytes: &[u32]) -> u64 {
-    let scored = batch
-        .targets
-        .iter()
-        .filter_map(|t| usize::try_from(*t).ok());
-    scored
-        .map(|t| u64::from(token_bytes.get(t).copied().unwrap_or(0)))
-        .sum()
 }

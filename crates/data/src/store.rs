@@ -15,7 +15,8 @@ use crate::batch::{Batch, Boundaries, Sample, SampleDataset};
 use crate::manifest::{Manifest, ShardRecord};
 use crate::megatron::{Index, TokenType, bin_path, idx_path, idx_size};
 use crate::split::Split;
-use crate::{DataError, files};
+use crate::token_bytes::{self, bytes_path, bytes_size};
+use crate::{DataError, Tokenizer, files};
 
 /// Files kept open at once, well below the limits of operating systems.
 const OPEN_FILES: usize = 64;
@@ -36,7 +37,9 @@ struct Inner {
     boundaries: Boundaries,
     vocab_size: usize,
     shards: Vec<Shard>,
-    files: Mutex<HashMap<usize, Arc<File>>>,
+    /// Bytes of text by id, for shards without a file of them.
+    token_bytes: Option<Arc<[u32]>>,
+    files: Mutex<HashMap<PathBuf, Arc<File>>>,
 }
 
 /// A token file, or a part of one: where text is held out by position, two splits share a file.
@@ -70,11 +73,16 @@ impl Shard {
 
 impl PackedStore {
     /// Opens a split of the cache folder that `manifest` describes, and checks that its files are
-    /// there with the sizes that follow from the manifest's counts.
+    /// there with the sizes that follow from the manifest's counts. `tokenizer` made the tokens.
     ///
     /// # Errors
     /// [`DataError::Damaged`] names the first file that is missing or has another size.
-    pub fn open(folder: &Path, manifest: &Manifest, split: Split) -> Result<Self, DataError> {
+    pub fn open(
+        folder: &Path,
+        manifest: &Manifest,
+        split: Split,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
         let records = manifest.shards.iter().filter(|s| s.split == split);
         let shards = records.map(|record| Shard {
             tokens: 0..record.tokens,
@@ -92,16 +100,22 @@ impl PackedStore {
                 },
                 vocab_size: manifest.tokenizer.vocab_size,
                 shards: shards.collect(),
+                token_bytes: tokenizer.token_bytes(),
                 files: Mutex::default(),
             }),
         };
         for Shard { file: shard, .. } in &store.inner.shards {
             let stem = folder.join(&shard.name);
             let width = manifest.token_type.width() as u64;
+            let bytes = shard.token_bytes.as_ref();
+            let bytes = bytes.map(|record| (bytes_path(&stem), bytes_size(shard.tokens, record)));
             for (path, want) in [
                 (bin_path(&stem), shard.tokens * width),
                 (idx_path(&stem), idx_size(shard.documents)),
-            ] {
+            ]
+            .into_iter()
+            .chain(bytes)
+            {
                 match fs::metadata(&path) {
                     Ok(meta) if meta.len() == want => {}
                     Ok(meta) => {
@@ -123,10 +137,14 @@ impl PackedStore {
     pub fn verify(&self) -> Result<(), DataError> {
         for Shard { file: shard, .. } in &self.inner.shards {
             let stem = self.inner.folder.join(&shard.name);
+            let bytes = shard.token_bytes.as_ref();
             for (path, want) in [
                 (bin_path(&stem), &shard.bin_xxh3),
                 (idx_path(&stem), &shard.idx_xxh3),
-            ] {
+            ]
+            .into_iter()
+            .chain(bytes.map(|record| (bytes_path(&stem), &record.xxh3)))
+            {
                 let hash =
                     files::xxh3(&path).map_err(|e| self.damaged(path.clone(), e.to_string()))?;
                 if hash != *want {
@@ -184,6 +202,7 @@ impl PackedStore {
             token_type,
             boundaries,
             vocab_size,
+            token_bytes,
             ..
         } = &*self.inner;
         Self {
@@ -194,6 +213,7 @@ impl PackedStore {
                 boundaries: *boundaries,
                 vocab_size: *vocab_size,
                 shards,
+                token_bytes: token_bytes.clone(),
                 files: Mutex::default(),
             }),
         }
@@ -319,8 +339,40 @@ impl PackedStore {
                 message: format!("the shard has {samples} samples of context {context}"),
             });
         }
-        let tokens = self.read(shard, index * context as u64, context + 1)?;
-        Ok(Sample { tokens })
+        let start = index * context as u64;
+        let tokens = self.read(shard, start, context + 1)?;
+        let bytes = self.bytes(shard, start, &tokens)?;
+        Ok(Sample { tokens, bytes })
+    }
+
+    /// The bytes of text of a shard's `tokens` from token `start` on.
+    fn bytes(
+        &self,
+        shard: usize,
+        start: u64,
+        tokens: &[u32],
+    ) -> Result<Option<Vec<u32>>, DataError> {
+        let Shard {
+            file: record,
+            tokens: part,
+            ..
+        } = &self.inner.shards[shard];
+        let Some(bytes) = &record.token_bytes else {
+            let table = self.inner.token_bytes.as_ref();
+            // Ids that were read are below the vocabulary's size, as the table is long.
+            return Ok(table.map(|table| tokens.iter().map(|id| table[*id as usize]).collect()));
+        };
+        let path = bytes_path(&self.inner.folder.join(&record.name));
+        let file = self.file(&path)?;
+        token_bytes::read(
+            &file,
+            record.tokens,
+            bytes,
+            part.start + start,
+            tokens.len(),
+        )
+        .map(Some)
+        .map_err(|e| self.damaged(path, e.to_string()))
     }
 
     /// `count` tokens of a shard from token `start` on, which must lie within the shard.
@@ -331,12 +383,13 @@ impl PackedStore {
         count: usize,
     ) -> Result<Vec<u32>, DataError> {
         let width = self.inner.token_type.width();
-        let path = || bin_path(&self.inner.folder.join(&self.inner.shards[shard].file.name));
-        let file = self.file(shard)?;
-        let start = self.inner.shards[shard].tokens.start + start;
+        let Shard { file, tokens, .. } = &self.inner.shards[shard];
+        let path = bin_path(&self.inner.folder.join(&file.name));
+        let file = self.file(&path)?;
+        let start = tokens.start + start;
         let mut bytes = vec![0; count * width];
         files::read_at(&file, &mut bytes, start * width as u64)
-            .map_err(|e| self.damaged(path(), e.to_string()))?;
+            .map_err(|e| self.damaged(path.clone(), e.to_string()))?;
         let tokens = self.inner.token_type.decode(&bytes);
         if let Some(id) = tokens
             .iter()
@@ -346,7 +399,7 @@ impl PackedStore {
                 "it holds the id {id}, outside the vocabulary of {}",
                 self.inner.vocab_size
             );
-            return Err(self.damaged(path(), message));
+            return Err(self.damaged(path, message));
         }
         Ok(tokens)
     }
@@ -356,23 +409,22 @@ impl PackedStore {
         self.inner.shards[shard].len()
     }
 
-    fn file(&self, shard: usize) -> Result<Arc<File>, DataError> {
-        let path = bin_path(&self.inner.folder.join(&self.inner.shards[shard].file.name));
+    fn file(&self, path: &Path) -> Result<Arc<File>, DataError> {
         // The map only saves opening files, so one that a panicking thread left behind is fine.
         let mut open = self
             .inner
             .files
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = open.get(&shard) {
+        if let Some(file) = open.get(path) {
             return Ok(Arc::clone(file));
         }
         if open.len() >= OPEN_FILES {
             open.clear();
         }
-        let file = File::open(&path).map_err(|e| self.damaged(path, e.to_string()))?;
+        let file = File::open(path).map_err(|e| self.damaged(path.into(), e.to_string()))?;
         let file = Arc::new(file);
-        open.insert(shard, Arc::clone(&file));
+        open.insert(path.into(), Arc::clone(&file));
         Ok(file)
     }
 

@@ -15,6 +15,7 @@ use crate::manifest::ShardRecord;
 use crate::megatron::{MegatronWriter, TokenType, bin_path, idx_path, idx_size};
 use crate::placing::{Placing, Tally};
 use crate::split::Split;
+use crate::token_bytes::{TokenBytesWriter, Tokens, bytes_path, bytes_size};
 use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut, files};
 
 /// Text encoded in parallel at a time, in bytes…
@@ -105,7 +106,9 @@ impl Job<'_> {
         let size = |path: PathBuf| fs::metadata(path).ok().map(|m| m.len());
         let whole = done.shards.iter().all(|r| {
             let stem = self.folder.join(&r.name);
+            let bytes = r.token_bytes.as_ref();
             size(bin_path(&stem)) == Some(r.tokens * self.token_type.width() as u64)
+                && bytes.is_none_or(|b| size(bytes_path(&stem)) == Some(bytes_size(r.tokens, b)))
                 && size(idx_path(&stem)) == Some(idx_size(r.documents))
         });
         (whole && done.tallies.len() == group.sources.len()).then_some(done)
@@ -130,7 +133,9 @@ impl Job<'_> {
             split,
             name: format!("{}-{number:05}", split.name()),
             writer: None,
+            token_bytes: None,
             text_bytes: 0,
+            unknown: 0,
         });
         let mut before = state.bytes_done;
         let mut tallies = Vec::new();
@@ -182,15 +187,15 @@ impl Job<'_> {
         let mut batch = reader.next()?;
         while !batch.is_empty() {
             // The next batch is read and decompressed while this one is encoded.
-            let (ids, next) = rayon::join(|| self.encode(&batch), || reader.next());
-            for ((document, split), ids) in batch.iter().zip(ids?) {
+            let (tokens, next) = rayon::join(|| self.encode(&batch), || reader.next());
+            for ((document, split), tokens) in batch.iter().zip(tokens?) {
                 state.documents += 1;
-                state.tokens += ids.len() as u64;
+                state.tokens += tokens.ids.len() as u64;
                 let output = match split {
                     Split::Train => &mut outputs[0],
                     Split::Validation => &mut outputs[1],
                 };
-                output.add(self, &ids, document.text.len() as u64)?;
+                output.add(self, &tokens, document.text.len() as u64)?;
             }
             state.bytes_done = before + read.load(Ordering::Relaxed).min(placed.source.size());
             if self.progress.report(state) == ControlFlow::Break(()) {
@@ -201,29 +206,28 @@ impl Job<'_> {
         Ok(reader.tally)
     }
 
-    /// The ids of every document, between its BOS, where there is one, and its end-of-document token.
-    fn encode(&self, batch: &[(Document, Split)]) -> Result<Vec<Vec<u32>>, DataError> {
+    /// The tokens of every document, between its BOS, where there is one, and its end-of-document token.
+    fn encode(&self, batch: &[(Document, Split)]) -> Result<Vec<Tokens>, DataError> {
         let pieces: Vec<(usize, &str)> = batch
             .iter()
             .enumerate()
             .flat_map(|(i, (d, _))| {
-                cut::pieces(&d.text, cut::PIECE)
-                    .into_iter()
-                    .map(move |p| (i, p))
+                let pieces = self.tokenizer.pieces(&d.text, cut::PIECE);
+                pieces.into_iter().map(move |p| (i, p))
             })
             .collect();
-        let encoded: Vec<Vec<u32>> = pieces
+        let encoded: Vec<Tokens> = pieces
             .par_iter()
             .map(|(_, piece)| self.tokenizer.encode_piece(piece))
             .collect::<Result<_, _>>()?;
-        let mut ids: Vec<Vec<u32>> = vec![self.tokenizer.bos().into_iter().collect(); batch.len()];
-        for ((document, _), mut piece) in pieces.into_iter().zip(encoded) {
-            ids[document].append(&mut piece);
+        let mut documents = vec![self.tokenizer.begin(); batch.len()];
+        for ((document, _), piece) in pieces.into_iter().zip(encoded) {
+            documents[document].append(piece);
         }
-        for document in &mut ids {
+        for document in &mut documents {
             document.push(self.tokenizer.eod());
         }
-        Ok(ids)
+        Ok(documents)
     }
 }
 
@@ -256,20 +260,32 @@ struct Output {
     split: Split,
     name: String,
     writer: Option<MegatronWriter>,
+    token_bytes: Option<TokenBytesWriter>,
     text_bytes: u64,
+    unknown: u64,
 }
 
 impl Output {
-    fn add(&mut self, job: &Job, ids: &[u32], text_bytes: u64) -> Result<(), DataError> {
+    fn add(&mut self, job: &Job, tokens: &Tokens, text_bytes: u64) -> Result<(), DataError> {
+        let stem = || job.folder.join(&self.name);
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(MegatronWriter::create(
-                &job.folder.join(&self.name),
-                job.token_type,
-            )?),
+            none => none.insert(MegatronWriter::create(&stem(), job.token_type)?),
         };
+        writer.document(&tokens.ids)?;
+        if let Some(bytes) = &tokens.bytes {
+            let writer = match &mut self.token_bytes {
+                Some(writer) => writer,
+                none => none.insert(TokenBytesWriter::create(&stem())?),
+            };
+            writer.document(bytes)?;
+        }
+        if let Some(unknown) = job.tokenizer.unknown() {
+            let ids = tokens.ids.iter();
+            self.unknown += ids.filter(|id| **id == unknown).count() as u64;
+        }
         self.text_bytes += text_bytes;
-        writer.document(ids)
+        Ok(())
     }
 
     fn finish(self) -> Result<Option<ShardRecord>, DataError> {
@@ -277,6 +293,7 @@ impl Output {
             return Ok(None);
         };
         let written = writer.finish()?;
+        let token_bytes = self.token_bytes.map(TokenBytesWriter::finish);
         Ok(Some(ShardRecord {
             name: self.name,
             split: self.split,
@@ -285,6 +302,8 @@ impl Output {
             text_bytes: self.text_bytes,
             bin_xxh3: written.bin_xxh3,
             idx_xxh3: written.idx_xxh3,
+            token_bytes: token_bytes.transpose()?,
+            unknown: self.unknown,
         }))
     }
 }

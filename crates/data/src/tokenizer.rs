@@ -2,18 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{
+    AddedToken, DecoderWrapper, Encoding, ModelWrapper, OffsetType, PreTokenizer as _,
+};
 
-use crate::{Boundaries, DataError, bpe, cut, files};
+use crate::reserved::Reserved;
+use crate::token_bytes::Tokens;
+use crate::{Boundaries, DataError, Progress, bpe, cut, files, parts};
 
 /// A tokenizer with its end-of-document token.
 ///
-/// Text never becomes a special token: `<|endoftext|>` written in a document is encoded as
-/// characters, so that an end-of-document id always is the end of a document. Nothing is added
-/// around a text, cut off or padded, whatever the file says.
+/// Text never becomes the end-of-document token, however the file marks it: `<|endoftext|>` written
+/// in a document is encoded as characters, so that an end-of-document id always is the end of a
+/// document. Nor is text searched for the other special tokens. Nothing is added around a text, cut
+/// off or padded, whatever the file says, and nothing about the ids is random: what had to be
+/// changed for that is said by [`Tokenizer::remarks`].
 ///
 /// ```
 /// use evenburn_data::Tokenizer;
@@ -33,6 +40,14 @@ pub struct Tokenizer {
     eod_token: String,
     bos: Option<u32>,
     vocab_size: usize,
+    /// What no text becomes.
+    reserved: Reserved,
+    /// Whether long texts may be encoded in pieces.
+    cuts: bool,
+    /// Bytes of text by id, where an id stands for the same number everywhere.
+    token_bytes: Option<Arc<[u32]>>,
+    unknown: Option<u32>,
+    remarks: Vec<String>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -70,12 +85,18 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
         let eod = id_of(&inner, origin, "data.eod_token", eod_token)?;
+        let remarks = settle(&mut inner, origin);
         let vocab_size = inner
             .get_vocab(true)
             .values()
             .max()
             .map_or(0, |id| *id as usize + 1);
-        Ok(Self {
+        let mut tokenizer = Self {
+            reserved: Reserved::default(),
+            cuts: cut::is_invisible(&inner),
+            token_bytes: parts::token_bytes(&inner, vocab_size).map(Into::into),
+            unknown: parts::unknown(&inner, &json),
+            remarks,
             inner,
             origin: origin.to_path_buf(),
             sha256: files::hex(&Sha256::digest(json.as_bytes())),
@@ -84,10 +105,32 @@ impl Tokenizer {
             eod_token: eod_token.into(),
             bos: None,
             vocab_size,
-        })
+        };
+        tokenizer.reserve(eod, eod_token, "data.eod_token")?;
+        Ok(tokenizer)
     }
 
-    /// Puts the token `bos` before every document, or nothing (as when it was loaded).
+    /// Sees to it that no text becomes a token, which the configuration's `key` names.
+    fn reserve(&mut self, id: u32, name: &str, key: &'static str) -> Result<(), DataError> {
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        // Text isn't searched for special ones.
+        if let Some(token) = added.get(&id).filter(|token| !token.special).cloned() {
+            let special = AddedToken {
+                special: true,
+                ..token
+            };
+            self.inner
+                .add_special_tokens([special])
+                .map_err(|e| self.fault(&e))?;
+        }
+        self.reserved.add(id, name, key);
+        if let Some(bytes) = &mut self.token_bytes {
+            Arc::make_mut(bytes)[id as usize] = 0;
+        }
+        Ok(())
+    }
+
+    /// Puts the token `bos` before every document, or nothing (as when it was loaded). No text becomes it either.
     ///
     /// # Errors
     /// The tokenizer has no such token; the error lists those it has.
@@ -100,8 +143,13 @@ impl Tokenizer {
     /// assert!(tokenizer.with_bos(Some("<s>")).is_err());
     /// ```
     pub fn with_bos(mut self, bos: Option<&str>) -> Result<Self, DataError> {
-        let id = |name| id_of(&self.inner, &self.origin, "data.bos_token", name);
-        self.bos = bos.map(id).transpose()?;
+        const KEY: &str = "data.bos_token";
+        self.bos = None;
+        if let Some(name) = bos {
+            let id = id_of(&self.inner, &self.origin, KEY, name)?;
+            self.reserve(id, name, KEY)?;
+            self.bos = Some(id);
+        }
         Ok(self)
     }
 
@@ -117,16 +165,26 @@ impl Tokenizer {
         vocab_size: usize,
         eod_token: &str,
     ) -> Result<Self, DataError> {
+        Self::train_reporting(texts, vocab_size, eod_token, &())
+    }
+
+    /// [`Tokenizer::train`], heard by `progress` while the merges are computed.
+    pub(crate) fn train_reporting(
+        texts: impl Iterator<Item = Result<String, DataError>> + Send,
+        vocab_size: usize,
+        eod_token: &str,
+        progress: &dyn Progress,
+    ) -> Result<Self, DataError> {
         if vocab_size < 257 {
             return Err(DataError::config(
                 "data.tokenizer_vocab",
                 format!("is {vocab_size}, must be at least 257"),
             ));
         }
-        let trained = bpe::train(texts, vocab_size, eod_token)
+        let trained = bpe::train(texts, vocab_size, eod_token, progress)
             .and_then(|trained| Ok(trained.to_string(false)?));
         let json = trained.map_err(|failure| match failure {
-            bpe::Failure::Texts(e) => e,
+            bpe::Failure::Stopped(e) => e,
             bpe::Failure::Trainer(e) => DataError::Tokenizer {
                 path: TRAINED.into(),
                 message: e.to_string(),
@@ -138,21 +196,64 @@ impl Tokenizer {
     /// The ids of a text, without an end-of-document token.
     ///
     /// # Errors
-    /// The tokenizer has no token for a part of the text.
+    /// The tokenizer has no token for a part of the text, or only one that must not stand for text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let mut ids = Vec::with_capacity(text.len() / 3);
-        for piece in cut::pieces(text, cut::PIECE) {
-            ids.extend(self.encode_piece(piece)?);
+        for piece in self.pieces(text, cut::PIECE) {
+            ids.extend_from_slice(self.encoding(piece, OffsetType::None)?.get_ids());
         }
         Ok(ids)
     }
 
-    /// The ids of a text small enough to be encoded at once.
-    pub(crate) fn encode_piece(&self, piece: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self.inner.encode_fast(piece, false);
-        encoding
-            .map(|e| e.get_ids().to_vec())
-            .map_err(|e| self.fault(&e))
+    /// The pieces of about `target` bytes in which a text is encoded, which doesn't show in the ids.
+    pub(crate) fn pieces<'a>(&self, text: &'a str, target: usize) -> Vec<&'a str> {
+        if self.cuts {
+            cut::pieces(text, target)
+        } else {
+            vec![text]
+        }
+    }
+
+    /// What stands before the text of every document.
+    pub(crate) fn begin(&self) -> Tokens {
+        let mut tokens = match self.token_bytes {
+            Some(_) => Tokens::plain(Vec::new()),
+            None => Tokens::ending(Vec::new(), std::iter::empty(), 0),
+        };
+        if let Some(bos) = self.bos {
+            tokens.push(bos);
+        }
+        tokens
+    }
+
+    /// The tokens of a piece of a text, counted where there is no table of bytes.
+    pub(crate) fn encode_piece(&self, piece: &str) -> Result<Tokens, DataError> {
+        if self.token_bytes.is_some() {
+            let encoding = self.encoding(piece, OffsetType::None)?;
+            return Ok(Tokens::plain(encoding.get_ids().to_vec()));
+        }
+        let encoding = self.encoding(piece, OffsetType::Byte)?;
+        let ends = encoding.get_offsets().iter().map(|(_, end)| *end);
+        Ok(Tokens::ending(
+            encoding.get_ids().to_vec(),
+            ends,
+            piece.len(),
+        ))
+    }
+
+    /// What the `tokenizers` crate does to a text, with our own eyes on each word.
+    fn encoding(&self, text: &str, offsets: OffsetType) -> Result<Encoding, DataError> {
+        let encode = || -> tokenizers::Result<Encoding> {
+            let added = self.inner.get_added_vocabulary();
+            let mut words = added.extract_and_normalize(self.inner.get_normalizer(), text);
+            if let Some(part) = self.inner.get_pre_tokenizer() {
+                part.pre_tokenize(&mut words)?;
+            }
+            let model = self.inner.get_model();
+            words.tokenize(|word| self.reserved.tokenize(model, &self.json, word.get()))?;
+            words.into_encoding(None, 0, offsets)
+        };
+        encode().map_err(|e| self.fault(&e))
     }
 
     /// The text of the ids; special tokens are written out.
@@ -228,52 +329,19 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// How many UTF-8 bytes each id stands for, by id.
-    ///
-    /// The end-of-document token and other special tokens count 0: text never becomes one. For a
-    /// byte-level tokenizer the table is exact: the counts of an encoded text sum to the bytes of
-    /// its decoded text. For others it takes `▁` as a space and `<0x0A>` as one byte.
-    pub fn token_bytes(&self) -> Vec<u32> {
-        let alphabet = ByteLevel::alphabet();
-        let byte_level = self.is_byte_level();
-        let mut table = vec![0; self.vocab_size];
-        for (token, id) in self.inner.get_vocab(false) {
-            let raw_byte = token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
-            table[id as usize] = if byte_level && token.chars().all(|c| alphabet.contains(&c)) {
-                token.chars().count() as u32
-            } else if raw_byte && !byte_level {
-                1
-            } else if byte_level {
-                token.len() as u32
-            } else {
-                token.replace('▁', " ").len() as u32
-            };
-        }
-        // An added token is matched in the text itself, so its content is what it stands for.
-        for (id, token) in self.inner.get_added_tokens_decoder() {
-            table[id as usize] = if token.special {
-                0
-            } else {
-                token.content.len() as u32
-            };
-        }
-        table[self.eod as usize] = 0;
-        table
+    /// How many bytes of text each id stands for, by id; none if that depends on where it stands.
+    pub(crate) fn token_bytes(&self) -> Option<Arc<[u32]>> {
+        self.token_bytes.clone()
     }
 
-    /// Whether its decoder maps characters back to bytes.
-    fn is_byte_level(&self) -> bool {
-        fn mentions(value: &Value) -> bool {
-            match value {
-                Value::Object(map) => {
-                    map.get("type").and_then(Value::as_str) == Some("ByteLevel")
-                        || map.values().any(mentions)
-                }
-                Value::Array(items) => items.iter().any(mentions),
-                _ => false,
-            }
-        }
-        serde_json::to_value(self.inner.get_decoder()).is_ok_and(|v| mentions(&v))
+    /// The id that stands for text which the tokenizer doesn't know.
+    pub(crate) fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// What is done otherwise than the file says, and what its user should know, in sentences.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     fn fault(&self, error: &tokenizers::Error) -> DataError {
@@ -303,13 +371,41 @@ fn id_of(
     })
 }
 
+/// Makes the ids of a text depend on it alone, and their text readable. Returns what was changed.
+fn settle(tokenizer: &mut tokenizers::Tokenizer, origin: &Path) -> Vec<String> {
+    let origin = origin.display();
+    let mut remarks = Vec::new();
+    // (A Unigram model that samples can't be written to a file.)
+    if let ModelWrapper::BPE(model) = tokenizer.get_model()
+        && let Some(dropout) = model.dropout.filter(|share| *share > 0.0)
+    {
+        let mut model = model.clone();
+        model.dropout = None;
+        tokenizer.with_model(model);
+        remarks.push(format!(
+            "tokenizer {origin}: its dropout of {dropout} is switched off, for with it the same text has other ids every time"
+        ));
+    }
+    if parts::is_byte_level(tokenizer) && !tokenizer.get_decoder().is_some_and(reads_bytes) {
+        tokenizer.with_decoder(Some(ByteLevel::default()));
+        remarks.push(format!(
+            "tokenizer {origin}: its tokens are bytes but its decoder doesn't read them; they are decoded as bytes all the same"
+        ));
+    }
+    remarks
+}
+
+/// Whether a decoder maps the byte-level alphabet back to bytes.
+fn reads_bytes(decoder: &DecoderWrapper) -> bool {
+    match decoder {
+        DecoderWrapper::ByteLevel(_) => true,
+        DecoderWrapper::Sequence(parts) => parts.get_decoders().iter().any(reads_bytes),
+        _ => false,
+    }
+}
+
 /// What a tokenizer that was just trained is called in messages.
 const TRAINED: &str = "(trained)";
-
-/// For each id the number of bytes it stands for; see [`Tokenizer::token_bytes`].
-pub fn token_bytes(tokenizer: &Tokenizer) -> Vec<u32> {
-    tokenizer.token_bytes()
-}
 
 /// Trains a byte-level BPE; see [`Tokenizer::train`].
 ///
@@ -322,3 +418,6 @@ pub fn train_bpe(
 ) -> Result<Tokenizer, DataError> {
     Tokenizer::train(texts, vocab_size, eod_token)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::prose;
-use evenburn_data::{DataError, Tokenizer, token_bytes, train_bpe};
+use evenburn_data::{DataError, Tokenizer, train_bpe};
 use serde_json::{Value, json};
 
 const EOD: &str = "<|endoftext|>";
@@ -167,37 +167,6 @@ fn training_passes_the_documents_errors_on() {
         train_bpe([].into_iter(), 300, EOD).unwrap().vocab_size(),
         257
     );
-}
-
-#[test]
-fn token_bytes_sum_to_the_bytes_of_the_text() {
-    for tokenizer in [neox_like(), train(&some_texts(), 400)] {
-        let table = token_bytes(&tokenizer);
-        assert_eq!(table.len(), tokenizer.vocab_size());
-        assert_eq!(table[tokenizer.eod() as usize], 0);
-        for text in [
-            "naïve 東京 \u{1F600}\r\n      if x",
-            "\u{0}\u{7f}\u{85}\u{ad}¡ÿĀ",
-            &prose(3, 200),
-        ] {
-            let ids = tokenizer.encode(text).unwrap();
-            let bytes: u32 = ids.iter().map(|id| table[*id as usize]).sum();
-            assert_eq!(bytes as usize, text.len(), "{text}");
-        }
-    }
-}
-
-#[test]
-fn token_bytes_of_a_tokenizer_that_is_not_byte_level() {
-    let tokenizer = load(&json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-        "added_tokens": [{"id": 0, "content": EOD, "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false, "special": true}],
-        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": true},
-        "post_processor": null, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": true},
-        "model": {"type": "WordLevel", "vocab": {EOD: 0, "▁é": 1, "<0x0A>": 2, "ab": 3}, "unk_token": EOD}
-    }));
-    assert_eq!(tokenizer.token_bytes(), [0, 3, 1, 2]);
 }
 
 #[test]

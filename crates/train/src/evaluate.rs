@@ -7,8 +7,7 @@ use evenburn_data::{Batch, DataError, Score};
 use crate::error::TrainError;
 use crate::task::Task;
 
-/// Scores a task on batches. `token_bytes` says how many bytes of text each token stands for
-/// ([`Tokenizer::token_bytes`](evenburn_data::Tokenizer::token_bytes)).
+/// Scores a task on batches.
 ///
 /// The task is taken without its gradients first; its weights are shared, not copied.
 ///
@@ -18,7 +17,6 @@ use crate::task::Task;
 pub fn evaluate(
     task: &Task,
     batches: impl Iterator<Item = Result<Batch, DataError>>,
-    token_bytes: &[u32],
 ) -> Result<Score, TrainError> {
     let task = task.valid();
     let mut score = Score::default();
@@ -26,7 +24,7 @@ pub fn evaluate(
         let batch = batch?;
         task.check(&batch)?;
         let nats = read(task.loss_sum(&batch))?;
-        score += Score::of_batch(nats, &batch, token_bytes);
+        score += Score::of_batch(nats, &batch);
     }
     Ok(score)
 }

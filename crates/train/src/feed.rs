@@ -10,7 +10,6 @@ pub(crate) struct Feed {
     validation: PackedStore,
     batch_size: usize,
     context: usize,
-    token_bytes: Vec<u32>,
 }
 
 impl Feed {
@@ -30,7 +29,6 @@ impl Feed {
             validation,
             batch_size,
             context,
-            token_bytes: corpus.tokenizer.token_bytes(),
         })
     }
 
@@ -47,11 +45,6 @@ impl Feed {
     /// The sample after the last one that was read.
     pub(crate) fn cursor(&self) -> Cursor {
         self.train.cursor()
-    }
-
-    /// Bytes of text each token stands for.
-    pub(crate) fn token_bytes(&self) -> &[u32] {
-        &self.token_bytes
     }
 
     /// The first `samples` samples of the validation split, in its stored order.

@@ -245,7 +245,7 @@ impl Loop {
         let batches = self
             .feed
             .validation(train.eval_samples(self.config.model.context))?;
-        evaluate(task, batches, self.feed.token_bytes())
+        evaluate(task, batches)
     }
 
     fn save(&mut self, task: &Task) -> Result<PathBuf, TrainError> {

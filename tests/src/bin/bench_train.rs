@@ -84,7 +84,8 @@ impl Training {
                 eod: u32::MAX,
                 bos: None,
             };
-            batch.push(&Sample { tokens }, boundaries);
+            let bytes = None;
+            batch.push(&Sample { tokens, bytes }, boundaries);
         }
         MicroBatch {
             step_tokens: batch.scored() as u64,

@@ -3,11 +3,9 @@
 use super::train::count;
 use crate::args::Data;
 use crate::overrides::Overrides;
-use crate::tokenizing::{bar, cache_folder};
+use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
-use evenburn_data::{
-    DataConfig, InspectOptions, PathList, Tokenizer, documents, find_sources, inspect,
-};
+use evenburn_data::{DataConfig, InspectOptions, PathList, documents, find_sources, inspect};
 use evenburn_train::config::RunConfig;
 use std::io::Write;
 use std::path::PathBuf;
@@ -98,7 +96,7 @@ fn ids(tokenizer: &std::path::Path, path: &[PathBuf], limit: usize) -> Result<()
         path: PathList(path.iter().map(|p| p.display().to_string()).collect()),
         ..DataConfig::default()
     };
-    let tokenizer = Tokenizer::from_file(tokenizer, &config.eod_token)?;
+    let tokenizer = tokenizing::tokenizer(tokenizer, &config)?;
     let mut out = std::io::stdout().lock();
     let mut left = limit;
     for placed in find_sources(&config)?.sources {

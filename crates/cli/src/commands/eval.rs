@@ -1,7 +1,7 @@
 //! `evenburn eval`.
 
 use super::run_data;
-use super::train::count;
+use super::train::{NO_BITS, count, decimals};
 use crate::args::{Eval, Split};
 use crate::overrides::Overrides;
 use anyhow::Result;
@@ -20,11 +20,10 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         .tokens
         .map(|tokens| tokens.div_ceil(context as u64));
     let batches = || corpus.store(split).batches(context, batch, samples);
-    let bytes = corpus.tokenizer.token_bytes();
-    let mut scores = vec![("model", evaluate(&run.task(), batches()?, &bytes)?)];
+    let mut scores = vec![("model", evaluate(&run.task(), batches()?)?)];
     if arguments.baselines {
         let models = Baselines::fit(&corpus.train, run.config.model.vocab_size, None)?;
-        let found = models.score_all(batches()?, &bytes)?;
+        let found = models.score_all(batches()?)?;
         scores.insert(0, ("bigram", found.bigram));
         scores.insert(0, ("unigram", found.unigram));
     }
@@ -38,12 +37,18 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         );
         for (name, score) in &scores {
             println!(
-                "{name:<8} {:>12.4} {:>12.2} {:>12.4} {:>12}",
+                "{name:<8} {:>12.4} {:>12.2} {:>12} {:>12}",
                 score.nats_per_token(),
                 score.perplexity(),
-                score.bits_per_byte(),
+                decimals(score.bits_per_byte(), 4),
                 count(score.targets)
             );
+        }
+        if scores
+            .iter()
+            .any(|(_, score)| score.bits_per_byte().is_none())
+        {
+            println!("{NO_BITS}");
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineS
         config.model.vocab_size,
         Some(BASELINE_TOKENS),
     )?;
-    Ok(models.score_all(batches, &corpus.tokenizer.token_bytes())?)
+    Ok(models.score_all(batches)?)
 }
 
 /// The data of a trained run, or other data given by `--data.KEY VALUE`, in the run's tokens.

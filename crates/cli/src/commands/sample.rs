@@ -1,14 +1,14 @@
 //! `evenburn sample`.
 
 use crate::args::Sample;
+use crate::tokenizing;
 use anyhow::Result;
-use evenburn_data::Tokenizer;
 use evenburn_model::Sampler;
 use evenburn_train::{load_run, sample};
 
 pub(super) fn run(arguments: &Sample) -> Result<()> {
     let run = load_run(&arguments.run)?;
-    let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
+    let tokenizer = tokenizing::tokenizer(&run.tokenizer, &run.config.data)?;
     for n in 0..arguments.count {
         let sampler = Sampler {
             temperature: arguments.temperature,

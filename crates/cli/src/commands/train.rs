@@ -105,6 +105,15 @@ pub(super) fn count(n: u64) -> String {
     text
 }
 
+/// Why there are no bits per byte.
+pub(super) const NO_BITS: &str =
+    "no bits per byte: how much text the scored tokens stand for can't be told";
+
+/// A number with so many decimals; `-` for none.
+pub(super) fn decimals(number: Option<f64>, count: usize) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.count$}"))
+}
+
 fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
     let why = match summary.ended {
         Ended::Finished => "finished",
@@ -131,12 +140,18 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
         }
         match baselines {
             Some(b) => println!(
-                "bits per byte: unigram {:.3}, bigram {:.3}, model {:.3}",
-                b.unigram.bits_per_byte(),
-                b.bigram.bits_per_byte(),
-                model.bits_per_byte()
+                "bits per byte: unigram {}, bigram {}, model {}",
+                decimals(b.unigram.bits_per_byte(), 3),
+                decimals(b.bigram.bits_per_byte(), 3),
+                decimals(model.bits_per_byte(), 3)
             ),
-            None => println!("bits per byte: model {:.3}", model.bits_per_byte()),
+            None => println!(
+                "bits per byte: model {}",
+                decimals(model.bits_per_byte(), 3)
+            ),
+        }
+        if model.bits_per_byte().is_none() {
+            println!("{NO_BITS}");
         }
     }
     if let Some((path, text)) = &summary.sample {

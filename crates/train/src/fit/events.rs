@@ -44,7 +44,7 @@ impl Events {
         };
         let shown = Shown {
             loss: evaluation.nats_per_token(),
-            bpb: Some(evaluation.bits_per_byte()),
+            bpb: evaluation.bits_per_byte(),
             ..Shown::default()
         };
         for event in [

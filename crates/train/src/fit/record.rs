@@ -24,7 +24,9 @@ impl Loop {
         }
         if let Some(evaluation) = &stepped.evaluation {
             record.push("val/loss", evaluation.nats_per_token());
-            record.push("val/bpb", evaluation.bits_per_byte());
+            if let Some(bits) = evaluation.bits_per_byte() {
+                record.push("val/bpb", bits);
+            }
         }
         record.push("perf/tokens_per_sec", speed);
         record.push("perf/step_ms", stepped.took.as_secs_f64() * 1e3);

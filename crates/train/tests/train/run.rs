@@ -413,7 +413,7 @@ fn a_strategy_the_registry_does_not_know_trains_and_loads() {
     // The last evaluation of the run, once more.
     let corpus = world.corpus(&world.resolve("pre_norm", &[]).unwrap());
     let batches = corpus.validation.batches(16, 2, Some(16)).unwrap();
-    let score = evaluate(&trained.task(), batches, &corpus.tokenizer.token_bytes()).unwrap();
+    let score = evaluate(&trained.task(), batches).unwrap();
     let logged = metrics(&whole.run)[39]["val/loss"].as_f64().unwrap();
     assert_eq!(score.nats_per_token().to_bits(), logged.to_bits());
 }

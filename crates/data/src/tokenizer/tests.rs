@@ -1,0 +1,139 @@
+//! Every kind of tokenizer, in pieces far smaller than those of real use.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::*;
+use kinds::{EOD, Kind, kinds};
+
+#[path = "../../tests/common/kinds.rs"]
+mod kinds;
+
+fn all() -> Vec<(Kind, Tokenizer)> {
+    let texts = (0..40).map(|seed| Ok(kinds::text(seed, 400)));
+    let trained = Tokenizer::train(texts, 500, EOD).unwrap();
+    let load = |kind: Kind| {
+        let json = kind.json.to_string();
+        let tokenizer = Tokenizer::from_json(json, Path::new(kind.name), EOD);
+        (kind, tokenizer.unwrap())
+    };
+    kinds(trained.json()).into_iter().map(load).collect()
+}
+
+/// The ids of the uncut text by the crate itself.
+fn whole(json: &Value, text: &str) -> Vec<u32> {
+    let mut tokenizer = tokenizers::Tokenizer::from_str(&json.to_string()).unwrap();
+    tokenizer.set_encode_special_tokens(true);
+    tokenizer
+        .encode_fast(text, false)
+        .unwrap()
+        .get_ids()
+        .to_vec()
+}
+
+/// A document's tokens, encoded in pieces.
+fn document(tokenizer: &Tokenizer, text: &str, target: usize) -> Tokens {
+    let mut tokens = tokenizer.begin();
+    for piece in tokenizer.pieces(text, target) {
+        tokens.append(tokenizer.encode_piece(piece).unwrap());
+    }
+    tokens.push(tokenizer.eod());
+    tokens
+}
+
+#[test]
+fn pieces_have_the_ids_of_the_uncut_text() {
+    for (kind, tokenizer) in all() {
+        let Kind {
+            name, json, cuts, ..
+        } = kind;
+        let mut pieces = 0;
+        for seed in 100..130 {
+            let text = kinds::text(seed, 300);
+            let mut want = whole(&json, &text);
+            want.push(tokenizer.eod());
+            for target in [1, 23, 200] {
+                pieces += tokenizer.pieces(&text, target).len();
+                let got = document(&tokenizer, &text, target).ids;
+                assert_eq!(got, want, "{name}, seed {seed}, target {target}");
+            }
+        }
+        assert_eq!(pieces > 90, cuts, "{name}: {pieces} pieces of 90 texts");
+    }
+}
+
+#[test]
+fn bytes_of_a_documents_tokens_sum_to_its_text() {
+    for (Kind { name, table, .. }, tokenizer) in all() {
+        assert_eq!(tokenizer.token_bytes().is_some(), table, "{name}");
+        for text in [
+            "",
+            "\n",
+            "   ",
+            &"x".repeat(700),
+            "the norm  \n",
+            " \u{301}a\u{301} ",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((200..210).map(|seed| kinds::text(seed, 300)))
+        {
+            for target in [1, 60, 10_000] {
+                let tokens = document(&tokenizer, &text, target);
+                let bytes = tokens.bytes.unwrap_or_else(|| {
+                    let table = tokenizer.token_bytes().unwrap();
+                    tokens.ids.iter().map(|id| table[*id as usize]).collect()
+                });
+                assert_eq!(bytes.len(), tokens.ids.len());
+                let sum: u32 = bytes.iter().sum();
+                assert_eq!(sum as usize, text.len(), "{name}: {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_has_the_bytes_up_to_its_end() {
+    let kinds = all();
+    for (name, text, tokens, bytes) in [
+        // What was put in front shares the bytes of the character after it.
+        ("Llama 2", "the norm", "▁the ▁norm", vec![3, 5, 0]),
+        // Several tokens of one character: it is the first's.
+        (
+            "Llama 2",
+            "京\n",
+            "▁ <0xE4> <0xBA> <0xAC> <0x0A>",
+            vec![3, 0, 0, 0, 1, 0],
+        ),
+        ("T5", "the  norm", "▁the ▁ ▁norm", vec![3, 1, 5, 0]),
+        // What is dropped belongs to the token after it.
+        ("BERT", "  The NORM\n\nÉ \n", "the norm e", vec![5, 5, 4, 2]),
+        (
+            "BERT",
+            "qqqqqqqqqqqqqqqqqqqqqqqqqq is",
+            "[UNK] is",
+            vec![26, 3, 0],
+        ),
+        (
+            "words",
+            "norm of\tnothing ",
+            "norm of <unk>",
+            vec![4, 3, 8, 1],
+        ),
+        ("ends of words", "of  is", "of</w> is</w>", vec![2, 4, 0]),
+        ("accents stripped", "Å\u{301} of", "a Ġof", vec![4, 3, 0]),
+    ] {
+        let (_, tokenizer) = kinds.iter().find(|(kind, _)| kind.name == name).unwrap();
+        let found = document(tokenizer, text, 100);
+        let token = |id: &u32| tokenizer.inner.id_to_token(*id).unwrap();
+        let names: Vec<_> = found.ids.iter().map(token).collect();
+        assert_eq!(
+            names.join(" "),
+            format!("{tokens} {EOD}"),
+            "{name}: {text:?}"
+        );
+        assert_eq!(found.bytes.unwrap(), bytes, "{name}: {text:?}");
+    }
+}
