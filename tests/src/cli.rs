@@ -1,5 +1,6 @@
 //! The program under test: its binary, a folder of its own, and text to train on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -102,6 +103,24 @@ impl Sandbox {
     pub fn run(&self, arguments: &[&str]) -> std::io::Result<Output> {
         self.command(arguments).output()
     }
+}
+
+/// Every file below a folder, with what is in it.
+pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                found.insert(path, bytes);
+            }
+        }
+    }
+    found
 }
 
 /// What a run left behind, as far as it must be reproducible: weights, optimizer state, and every figure of the log

@@ -1,26 +1,7 @@
 //! Wrong input: one clear error that names the place, exit code 2, nothing overwritten, no panic.
 
 use crate::program::{sandbox, text};
-use evenburn_tests::cli::Sandbox;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Every file below a folder with its contents.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(path.clone(), std::fs::read(path).unwrap());
-            }
-        }
-    }
-    found
-}
+use evenburn_tests::cli::{Sandbox, contents};
 
 /// Runs the program, expects exit code 2, and each of `parts` in its one error.
 fn refused(sandbox: &Sandbox, arguments: &[&str], parts: &[&str]) {

@@ -12,11 +12,14 @@ mod docs;
 mod folding;
 mod interchange;
 mod kernels;
+mod longer;
+mod lost_files;
 // Elsewhere a run knows its memory at some moments, not its peak.
 #[cfg(target_os = "linux")]
 mod memory;
 mod optimizers;
 mod parity;
+mod preflight;
 mod presets;
 mod program;
 mod published_sizes;
