@@ -8,7 +8,8 @@ use evenburn_model::{Decoder, Recompute, Sampler};
 use crate::durable;
 use crate::error::TrainError;
 
-/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document.
+/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. A text ends with
+/// the tokenizer's end-of-document token, or with any of `ends`.
 ///
 /// # Errors
 /// [`TrainError::Data`] for a prompt that can't be tokenized, [`TrainError::Sample`] for options out of range or logits
@@ -16,6 +17,7 @@ use crate::error::TrainError;
 pub fn sample(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
+    ends: &[u32],
     prompt: &str,
     tokens: usize,
     sampler: &Sampler,
@@ -34,6 +36,7 @@ pub fn sample(
         .into_iter()
         .chain(new)
         .filter_map(|id| u32::try_from(id).ok())
+        .take_while(|id| !ends.contains(id) || *id == eod)
         // A model may have more entries than its tokenizer; nothing is written for those.
         .filter(|id| *id != eod && (*id as usize) < tokenizer.vocab_size())
         .collect();
@@ -67,6 +70,7 @@ impl Samples {
         let text = sample(
             decoder,
             &self.tokenizer,
+            &[],
             &self.prompt,
             self.tokens,
             &sampler,
