@@ -23,7 +23,7 @@ pub fn sample(
     sampler: &Sampler,
 ) -> Result<String, TrainError> {
     let eod = tokenizer.eod();
-    let mut ids = vec![i64::from(eod)];
+    let mut ids = vec![i64::from(tokenizer.boundaries().first())];
     ids.extend(tokenizer.encode(prompt)?.into_iter().map(i64::from));
     let new = decoder.generate(
         &ids,
@@ -32,13 +32,13 @@ pub fn sample(
         sampler,
         Recompute::Cached,
     )?;
-    let text: Vec<u32> = ids
-        .into_iter()
-        .chain(new)
-        .filter_map(|id| u32::try_from(id).ok())
-        .take_while(|id| !ends.contains(id) || *id == eod)
+    let ends = |id: &i64| *id == i64::from(eod) || ends.iter().any(|end| i64::from(*end) == *id);
+    let text: Vec<u32> = ids[1..]
+        .iter()
+        .chain(new.iter().take_while(|id| !ends(id)))
+        .filter_map(|id| u32::try_from(*id).ok())
         // A model may have more entries than its tokenizer; nothing is written for those.
-        .filter(|id| *id != eod && (*id as usize) < tokenizer.vocab_size())
+        .filter(|id| (*id as usize) < tokenizer.vocab_size())
         .collect();
     Ok(tokenizer.decode(&text)?)
 }

@@ -8,7 +8,10 @@ mod commands;
 mod constraints;
 mod cost;
 mod docs;
+mod exported_texts;
 mod folding;
+mod imported_texts;
+mod imported_weights;
 mod interchange;
 mod kernels;
 // Elsewhere a run knows its memory at some moments, not its peak.
