@@ -10,7 +10,7 @@ use crate::error::TrainError;
 
 /// The ids a text begins with: the token that stands before every document, and the prompt's.
 pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, TrainError> {
-    let before = tokenizer.eod();
+    let before = tokenizer.boundaries().first();
     let prompt = tokenizer.encode(prompt)?;
     Ok(std::iter::once(before)
         .chain(prompt)
@@ -18,8 +18,8 @@ pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, T
         .collect())
 }
 
-/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. Only tokens that
-/// the tokenizer has are drawn.
+/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. A text ends with
+/// the tokenizer's end-of-document token, or with any of `ends`. Only tokens that the tokenizer has are drawn.
 ///
 /// # Errors
 /// [`TrainError::Data`] for a prompt that can't be tokenized, [`TrainError::Sample`] for options out of range or logits
@@ -27,19 +27,22 @@ pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, T
 pub fn sample(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
+    ends: &[u32],
     prompt: &str,
     tokens: usize,
     sampler: &Sampler,
 ) -> Result<String, TrainError> {
     let ids = opening(tokenizer, prompt)?;
-    let ends = [i64::from(tokenizer.eod())];
+    let ends: Vec<i64> = std::iter::once(tokenizer.eod())
+        .chain(ends.iter().copied())
+        .map(i64::from)
+        .collect();
     let known = known(tokenizer);
     let allowed = |id: usize| known.get(id).copied().unwrap_or(false);
     let new = decoder.generate(&ids, tokens, &ends, allowed, sampler, Recompute::Cached)?;
     let text: Vec<u32> = ids[1..]
         .iter()
-        .chain(&new)
-        .filter(|id| !ends.contains(id))
+        .chain(new.iter().take_while(|id| !ends.contains(id)))
         .filter_map(|id| u32::try_from(*id).ok())
         .collect();
     Ok(tokenizer.decode(&text)?)
@@ -81,6 +84,7 @@ impl Samples {
         let text = sample(
             decoder,
             &self.tokenizer,
+            &[],
             &self.prompt,
             self.tokens,
             &sampler,
