@@ -20,7 +20,7 @@ use crate::DataError;
 pub struct DataConfig {
     /// Training text: a file, a glob pattern or a folder, or a list of them. Reads plain text
     /// (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
-    /// `.parquet`. A folder is searched recursively; what it holds beside these is counted and
+    /// `.parquet`. A folder, also one that a glob finds, is searched recursively; what it holds beside these is counted and
     /// left alone. A `.txt` file is one document, or several separated by lines that hold only
     /// `<|endoftext|>`. See `data.split_names` for what becomes validation text.
     pub path: PathList,

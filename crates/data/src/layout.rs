@@ -282,7 +282,10 @@ fn expand_one(
                 let path = e.path().to_path_buf();
                 DataError::io("read", &path, e.into())
             })?;
-            if !hit.is_dir() {
+            // Links in a circle end where the system follows no more; nothing is there by that name.
+            if hit.is_dir() {
+                walk.folder(&base, &hit)?;
+            } else if hit.symlink_metadata().is_ok() {
                 walk.file(&base, hit)?;
             }
         }

@@ -163,6 +163,15 @@ fn names_count_below_what_was_given() {
         roles(&config(&at("validation/*"))),
         want(&[("a.jsonl", 'm'), ("b.jsonl", 'm')])
     );
+    // A folder that a glob finds is searched like one that is given.
+    assert_eq!(
+        roles(&config(&at("[vt]*"))),
+        want(&[
+            ("train-1.txt", 't'),
+            ("validation/a.jsonl", 'v'),
+            ("validation/b.jsonl", 'v')
+        ])
+    );
     assert_eq!(
         roles(&config(&at("v*/*.jsonl"))),
         want(&[("validation/a.jsonl", 'v'), ("validation/b.jsonl", 'v')])
