@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use glob::{MatchOptions, glob_with};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{Documents, FORMATS, Format, counted_documents};
@@ -274,7 +275,12 @@ fn expand_one(
         return Ok(vec![alone(path)?]);
     } else if entry.contains(['*', '?', '[']) {
         let base = fixed_prefix(path);
-        for hit in glob::glob(entry).map_err(|e| DataError::Pattern {
+        let options = MatchOptions {
+            // Hidden entries are left alone, as in a folder.
+            require_literal_leading_dot: true,
+            ..MatchOptions::default()
+        };
+        for hit in glob_with(entry, options).map_err(|e| DataError::Pattern {
             pattern: entry.into(),
             message: e.to_string(),
         })? {

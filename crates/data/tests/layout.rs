@@ -150,6 +150,7 @@ fn names_count_below_what_was_given() {
     let dir = folder(&[
         "validation/a.jsonl",
         "validation/b.jsonl",
+        "validation/.hidden.jsonl",
         "test/c.txt",
         "train-1.txt",
     ]);
