@@ -97,8 +97,10 @@ pub struct ShardRecord {
     pub unknown: u64,
 }
 
-// (serde wants a reference.)
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -86,6 +86,8 @@ fn variants() -> Vec<(&'static str, Value, &'static str, bool)> {
     let mut suffixed = words(&[], "<unk>");
     suffixed["decoder"] = json!({"type": "BPEDecoder", "suffix": "</w>"});
     suffixed["model"] = bpe(&["endoftext"], "", "</w>", false);
+    let mut spaced = words(&[], "<unk>");
+    spaced["pre_tokenizer"] = json!({"type": "WhitespaceSplit"});
     let mut unlike = marked(false, true, false);
     unlike["normalizer"] = json!({"type": "Lowercase"});
     vec![
@@ -136,6 +138,8 @@ fn variants() -> Vec<(&'static str, Value, &'static str, bool)> {
             true,
         ),
         ("a word", words(&["endoftext"], "<unk>"), "endoftext", false),
+        ("special, and a piece", t5(&[]), EOD, true),
+        ("special, and a word", spaced, EOD, false),
         ("the end of a word", bare(suffixed), "endoftext</w>", true),
     ]
 }

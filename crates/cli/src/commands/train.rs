@@ -185,6 +185,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_unknown_number_is_a_dash() {
+        assert_eq!(decimals(Some(1.23456), 3), "1.235");
+        assert_eq!(decimals(None, 3), "-");
+    }
+
+    #[test]
     fn digits_are_grouped() {
         assert_eq!([7, 1000, 1_234_567].map(count), ["7", "1,000", "1,234,567"]);
     }

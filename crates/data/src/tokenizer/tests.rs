@@ -123,7 +123,7 @@ fn a_token_has_the_bytes_up_to_its_end() {
             vec![4, 3, 8, 1],
         ),
         ("ends of words", "of  is", "of</w> is</w>", vec![2, 4, 0]),
-        ("accents stripped", "Å\u{301} of", "a Ġof", vec![4, 3, 0]),
+        ("accents stripped", "Å\u{301} of", "a Ġof", vec![2, 5, 0]),
     ] {
         let (_, tokenizer) = kinds.iter().find(|(kind, _)| kind.name == name).unwrap();
         let found = document(tokenizer, text, 100);

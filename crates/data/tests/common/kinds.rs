@@ -259,147 +259,134 @@ pub(crate) struct Kind {
     pub(crate) table: bool,
 }
 
+impl Kind {
+    fn new(name: &'static str, cuts: bool, table: bool, json: Value) -> Self {
+        Self {
+            name,
+            json,
+            cuts,
+            table,
+        }
+    }
+}
+
 /// Tokenizers of every kind. `trained` is the file of a byte-level one, whose end-of-document token
 /// is [`EOD`].
 pub(crate) fn kinds(trained: &str) -> Vec<Kind> {
-    let gpt2: Value = serde_json::from_str(trained).unwrap_or_default();
-    let next = gpt2["model"]["vocab"].as_object().map_or(0, Map::len);
-    let with = |changes: &[(&str, Value)]| {
-        let mut json = gpt2.clone();
-        for (key, value) in changes {
-            json[*key] = value.clone();
-        }
-        json
-    };
-    let cut_by = |regex: &str, behavior: &str, invert: bool| {
-        let parts = [split(regex, behavior, invert), byte_level(false, false)];
-        ("pre_tokenizer", sequence(&parts))
-    };
+    let trained: Value = serde_json::from_str(trained).unwrap_or_default();
+    let mut kinds = of_words(&trained);
+    kinds.extend(around_words(&trained));
+    kinds.extend(of_characters());
+    kinds
+}
+
+/// The byte-level `trained` with parts exchanged.
+fn changed(trained: &Value, changes: &[(&str, Value)]) -> Value {
+    let mut json = trained.clone();
+    for (key, value) in changes {
+        json[*key] = value.clone();
+    }
+    json
+}
+
+/// Byte-level words by a regular expression.
+fn cut_by(regex: &str, behavior: &str, invert: bool) -> (&'static str, Value) {
+    let parts = [split(regex, behavior, invert), byte_level(false, false)];
+    ("pre_tokenizer", sequence(&parts))
+}
+
+/// Byte-level tokenizers that differ in their words.
+fn of_words(trained: &Value) -> Vec<Kind> {
+    let with = |changes: &[(&str, Value)]| changed(trained, changes);
+    let digits = json!({"type": "Digits", "individual_digits": true});
+    let digits = sequence(&[digits, byte_level(false, true)]);
+    let digits = with(&[("pre_tokenizer", digits)]);
+    let space = with(&[("pre_tokenizer", byte_level(true, true))]);
+    let none = with(&[("pre_tokenizer", byte_level(false, false))]);
+    let breaks = with(&[cut_by(r"\w+\n?", "Isolated", false)]);
+    let letters = with(&[cut_by("[a-z]+", "Removed", true)]);
+    let gpt4 = with(&[cut_by(GPT4, "Isolated", false)]);
+    let gpt4o = with(&[cut_by(GPT4O, "Removed", true)]);
+    let tekken = with(&[cut_by(TEKKEN, "Isolated", false)]);
+    vec![
+        Kind::new("GPT-2", true, true, trained.clone()),
+        Kind::new("Llama 3", true, true, gpt4),
+        Kind::new("GPT-4o", true, true, gpt4o),
+        Kind::new("Tekken", true, true, tekken),
+        Kind::new("StarCoder", true, true, digits),
+        Kind::new("a space in front", false, false, space),
+        Kind::new("no words", false, true, none),
+        Kind::new("words with their break", false, true, breaks),
+        Kind::new("letters alone", false, false, letters),
+    ]
+}
+
+/// Byte-level tokenizers that differ in what comes before the words.
+fn around_words(trained: &Value) -> Vec<Kind> {
+    let with = |changes: &[(&str, Value)]| changed(trained, changes);
+    let next = trained["model"]["vocab"].as_object().map_or(0, Map::len);
     let adding = |tokens: &[Value]| {
         let mut all = vec![special(0, EOD)];
         all.extend_from_slice(tokens);
         ("added_tokens", Value::from(all))
     };
+    let spaces = (2..5).map(|n| added(next + n - 2, &" ".repeat(n)));
+    let spaces: Vec<_> = spaces.collect();
     let mut rstrip = added(next, "norm");
     rstrip["rstrip"] = true.into();
-    let spaces: Vec<_> = (2..5)
-        .map(|n| added(next + n - 2, &" ".repeat(n)))
-        .collect();
-    let accents = json!({"type": "Sequence", "normalizers": [part("NFD"), part("Lowercase"), part("StripAccents")]});
-    let clip = json!({"type": "Sequence", "normalizers": [
-        part("NFC"), json!({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}), part("Lowercase")]});
-    let mut phrase = bert(&[]);
-    phrase["added_tokens"] = json!([special(0, EOD), added(500, "of a")]);
-    let mut kinds = Vec::new();
-    let mut add = |name, cuts, table, json| {
-        kinds.push(Kind {
-            name,
-            json,
-            cuts,
-            table,
-        });
-    };
-    add("GPT-2", true, true, gpt2.clone());
-    add(
-        "Llama 3",
-        true,
-        true,
-        with(&[cut_by(GPT4, "Isolated", false)]),
-    );
-    add(
-        "GPT-4o",
-        true,
-        true,
-        with(&[cut_by(GPT4O, "Removed", true)]),
-    );
-    add(
-        "Tekken",
-        true,
-        true,
-        with(&[cut_by(TEKKEN, "Isolated", false)]),
-    );
+    let breaks = [added(next, "a\n"), added(next + 1, "\n\n")];
     let nfc = ("normalizer", part("NFC"));
-    add(
-        "Qwen",
-        true,
-        false,
-        with(&[nfc.clone(), cut_by(QWEN, "Isolated", false)]),
-    );
-    add("GPT-NeoX", true, false, with(&[nfc, adding(&spaces)]));
-    add(
-        "accents stripped",
-        true,
-        false,
-        with(&[("normalizer", accents)]),
-    );
-    let digits = json!({"type": "Digits", "individual_digits": true});
-    let digits = sequence(&[digits, byte_level(false, true)]);
-    add("StarCoder", true, true, with(&[("pre_tokenizer", digits)]));
-    add(
-        "a space in front",
-        false,
-        false,
-        with(&[("pre_tokenizer", byte_level(true, true))]),
-    );
-    add(
-        "no words",
-        false,
-        true,
-        with(&[("pre_tokenizer", byte_level(false, false))]),
-    );
-    add(
-        "words with their break",
-        false,
-        true,
-        with(&[cut_by(r"\w+\n?", "Isolated", false)]),
-    );
-    add(
-        "lines",
-        false,
-        false,
-        with(&[cut_by(r"[a-z]+", "Removed", true)]),
-    );
+    let accents = json!({"type": "Sequence",
+        "normalizers": [part("NFD"), part("Lowercase"), part("StripAccents")]});
     let strip = json!({"type": "Strip", "strip_left": true, "strip_right": true});
-    add("stripped", false, false, with(&[("normalizer", strip)]));
-    add(
-        "breaks added",
-        false,
-        true,
-        with(&[adding(&[added(next, "a\n"), added(next + 1, "\n\n")])]),
-    );
-    add("spaces eaten", false, false, with(&[adding(&[rstrip])]));
-    add("Llama 2", false, false, llama(&[]));
+    let qwen = with(&[nfc.clone(), cut_by(QWEN, "Isolated", false)]);
+    let neox = with(&[nfc, adding(&spaces)]);
+    let accents = with(&[("normalizer", accents)]);
+    let strip = with(&[("normalizer", strip)]);
+    vec![
+        Kind::new("Qwen", true, false, qwen),
+        Kind::new("GPT-NeoX", true, false, neox),
+        Kind::new("accents stripped", true, false, accents),
+        Kind::new("stripped", false, false, strip),
+        Kind::new("breaks added", false, true, with(&[adding(&breaks)])),
+        Kind::new("spaces eaten", false, false, with(&[adding(&[rstrip])])),
+    ]
+}
+
+/// Tokenizers whose tokens are characters, not bytes.
+fn of_characters() -> Vec<Kind> {
     let mut first = llama(&[]);
     first["normalizer"] = Value::Null;
     first["pre_tokenizer"] = metaspace("first", false);
-    add("Llama 2, newer", false, false, first);
-    add("T5", false, false, t5(&[]));
-    let mut spaced = t5(&[]);
-    spaced["pre_tokenizer"] = sequence(&[part("WhitespaceSplit"), metaspace("always", true)]);
-    add("words, then spaces", true, false, spaced);
-    let mut once = t5(&[]);
-    once["pre_tokenizer"] = sequence(&[part("WhitespaceSplit"), metaspace("first", true)]);
-    add("words, then one space", false, false, once);
-    add("BERT", true, false, bert(&[]));
-    add("BERT with a phrase", false, false, phrase);
-    add("words", true, false, words(&[], "<unk>"));
-    let ends = bpe(&WORDS, "", "</w>", false);
+    let spaced = |scheme: &str| {
+        let mut json = t5(&[]);
+        json["pre_tokenizer"] = sequence(&[part("WhitespaceSplit"), metaspace(scheme, true)]);
+        json
+    };
+    let mut phrase = bert(&[]);
+    phrase["added_tokens"] = json!([special(0, EOD), added(500, "of a")]);
+    let suffixed = bpe(&WORDS, "", "</w>", false);
     let decoder = json!({"type": "BPEDecoder", "suffix": "</w>"});
-    add(
-        "ends of words",
-        true,
-        false,
-        file(&Value::Null, &part("Whitespace"), &decoder, &ends),
-    );
+    let ends = file(&Value::Null, &part("Whitespace"), &decoder, &suffixed);
+    let clip = json!({"type": "Sequence", "normalizers": [
+        part("NFC"),
+        json!({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}),
+        part("Lowercase")]});
     let bytes = sequence(&[
         split(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", "Removed", true),
         byte_level(false, false),
     ]);
-    add(
-        "CLIP",
-        false,
-        false,
-        file(&clip, &bytes, &byte_level(false, true), &ends),
-    );
-    kinds
+    let clip = file(&clip, &bytes, &byte_level(false, true), &suffixed);
+    vec![
+        Kind::new("Llama 2", false, false, llama(&[])),
+        Kind::new("Llama 2, newer", false, false, first),
+        Kind::new("T5", false, false, t5(&[])),
+        Kind::new("words, then spaces", true, false, spaced("always")),
+        Kind::new("words, then one space", false, false, spaced("first")),
+        Kind::new("BERT", true, false, bert(&[])),
+        Kind::new("BERT with a phrase", false, false, phrase),
+        Kind::new("words", true, false, words(&[], "<unk>")),
+        Kind::new("ends of words", true, false, ends),
+        Kind::new("CLIP", false, false, clip),
+    ]
 }
