@@ -1,7 +1,7 @@
 //! Preparing the data with a progress bar.
 
 use anyhow::Result;
-use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, prepare};
+use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, Tokenizer, prepare, prepare_in};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -58,4 +58,13 @@ pub(crate) fn bar(
 /// Tokenizes what the cache does not hold yet and opens both splits.
 pub(crate) fn corpus(config: &DataConfig, stop: Arc<AtomicBool>) -> Result<Corpus> {
     Ok(prepare(config, &cache_folder(), &bar(stop))?)
+}
+
+/// [`corpus`] in the tokens of a trained model.
+pub(crate) fn corpus_in(
+    config: &DataConfig,
+    tokenizer: Tokenizer,
+    stop: Arc<AtomicBool>,
+) -> Result<Corpus> {
+    Ok(prepare_in(config, tokenizer, &cache_folder(), &bar(stop))?)
 }

@@ -48,7 +48,7 @@ pub use inspect::{
 };
 pub use layout::{PlacedSource, Role, Split, find_sources};
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
-pub use prepare::{Corpus, prepare, train_tokenizer};
+pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};
 pub use progress::{Phase, Progress, ProgressState};
 pub use score::{Score, scored_bytes};
 pub use source::{LocalFile, ReadSeek, Source};

@@ -25,6 +25,9 @@
 //!
 //! [`frozen`] describes the folder of a model without its training.
 
+// A print panics where nobody reads, and would take the run with it.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod checkpoint;
 mod clock;
 pub mod config;
@@ -50,6 +53,8 @@ mod samples;
 mod scores;
 mod task;
 pub mod tensorboard;
+#[cfg(unix)]
+mod terminal;
 mod trained;
 mod trainer;
 
@@ -63,5 +68,5 @@ pub use progress::Display;
 pub use run_dir::{Record as Provenance, RunDir};
 pub use samples::sample;
 pub use task::{MicroBatch, Shown, Task};
-pub use trained::{TrainedRun, load_run, load_run_with};
+pub use trained::{Recorded, TrainedRun, load_run, load_run_as, load_run_with, recorded};
 pub use trainer::{Summary, Trainer};

@@ -3,10 +3,15 @@
 // Helpers of tests fail like tests.
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod bad_input;
+#[cfg(unix)]
+mod bytes;
+mod command_line;
 mod commands;
 mod constraints;
 mod cost;
+mod devices;
 mod docs;
 mod folding;
 mod interchange;
@@ -21,3 +26,6 @@ mod program;
 mod published_sizes;
 mod qk_clip;
 mod resume;
+// Pipes, terminals and signals.
+#[cfg(unix)]
+mod streams;

@@ -1,14 +1,16 @@
 //! `evenburn export`.
 
+use super::load;
 use crate::args::Export;
+use crate::output::say;
+use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::Tokenizer;
 use evenburn_interchange::{Model, Target, Vocabulary, export};
 use evenburn_model::weights;
-use evenburn_train::load_run;
 
-pub(super) fn run(arguments: &Export) -> Result<()> {
-    let run = load_run(&arguments.run)?;
+pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides)?;
     let vocabulary = if run.tokenizer.is_file() {
         let end_of_text = run.config.data.eod_token.clone();
         let tokenizer = Tokenizer::from_file(&run.tokenizer, &end_of_text)?;
@@ -31,11 +33,11 @@ pub(super) fn run(arguments: &Export) -> Result<()> {
         vocabulary,
     };
     let written = export(&model, &target, &arguments.folder)?;
-    println!(
+    say!(
         "{} with {} tensors: {}",
         written.class,
         written.tensors,
         arguments.folder.display()
-    );
+    )?;
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use super::train::count;
 use crate::args::Import;
+use crate::output::say;
+use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::import;
 use evenburn_train::config::RunConfig;
 use evenburn_train::frozen::{Frozen, Model};
 use std::fs;
 
-pub(super) fn run(arguments: &Import) -> Result<()> {
+pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
     let folder = &arguments.folder;
     let read = import(folder)?;
     let mut config = RunConfig {
@@ -22,6 +24,8 @@ pub(super) fn run(arguments: &Import) -> Result<()> {
     if let Some(token) = read.end_of_text {
         config.data.eod_token = token;
     }
+    let config =
+        RunConfig::from_toml("the imported configuration", &config.to_toml()?, overrides)?.config;
     let tokenizer = read
         .tokenizer
         .as_ref()
@@ -40,15 +44,15 @@ pub(super) fn run(arguments: &Import) -> Result<()> {
         trained: (0, 0),
     }
     .write(arguments.out.as_deref())?;
-    println!(
+    say!(
         "{} as {}: {} parameters",
         read.class,
         read.plan.scheme,
         count(parameters as u64)
-    );
+    )?;
     if tokenizer.is_none() {
-        println!("the folder has no tokenizer.json: `sample` and `eval` need one");
+        say!("the folder has no tokenizer.json: `sample` and `eval` need one")?;
     }
-    println!("imported model: {}", written.display());
+    say!("imported model: {}", written.display())?;
     Ok(())
 }

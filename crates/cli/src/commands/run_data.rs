@@ -1,10 +1,9 @@
 //! The data of a run, read the way its training read it.
 
-use crate::failure::WrongInput;
-use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Baselines, Corpus};
+use evenburn_data::{BaselineScores, Baselines, Corpus, Tokenizer};
+use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
 use std::sync::Arc;
 
@@ -26,27 +25,8 @@ pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineS
     Ok(models.score_all(batches, &corpus.tokenizer.token_bytes())?)
 }
 
-/// The data of a trained run, or other data given by `--data.KEY VALUE`, in the run's tokens.
-pub(super) fn corpus(
-    config: &RunConfig,
-    tokenizer: &std::path::Path,
-    overrides: &Overrides,
-) -> Result<Corpus> {
-    if let Some((key, _)) = overrides
-        .iter()
-        .find(|(key, _)| !key.starts_with("data.") || key == "data.tokenizer")
-    {
-        let why = format!(
-            "--{key}: a trained run only takes other data, --data.path and what belongs to it"
-        );
-        return Err(WrongInput(why).into());
-    }
-    let mut data = config.data.clone();
-    if !overrides.is_empty() {
-        data = RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?
-            .config
-            .data;
-    }
-    data.tokenizer = tokenizer.display().to_string();
-    tokenizing::corpus(&data, Arc::default())
+/// The text of a trained run, or that of the keys it was loaded with, in the run's tokens.
+pub(super) fn corpus(run: &TrainedRun) -> Result<Corpus> {
+    let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
+    tokenizing::corpus_in(&run.config.data, tokenizer, Arc::default())
 }

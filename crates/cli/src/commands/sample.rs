@@ -1,15 +1,19 @@
 //! `evenburn sample`.
 
+use super::load;
 use crate::args::Sample;
+use crate::output::say;
+use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::Tokenizer;
 use evenburn_model::Sampler;
-use evenburn_train::{load_run, sample};
+use evenburn_train::sample;
 
-pub(super) fn run(arguments: &Sample) -> Result<()> {
-    let run = load_run(&arguments.run)?;
+pub(super) fn run(arguments: Sample, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides)?;
     let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
-    for n in 0..arguments.count {
+    let count = arguments.count.get();
+    for n in 0..count {
         let sampler = Sampler {
             temperature: arguments.temperature,
             top_k: arguments.top_k,
@@ -20,13 +24,13 @@ pub(super) fn run(arguments: &Sample) -> Result<()> {
             &run.decoder,
             &tokenizer,
             &arguments.prompt,
-            arguments.tokens,
+            arguments.tokens.get(),
             &sampler,
         )?;
-        if arguments.count > 1 {
-            println!("--- sample {} of {}", n + 1, arguments.count);
+        if count > 1 {
+            say!("--- sample {} of {count}", n + 1)?;
         }
-        println!("{text}");
+        say!("{text}")?;
     }
     Ok(())
 }
