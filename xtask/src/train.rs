@@ -91,6 +91,12 @@ impl TrainArgs {
     }
 }
 
+/// Whether a word is a configuration key whose value is the next word, whatever that looks like.
+fn takes_the_next(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    text.starts_with("--") && text.contains('.') && !text.contains('=')
+}
+
 /// Moves this command's own options before the arguments of the binary, so that they may stand anywhere.
 pub(crate) fn own_options_first(mut words: Vec<OsString>) -> Vec<OsString> {
     if words.get(1).is_none_or(|command| command != "train") {
@@ -106,7 +112,9 @@ pub(crate) fn own_options_first(mut words: Vec<OsString>) -> Vec<OsString> {
         } else if text == "--debug-build" || text.starts_with("--backend=") {
             words.push(word);
         } else {
+            let value = usize::from(takes_the_next(&word));
             others.push(word);
+            others.extend(rest.by_ref().take(value));
         }
     }
     words.extend(others);
@@ -195,11 +203,16 @@ fn value_of(arguments: &[OsString], name: &str) -> Option<OsString> {
         if argument == name {
             return Some(rest.next().cloned().unwrap_or_default());
         }
-        let joined = argument
-            .to_str()
-            .and_then(|text| text.strip_prefix(name)?.strip_prefix('='));
+        // A value that is no UTF-8 is given all the same; the binary says what is wrong with it.
+        let text = argument.to_string_lossy();
+        let joined = text
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('='));
         if let Some(value) = joined {
-            return Some(OsStr::new(value).to_owned());
+            return Some(value.into());
+        }
+        if takes_the_next(argument) {
+            rest.next();
         }
     }
     None
@@ -261,6 +274,11 @@ mod tests {
             own_options_first(line),
             words("xtask train --backend cuda --debug-build --train.steps 5 --resume auto")
         );
+        let prompt = words("xtask train --train.prompt --backend --debug-build");
+        assert_eq!(
+            own_options_first(prompt),
+            words("xtask train --debug-build --train.prompt --backend")
+        );
         let other = words("xtask test x --backend cuda");
         assert_eq!(own_options_first(other.clone()), other);
     }
@@ -279,6 +297,10 @@ mod tests {
         assert!(!wants_corpus(root, &words("--data.path=texts")));
         assert!(!wants_corpus(root, &words(&format!("--config {own}"))));
         assert!(!wants_corpus(root, &words("--config missing.toml")));
+        let prompt = words("--train.prompt --data.path");
+        assert!(wants_corpus(root, &prompt));
+        let joined = words("--train.prompt=--data.path --run.name --config");
+        assert!(wants_corpus(root, &joined));
     }
 
     #[test]

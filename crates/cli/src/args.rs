@@ -1,13 +1,16 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::num::NonZeroU64;
+use std::num::{IntErrorKind, NonZeroU64, NonZeroUsize, ParseIntError};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Pre-train language models whose normalization is a choice.
 ///
 /// Every configuration key can be set on the command line as `--section.field VALUE`, for example
-/// `evenburn train --config configs/angpt.toml --optim.lr 0.003`. `evenburn config keys` lists them.
+/// `evenburn train --config configs/angpt.toml --optim.lr 0.003`. `evenburn config keys` lists them. Text is taken as it
+/// is; where a key also takes a list, a value that begins with `[` is one: `--data.path '["a.txt", "b/*.jsonl"]'`. A
+/// command that reads a part of the configuration takes the keys of that part.
 #[derive(Debug, Parser)]
 #[command(name = "evenburn", version)]
 pub(crate) struct Arguments {
@@ -104,15 +107,26 @@ pub(crate) enum Command {
     Tokenizer(TokenizerCommand),
 }
 
+/// A number that must not be 0, with words for it.
+fn at_least_one<N: FromStr<Err = ParseIntError>>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        if *error.kind() == IntErrorKind::Zero || text.starts_with('-') {
+            "must be at least 1".to_owned()
+        } else {
+            error.to_string()
+        }
+    })
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// Configuration file; keys that it leaves out have their defaults.
+    /// Configuration file, or a run to take it from; keys that it leaves out have their defaults.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Continue a run: a run directory, or `auto` for the one started last (or that of --run-dir); `auto` starts a new run
     /// where there is none. A checkpoint that isn't the newest of its run goes on in a new run.
     #[arg(long, value_name = "auto|PATH")]
-    pub(crate) resume: Option<String>,
+    pub(crate) resume: Option<PathBuf>,
     /// Directory of the run, instead of one named by time under `run.dir`.
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
@@ -129,7 +143,7 @@ pub(crate) struct Cooldown {
     /// Run directory.
     pub(crate) run: PathBuf,
     /// Length of the decay.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) steps: NonZeroU64,
     /// The way down; `optim.decay_shape` of the run when left out.
     #[arg(long, value_enum)]
@@ -150,6 +164,14 @@ pub(crate) enum Split {
     Validation,
 }
 
+/// Where a trained model computes.
+#[derive(Debug, Args)]
+pub(crate) struct Compute {
+    /// Backend to compute on, as `--train.device`; that of the run when left out, or flex where this build lacks it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// Run directory, or one checkpoint in it.
@@ -158,14 +180,16 @@ pub(crate) struct Eval {
     #[arg(long, value_enum, default_value = "validation")]
     pub(crate) split: Split,
     /// Tokens to read, rounded up to whole samples; the whole split when left out.
-    #[arg(long, value_name = "N")]
-    pub(crate) tokens: Option<u64>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<NonZeroU64>)]
+    pub(crate) tokens: Option<NonZeroU64>,
     /// Also score a unigram and an interpolated bigram model of the training tokens on the same tokens.
     #[arg(long)]
     pub(crate) baselines: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 #[derive(Debug, Args)]
@@ -173,11 +197,17 @@ pub(crate) struct Sample {
     /// Run directory, or one checkpoint in it.
     pub(crate) run: PathBuf,
     /// Text to continue; a new document when left out.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(crate) prompt: String,
     /// Tokens to generate at most.
-    #[arg(long, default_value_t = 128, value_name = "N")]
-    pub(crate) tokens: usize,
+    #[arg(
+        long,
+        default_value = "128",
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = at_least_one::<NonZeroUsize>
+    )]
+    pub(crate) tokens: NonZeroUsize,
     /// Logits are divided by it; 0 always takes the most likely token.
     #[arg(
         long,
@@ -187,7 +217,12 @@ pub(crate) struct Sample {
     )]
     pub(crate) temperature: f64,
     /// Only the K most likely tokens; 0 for all.
-    #[arg(long, default_value_t = 0, value_name = "K")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "K",
+        allow_negative_numbers = true
+    )]
     pub(crate) top_k: usize,
     /// Only the most likely tokens whose probabilities first sum to P.
     #[arg(
@@ -198,11 +233,19 @@ pub(crate) struct Sample {
     )]
     pub(crate) top_p: f64,
     /// Seed of the draws.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Number of samples; each has a seed of its own.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) count: u64,
+    #[arg(
+        long,
+        default_value = "1",
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = at_least_one::<NonZeroU64>
+    )]
+    pub(crate) count: NonZeroU64,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 #[derive(Debug, Args)]
@@ -212,6 +255,8 @@ pub(crate) struct Fold {
     /// Folder to write; RUN/folded/step-... when left out.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 #[derive(Debug, Args)]
@@ -234,11 +279,14 @@ pub(crate) struct Export {
     /// Class that loads it: a `model_type` of transformers, `evenburn` for this project's own code, or `auto`.
     #[arg(long = "for", value_name = "CLASS", default_value = "auto")]
     pub(crate) class: String,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
-    /// Configuration file; the defaults when left out.
+    /// Configuration file, run directory, or one checkpoint in it, a folded or an imported model too; the defaults when left
+    /// out.
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -248,7 +296,7 @@ pub(crate) enum Config {
     Keys,
     /// The resolved configuration, each value with where it came from.
     Print {
-        /// Configuration file; the defaults when left out.
+        /// Configuration file, or a run to take it from; the defaults when left out.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -258,14 +306,24 @@ pub(crate) enum Config {
 pub(crate) enum Data {
     /// First documents, packed samples decoded, token counts.
     Inspect {
-        /// Configuration file; the defaults when left out.
+        /// Configuration file, or a run to take it from; the defaults when left out.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Documents to show.
-        #[arg(long, default_value_t = 3, value_name = "N")]
+        #[arg(
+            long,
+            default_value_t = 3,
+            value_name = "N",
+            allow_negative_numbers = true
+        )]
         documents: usize,
         /// Packed samples to show.
-        #[arg(long, default_value_t = 2, value_name = "N")]
+        #[arg(
+            long,
+            default_value_t = 2,
+            value_name = "N",
+            allow_negative_numbers = true
+        )]
         samples: usize,
     },
     /// Token ids of each document of text files, one JSON object `{"text", "ids"}` a line.
@@ -277,8 +335,14 @@ pub(crate) enum Data {
         #[arg(required = true)]
         path: Vec<PathBuf>,
         /// Documents to write at most.
-        #[arg(long, default_value_t = 1000, value_name = "N")]
-        documents: usize,
+        #[arg(
+            long,
+            default_value = "1000",
+            value_name = "N",
+            allow_negative_numbers = true,
+        value_parser = at_least_one::<NonZeroUsize>
+        )]
+        documents: NonZeroUsize,
     },
 }
 
@@ -288,10 +352,10 @@ pub(crate) enum TokenizerCommand {
     Train {
         /// Text files, folders or globs, in any form that `data.path` reads.
         #[arg(required = true)]
-        path: Vec<String>,
-        /// Entries of the vocabulary, at least 257.
-        #[arg(long, default_value_t = 4096, value_name = "N")]
-        vocab: usize,
+        path: Vec<PathBuf>,
+        /// Entries of the vocabulary, as `--data.tokenizer_vocab`: at least 257, 4096 when left out.
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        vocab: Option<String>,
         /// File to write; it must not exist.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

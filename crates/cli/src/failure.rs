@@ -1,11 +1,15 @@
 //! From an error to what the user sees and the process returns.
 
+use crate::output::{Unwritten, tell};
 use evenburn_data::DataError;
 use evenburn_interchange::InterchangeError;
 use evenburn_model::{FoldError, PlanError, SampleError};
 use evenburn_optim::OptimError;
 use evenburn_train::TrainError;
 use std::process::ExitCode;
+
+/// 128 and SIGPIPE.
+const CLOSED_PIPE: u8 = 128 + 13;
 
 /// Wrong input of the command line itself.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +43,12 @@ impl Failure {
         if wrong { 2 } else { 1 }
     }
 
-    /// Prints one clear error and gives the exit code.
+    /// Prints one clear error and gives the exit code. A reader that has enough is no error: the process ends in silence,
+    /// with the code that a shell gives to programs which a closed pipe ended.
     pub(crate) fn report(&self) -> ExitCode {
+        if self.0.downcast_ref().is_some_and(Unwritten::is_closed) {
+            return ExitCode::from(CLOSED_PIPE);
+        }
         // Many errors already print their source; a chain would say it twice.
         let mut text = self.0.to_string();
         for cause in self.0.chain().skip(1).map(ToString::to_string) {
@@ -48,7 +56,7 @@ impl Failure {
                 text = format!("{text}: {cause}");
             }
         }
-        eprintln!("error: {text}");
+        tell!("error: {text}");
         ExitCode::from(self.code())
     }
 }

@@ -12,10 +12,16 @@
 //!
 //! A program that only wants the normalization layers depends on `evenburn-model` alone.
 
+// `println!` panics where nobody reads: everything is printed by `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod commands;
 mod failure;
+mod keys;
+mod output;
 mod overrides;
+mod signals;
 mod tokenizing;
 
 pub use evenburn_data as data;
@@ -26,14 +32,15 @@ pub use evenburn_model as model;
 pub use evenburn_optim as optim;
 pub use evenburn_train as train;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
 ///
-/// Exits with 0 on success, 1 on a failure and 2 on wrong input.
+/// Exits with 0 on success, 1 on a failure and 2 on wrong input; with 141 where whoever read its output stopped reading.
 pub fn main() -> ExitCode {
-    let (rest, overrides) = match overrides::split(std::env::args()) {
+    let options = overrides::options_with_values(&args::Arguments::command());
+    let (rest, overrides) = match overrides::split(std::env::args_os(), &options) {
         Ok(split) => split,
         Err(failure) => return failure.report(),
     };

@@ -1,9 +1,10 @@
 //! Preparing the data with a progress bar.
 
+use crate::output::tell;
 use anyhow::Result;
 use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, Tokenizer};
 use evenburn_train::config::RunConfig;
-use evenburn_train::prepare;
+use evenburn_train::{prepare, prepare_in};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -64,16 +65,28 @@ pub(crate) fn tokenizer(path: &Path, data: &DataConfig) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_file(path, &data.eod_token)?;
     let tokenizer = tokenizer.with_bos(data.bos_token.as_deref())?;
     for remark in tokenizer.remarks() {
-        eprintln!("note: {remark}");
+        tell!("note: {remark}");
     }
     Ok(tokenizer)
 }
 
-/// Tokenizes what the cache does not hold yet, opens both splits, and says what was read.
-pub(crate) fn corpus(config: &RunConfig, stop: Arc<AtomicBool>) -> Result<Corpus> {
-    let corpus = prepare(config, &cache_folder(), &bar(stop))?;
+/// Tokenizes what the cache does not hold yet, in the tokens of a run where it has a `tokenizer.json` of its own, opens both
+/// splits, and says what was read.
+pub(crate) fn corpus(
+    config: &RunConfig,
+    own: Option<&Path>,
+    stop: Arc<AtomicBool>,
+) -> Result<Corpus> {
+    let (cache, bar) = (cache_folder(), bar(stop));
+    let corpus = match own {
+        Some(file) => {
+            let tokenizer = Tokenizer::from_file(file, &config.data.eod_token)?;
+            prepare_in(config, tokenizer, &cache, &bar)?
+        }
+        None => prepare(config, &cache, &bar)?,
+    };
     for line in corpus.reading() {
-        eprintln!("{line}");
+        tell!("{line}");
     }
     Ok(corpus)
 }

@@ -54,7 +54,7 @@ pub use inspect::{
 pub use layout::{LeftOut, Listing, PlacedSource, Role, Rule, find_sources};
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
 pub use placing::Tally;
-pub use prepare::{Corpus, prepare, train_tokenizer};
+pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};
 pub use progress::{Phase, Progress, ProgressState};
 pub use reading::grouped;
 pub use score::Score;

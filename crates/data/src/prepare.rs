@@ -117,12 +117,37 @@ pub fn prepare(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
+    prepared(config, None, cache, progress)
+}
+
+/// [`prepare`] in the tokens of a tokenizer that is at hand, whatever `config.tokenizer` says.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_in(
+    config: &DataConfig,
+    tokenizer: Tokenizer,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Corpus, DataError> {
+    prepared(config, Some(tokenizer), cache, progress)
+}
+
+fn prepared(
+    config: &DataConfig,
+    at_hand: Option<Tokenizer>,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
     let Listing { sources, left_out } = find_sources(config)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
-    let tokenizer = tokenizer(config, &sources, &records, cache, progress)?;
+    let tokenizer = match at_hand {
+        Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
+        None => tokenizer(config, &sources, &records, cache, progress)?,
+    };
 
     let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
     if !folder.join(MANIFEST).exists() {

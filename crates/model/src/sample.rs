@@ -142,10 +142,10 @@ impl Decoder {
                 vocab,
             });
         }
+        let asked = prompt.len().saturating_add(count);
         if let Some(context) = self.longest()
-            && prompt.len() + count > context
+            && asked > context
         {
-            let asked = prompt.len() + count;
             return Err(SampleError::Context { asked, context });
         }
         let allowed: Vec<usize> = (0..vocab).filter(|id| allowed(*id)).collect();
@@ -155,7 +155,7 @@ impl Decoder {
         let device = self.embed.weight.val().device();
         let mut tokens = prompt.to_vec();
         let mut cache = KvCache::new(self);
-        while tokens.len() < prompt.len() + count {
+        while tokens.len() < asked {
             let logits = match recompute {
                 Recompute::Full => self.logits(self.hidden(row(&tokens, &device), None)),
                 Recompute::Cached => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenburn_data::{Corpus, DataError, Progress};
+use evenburn_data::{Corpus, DataError, Progress, Tokenizer};
 
 use crate::config::RunConfig;
 
@@ -30,6 +30,28 @@ pub fn prepare(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
-    evenburn_data::prepare(&config.data, cache, progress)?
-        .hold_out(config.data.validation_fraction, config.evaluation_batch())
+    held_out(
+        config,
+        evenburn_data::prepare(&config.data, cache, progress)?,
+    )
+}
+
+/// [`prepare`] in the tokens of a tokenizer that is at hand: a run that goes on keeps its own.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_in(
+    config: &RunConfig,
+    tokenizer: Tokenizer,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Corpus, DataError> {
+    held_out(
+        config,
+        evenburn_data::prepare_in(&config.data, tokenizer, cache, progress)?,
+    )
+}
+
+fn held_out(config: &RunConfig, corpus: Corpus) -> Result<Corpus, DataError> {
+    corpus.hold_out(config.data.validation_fraction, config.evaluation_batch())
 }

@@ -150,6 +150,8 @@ pub(crate) struct Dashboard(Option<TuiMetricsRendererWrapper>);
 impl Dashboard {
     /// Opens Burn's dashboard on the terminal.
     pub(crate) fn open(interrupter: Interrupter) -> Self {
+        #[cfg(unix)]
+        crate::terminal::outlive();
         Self(Some(TuiMetricsRendererWrapper::new(interrupter, None)))
     }
 

@@ -2,8 +2,25 @@
 
 use burn::tensor::{DType, Device};
 
-use crate::config::{DeviceName, Precision, TrainConfig};
+use crate::config::{DeviceName, Origin, Precision, Provenance, TrainConfig};
 use crate::error::TrainError;
+
+/// The backends of this build.
+const BUILT_IN: &[DeviceName] = &[
+    DeviceName::Flex,
+    #[cfg(feature = "cuda")]
+    DeviceName::Cuda,
+    #[cfg(feature = "vulkan")]
+    DeviceName::Vulkan,
+    #[cfg(feature = "metal")]
+    DeviceName::Metal,
+    #[cfg(feature = "webgpu")]
+    DeviceName::Webgpu,
+    #[cfg(feature = "rocm")]
+    DeviceName::Rocm,
+    #[cfg(feature = "cpu")]
+    DeviceName::Cpu,
+];
 
 /// Opens the device of a configuration, which has to know the number format of its matrix products.
 ///
@@ -19,22 +36,84 @@ use crate::error::TrainError;
 /// ```
 pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     let device = by_name(train.device)?;
-    let dtype = match train.precision {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-    };
-    if device.supports_dtype(dtype) {
+    if supports(&device, train.precision) {
         return Ok(device);
     }
-    Err(TrainError::Invalid {
-        key: "train.precision".to_owned(),
-        why: format!("the device has no {dtype:?}").to_lowercase(),
-        origin: None,
+    Err(TrainError::invalid(
+        "train.precision",
+        format!("{} has no {}", name(train.device), label(train.precision)),
+    ))
+}
+
+/// Where and how a trained model computes.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The device.
+    pub device: Device,
+    /// The number format of its matrix products.
+    pub precision: Precision,
+    /// What the run recorded and had to give way to something else here, a line each.
+    pub notes: Vec<String>,
+}
+
+/// The device for a model that is trained no more. What the command line says is done or refused; what the run recorded
+/// is done where this build and the device can, and otherwise gives way to `flex` and `f32`, with a note: a run that was
+/// trained on a GPU can be read everywhere.
+///
+/// # Errors
+/// As [`open`], for a device or a precision that the command line names.
+///
+/// ```
+/// use evenburn_train::config::{DeviceName, Precision, Provenance, TrainConfig};
+/// let train = TrainConfig { device: DeviceName::Rocm, ..Default::default() };
+/// let choice = evenburn_train::device::choose(&train, &Provenance::default())?;
+/// assert_eq!(choice.precision, Precision::F32);
+/// # Ok::<(), evenburn_train::TrainError>(())
+/// ```
+pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, TrainError> {
+    let asked = |key| origins.of(key) == Origin::CommandLine;
+    let mut train = train.clone();
+    let mut notes = Vec::new();
+    if !BUILT_IN.contains(&train.device) && !asked("train.device") {
+        notes.push(format!(
+            "train.device: this build has no {}, so the model is computed on flex",
+            name(train.device)
+        ));
+        train.device = DeviceName::Flex;
+    }
+    let device = by_name(train.device)?;
+    if !supports(&device, train.precision) && !asked("train.precision") {
+        notes.push(format!(
+            "train.precision: {} has no {}, so the model is computed in f32",
+            name(train.device),
+            label(train.precision)
+        ));
+        train.precision = Precision::F32;
+    }
+    Ok(Choice {
+        device: open(&train).map_err(|e| e.locate(origins))?,
+        precision: train.precision,
+        notes,
     })
 }
 
-fn by_name(name: DeviceName) -> Result<Device, TrainError> {
-    match name {
+fn supports(device: &Device, precision: Precision) -> bool {
+    device.supports_dtype(match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    })
+}
+
+fn name(device: DeviceName) -> String {
+    format!("{device:?}").to_lowercase()
+}
+
+fn label(precision: Precision) -> String {
+    format!("{precision:?}").to_lowercase()
+}
+
+fn by_name(device: DeviceName) -> Result<Device, TrainError> {
+    match device {
         DeviceName::Flex => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
         DeviceName::Cuda => Ok(Device::cuda(0)),
@@ -57,8 +136,12 @@ fn by_name(name: DeviceName) -> Result<Device, TrainError> {
             feature = "webgpu",
             feature = "cpu"
         )))]
-        other => Err(TrainError::Device {
-            device: format!("{other:?}").to_lowercase(),
-        }),
+        other => {
+            let built_in: Vec<String> = BUILT_IN.iter().copied().map(name).collect();
+            Err(TrainError::Device {
+                device: name(other),
+                built_in: built_in.join(", "),
+            })
+        }
     }
 }

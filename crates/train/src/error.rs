@@ -104,10 +104,14 @@ pub enum TrainError {
     #[error(transparent)]
     Optim(#[from] evenburn_optim::OptimError),
     /// A device this build has no backend for.
-    #[error("train.device = \"{device}\" needs a build with the feature `{device}`")]
+    #[error(
+        "train.device = \"{device}\" needs a build with the feature `{device}`; this one has {built_in}"
+    )]
     Device {
         /// Name of the device.
         device: String,
+        /// The devices that the build has.
+        built_in: String,
     },
     /// A run directory another process works in.
     #[error("{} is in use by another process", path.display())]

@@ -35,6 +35,7 @@ pub enum Frozen {
     /// `evenburn fold`.
     Folding {
         /// The checkpoint that was folded.
+        #[serde(serialize_with = "path_text")]
         checkpoint: PathBuf,
         /// Learned scales that no matrix could carry.
         kept: Vec<String>,
@@ -45,6 +46,7 @@ pub enum Frozen {
     /// `evenburn import`.
     Import {
         /// The folder that was read.
+        #[serde(serialize_with = "path_text")]
         folder: PathBuf,
         /// The class it was written by.
         class: String,
@@ -53,6 +55,11 @@ pub enum Frozen {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         texts: Option<Value>,
     },
+}
+
+/// A path for people to read: it may have bytes that JSON has no text for.
+fn path_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl fmt::Display for Frozen {
@@ -94,8 +101,13 @@ impl Frozen {
 
 /// The plan that a folder records, which must be the one its checkpoint was written with.
 pub(crate) fn plan(dir: &Path, state: &State) -> Result<Plan, TrainError> {
+    same(dir, "plan", &state.plan, &hash(&run_dir::plan_of(dir)?))?;
+    read_plan(dir)
+}
+
+/// The plan that a folder records.
+pub(crate) fn read_plan(dir: &Path) -> Result<Plan, TrainError> {
     let text = run_dir::plan_of(dir)?;
-    same(dir, "plan", &state.plan, &hash(&text))?;
     let plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
         file: dir.join(PLAN),
         why: e.to_string(),

@@ -96,16 +96,12 @@ impl Start {
     }
 }
 
-/// The configuration by which a launch reads its text: a run that goes on keeps the tokenizer it has, wherever that came
-/// from, unless this launch names another place.
-pub fn reading(resolved: &Resolved, start: &Start) -> RunConfig {
-    let mut config = resolved.config.clone();
+/// The `tokenizer.json` by which a launch reads its text, where that isn't for `data.tokenizer` to say: a run that goes on
+/// keeps the tokenizer it has, wherever that came from, unless this launch names another place.
+pub fn own_tokenizer(resolved: &Resolved, start: &Start) -> Option<PathBuf> {
     let given = resolved.origins.of("data.tokenizer") == Origin::CommandLine;
-    let own = start.run().map(|run| run.join(run_dir::TOKENIZER));
-    if let Some(own) = own.filter(|path| !given && path.is_file()) {
-        config.data.tokenizer = own.to_string_lossy().into_owned();
-    }
-    config
+    let own = start.run()?.join(run_dir::TOKENIZER);
+    (!given && own.is_file()).then_some(own)
 }
 
 impl Launch {

@@ -29,6 +29,9 @@
 //!
 //! [`frozen`] describes the folder of a model without its training.
 
+// A print panics where nobody reads, and would take the run with it.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod branch;
 mod change;
 pub mod checkpoint;
@@ -59,19 +62,21 @@ mod samples;
 mod scores;
 mod task;
 pub mod tensorboard;
+#[cfg(unix)]
+mod terminal;
 mod trained;
 mod trainer;
 
 pub use cooldown::request as request_cooldown;
-pub use corpus::prepare;
+pub use corpus::{prepare, prepare_in};
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use fit::Ended;
-pub use launch::{Launch, Resume, Start, reading};
+pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
 pub use progress::Display;
 pub use run_dir::{Record as Provenance, RunDir};
 pub use samples::sample;
 pub use task::{MicroBatch, Shown, Task};
-pub use trained::{TrainedRun, load_run, load_run_with};
+pub use trained::{Recorded, TrainedRun, load_run, load_run_as, load_run_with, recorded};
 pub use trainer::{Summary, Trainer};

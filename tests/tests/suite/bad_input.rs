@@ -1,21 +1,16 @@
 //! Wrong input: one clear error that names the place, exit code 2, nothing overwritten, no panic.
 
-use crate::program::{sandbox, text};
+use crate::program::{refusal, sandbox, text};
 use evenburn_tests::cli::{Sandbox, contents};
 
 /// Runs the program, expects exit code 2, and each of `parts` in its one error.
 fn refused(sandbox: &Sandbox, arguments: &[&str], parts: &[&str]) {
-    let output = sandbox.run(arguments).unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    let errors: Vec<&str> = stderr
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert_eq!(errors.len(), 1, "{stderr}");
+    let stderr = refusal(&sandbox.run(arguments).unwrap());
     for part in parts {
-        assert!(stderr.contains(part), "no `{part}` in: {stderr}");
+        assert!(
+            stderr.contains(part),
+            "{arguments:?}: no `{part}` in: {stderr}"
+        );
     }
 }
 
@@ -167,6 +162,71 @@ fn sampling_options_outside_their_range_are_refused() {
         &sandbox,
         &["tokenizer", "train", "text", "--out", "tiny.toml"],
         &["tiny.toml", "already exists"],
+    );
+}
+
+#[test]
+fn numbers_that_leave_nothing_to_do_are_refused() {
+    let (_folder, sandbox) = sandbox();
+    text(&sandbox, &train(&["--train.steps", "2"]));
+    text(
+        &sandbox,
+        &[
+            "tokenizer",
+            "train",
+            "text",
+            "--vocab",
+            "300",
+            "--out",
+            "t.json",
+        ],
+    );
+    let ids = ["data", "ids", "--tokenizer", "t.json", "text/train"];
+    let learn = ["tokenizer", "train", "text", "--out", "u.json"];
+    let cases: [(&[&str], &str); 6] = [
+        (&["eval", "run"], "--tokens"),
+        (&["eval", "run", "--json"], "--tokens"),
+        (&["sample", "run"], "--tokens"),
+        (&["sample", "run"], "--count"),
+        (&ids, "--documents"),
+        (&["cooldown", "run"], "--steps"),
+    ];
+    for (command, option) in cases {
+        for value in ["0", "-5"] {
+            let line = [command, &[option, value]].concat();
+            refused(&sandbox, &line, &[option, "at least 1"]);
+        }
+        for value in ["1e3", "99999999999999999999", "", "many"] {
+            refused(&sandbox, &[command, &[option, value]].concat(), &[option]);
+        }
+    }
+    for value in ["0", "-1", "256", "many", "99999999999999999999"] {
+        let line = [&learn[..], &["--vocab", value]].concat();
+        refused(&sandbox, &line, &["data.tokenizer_vocab"]);
+    }
+    for (option, value) in [
+        ("--top-k", "-1"),
+        ("--seed", "-1"),
+        ("--temperature", "nan"),
+        ("--temperature", "inf"),
+        ("--top-p", "nan"),
+        ("--top-p", "1.5"),
+    ] {
+        let name = option.trim_start_matches('-');
+        refused(&sandbox, &["sample", "run", option, value], &[name]);
+    }
+    for option in ["--documents", "--samples"] {
+        let line = ["data", "inspect", "--data.path", "text", option, "-1"];
+        refused(&sandbox, &line, &[option]);
+    }
+    // Much is no mistake: there is only so much text.
+    let all = [&ids[..], &["--documents", "18446744073709551615"]].concat();
+    assert_eq!(text(&sandbox, &all).lines().count(), 600);
+    let most = "18446744073709551615";
+    text(&sandbox, &["eval", "run", "--tokens", most]);
+    text(
+        &sandbox,
+        &["sample", "run", "--top-k", most, "--tokens", "2"],
     );
 }
 

@@ -3,11 +3,16 @@
 // Helpers of tests fail like tests.
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod bad_input;
+#[cfg(unix)]
+mod bytes;
+mod command_line;
 mod commands;
 mod constraints;
 mod cost;
 mod data;
+mod devices;
 mod docs;
 mod exported_texts;
 mod folding;
@@ -28,3 +33,6 @@ mod program;
 mod published_sizes;
 mod qk_clip;
 mod resume;
+// Pipes, terminals and signals.
+#[cfg(unix)]
+mod streams;

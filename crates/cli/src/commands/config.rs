@@ -1,17 +1,14 @@
 //! `evenburn config keys` and `evenburn config print`.
 
 use crate::args::Config;
+use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
 pub(super) fn run(arguments: &Config, overrides: &Overrides) -> Result<()> {
     match arguments {
-        Config::Keys => {
-            super::refuse(overrides)?;
-            print!("{}", list());
-            Ok(())
-        }
+        Config::Keys => Ok(say!("{}", list().trim_end())?),
         Config::Print { config } => {
             let resolved = RunConfig::load(config.as_deref(), overrides)?;
             let flat = resolved.config.flatten()?;
@@ -22,7 +19,7 @@ pub(super) fn run(arguments: &Config, overrides: &Overrides) -> Result<()> {
                     Origin::Default => "default".to_owned(),
                     other => other.to_string(),
                 };
-                println!("{key:<width$} = {:<32} # {origin}", value.to_string());
+                say!("{key:<width$} = {:<32} # {origin}", value.to_string())?;
             }
             Ok(())
         }

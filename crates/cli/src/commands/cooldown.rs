@@ -1,6 +1,7 @@
 //! `evenburn cooldown`.
 
 use crate::args::{Cooldown, DecayShape};
+use crate::output::say;
 use anyhow::Result;
 use evenburn_optim::Descent;
 use evenburn_train::request_cooldown;
@@ -12,10 +13,10 @@ pub(super) fn run(arguments: &Cooldown) -> Result<()> {
         DecayShape::OneMinusSqrt => Descent::OneMinusSqrt,
     });
     request_cooldown(&arguments.run, arguments.steps, descent)?;
-    println!(
+    say!(
         "{} ends with a decay of {} steps, which begins with its next step",
         arguments.run.display(),
         arguments.steps
-    );
+    )?;
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use super::train::count;
 use crate::args::Data;
+use crate::failure::WrongInput;
+use crate::output::say;
 use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
 use evenburn_data::{DataConfig, InspectOptions, PathList, documents, find_sources, inspect};
 use evenburn_train::config::RunConfig;
-use std::io::Write;
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Characters of a document or sample that are shown.
@@ -35,24 +37,22 @@ pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
             tokenizer,
             path,
             documents,
-        } => {
-            super::refuse(overrides)?;
-            ids(tokenizer, path, *documents)
-        }
+        } => ids(tokenizer, &texts(path, overrides)?, *documents),
     }
 }
 
 fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
     let found = inspect(config, &cache_folder(), &bar(Arc::default()), options)?;
     for line in &found.reading {
-        println!("{line}");
+        say!("{line}")?;
     }
-    println!(
+    say!(
         "tokenizer {}, vocabulary {}",
-        found.tokenizer.sha256, found.tokenizer.vocab_size
-    );
+        found.tokenizer.sha256,
+        found.tokenizer.vocab_size
+    )?;
     for split in &found.splits {
-        println!(
+        say!(
             "{:?}: {} sources, {} shards, {} documents, {} tokens, {} bytes of text, {} samples of {} tokens",
             split.split,
             count(split.sources as u64),
@@ -62,24 +62,24 @@ fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
             count(split.text_bytes),
             count(split.samples),
             options.context
-        );
+        )?;
     }
     for (n, document) in found.documents.iter().enumerate() {
-        println!(
+        say!(
             "\n--- document {} ({}, {} tokens)",
             n + 1,
             document.source,
             document.tokens.len()
-        );
-        println!("{}", cut(&document.text));
+        )?;
+        say!("{}", cut(&document.text))?;
     }
     for (n, sample) in found.samples.iter().enumerate() {
-        println!(
+        say!(
             "\n--- packed sample {} ({} documents)",
             n + 1,
             sample.documents
-        );
-        println!("{}", cut(&sample.text));
+        )?;
+        say!("{}", cut(&sample.text))?;
     }
     Ok(())
 }
@@ -91,19 +91,29 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn ids(tokenizer: &std::path::Path, path: &[PathBuf], limit: usize) -> Result<()> {
-    let config = DataConfig {
-        path: PathList(path.iter().map(|p| p.display().to_string()).collect()),
-        ..DataConfig::default()
+/// The texts that a command line names, read as the keys on it say.
+pub(super) fn texts(paths: &[PathBuf], overrides: &Overrides) -> Result<DataConfig> {
+    let text = |path: &PathBuf| {
+        path.to_str().map(str::to_owned).ok_or_else(|| {
+            let why = "is not valid UTF-8; name the folder it is in";
+            WrongInput(format!("{} {why}", path.display()))
+        })
     };
-    let tokenizer = tokenizing::tokenizer(tokenizer, &config)?;
-    let mut out = std::io::stdout().lock();
-    let mut left = limit;
-    for placed in find_sources(&config)?.sources {
+    let path = paths.iter().map(text).collect::<Result<_, _>>()?;
+    Ok(DataConfig {
+        path: PathList(path),
+        ..RunConfig::load(None, overrides)?.config.data
+    })
+}
+
+fn ids(tokenizer: &Path, config: &DataConfig, limit: NonZeroUsize) -> Result<()> {
+    let tokenizer = tokenizing::tokenizer(tokenizer, config)?;
+    let mut left = limit.get();
+    for placed in find_sources(config)?.sources {
         for document in documents(placed.source, &config.text_field)?.take(left) {
             let text = document?.text;
             let ids = tokenizer.encode(&text)?;
-            writeln!(out, "{}", serde_json::json!({ "text": text, "ids": ids }))?;
+            say!("{}", serde_json::json!({ "text": text, "ids": ids }))?;
             left -= 1;
         }
     }

@@ -2,41 +2,53 @@
 
 use super::train::count;
 use crate::args::Describe;
+use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_model::Plan;
 use evenburn_optim::Rule;
 use evenburn_train::config::RunConfig;
-use evenburn_train::{estimate, groups};
+use evenburn_train::{estimate, groups, recorded};
 use std::collections::BTreeMap;
 
 pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
-    let config = RunConfig::load(arguments.config.as_deref(), overrides)?.config;
-    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let (config, plan) = match &arguments.config {
+        Some(run) if run.is_dir() => {
+            let run = recorded(run, overrides)?;
+            (run.config, run.plan)
+        }
+        file => {
+            let config = RunConfig::load(file.as_deref(), overrides)?.config;
+            let plan = Plan::new(&config.model, config.norm.strategy())?;
+            (config, plan)
+        }
+    };
     let cost = plan.cost();
-    println!("{plan}");
-    println!(
+    say!("{plan}")?;
+    say!(
         "{}",
         group_table(&plan, &groups::from_plan(&plan, &config.optim)?)
-    );
-    println!(
+    )?;
+    say!(
         "parameters: {} ({} outside embedding and output layer)",
         count(cost.params as u64),
         count(cost.non_embedding as u64)
-    );
+    )?;
     if cost.active < cost.params {
-        println!(
+        say!(
             "parameters that one token meets: {}",
             count(cost.active as u64)
-        );
+        )?;
     }
-    println!(
+    say!(
         "operations per token: {:.4e} forward, {:.4e} forward and backward, at context {}",
-        cost.forward_flops_per_token, cost.train_flops_per_token, config.model.context
-    );
+        cost.forward_flops_per_token,
+        cost.train_flops_per_token,
+        config.model.context
+    )?;
     let memory = estimate::memory(&plan, &config)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!(
+    say!(
         "memory of a training step (estimate): {:.0} MiB: weights {:.0}, gradients {:.0}, optimizer {:.0}, activations {:.0}, program and data {:.0}",
         mib(memory.total()),
         mib(memory.weights),
@@ -44,7 +56,7 @@ pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
         mib(memory.optimizer),
         mib(memory.activations),
         mib(memory.fixed)
-    );
+    )?;
     Ok(())
 }
 

@@ -1,16 +1,17 @@
 //! `evenburn eval`.
 
-use super::run_data;
 use super::train::{NO_BITS, count, decimals};
+use super::{load, run_data};
 use crate::args::{Eval, Split};
+use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::{Baselines, Score};
-use evenburn_train::{evaluate, load_run};
+use evenburn_train::evaluate;
 
-pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
-    let run = load_run(&arguments.run)?;
-    let corpus = run_data::corpus(&run.config, &run.tokenizer, overrides)?;
+pub(super) fn run(arguments: Eval, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides)?;
+    let corpus = run_data::corpus(&run)?;
     let split = match arguments.split {
         Split::Train => evenburn_data::Split::Train,
         Split::Validation => evenburn_data::Split::Validation,
@@ -18,7 +19,7 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
     let samples = arguments
         .tokens
-        .map(|tokens| tokens.div_ceil(context as u64));
+        .map(|tokens| tokens.get().div_ceil(context as u64));
     let batches = || corpus.store(split).batches(context, batch, samples);
     let mut scores = vec![("model", evaluate(&run.task(), batches()?)?)];
     if arguments.baselines {
@@ -28,27 +29,31 @@ pub(super) fn run(arguments: &Eval, overrides: &Overrides) -> Result<()> {
         scores.insert(0, ("unigram", found.unigram));
     }
     if arguments.json {
-        println!("{}", json(&scores, run.state.step));
+        say!("{}", json(&scores, run.state.step))?;
     } else {
-        println!("{} after step {}", run.plan.scheme, count(run.state.step));
-        println!(
+        say!("{} after step {}", run.plan.scheme, count(run.state.step))?;
+        say!(
             "{:<8} {:>12} {:>12} {:>12} {:>12}",
-            "", "loss (nats)", "perplexity", "bits/byte", "tokens"
-        );
+            "",
+            "loss (nats)",
+            "perplexity",
+            "bits/byte",
+            "tokens"
+        )?;
         for (name, score) in &scores {
-            println!(
+            say!(
                 "{name:<8} {:>12.4} {:>12.2} {:>12} {:>12}",
                 score.nats_per_token(),
                 score.perplexity(),
                 decimals(score.bits_per_byte(), 4),
                 count(score.targets)
-            );
+            )?;
         }
         if scores
             .iter()
             .any(|(_, score)| score.bits_per_byte().is_none())
         {
-            println!("{NO_BITS}");
+            say!("{NO_BITS}")?;
         }
     }
     Ok(())

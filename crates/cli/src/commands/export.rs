@@ -1,20 +1,19 @@
 //! `evenburn export`.
 
-use super::imported_texts;
+use super::{imported_texts, load};
 use crate::args::Export;
+use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_data::{DataError, Tokenizer};
 use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
 use evenburn_model::weights;
+use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
-use evenburn_train::{TrainedRun, load_run};
 use std::fs;
 
-pub(super) fn run(arguments: &Export, overrides: &Overrides) -> Result<()> {
-    let mut run = load_run(&arguments.run)?;
-    run.config =
-        RunConfig::from_toml("the run's configuration", &run.config.to_toml()?, overrides)?.config;
+pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides.clone())?;
     let target = match arguments.class.as_str() {
         "auto" => Target::Auto,
         "evenburn" => Target::Own,
@@ -27,19 +26,19 @@ pub(super) fn run(arguments: &Export, overrides: &Overrides) -> Result<()> {
     };
     let model = Model {
         weights: weights::collect(&run.decoder),
-        ends: ends(&run, tokenizer.as_deref(), overrides)?,
+        ends: ends(&run, tokenizer.as_deref(), &overrides)?,
         plan: run.plan,
         tokenizer,
     };
     let written = export(&model, &target, &arguments.folder)?;
-    println!(
+    say!(
         "{} with {} tensors: {}",
         written.class,
         written.tensors,
         arguments.folder.display()
-    );
+    )?;
     if let Some(template) = written.template {
-        println!("{template}");
+        say!("{template}")?;
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! `evenburn fold`.
 
+use super::load;
 use crate::args::Fold;
+use crate::output::say;
+use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_model::{fold, weights};
 use evenburn_train::frozen::{Frozen, Model};
-use evenburn_train::load_run;
 use std::collections::BTreeSet;
 use std::fs;
 
-pub(super) fn run(arguments: &Fold) -> Result<()> {
-    let run = load_run(&arguments.run)?;
+pub(super) fn run(arguments: Fold, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides)?;
     let device = run.decoder.embed.weight.val().device();
     let folded = fold(&run.plan, &run.decoder, &device)?;
     let tokenizer = match fs::read_to_string(&run.tokenizer) {
@@ -21,7 +23,6 @@ pub(super) fn run(arguments: &Fold) -> Result<()> {
     let name = run.checkpoint.file_name().unwrap_or_default();
     let place = arguments
         .out
-        .clone()
         .or_else(|| Some(beside?.join("folded").join(name)));
     let before = run.plan.params().len();
     let kept = per_block(&folded.kept);
@@ -38,18 +39,18 @@ pub(super) fn run(arguments: &Fold) -> Result<()> {
         trained: (run.state.step, run.state.tokens),
     }
     .write(place.as_deref())?;
-    println!(
+    say!(
         "folded {}: {before} tensors became {}",
         run.checkpoint.display(),
         folded.plan.params().len()
-    );
+    )?;
     if kept.is_empty() {
-        println!("no learned scale is left");
+        say!("no learned scale is left")?;
     } else {
         let list: Vec<_> = kept.into_iter().collect();
-        println!("no matrix can carry: {}", list.join(", "));
+        say!("no matrix can carry: {}", list.join(", "))?;
     }
-    println!("folded model: {}", written.display());
+    say!("folded model: {}", written.display())?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::train::count;
 use crate::args::Import;
+use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_interchange::import;
@@ -45,16 +46,16 @@ pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
         trained: (0, 0),
     }
     .write(arguments.out.as_deref())?;
-    println!(
+    say!(
         "{} as {}: {} parameters",
         read.class,
         read.plan.scheme,
         count(parameters as u64)
-    );
+    )?;
     for sentence in said {
-        println!("{sentence}");
+        say!("{sentence}")?;
     }
-    println!("imported model: {}", written.display());
+    say!("imported model: {}", written.display())?;
     Ok(())
 }
 

@@ -13,40 +13,31 @@ mod sample;
 mod tokenizer;
 mod train;
 
-use crate::args::Command;
-use crate::failure::WrongInput;
+use crate::args::{Command, Compute};
+use crate::keys;
+use crate::output::tell;
 use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
-use evenburn_train::TrainedRun;
 use evenburn_train::frozen::Frozen;
+use evenburn_train::{TrainedRun, load_run_as};
+use std::path::Path;
 
 /// Runs one command.
 pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
+    keys::check(&command, &overrides)?;
     match command {
         Command::Train(arguments) => train::run(arguments, overrides),
-        Command::Eval(arguments) => eval::run(&arguments, &overrides),
+        Command::Eval(arguments) => eval::run(arguments, overrides),
         Command::Describe(arguments) => describe::run(&arguments, &overrides),
         Command::Config(arguments) => config::run(&arguments, &overrides),
         Command::Data(arguments) => data::run(&arguments, &overrides),
-        Command::Cooldown(arguments) => {
-            refuse(&overrides)?;
-            cooldown::run(&arguments)
-        }
-        Command::Sample(arguments) => {
-            refuse(&overrides)?;
-            sample::run(&arguments)
-        }
-        Command::Fold(arguments) => {
-            refuse(&overrides)?;
-            fold::run(&arguments)
-        }
+        Command::Cooldown(arguments) => cooldown::run(&arguments),
+        Command::Sample(arguments) => sample::run(arguments, overrides),
+        Command::Fold(arguments) => fold::run(arguments, overrides),
         Command::Import(arguments) => import::run(&arguments, &overrides),
-        Command::Export(arguments) => export::run(&arguments, &overrides),
-        Command::Tokenizer(arguments) => {
-            refuse(&overrides)?;
-            tokenizer::run(&arguments)
-        }
+        Command::Export(arguments) => export::run(arguments, overrides),
+        Command::Tokenizer(arguments) => tokenizer::run(arguments, overrides),
     }
 }
 
@@ -58,13 +49,13 @@ fn imported_texts(run: &TrainedRun) -> Result<Option<Texts>> {
         .transpose()
 }
 
-/// Keys that a command would ignore are a mistake.
-fn refuse(overrides: &Overrides) -> Result<()> {
-    match overrides.first() {
-        None => Ok(()),
-        Some((key, _)) => {
-            let why = format!("--{key}: this command takes no configuration keys");
-            Err(WrongInput(why).into())
-        }
+/// The model of a run where the command line wants it computed, with the keys that it sets. What the run recorded and
+/// this machine lacks is said.
+fn load(run: &Path, compute: Compute, mut overrides: Overrides) -> Result<TrainedRun> {
+    keys::add(&mut overrides, "--device", "train.device", compute.device)?;
+    let run = load_run_as(run, &overrides)?;
+    for note in &run.notes {
+        tell!("{note}");
     }
+    Ok(run)
 }

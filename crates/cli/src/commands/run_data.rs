@@ -1,10 +1,9 @@
 //! The data of a run, read the way its training read it.
 
-use crate::failure::WrongInput;
-use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
 use evenburn_data::{BaselineScores, Baselines, Corpus};
+use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
 use std::sync::Arc;
 
@@ -26,26 +25,7 @@ pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineS
     Ok(models.score_all(batches)?)
 }
 
-/// The data of a trained run, or other data given by `--data.KEY VALUE`, in the run's tokens.
-pub(super) fn corpus(
-    config: &RunConfig,
-    tokenizer: &std::path::Path,
-    overrides: &Overrides,
-) -> Result<Corpus> {
-    if let Some((key, _)) = overrides
-        .iter()
-        .find(|(key, _)| !key.starts_with("data.") || key == "data.tokenizer")
-    {
-        let why = format!(
-            "--{key}: a trained run only takes other data, --data.path and what belongs to it"
-        );
-        return Err(WrongInput(why).into());
-    }
-    let mut config = config.clone();
-    if !overrides.is_empty() {
-        config =
-            RunConfig::from_toml("the run's configuration", &config.to_toml()?, overrides)?.config;
-    }
-    config.data.tokenizer = tokenizer.display().to_string();
-    tokenizing::corpus(&config, Arc::default())
+/// The text of a trained run, or that of the keys it was loaded with, in the run's tokens.
+pub(super) fn corpus(run: &TrainedRun) -> Result<Corpus> {
+    tokenizing::corpus(&run.config, Some(&run.tokenizer), Arc::default())
 }

@@ -1,17 +1,20 @@
 //! `evenburn sample`.
 
-use super::imported_texts;
+use super::{imported_texts, load};
 use crate::args::Sample;
+use crate::output::say;
+use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
 use evenburn_model::Sampler;
-use evenburn_train::{load_run, sample};
+use evenburn_train::sample;
 
-pub(super) fn run(arguments: &Sample) -> Result<()> {
-    let run = load_run(&arguments.run)?;
+pub(super) fn run(arguments: Sample, overrides: Overrides) -> Result<()> {
+    let run = load(&arguments.run, arguments.compute, overrides)?;
     let tokenizer = tokenizing::tokenizer(&run.tokenizer, &run.config.data)?;
     let ends = imported_texts(&run)?.map_or_else(Vec::new, |texts| texts.stops);
-    for n in 0..arguments.count {
+    let count = arguments.count.get();
+    for n in 0..count {
         let sampler = Sampler {
             temperature: arguments.temperature,
             top_k: arguments.top_k,
@@ -23,13 +26,13 @@ pub(super) fn run(arguments: &Sample) -> Result<()> {
             &tokenizer,
             &ends,
             &arguments.prompt,
-            arguments.tokens,
+            arguments.tokens.get(),
             &sampler,
         )?;
-        if arguments.count > 1 {
-            println!("--- sample {} of {}", n + 1, arguments.count);
+        if count > 1 {
+            say!("--- sample {} of {count}", n + 1)?;
         }
-        println!("{text}");
+        say!("{text}")?;
     }
     Ok(())
 }

@@ -1,31 +1,32 @@
 //! `evenburn tokenizer train`.
 
+use super::data::texts;
 use super::train::count;
 use crate::args::TokenizerCommand;
 use crate::failure::WrongInput;
+use crate::keys;
+use crate::output::say;
+use crate::overrides::Overrides;
 use crate::tokenizing::bar;
 use anyhow::Result;
-use evenburn_data::{DataConfig, PathList, train_tokenizer};
+use evenburn_data::train_tokenizer;
 use std::sync::Arc;
 
-pub(super) fn run(arguments: &TokenizerCommand) -> Result<()> {
+pub(super) fn run(arguments: TokenizerCommand, mut overrides: Overrides) -> Result<()> {
     let TokenizerCommand::Train { path, vocab, out } = arguments;
     if out.exists() {
         let why = format!("{}: already exists; name another file", out.display());
         return Err(WrongInput(why).into());
     }
-    let config = DataConfig {
-        path: PathList(path.clone()),
-        tokenizer_vocab: *vocab,
-        ..DataConfig::default()
-    };
+    keys::add(&mut overrides, "--vocab", "data.tokenizer_vocab", vocab)?;
+    let config = texts(&path, &overrides)?;
     let tokenizer = train_tokenizer(&config, &bar(Arc::default()))?;
-    tokenizer.save(out)?;
-    println!(
+    tokenizer.save(&out)?;
+    say!(
         "{}: {} entries, sha256 {}",
         out.display(),
         count(tokenizer.vocab_size() as u64),
         tokenizer.sha256()
-    );
+    )?;
     Ok(())
 }

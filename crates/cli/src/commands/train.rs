@@ -2,31 +2,37 @@
 
 use super::run_data::baselines;
 use crate::args::Train;
+use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
-use crate::tokenizing;
-use anyhow::{Context, Result};
+use crate::{signals, tokenizing};
+use anyhow::Result;
 use evenburn_data::{BaselineScores, Corpus};
 use evenburn_model::Plan;
 use evenburn_train::config::RunConfig;
-use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, reading};
+use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let launch = Launch {
         file: arguments.config,
         overrides,
-        resume: arguments
-            .resume
-            .as_deref()
-            .map_or(Resume::Never, Resume::from),
+        resume: match arguments.resume {
+            None => Resume::Never,
+            Some(auto) if auto.as_os_str() == "auto" => Resume::Auto,
+            Some(run) => Resume::Run(run),
+        },
         run_dir: arguments.run_dir,
     };
     let (resolved, start) = launch.resolve()?;
     let config = resolved.config.clone();
     let plan = Plan::new(&config.model, config.norm.strategy())?;
-    let stop = stop_on_signals()?;
-    let corpus = tokenizing::corpus(&reading(&resolved, &start), Arc::clone(&stop))?;
+    let stop = signals::stop_flag()?;
+    let corpus = tokenizing::corpus(
+        &config,
+        own_tokenizer(&resolved, &start).as_deref(),
+        Arc::clone(&stop),
+    )?;
     announce(&config, &plan, &corpus, &start)?;
     let display = if arguments.no_dashboard {
         Display::Lines
@@ -42,32 +48,21 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     let scores = match summary.ended {
         Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
             // The summary of a run is worth more than what it is compared with.
-            .inspect_err(|error| eprintln!("no baselines: {error:#}"))
+            .inspect_err(|error| tell!("no baselines: {error:#}"))
             .ok(),
         _ => None,
     };
-    report(&summary, scores.as_ref());
-    Ok(())
-}
-
-/// A flag that Ctrl-C and SIGTERM set; a second one ends the process at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping: finishing the step and saving a checkpoint (again to quit at once)");
-    })
-    .context("installing a handler for Ctrl-C failed")?;
-    Ok(stop)
+    match report(&summary, scores.as_ref()) {
+        // The run is done, whoever reads about it.
+        Err(unwritten) if unwritten.is_closed() => Ok(()),
+        reported => Ok(reported?),
+    }
 }
 
 fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> Result<()> {
     let cost = plan.cost();
     let steps = config.train.total_steps(config.model.context)?;
-    let tokens = steps * config.train.tokens_per_step(config.model.context);
+    let tokens = steps.saturating_mul(config.train.tokens_per_step(config.model.context));
     let action = match start {
         Start::Fresh(_) => "training".to_owned(),
         Start::Continue(run) => format!("continuing {}:", run.display()),
@@ -75,14 +70,14 @@ fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> 
             format!("continuing {} in a new run:", checkpoint.display())
         }
     };
-    eprintln!(
+    tell!(
         "{action} {} with {} parameters ({} outside embedding and output layer) on {:?}",
         plan.scheme,
         count(cost.params as u64),
         count(cost.non_embedding as u64),
         config.train.device
     );
-    eprintln!(
+    tell!(
         "{} training tokens, {} validation tokens, vocabulary {}; {steps} steps, {} tokens",
         count(corpus.train.tokens()),
         count(corpus.validation.tokens()),
@@ -114,61 +109,61 @@ pub(super) fn decimals(number: Option<f64>, count: usize) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.count$}"))
 }
 
-fn report(summary: &Summary, baselines: Option<&BaselineScores>) {
+fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), Unwritten> {
     let why = match summary.ended {
         Ended::Finished => "finished",
         Ended::StopAfter => "stopped at train.stop_after",
         Ended::Interrupted => "interrupted",
     };
-    println!(
+    say!(
         "{why} after step {} of {}: {} tokens, {:.0} s, {:.0} tokens/s",
         summary.step,
         summary.total,
         count(summary.tokens),
         summary.seconds,
         summary.tokens_per_sec
-    );
+    )?;
     if let Some(model) = &summary.evaluation {
         let loss = model.nats_per_token();
         match baselines {
-            Some(b) => println!(
+            Some(b) => say!(
                 "validation loss (nats per token): unigram {:.2}, bigram {:.2}, model {loss:.2}",
                 b.unigram.nats_per_token(),
                 b.bigram.nats_per_token()
-            ),
-            None => println!("validation loss (nats per token): model {loss:.2}"),
+            )?,
+            None => say!("validation loss (nats per token): model {loss:.2}")?,
         }
         match baselines {
-            Some(b) => println!(
+            Some(b) => say!(
                 "bits per byte: unigram {}, bigram {}, model {}",
                 decimals(b.unigram.bits_per_byte(), 3),
                 decimals(b.bigram.bits_per_byte(), 3),
                 decimals(model.bits_per_byte(), 3)
-            ),
-            None => println!(
+            )?,
+            None => say!(
                 "bits per byte: model {}",
                 decimals(model.bits_per_byte(), 3)
-            ),
+            )?,
         }
         if model.bits_per_byte().is_none() {
-            println!("{NO_BITS}");
+            say!("{NO_BITS}")?;
         }
     }
     if let Some((path, text)) = &summary.sample {
-        println!("sample ({}):\n{}", path.display(), indent(text));
+        say!("sample ({}):\n{}", path.display(), indent(text))?;
     }
-    println!("run: {}", summary.run.display());
+    say!("run: {}", summary.run.display())?;
     if let Some(checkpoint) = &summary.checkpoint {
-        println!("checkpoint: {}", checkpoint.display());
+        say!("checkpoint: {}", checkpoint.display())?;
     }
     let run = summary.run.display();
     // As it was called: the binary of a build is seldom on the search path.
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "evenburn".to_owned());
+    let called = std::env::args_os().next();
+    let program = called.map_or_else(|| PathBuf::from("evenburn"), PathBuf::from);
+    let program = program.display();
     match summary.ended {
-        Ended::Finished => println!("next: {program} sample {run} --prompt \"...\""),
-        Ended::StopAfter | Ended::Interrupted => println!("next: {program} train --resume {run}"),
+        Ended::Finished => say!("next: {program} sample {run} --prompt \"...\""),
+        Ended::StopAfter | Ended::Interrupted => say!("next: {program} train --resume {run}"),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Key {
     pub path: String,
     /// The types a value may have.
     pub kinds: Vec<Kind>,
+    /// The types of a list's entries; empty when it takes no list.
+    pub entries: Vec<Kind>,
     /// The only strings allowed; empty when any is.
     pub choices: Vec<String>,
     /// Smallest number allowed.
@@ -56,6 +58,20 @@ pub enum Kind {
     Table,
 }
 
+impl Kind {
+    /// The kind of a value; TOML's dates are text here.
+    fn of(value: &toml::Value) -> Self {
+        match value {
+            toml::Value::Boolean(_) => Self::Boolean,
+            toml::Value::Integer(_) => Self::Integer,
+            toml::Value::Float(_) => Self::Number,
+            toml::Value::String(_) | toml::Value::Datetime(_) => Self::String,
+            toml::Value::Array(_) => Self::Array,
+            toml::Value::Table(_) => Self::Table,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -76,7 +92,12 @@ impl Key {
             let quoted: Vec<_> = self.choices.iter().map(|c| format!("\"{c}\"")).collect();
             return quoted.join(" | ");
         }
-        let kinds: Vec<_> = self.kinds.iter().map(ToString::to_string).collect();
+        let entries: Vec<_> = self.entries.iter().map(|kind| format!("{kind}s")).collect();
+        let named = |kind: &Kind| match kind {
+            Kind::Array if !entries.is_empty() => format!("array of {}", entries.join(" or ")),
+            other => other.to_string(),
+        };
+        let kinds: Vec<_> = self.kinds.iter().map(named).collect();
         let kinds = kinds.join(" or ");
         match self.minimum {
             Some(minimum) => format!("{kinds}, at least {minimum}"),
@@ -99,14 +120,7 @@ impl Key {
         {
             return self.choices.contains(text);
         }
-        let kind = match value {
-            toml::Value::Boolean(_) => Kind::Boolean,
-            toml::Value::Integer(_) => Kind::Integer,
-            toml::Value::Float(_) => Kind::Number,
-            toml::Value::String(_) | toml::Value::Datetime(_) => Kind::String,
-            toml::Value::Array(_) => Kind::Array,
-            toml::Value::Table(_) => Kind::Table,
-        };
+        let kind = Kind::of(value);
         let number = match value {
             toml::Value::Integer(n) => Some(*n as f64),
             toml::Value::Float(x) => Some(*x),
@@ -119,7 +133,10 @@ impl Key {
         let kind_fits = self.kinds.is_empty()
             || self.kinds.contains(&kind)
             || (kind == Kind::Integer && self.kinds.contains(&Kind::Number));
-        kind_fits && in_range
+        let entries_fit = value
+            .as_array()
+            .is_none_or(|list| list.iter().all(|v| self.entries.contains(&Kind::of(v))));
+        kind_fits && in_range && entries_fit
     }
 }
 
@@ -266,6 +283,7 @@ fn leaf(path: &str, schema: &Json, tags: &[Tag]) -> Key {
     let mut key = Key {
         path: path.to_owned(),
         kinds: Vec::new(),
+        entries: Vec::new(),
         choices: Vec::new(),
         minimum: schema.get("minimum").and_then(Json::as_f64),
         default: schema
@@ -282,23 +300,30 @@ fn leaf(path: &str, schema: &Json, tags: &[Tag]) -> Key {
     key
 }
 
-/// Collects types and choices of a schema and of its alternatives.
-fn describe(schema: &Json, key: &mut Key) {
+/// The types that a schema itself names.
+fn kinds(schema: &Json) -> Vec<Kind> {
     let types: Vec<&str> = match schema.get("type") {
         Some(Json::String(one)) => vec![one],
         Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
         _ => Vec::new(),
     };
-    key.kinds
-        .extend(types.into_iter().filter_map(|name| match name {
-            "boolean" => Some(Kind::Boolean),
-            "integer" => Some(Kind::Integer),
-            "number" => Some(Kind::Number),
-            "string" => Some(Kind::String),
-            "array" => Some(Kind::Array),
-            "object" => Some(Kind::Table),
-            _ => None,
-        }));
+    let kind = |name| match name {
+        "boolean" => Some(Kind::Boolean),
+        "integer" => Some(Kind::Integer),
+        "number" => Some(Kind::Number),
+        "string" => Some(Kind::String),
+        "array" => Some(Kind::Array),
+        "object" => Some(Kind::Table),
+        _ => None,
+    };
+    types.into_iter().filter_map(kind).collect()
+}
+
+/// Collects types and choices of a schema and of its alternatives.
+fn describe(schema: &Json, key: &mut Key) {
+    key.kinds.extend(kinds(schema));
+    key.entries
+        .extend(schema.get("items").map(kinds).unwrap_or_default());
     if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
         key.choices
             .extend(choices.iter().filter_map(Json::as_str).map(str::to_owned));

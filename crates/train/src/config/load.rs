@@ -9,9 +9,11 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, Kind, lookup};
-use super::{Origin, Provenance, RunConfig, keys};
+use super::keys::{Key, lookup};
+use super::{Origin, Provenance, RunConfig, keys, read};
 use crate::error::TrainError;
+use crate::place::locate;
+use crate::run_dir;
 
 /// A configuration and where its values came from.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,11 +25,16 @@ pub struct Resolved {
 }
 
 impl RunConfig {
-    /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order.
+    /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order. A run directory,
+    /// or a checkpoint in it, stands for the configuration it recorded.
+    ///
+    /// The kind of a key decides how its VALUE is read: strings are taken byte for byte, a value that begins with `[` is a
+    /// TOML list where the key takes one, numbers and booleans are those of TOML.
     ///
     /// # Errors
     /// [`TrainError`] with file and line (or the override) for a file that can't be read or parsed, an unknown key
-    /// (with the nearest valid one) and a value of the wrong type; and with the key for a value out of range.
+    /// (with the nearest valid one) and a value of the wrong type; and with the key for a value out of range;
+    /// [`TrainError::NotARun`] for a folder that is none.
     pub fn load(
         file: Option<&Path>,
         overrides: &[(String, String)],
@@ -35,8 +42,22 @@ impl RunConfig {
         let Some(path) = file else {
             return Self::from_toml("", "", overrides);
         };
-        let text = fs::read_to_string(path).map_err(|e| TrainError::io("read", path, e))?;
-        Self::from_toml(&path.display().to_string(), &text, overrides)
+        let path = if path.is_dir() {
+            &run_dir::config_of(&locate(path)?.run)
+        } else {
+            path
+        };
+        let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
+        let label = path.display().to_string();
+        let text = std::str::from_utf8(&bytes).map_err(|e| TrainError::ConfigSyntax {
+            file: label.clone(),
+            line: 1 + bytes[..e.valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count(),
+            message: "not valid UTF-8".to_owned(),
+        })?;
+        Self::from_toml(&label, text, overrides)
     }
 
     /// The same for text that is already in memory; `label` names it in errors.
@@ -130,16 +151,12 @@ impl Loader {
     }
 
     fn set(&mut self, key: &str, text: &str) -> Result<(), TrainError> {
-        let mut meanings = self.keys.iter().filter(|k| k.path == key).peekable();
-        let string_only = meanings.peek().is_some() && meanings.all(|k| k.kinds == [Kind::String]);
-        let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"))
-            .ok()
-            .and_then(|mut table| (table.len() == 1).then(|| table.remove("v")).flatten());
-        let value = match parsed {
-            Some(value @ toml::Value::String(_)) => value,
-            Some(value) if !string_only => value,
-            _ => toml::Value::String(text.to_owned()),
-        };
+        let meanings: Vec<&Key> = self.keys.iter().filter(|k| k.path == key).collect();
+        let value = read::value(&meanings, text).map_err(|why| TrainError::Invalid {
+            key: key.to_owned(),
+            why,
+            origin: Some(Origin::CommandLine),
+        })?;
         let before = lookup(&self.values, key).cloned();
         self.assign(key, value, Origin::CommandLine)?;
         if lookup(&self.values, key) != before.as_ref() {

@@ -3,6 +3,7 @@
 mod keys;
 mod load;
 mod provenance;
+mod read;
 mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};

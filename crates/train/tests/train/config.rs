@@ -177,16 +177,116 @@ fn every_default_is_a_value_its_key_takes() {
     }
 }
 
+/// Text that some reader between a shell and a file takes for something else.
+const TEXTS: [&str; 24] = [
+    "2024",
+    "1e5",
+    "true",
+    "nan",
+    "\"Quoted\" # and the rest",
+    "'single'",
+    "\"Hello,\" she said",
+    "\"\"\"three\"\"\"",
+    "'''three'''",
+    " spaces around ",
+    "--train.steps",
+    "--",
+    "a = 1",
+    "{ a = 1 }",
+    "two\nlines\n",
+    "\nthree\r\nlines\r",
+    "tab\tand bell\u{7}",
+    "back\\slash \\n \\",
+    "1979-05-27",
+    "\u{feff}marked",
+    "snow \u{2603}, \u{1f525}, e\u{301}",
+    "nul \u{0} and \u{7f}",
+    "# comment",
+    "$HOME `ls` %PATH%",
+];
+
+/// What begins like a list.
+const BRACKETED: [&str; 3] = ["[x]", "[ab]*.jsonl", "[\"a\"]"];
+
 #[test]
-fn text_stays_text_where_only_text_goes() {
-    let resolved = load(GOOD, &[("run.name", "2026"), ("train.prompt", "true")]).unwrap();
-    assert_eq!(
+fn text_is_taken_as_it_is() {
+    let keys = [
+        "train.prompt",
+        "run.name",
+        "run.dir",
+        "data.eod_token",
+        "data.text_field",
+        "data.tokenizer",
+        "data.cache",
+        "data.path",
+        "data.validation_path",
+    ];
+    let all = || TEXTS.iter().chain(&BRACKETED);
+    for key in keys {
+        let takes_list = key.ends_with("path");
+        let value_of = |given: &str| {
+            let resolved = load(GOOD, &[(key, given)]).unwrap();
+            let written = resolved.config.to_toml().unwrap();
+            assert_eq!(load(&written, &[]).unwrap().config, resolved.config);
+            resolved.config.flatten().unwrap()[key].clone()
+        };
+        for text in all().filter(|text| !(takes_list && text.starts_with('['))) {
+            let value = value_of(text);
+            assert_eq!(value.as_str(), Some(*text), "{key}");
+            // What `config print` shows is TOML too.
+            let shown: toml::Table = toml::from_str(&format!("v = {value} # shown")).unwrap();
+            assert_eq!(shown["v"].as_str(), Some(*text), "{key}");
+        }
+        for text in all().filter(|_| takes_list) {
+            let list = toml::Value::Array(vec![(*text).into()]).to_string();
+            assert_eq!(value_of(&list).as_str(), Some(*text), "{key}");
+        }
+    }
+}
+
+#[test]
+fn lists_numbers_and_words_are_read_as_what_they_are() {
+    let good = [
+        ("data.path", "[\"a\", 'b/*.txt']"),
+        ("data.validation_path", "[ 'a' ]"),
         (
-            resolved.config.run.name.as_str(),
-            resolved.config.train.prompt.as_str()
+            "optim.groups",
+            "[{ name = 'slow', role = 'embedding', lr_factor = 0.1 }]",
         ),
-        ("2026", "true")
-    );
+        ("train.steps", "1_000"),
+        ("train.reset_optimizer", "true"),
+        ("optim.lr", "1e-3"),
+        ("optim.lr", "1"),
+        ("norm.scheme", "angpt"),
+    ];
+    for (key, text) in good {
+        load(GOOD, &[(key, text)]).unwrap_or_else(|e| panic!("{key} {text}: {e}"));
+    }
+    let bad = [
+        ("data.path", "[ab]*.jsonl", "no TOML list"),
+        ("data.path", "[\"a\"", "no TOML list"),
+        ("data.path", "[1, 2]", "array of strings"),
+        ("data.validation_path", "[[\"a\"]]", "array of strings"),
+        ("optim.groups", "all", "array of tables"),
+        ("optim.groups", "[1]", "array of tables"),
+        ("train.steps", "\"5\"", "integer"),
+        ("train.steps", "5 # five", "integer"),
+        ("train.steps", "1e5", "integer"),
+        ("train.steps", "99999999999999999999", "integer"),
+        ("train.steps", "", "integer"),
+        ("optim.lr", "fast", "number"),
+        ("train.reset_optimizer", "yes", "boolean"),
+        ("train.reset_optimizer", "1", "boolean"),
+        ("norm.scheme", "'anGPT'", "\"angpt\""),
+    ];
+    for (key, text, part) in bad {
+        let error = load(GOOD, &[(key, text)]).unwrap_err();
+        let message = error.to_string();
+        for part in ["command line", key, part] {
+            assert!(message.contains(part), "{key} {text}: {message}");
+        }
+        assert!(error.is_wrong_input(), "{message}");
+    }
 }
 
 #[test]
