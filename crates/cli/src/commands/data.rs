@@ -1,12 +1,12 @@
 //! `evenburn data inspect` and `evenburn data ids`.
 
-use super::train::count;
 use crate::args::Data;
 use crate::failure::WrongInput;
 use crate::output::say;
 use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
+use evenburn_data::grouped as count;
 use evenburn_data::{DataConfig, InspectOptions, PathList, documents, find_sources, inspect};
 use evenburn_train::config::RunConfig;
 use std::num::NonZeroUsize;

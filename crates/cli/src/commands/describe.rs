@@ -1,10 +1,10 @@
 //! `evenburn describe`.
 
-use super::train::count;
 use crate::args::Describe;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
+use evenburn_data::grouped as count;
 use evenburn_model::Plan;
 use evenburn_optim::Rule;
 use evenburn_train::config::RunConfig;

@@ -1,11 +1,12 @@
 //! `evenburn eval`.
 
-use super::train::{NO_BITS, count, decimals};
+use super::train::{NO_BITS, decimals};
 use super::{load, run_data};
 use crate::args::{Eval, Split};
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
+use evenburn_data::grouped as count;
 use evenburn_data::{Baselines, Score};
 use evenburn_train::evaluate;
 

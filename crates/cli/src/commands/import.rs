@@ -1,10 +1,10 @@
 //! `evenburn import`.
 
-use super::train::count;
 use crate::args::Import;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
+use evenburn_data::grouped as count;
 use evenburn_interchange::import;
 use evenburn_train::config::RunConfig;
 use evenburn_train::frozen::{Frozen, Model};

@@ -1,7 +1,6 @@
 //! `evenburn tokenizer train`.
 
 use super::data::texts;
-use super::train::count;
 use crate::args::TokenizerCommand;
 use crate::failure::WrongInput;
 use crate::keys;
@@ -9,6 +8,7 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use crate::tokenizing::bar;
 use anyhow::Result;
+use evenburn_data::grouped as count;
 use evenburn_data::train_tokenizer;
 use std::sync::Arc;
 

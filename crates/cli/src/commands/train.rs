@@ -6,7 +6,7 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Corpus};
+use evenburn_data::{BaselineScores, Corpus, grouped as count};
 use evenburn_model::Plan;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
@@ -85,19 +85,6 @@ fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> 
         count(tokens)
     );
     Ok(())
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Why there are no bits per byte.
@@ -183,10 +170,5 @@ mod tests {
     fn an_unknown_number_is_a_dash() {
         assert_eq!(decimals(Some(1.23456), 3), "1.235");
         assert_eq!(decimals(None, 3), "-");
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        assert_eq!([7, 1000, 1_234_567].map(count), ["7", "1,000", "1,234,567"]);
     }
 }
