@@ -396,13 +396,14 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
             self.left_here = self.left_here.saturating_sub(bytes);
             self.left = self.left.saturating_sub(bytes);
             self.documents += 1;
-            self.report(name)?;
+            self.report(name, bytes)?;
             return Ok(Some(document.text));
         }
     }
 
-    fn report(&self, source: String) -> Result<(), DataError> {
-        if !self.documents.is_multiple_of(256) {
+    /// Says how far it is: every so often, and after a document that took its time.
+    fn report(&self, source: String, bytes: u64) -> Result<(), DataError> {
+        if !self.documents.is_multiple_of(256) && bytes < 1 << 20 {
             return Ok(());
         }
         let state = ProgressState {
