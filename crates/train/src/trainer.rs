@@ -1,8 +1,6 @@
 //! A run from its configuration to its summary.
 
-use std::any::Any;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -247,8 +245,6 @@ impl Trainer {
                 .with_metric_logger(NoFiles)
                 .with_interrupter(interrupter)
                 .renderer(renderer)
-                // Zero epochs make the dashboard count steps.
-                .num_epochs(0)
                 .label(&self.resolved.config.run.name)
                 .with_application_logger(None);
         if self.log {
@@ -272,8 +268,7 @@ impl Trainer {
         // The learner's own optimizer is never stepped.
         let optimizer: ModuleOptimizer = SgdConfig::new().init();
         let learner = Learner::new(task, optimizer, 0.0);
-        let result = catch_unwind(AssertUnwindSafe(|| training.launch(learner)))
-            .map_err(|panic| killed(panic, run.path()))?;
+        let result = training.launch(learner);
         // Closes the dashboard.
         drop(result.renderer);
         let outcome = strategy.outcome().unwrap_or_else(|| {
@@ -478,21 +473,6 @@ impl Setup<'_> {
         )
         .map(|()| true)
     }
-}
-
-/// The dashboard's "stop immediately" panics on several threads; everything else is a fault of ours.
-fn killed(panic: Box<dyn Any + Send>, run: &Path) -> TrainError {
-    const KILL: &str = "Killing training from user input.";
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    if text == Some(KILL) {
-        return TrainError::Killed {
-            run: run.to_owned(),
-        };
-    }
-    resume_unwind(panic)
 }
 
 /// burn-train asks for data loaders; the loop reads its own stream, whose position a checkpoint can hold.
