@@ -455,14 +455,13 @@ impl Setup<'_> {
         if state.config == self.identities.config {
             return Ok(true);
         }
-        for made_with in self.run.configs()? {
-            if launch::identity(&made_with)? == state.config {
-                let now = &self.trainer.resolved.config;
-                match change::between(&made_with, now, state.step)? {
-                    Change::Nothing | Change::Later(_) => return Ok(true),
-                    Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
-                    Change::Other(_) => {}
-                }
+        let made_with = run_dir::config_at(self.run.path(), state.step)?;
+        if launch::identity(&made_with)? == state.config {
+            let now = &self.trainer.resolved.config;
+            match change::between(&made_with, now, state.step)? {
+                Change::Nothing | Change::Later(_) => return Ok(true),
+                Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
+                Change::Other(_) => {}
             }
         }
         same(
