@@ -45,6 +45,7 @@ pub struct DataConfig {
     pub tokenizer: String,
     /// Entries of the vocabulary when `tokenizer` is `train`, at least 257; fewer come out if the
     /// text has no more pairs to merge.
+    #[schemars(range(min = 257))]
     pub tokenizer_vocab: usize,
     /// Name of the token that ends every document.
     pub eod_token: String,

@@ -58,24 +58,32 @@ impl Biases {
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Entries of the vocabulary; at least the tokenizer's.
+    #[schemars(range(min = 1))]
     pub vocab_size: usize,
     /// Width of the residual stream.
+    #[schemars(range(min = 1))]
     pub dim: usize,
     /// Number of blocks.
+    #[schemars(range(min = 1))]
     pub layers: usize,
     /// Query heads.
+    #[schemars(range(min = 1))]
     pub heads: usize,
     /// Key and value heads, a divisor of `heads`; as many as `heads` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub kv_heads: Option<usize>,
     /// Width of one head, even; `dim / heads` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub head_dim: Option<usize>,
     /// Width inside the MLP; when not given 8/3 of `dim` for a gated one and 4 `dim` for a plain one, rounded up to a
     /// multiple of 16.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub hidden: Option<usize>,
     /// Longest sequence, in tokens.
+    #[schemars(range(min = 1))]
     pub context: usize,
     /// Base of the rotary frequencies: 10,000 in Llama 2, 500,000 in Llama 3.
     pub rope_theta: f64,

@@ -45,6 +45,7 @@ pub struct ExpertsConfig {
     /// Experts a token chooses from; 0 for a plain MLP.
     pub count: usize,
     /// Experts each token chooses.
+    #[schemars(range(min = 1))]
     pub top_k: usize,
     /// Experts that every token has besides.
     pub shared: usize,
@@ -56,7 +57,9 @@ pub struct ExpertsConfig {
     pub scale: f64,
     /// What keeps the load even: `none`, `layer_loss`, `pooled_loss` or `bias`.
     pub balance: Balance,
-    /// Weight of a balancing loss.
+    /// Weight of a balancing loss. It is the loss of each micro-batch by itself, averaged over those of a step: the smaller
+    /// they are (`train.batch_size`, whatever `train.accumulate` makes of it), the more uneven is each one's load and the
+    /// larger the loss of the same router. `bias` looks at the load of the whole step.
     pub balance_coef: f64,
     /// How far a balancing bias moves in a step.
     pub bias_rate: f64,

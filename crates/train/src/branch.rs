@@ -50,9 +50,7 @@ impl Branch {
             copy(&history, &to.join(METRICS), self.state.metrics_bytes)?;
         }
         // Each says until which step; the first that reaches the branch is the one its checkpoint was made with.
-        let mut configs = run_dir::earlier_configs(&self.run)?;
-        configs.push((u64::MAX, run_dir::config_of(&self.run)));
-        for (until, config) in configs {
+        for (until, config) in run_dir::configs(&self.run)? {
             run_dir::keep_config(&config, to, until.min(self.step()))?;
         }
         cooldown::carry(&self.run, to, self.step())

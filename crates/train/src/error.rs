@@ -207,12 +207,6 @@ pub enum TrainError {
     /// burn-train stopped the run.
     #[error("the training loop was stopped: {0}")]
     Stopped(String),
-    /// The user killed the run from the dashboard.
-    #[error("killed from the dashboard; resume {} to go on from its last checkpoint", run.display())]
-    Killed {
-        /// The run directory.
-        run: PathBuf,
-    },
 }
 
 /// A part of 1 in few digits.
@@ -254,8 +248,7 @@ impl TrainError {
             Self::Unwritable { .. }
             | Self::NonFinite { .. }
             | Self::DeviceRead { .. }
-            | Self::Stopped(_)
-            | Self::Killed { .. } => false,
+            | Self::Stopped(_) => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The loop: optimizer steps until the budget is spent.
 //!
-//! burn-train runs it as its training strategy, which gives the dashboard and its interrupter. The loop holds the
+//! burn-train runs it as its training strategy, which gives the metrics and the interrupter. The loop holds the
 //! model, the optimizer and the schedule itself: burn-train's learner keeps its own private.
 
 mod events;

@@ -62,8 +62,6 @@ mod samples;
 mod scores;
 mod task;
 pub mod tensorboard;
-#[cfg(unix)]
-mod terminal;
 mod trained;
 mod trainer;
 

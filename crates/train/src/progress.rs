@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// How a run shows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Display {
-    /// Burn's dashboard, which takes the whole terminal.
+    /// A dashboard, which takes the whole terminal.
     Dashboard,
     /// A progress line on standard error.
     Lines,
@@ -69,7 +69,7 @@ impl fmt::Display for Line {
 }
 
 /// `1:05:09`, `5:09`.
-fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {

@@ -177,16 +177,6 @@ impl RunDir {
         durable::replace(&recorded, config.to_toml()?.as_bytes())
     }
 
-    /// The configurations that the run has had: the recorded one, and those before it.
-    pub(crate) fn configs(&self) -> Result<Vec<RunConfig>, TrainError> {
-        let earlier = earlier_configs(&self.path)?
-            .into_iter()
-            .map(|(_, path)| path);
-        let all = std::iter::once(config_of(&self.path)).chain(earlier);
-        all.map(|path| Ok(RunConfig::load(Some(&path), &[])?.config))
-            .collect()
-    }
-
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -242,17 +232,30 @@ pub(crate) fn keep_config(config: &Path, run: &Path, step: u64) -> Result<(), Tr
     durable::replace(&kept, &text)
 }
 
-/// Paths of the configurations that a run had until some step, with that step.
-pub(crate) fn earlier_configs(run: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
-    let step = |name: &str| {
+/// Paths of the configurations that a run has had, each with the step until which it had it; the recorded one is the last.
+pub(crate) fn configs(run: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
+    let until = |name: &str| -> Option<u64> {
         let step = name.strip_prefix(EARLIER)?.strip_suffix(".toml")?;
         step.parse().ok()
     };
-    let names = durable::entries(run, |name| step(name).is_some())?;
-    let found = names.into_iter();
-    Ok(found
-        .filter_map(|name| Some((step(&name)?, run.join(name))))
-        .collect())
+    let mut all: Vec<_> = durable::entries(run, |name| until(name).is_some())?
+        .into_iter()
+        .filter_map(|name| Some((until(&name)?, run.join(name))))
+        .collect();
+    all.sort();
+    all.push((u64::MAX, config_of(run)));
+    Ok(all)
+}
+
+/// The configuration that a run took step `step` with.
+pub(crate) fn config_at(run: &Path, step: u64) -> Result<RunConfig, TrainError> {
+    let mut until = configs(run)?
+        .into_iter()
+        .filter(|(until, _)| *until >= step);
+    let path = until
+        .next()
+        .map_or_else(|| config_of(run), |(_, path)| path);
+    Ok(RunConfig::load(Some(&path), &[])?.config)
 }
 
 /// The recorded plan of a run, as TOML.
@@ -452,6 +455,25 @@ mod tests {
             fs::create_dir(dir.path().join("zz-empty")).unwrap();
             let found = newest(dir.path()).unwrap();
             assert_eq!(found, Some(dir.path().join(expected)), "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn each_step_has_the_configuration_it_was_taken_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path();
+        let write = |steps: u64| {
+            fs::write(config_of(run), format!("[train]\nsteps = {steps}\n")).unwrap();
+        };
+        for (steps, until) in [(10, 10), (20, 15), (30, 15), (40, 1000)] {
+            write(steps);
+            keep_config(&config_of(run), run, until).unwrap();
+        }
+        write(50);
+        // What was recorded again before another step was taken trained nothing.
+        for (step, steps) in [(0, 10), (10, 10), (11, 20), (15, 20), (16, 40), (1001, 50)] {
+            let found = config_at(run, step).unwrap().train.steps.unwrap();
+            assert_eq!(found.get(), steps, "{step}");
         }
     }
 

@@ -1,8 +1,6 @@
 //! A run from its configuration to its summary.
 
-use std::any::Any;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -248,8 +246,6 @@ impl Trainer {
                 .with_metric_logger(NoFiles)
                 .with_interrupter(interrupter)
                 .renderer(renderer)
-                // Zero epochs make the dashboard count steps.
-                .num_epochs(0)
                 .label(&self.resolved.config.run.name)
                 .with_application_logger(None);
         if self.log {
@@ -273,8 +269,7 @@ impl Trainer {
         // The learner's own optimizer is never stepped.
         let optimizer: ModuleOptimizer = SgdConfig::new().init();
         let learner = Learner::new(task, optimizer, 0.0);
-        let result = catch_unwind(AssertUnwindSafe(|| training.launch(learner)))
-            .map_err(|panic| killed(panic, run.path()))?;
+        let result = training.launch(learner);
         // Closes the dashboard.
         drop(result.renderer);
         let outcome = strategy.outcome().unwrap_or_else(|| {
@@ -470,16 +465,15 @@ impl Setup<'_> {
         if state.config == self.identities.config {
             return Ok(true);
         }
-        for made_with in self.run.configs()? {
-            // The recorded configuration comes first; a checkpoint of the first format can't tell it from an earlier one.
-            let first = state.format == FIRST_FORMAT;
-            if first || launch::identity(&made_with)? == state.config {
-                let now = &self.trainer.resolved.config;
-                match change::between(&made_with, now, state.step)? {
-                    Change::Nothing | Change::Later(_) => return Ok(true),
-                    Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
-                    Change::Other(_) => {}
-                }
+        let made_with = run_dir::config_at(self.run.path(), state.step)?;
+        // A checkpoint of the first format has a hash of keys that are free by now; it was made with what is recorded.
+        let first = state.format == FIRST_FORMAT;
+        if first || launch::identity(&made_with)? == state.config {
+            let now = &self.trainer.resolved.config;
+            match change::between(&made_with, now, state.step)? {
+                Change::Nothing | Change::Later(_) => return Ok(true),
+                Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
+                Change::Other(_) => {}
             }
         }
         same(
@@ -490,21 +484,6 @@ impl Setup<'_> {
         )
         .map(|()| true)
     }
-}
-
-/// The dashboard's "stop immediately" panics on several threads; everything else is a fault of ours.
-fn killed(panic: Box<dyn Any + Send>, run: &Path) -> TrainError {
-    const KILL: &str = "Killing training from user input.";
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    if text == Some(KILL) {
-        return TrainError::Killed {
-            run: run.to_owned(),
-        };
-    }
-    resume_unwind(panic)
 }
 
 /// burn-train asks for data loaders; the loop reads its own stream, whose position a checkpoint can hold.

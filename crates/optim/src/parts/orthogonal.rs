@@ -11,6 +11,9 @@ use super::check_eps;
 use crate::matrices;
 
 /// Moves the singular values of a matrix towards one.
+///
+/// The matrix is divided by its norm first, so that noise makes as large a step as anything: down to a norm of about a
+/// hundredth of `eps`, below which steps vanish in proportion (docs/optimizers.md, *Tiny gradients*).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Orthogonal {

@@ -255,3 +255,35 @@ fn a_gradient_of_zeros_stays_finite() {
         assert_eq!(values(orthogonalize(zeros, &how)), [0.0; 12]);
     }
 }
+
+/// What docs/optimizers.md says of gradients near zero: full steps to far below `eps`, then in proportion, and none for zero.
+#[test]
+fn tiny_matrices_make_full_steps_until_far_below_the_floor() {
+    let numbers = Numbers::new(11).take(24 * 40);
+    let size = numbers.iter().map(|x| x * x).sum::<f64>().sqrt();
+    for polynomial in [Polynomial::Quintic, Polynomial::PolarExpress] {
+        for floor in [NormFloor::Clamp, NormFloor::Add] {
+            let how = Orthogonal {
+                polynomial,
+                floor,
+                ..Orthogonal::default()
+            };
+            let step = |norm: f64| {
+                let scaled: Vec<f64> = numbers.iter().map(|x| x / size * norm).collect();
+                let x = tensor(&scaled, [1, 24, 40], DType::F32);
+                let squares = values(orthogonalize(x, &how).square());
+                squares.iter().sum::<f64>().sqrt()
+            };
+            let part = |norm: f64| step(norm) / step(1.0);
+            for norm in [1e3, 1e-3, 1e-6, 1e-7, 1e-8, 1e-9] {
+                let part = part(norm);
+                assert!((0.85..1.15).contains(&part), "{how:?} {norm:e}: {part}");
+            }
+            let tenth = part(1e-10);
+            assert!((0.08..0.3).contains(&tenth), "{how:?}: {tenth}");
+            let less = part(1e-12) / tenth;
+            assert!((0.008..0.012).contains(&less), "{how:?}: {less}");
+            assert!(step(0.0) == 0.0, "{how:?}");
+        }
+    }
+}

@@ -147,7 +147,7 @@ impl Key {
 /// ```
 /// let keys = evenburn_train::config::keys();
 /// let key = keys.iter().find(|key| key.path == "train.batch_size").expect("it exists");
-/// assert_eq!((key.expected().as_str(), key.default.as_deref()), ("integer, at least 0", Some("8")));
+/// assert_eq!((key.expected().as_str(), key.default.as_deref()), ("integer, at least 1", Some("8")));
 /// ```
 pub fn keys() -> Vec<Key> {
     let generator = SchemaSettings::draft2020_12()

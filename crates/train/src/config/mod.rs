@@ -82,6 +82,7 @@ impl RunConfig {
     /// [`TrainError::Invalid`] names the key; [`TrainError::Optim`] a schedule that doesn't fit the budget.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.train.validate()?;
+        self.metrics.validate()?;
         let steps = match (self.train.steps, self.train.tokens) {
             (None, None) => return Ok(()),
             _ => self.train.total_steps(self.model.context)?,

@@ -72,15 +72,22 @@ impl From<Precision> for evenburn_model::Precision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Budget in optimizer steps; give this or `train.tokens`.
+    /// Budget in optimizer steps; give this or `train.tokens`. A run may be resumed with another one if every step it has
+    /// taken had the rate it has under that: always where the rate is constant or falls by the inverse root of the step, and
+    /// under `wsd` until its decay begins (`--resume` of a checkpoint from before goes on in a new run). Under `linear` and
+    /// `cosine` each rate depends on the whole budget: there `train.reset_optimizer` goes on at the rate that the new budget
+    /// has at that step, with fresh optimizer state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<NonZeroU64>,
     /// Budget in tokens, rounded up to whole steps; give this or `train.steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<NonZeroU64>,
     /// Sequences in one micro-batch.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
-    /// Micro-batches whose gradients are added up before one optimizer step.
+    /// Micro-batches whose gradients are added up before one optimizer step: the same as one larger batch, but for the
+    /// balancing losses of a mixture of experts, which every micro-batch has of its own.
+    #[schemars(range(min = 1))]
     pub accumulate: usize,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
@@ -96,19 +103,22 @@ pub struct TrainConfig {
     pub eval_tokens: NonZeroU64,
     /// Steps between checkpoints; 0 saves at the end alone.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept; older ones are removed once a newer one is in place.
+    /// Checkpoints that are kept; older ones are removed once a newer one is in place. A run under `wsd` that may be made
+    /// longer needs one from before its decay.
+    #[schemars(range(min = 1))]
     pub keep: usize,
     /// Step after which this launch ends with a checkpoint; the schedule still follows the whole budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_after: Option<NonZeroU64>,
-    /// Lets a resumed run go on under other keys of `optim`, with fresh optimizer state where they differ from the
-    /// checkpoint's; an instruction to one launch.
+    /// Lets a resumed run go on under other keys of `optim`, and under a budget or a schedule that would have given steps
+    /// already taken another rate, with fresh optimizer state; an instruction to one launch.
     pub reset_optimizer: bool,
     /// Steps between progress lines where the output is no terminal.
     pub log_every: u64,
     /// Steps between samples of generated text; 0 samples at the end alone.
     pub sample_every: u64,
-    /// Tokens in one sample of generated text; 0 turns samples off.
+    /// Tokens in one sample of generated text, with the prompt no more than there are learned positions; 0 turns samples
+    /// off.
     pub sample_tokens: usize,
     /// Text a sample continues; empty starts a new document.
     pub prompt: String,
@@ -208,7 +218,23 @@ impl TrainConfig {
 pub struct MetricsConfig {
     /// Steps between logs of every parameter's and gradient's norm; 0 turns them off.
     pub norms_every: u64,
-    /// Peak arithmetic of the device in TFLOP/s; without it `perf/mfu` is left out.
+    /// Peak arithmetic of the device in TFLOP/s, above 0; without it `perf/mfu` is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_tflops: Option<f64>,
+}
+
+impl MetricsConfig {
+    /// Checks what no type can.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] names the key.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        match self.peak_tflops {
+            Some(peak) if !(peak.is_finite() && peak > 0.0) => {
+                let why = format!("must be a finite number above 0, not {peak}");
+                Err(TrainError::invalid("metrics.peak_tflops", why))
+            }
+            _ => Ok(()),
+        }
+    }
 }

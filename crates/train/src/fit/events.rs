@@ -1,4 +1,4 @@
-//! What burn-train's dashboard is told.
+//! What burn-train is told, and through it the dashboard.
 
 use burn::data::dataloader::Progress as Done;
 use burn_train::{

@@ -1,5 +1,6 @@
 //! What a user can get wrong in a configuration, and what they are told.
 
+use evenburn_model::Plan;
 use evenburn_train::TrainError;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
@@ -38,7 +39,12 @@ fn values_know_where_they_came_from() {
 fn each_mistake_has_its_place_and_a_way_out() {
     /// File, overrides, parts of the message.
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 15] = [
+        (
+            "[train]\nsteps = 1\n[metrics]\npeak_tflops = 0.0",
+            &[],
+            &["run.toml:4", "metrics.peak_tflops", "above 0"],
+        ),
         (
             "[train]\nsteps = 1\nbatchsize = 2",
             &[],
@@ -323,4 +329,60 @@ fn an_override_makes_the_file_s_rival_values_void() {
     assert!(error.to_string().contains("norm.sz_init"), "{error}");
     let error = load(&[set("train.tokens", "4096"), set("train.steps", "3")]).unwrap_err();
     assert!(error.to_string().contains("two budgets"), "{error}");
+}
+
+/// The smallest value that a key names is one that works, and the next smaller one is refused with that bound.
+#[test]
+fn every_lower_bound_is_the_real_one() {
+    let mut tried = 0;
+    for key in keys().into_iter().filter(|key| key.only_with.is_empty()) {
+        let Some(minimum) = key.minimum else { continue };
+        tried += 1;
+        let set = |value: f64| {
+            let overrides = [
+                (key.path.as_str(), value.to_string()),
+                ("data.path", "text.txt".to_owned()),
+            ];
+            let overrides = overrides.map(|(key, value)| (key.to_owned(), value));
+            let config = RunConfig::from_toml("run.toml", "", &overrides)?.config;
+            config.data.validate()?;
+            Plan::new(&config.model, config.norm.strategy())?;
+            Ok::<_, TrainError>(())
+        };
+        // Sizes may still not fit one another.
+        if let Err(error) = set(minimum) {
+            let message = error.to_string();
+            assert!(
+                !message.contains("at least"),
+                "{} = {minimum}: {message}",
+                key.path
+            );
+        }
+        let message = set(minimum - 1.0).unwrap_err().to_string();
+        let bound = format!("at least {minimum}");
+        assert!(
+            message.contains(&key.path) && message.contains(&bound),
+            "{message}"
+        );
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn counts_of_which_one_is_needed_say_so() {
+    for (path, minimum) in [
+        ("train.batch_size", 1.0),
+        ("train.accumulate", 1.0),
+        ("train.keep", 1.0),
+        ("model.vocab_size", 1.0),
+        ("model.layers", 1.0),
+        ("model.kv_heads", 1.0),
+        ("model.context", 1.0),
+        ("model.experts.top_k", 1.0),
+        ("data.tokenizer_vocab", 257.0),
+        ("train.checkpoint_every", 0.0),
+    ] {
+        let key = keys().into_iter().find(|key| key.path == path).unwrap();
+        assert_eq!(key.minimum, Some(minimum), "{path}");
+    }
 }

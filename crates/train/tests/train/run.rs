@@ -440,3 +440,73 @@ fn accumulating_micro_batches_is_one_larger_batch() {
         }
     }
 }
+
+/// A mixture's balancing loss is each micro-batch's own; the cross-entropy is the batch's, however it is cut.
+#[test]
+fn smaller_micro_batches_are_balanced_each_by_itself() {
+    let world = World::new();
+    let first = |run: &str, batch: &str, parts: &str| {
+        let overrides = [
+            ("train.steps", "1"),
+            ("train.batch_size", batch),
+            ("train.accumulate", parts),
+            ("model.experts.count", "4"),
+            ("model.experts.z_coef", "0"),
+            ("model.experts.balance_coef", "1"),
+        ];
+        world.run("pre_norm", &overrides, world.fresh(run)).unwrap();
+        let line = metrics(&world.path(run)).remove(0);
+        ["train/loss", "moe/penalty"].map(|name| line[name].as_f64().unwrap())
+    };
+    let [whole, parts] = [first("whole", "8", "1"), first("parts", "1", "8")];
+    assert!(
+        (whole[0] - parts[0]).abs() < 1e-4 * whole[0],
+        "{whole:?} {parts:?}"
+    );
+    assert!(parts[1] > whole[1] + 1e-4, "{whole:?} {parts:?}");
+}
+
+#[test]
+fn a_batch_with_a_token_the_model_does_not_have_is_an_error_with_its_place() {
+    let world = World::new();
+    let summary = world
+        .run("pre_norm", &[("train.steps", "1")], world.fresh("run"))
+        .unwrap();
+    let task = load_run(&summary.run).unwrap().task();
+    let score = |tokens: [i32; 4], targets: [i32; 4]| {
+        let batch = evenburn_data::Batch {
+            batch: 2,
+            time: 2,
+            tokens: tokens.to_vec(),
+            targets: targets.to_vec(),
+            segments: vec![0; 4],
+        };
+        evaluate(&task, std::iter::once(Ok(batch)), &[1; 300])
+    };
+    assert!(score([0, 1, 2, 299], [1, 2, 299, -1]).is_ok());
+    for (tokens, targets, found) in [
+        (
+            [0, 1, 2, 300],
+            [0; 4],
+            "token 300 at position 1 of sequence 1",
+        ),
+        (
+            [-1, 1, 2, 3],
+            [0; 4],
+            "token -1 at position 0 of sequence 0",
+        ),
+        (
+            [0; 4],
+            [1, 1, 301, -1],
+            "token 301 at position 0 of sequence 1",
+        ),
+    ] {
+        let error = score(tokens, targets).unwrap_err();
+        assert!(error.is_wrong_input());
+        let message = error.to_string();
+        assert!(
+            message.contains(found) && message.contains("vocabulary of 300"),
+            "{message}"
+        );
+    }
+}

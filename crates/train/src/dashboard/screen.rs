@@ -1,0 +1,175 @@
+//! The terminal while the dashboard is on it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use burn_train::Interrupter;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+use super::board::Board;
+
+/// Time between two drawings.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Whether the terminal is the dashboard's.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// A thread that draws a board and reads keys, and the terminal it does that on.
+pub(super) struct Screen {
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Screen {
+    /// Takes the terminal until this is dropped.
+    pub(super) fn open(board: Arc<Mutex<Board>>, interrupter: Interrupter) -> io::Result<Self> {
+        enter()?;
+        let mut terminal =
+            Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&closing);
+        let show = move || {
+            let board = || board.lock().unwrap_or_else(PoisonError::into_inner);
+            while !closes.load(Ordering::Relaxed) {
+                // A terminal that has gone away is no reason to end the run.
+                if terminal.draw(|frame| board().draw(frame)).is_err() {
+                    break;
+                }
+                match key() {
+                    Ok(Some(key)) => obey(key, &mut board(), &interrupter),
+                    Ok(None) => {}
+                    Err(_) => break,
+                }
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("dashboard".to_owned())
+            .spawn(show)
+            .inspect_err(|_| leave())?;
+        Ok(Self {
+            closing,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to return, and a panic of it was shown when it happened.
+            let _ = thread.join();
+        }
+        leave();
+    }
+}
+
+/// The key that is pressed before the next drawing, if any is.
+fn key() -> io::Result<Option<KeyEvent>> {
+    if !event::poll(TICK)? {
+        return Ok(None);
+    }
+    Ok(match event::read()? {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+        _ => None,
+    })
+}
+
+fn obey(key: KeyEvent, board: &mut Board, interrupter: &Interrupter) {
+    // Where signals are off in raw mode, Ctrl-C comes as a key.
+    let interrupts =
+        key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        _ if interrupts => stop(board, interrupter),
+        KeyCode::Char('q') => stop(board, interrupter),
+        KeyCode::Left => board.select(false),
+        KeyCode::Right => board.select(true),
+        KeyCode::Up => board.look_at(true),
+        KeyCode::Down => board.look_at(false),
+        _ => {}
+    }
+}
+
+fn stop(board: &mut Board, interrupter: &Interrupter) {
+    board.stop();
+    interrupter.stop(Some("stopped from the dashboard"));
+}
+
+fn enter() -> io::Result<()> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A message on the other screen would vanish with it.
+            leave();
+            before(panic);
+        }));
+    });
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::Relaxed);
+    signals::keep_on();
+    execute!(io::stdout(), EnterAlternateScreen).inspect_err(|_| leave())
+}
+
+/// Gives the terminal back as it was; does nothing where that has happened.
+fn leave() {
+    if TAKEN.swap(false, Ordering::Relaxed) {
+        // What fails here fails because there is no terminal any more.
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+#[cfg(unix)]
+mod signals {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    /// Turns Ctrl-C back into a signal, so that it interrupts a run through the same handler as everywhere else. Leaving
+    /// raw mode restores what was before it.
+    pub(super) fn keep_on() {
+        let terminal = std::io::stdin();
+        if let Ok(mut modes) = tcgetattr(&terminal) {
+            modes.local_modes.insert(LocalModes::ISIG);
+            // Without it, `q` still stops the run.
+            let _ = tcsetattr(&terminal, OptionalActions::Now, &modes);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    /// Elsewhere Ctrl-C comes as a key.
+    pub(super) fn keep_on() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_stop_the_run_and_choose_what_is_drawn() {
+        let control = |code| KeyEvent::new(code, KeyModifiers::CONTROL);
+        let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
+        for (key, stops) in [
+            (plain(KeyCode::Char('q')), true),
+            (control(KeyCode::Char('c')), true),
+            (plain(KeyCode::Char('c')), false),
+            (plain(KeyCode::Right), false),
+            (plain(KeyCode::Esc), false),
+        ] {
+            let interrupter = Interrupter::new();
+            obey(key, &mut Board::default(), &interrupter);
+            assert_eq!(interrupter.should_stop(), stops, "{key:?}");
+        }
+    }
+}
