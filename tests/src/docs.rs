@@ -81,10 +81,15 @@ fn strategies() -> anyhow::Result<String> {
     Ok(page)
 }
 
+/// How a key is given.
+const ON_THE_COMMAND_LINE: &str = "Every key can stand in a TOML file or on the command line as `--section.field VALUE`.
+There, strings are taken as they are, quotes and dashes included; numbers, `true` and `false` are those of TOML.
+Where a key takes an array, a VALUE that begins with `[` is one, so a path that begins so goes into an array:
+`--data.path '[\"[ab]*.jsonl\"]'`.
+";
+
 fn configuration() -> String {
-    let mut page = format!(
-        "# Configuration\n\n{GENERATED}\nEvery key can stand in a TOML file or on the command line as `--section.field VALUE`.\n"
-    );
+    let mut page = format!("# Configuration\n\n{GENERATED}\n{ON_THE_COMMAND_LINE}");
     let mut section = String::new();
     for key in keys() {
         let own = key.path.split('.').next().unwrap_or_default().to_owned();

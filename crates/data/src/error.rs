@@ -209,10 +209,17 @@ impl DataError {
     /// assert!(!DataError::Interrupted.is_wrong_input());
     /// ```
     pub fn is_wrong_input(&self) -> bool {
-        !matches!(
-            self,
-            Self::Io { .. } | Self::Damaged { .. } | Self::Interrupted
-        )
+        match self {
+            // A folder where a file was to be named, or a file that holds no text.
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::InvalidData
+            ),
+            Self::Damaged { .. } | Self::Interrupted => false,
+            _ => true,
+        }
     }
 
     /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`].

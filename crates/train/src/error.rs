@@ -224,7 +224,13 @@ impl TrainError {
     /// ```
     pub fn is_wrong_input(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::InvalidInput
+            ),
             Self::Data(error) => error.is_wrong_input(),
             Self::ConfigSyntax { .. }
             | Self::UnknownKey { .. }

@@ -65,6 +65,15 @@ fn missing_files_are_named() {
         &train(&["--data.tokenizer", "none.json"]),
         &["none.json"],
     );
+    std::fs::write(sandbox.path("bytes"), b"\xff\xfe").unwrap();
+    for tokenizer in ["text", "bytes", "tiny.toml", "tiny.toml/x"] {
+        let ids = ["data", "ids", "--tokenizer", tokenizer, "text"];
+        refused(&sandbox, &ids, &[tokenizer]);
+        let key = ["--data.tokenizer", tokenizer];
+        refused(&sandbox, &train(&key), &[tokenizer]);
+    }
+    refused(&sandbox, &["describe", "tiny.toml/x"], &["tiny.toml/x"]);
+    refused(&sandbox, &["describe", "bytes"], &["bytes:1"]);
     refused(&sandbox, &["sample", "nowhere"], &["nowhere"]);
     refused(&sandbox, &["train", "--resume", "nowhere"], &["nowhere"]);
 }

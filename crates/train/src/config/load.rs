@@ -49,13 +49,13 @@ impl RunConfig {
         };
         let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
         let label = path.display().to_string();
-        let text = std::str::from_utf8(&bytes).map_err(|e| TrainError::ConfigSyntax {
-            file: label.clone(),
-            line: 1 + bytes[..e.valid_up_to()]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count(),
-            message: "not valid UTF-8".to_owned(),
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
+            let before = String::from_utf8_lossy(&bytes[..e.valid_up_to()]);
+            TrainError::ConfigSyntax {
+                file: label.clone(),
+                line: line_of(&before, before.len()),
+                message: "not valid UTF-8".to_owned(),
+            }
         })?;
         Self::from_toml(&label, text, overrides)
     }
