@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::data::Tokenizer;
-use evenburn::interchange::{Model, Target, Vocabulary, export};
+use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
@@ -38,19 +38,14 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 ///
 /// # Errors
 /// When it can't be learned.
-pub fn vocabulary() -> anyhow::Result<Vocabulary> {
+pub fn tokenizer() -> anyhow::Result<Tokenizer> {
     let texts = [
         "low lower lowest",
         "new newer newest",
         "slow slower slowest",
     ];
     let texts = texts.into_iter().map(|text| Ok(text.to_owned()));
-    let tokenizer = Tokenizer::train(texts, VOCABULARY, END_OF_TEXT)?;
-    Ok(Vocabulary {
-        json: tokenizer.json().to_owned(),
-        end_of_text: END_OF_TEXT.to_owned(),
-        end_of_text_id: tokenizer.eod(),
-    })
+    Ok(Tokenizer::train(texts, VOCABULARY, END_OF_TEXT)?)
 }
 
 /// Grouped heads whose width is not `dim / heads`.
@@ -391,7 +386,7 @@ pub fn tokens() -> Tensor<2, Int> {
 /// When a model can't be written, or another class is found for it than the case says.
 pub fn write(folder: &Path) -> anyhow::Result<usize> {
     std::fs::create_dir_all(folder)?;
-    let vocabulary = vocabulary()?;
+    let tokenizer = tokenizer()?;
     let mut written = 0;
     for case in cases() {
         for (dtype, suffix) in [(DType::F32, "f32"), (DType::F64, "f64")] {
@@ -400,7 +395,14 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
             let model = Model {
                 plan: case.plan()?,
                 weights: weights::collect(&decoder),
-                vocabulary: Some(vocabulary.clone()),
+                tokenizer: Some(tokenizer.json().to_owned()),
+                ends: Ends::Trained {
+                    begin: None,
+                    end: Token {
+                        name: END_OF_TEXT.to_owned(),
+                        id: tokenizer.eod(),
+                    },
+                },
             };
             let exported = export(&model, &Target::Auto, &place)?;
             anyhow::ensure!(

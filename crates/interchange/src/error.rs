@@ -56,7 +56,7 @@ pub enum InterchangeError {
         missing: Vec<String>,
         /// Names that nothing reads.
         extra: Vec<String>,
-        /// Names with the shape that was found and the one that was expected.
+        /// Names with the shape or type that was found and the one that was expected.
         misshapen: Vec<String>,
     },
     /// A model that the class that was asked for can't compute.
@@ -104,7 +104,7 @@ fn lists(missing: &[String], extra: &[String], misshapen: &[String]) -> String {
     [
         ("missing", missing),
         ("unexpected", extra),
-        ("of another shape", misshapen),
+        ("of another shape or type", misshapen),
     ]
     .into_iter()
     .filter(|(_, names)| !names.is_empty())

@@ -2,9 +2,11 @@
 
 use crate::error::InterchangeError;
 use crate::fields::Fields;
-use crate::folder::{CONFIG, Draft, TOKENIZER};
+use crate::folder::{CONFIG, Draft, TOKENIZER, object};
 use crate::layout::{halves, ordered};
 use crate::peer::{self, Peer};
+use crate::template::{Around, beginning_with};
+use crate::texts::{ABOUT_TOKENIZER, GENERATION, Texts};
 use crate::{own, rows, same};
 use burn::tensor::TensorData;
 use evenburn_model::{Plan, Positions, settle};
@@ -19,19 +21,36 @@ pub struct Model {
     pub plan: Plan,
     /// Every parameter of the plan, by path.
     pub weights: Vec<(String, TensorData)>,
-    /// The tokenizer, if it goes along.
-    pub vocabulary: Option<Vocabulary>,
+    /// The text of `tokenizer.json`, if it goes along.
+    pub tokenizer: Option<String>,
+    /// How texts begin and end.
+    pub ends: Ends,
 }
 
-/// A tokenizer.
-#[derive(Debug, Clone)]
-pub struct Vocabulary {
-    /// The text of `tokenizer.json`.
-    pub json: String,
-    /// The token that ends a text.
-    pub end_of_text: String,
+/// A token of a tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its text.
+    pub name: String,
     /// Its id.
-    pub end_of_text_id: u32,
+    pub id: u32,
+}
+
+/// How the texts of a model begin and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ends {
+    /// Not known: no special token is named.
+    Unknown,
+    /// The tokens between which documents lay when the model was trained here. The exported tokenizer puts in front of a text
+    /// what stood there in training.
+    Trained {
+        /// The token that began every document, where there was one.
+        begin: Option<Token>,
+        /// The token that ended every document, and stood before the next one where nothing else did.
+        end: Token,
+    },
+    /// Those of the checkpoint that the model was imported from, written as they were.
+    Imported(Box<Texts>),
 }
 
 /// The class that is to load the folder.
@@ -53,6 +72,8 @@ pub struct Exported {
     pub class: &'static str,
     /// Tensors in the folder.
     pub tensors: usize,
+    /// What became of the tokenizer's template, in a sentence; `None` without a tokenizer.
+    pub template: Option<String>,
 }
 
 /// Writes a folder that `transformers` loads with `AutoModelForCausalLM`, complete or not at all.
@@ -94,18 +115,19 @@ pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported,
         mut config,
         tensors,
     } = written;
-    let end = model.vocabulary.as_ref().map(|v| v.end_of_text_id);
     let dtype = match tensors.values().next().map(TensorData::dtype) {
         Some(burn::tensor::DType::F64) => "float64",
         _ => "float32",
     };
+    let text = text_files(model)?;
     for (key, value) in [
         ("architectures", json!([class])),
         ("dtype", json!(dtype)),
-        ("bos_token_id", json!(end)),
-        ("eos_token_id", json!(end)),
         ("use_cache", json!(true)),
-    ] {
+    ]
+    .into_iter()
+    .chain(ids(&model.ends))
+    {
         config.insert(key.to_owned(), value);
     }
     let draft = Draft::begin(folder)?;
@@ -114,23 +136,99 @@ pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported,
     if class == own::CLASS {
         draft.text(&format!("{}.py", own::MODULE), own::CODE)?;
     }
-    if let Some(vocabulary) = &model.vocabulary {
-        draft.text(TOKENIZER, &vocabulary.json)?;
-        let about = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": vocabulary.end_of_text,
-            "eos_token": vocabulary.end_of_text,
-            "model_max_length": model.plan.dims().context,
-        });
-        if let Value::Object(about) = about {
-            draft.json("tokenizer_config.json", &about)?;
-        }
+    for (name, content) in &text.files {
+        draft.text(name, content)?;
     }
     draft.finish()?;
     Ok(Exported {
         class,
         tensors: tensors.len(),
+        template: text.template,
     })
+}
+
+/// The special ids in a configuration. All are written, null too: a class has its own defaults.
+fn ids(ends: &Ends) -> [(&'static str, Value); 3] {
+    let (bos, eos, pad) = match ends {
+        Ends::Unknown => (Value::Null, Value::Null, Value::Null),
+        Ends::Trained { begin, end } => {
+            let first = begin.as_ref().unwrap_or(end);
+            (json!(first.id), json!(end.id), Value::Null)
+        }
+        Ends::Imported(texts) => (
+            json!(texts.bos_token_id),
+            json!(texts.eos_token_id),
+            json!(texts.pad_token_id),
+        ),
+    };
+    [
+        ("bos_token_id", bos),
+        ("eos_token_id", eos),
+        ("pad_token_id", pad),
+    ]
+}
+
+/// The files about text, and what became of the tokenizer's template.
+struct TextFiles {
+    files: BTreeMap<String, String>,
+    template: Option<String>,
+}
+
+fn text_files(model: &Model) -> Result<TextFiles, InterchangeError> {
+    let mut files = BTreeMap::new();
+    let mut template = None;
+    let about = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": model.plan.dims().context,
+    });
+    match (&model.ends, &model.tokenizer) {
+        (Ends::Imported(texts), tokenizer) => {
+            files.extend(texts.beside().map(|(n, text)| (n.clone(), text.clone())));
+            if let Some(json) = tokenizer {
+                let around = Around::of(&object(Path::new(TOKENIZER), json)?);
+                template = Some(format!(
+                    "the template of the imported tokenizer, {around}, is kept"
+                ));
+                files.insert(TOKENIZER.to_owned(), json.clone());
+            }
+        }
+        (Ends::Trained { begin, end }, tokenizer) => {
+            let first = begin.as_ref().unwrap_or(end);
+            let generation = json!({ "bos_token_id": first.id, "eos_token_id": end.id });
+            files.insert(GENERATION.to_owned(), pretty(&generation));
+            if let Some(json) = tokenizer {
+                let (written, found) = beginning_with(first, json)?;
+                let now = format!(
+                    "the exported tokenizer puts {} before a text, as in training",
+                    first.name
+                );
+                template = Some(match written == *json {
+                    true => format!("{now}: its template, {found}, is kept"),
+                    false if found == Around::default() => {
+                        format!("{now}: a template that does is written")
+                    }
+                    false => format!("{now}: its template, {found}, is dropped for one that does"),
+                });
+                let mut about = about;
+                about["bos_token"] = json!(first.name);
+                about["eos_token"] = json!(end.name);
+                files.insert(ABOUT_TOKENIZER.to_owned(), pretty(&about));
+                files.insert(TOKENIZER.to_owned(), written);
+            }
+        }
+        (Ends::Unknown, Some(json)) => {
+            let around = Around::of(&object(Path::new(TOKENIZER), json)?);
+            template = Some(format!("the tokenizer's template, {around}, is kept"));
+            files.insert(ABOUT_TOKENIZER.to_owned(), pretty(&about));
+            files.insert(TOKENIZER.to_owned(), json.clone());
+        }
+        (Ends::Unknown, None) => {}
+    }
+    Ok(TextFiles { files, template })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
 }
 
 struct Written {

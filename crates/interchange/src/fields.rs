@@ -19,6 +19,20 @@ impl Fields {
         }
     }
 
+    /// Gives keys that have a second name their first; where a file has both, the second counts, as in `transformers`.
+    pub(crate) fn rename(&mut self, names: &[(&str, &str)]) {
+        for (second, first) in names {
+            if let Some(value) = self.map.remove(*second) {
+                self.map.insert((*first).to_owned(), value);
+            }
+        }
+    }
+
+    /// All keys.
+    pub(crate) fn map(&self) -> &Map<String, Value> {
+        &self.map
+    }
+
     fn wrong(&self, key: &str, why: String) -> InterchangeError {
         InterchangeError::Key {
             path: self.path.clone(),
@@ -29,10 +43,13 @@ impl Fields {
 
     /// What the key's value asks for is nothing that a plan could say.
     pub(crate) fn inexpressible(&self, key: &str, why: &str) -> InterchangeError {
-        let value = self.map.get(key).map_or(Value::Null, Value::clone);
+        let what = match self.map.get(key) {
+            Some(value) => format!("`{key}` = {value}"),
+            None => format!("`{key}`, which is left out and has a default,"),
+        };
         InterchangeError::Inexpressible {
             path: self.path.clone(),
-            what: format!("`{key}` = {value}"),
+            what,
             why: why.to_owned(),
         }
     }
@@ -47,7 +64,8 @@ impl Fields {
         self.map.get(key).is_some_and(Value::is_null)
     }
 
-    fn typed<'a, T>(
+    /// The value of a key as `read` takes it.
+    pub(crate) fn typed<'a, T>(
         &'a self,
         key: &str,
         what: &str,
@@ -69,10 +87,21 @@ impl Fields {
         })
     }
 
-    /// A size that has to be there.
-    pub(crate) fn required(&self, key: &str) -> Result<usize, InterchangeError> {
-        self.size(key)?
-            .ok_or_else(|| self.wrong(key, "is missing".to_owned()))
+    /// A size, or the class's default.
+    pub(crate) fn size_or(&self, key: &str, default: usize) -> Result<usize, InterchangeError> {
+        Ok(self.size(key)?.unwrap_or(default))
+    }
+
+    /// A size that a class may lack: null says that it does, and only an absent key has the class's default.
+    pub(crate) fn optional_size(
+        &self,
+        key: &str,
+        default: Option<usize>,
+    ) -> Result<Option<usize>, InterchangeError> {
+        if self.is_null(key) {
+            return Ok(None);
+        }
+        Ok(self.size(key)?.or(default))
     }
 
     /// A number, or the class's default.
@@ -102,14 +131,6 @@ impl Fields {
     pub(crate) fn required_text(&self, key: &str) -> Result<&str, InterchangeError> {
         self.typed(key, "a text", Value::as_str)?
             .ok_or_else(|| self.wrong(key, "is missing".to_owned()))
-    }
-
-    /// The first of the ids that end a text.
-    pub(crate) fn end_of_text(&self) -> Option<u64> {
-        match self.get("eos_token_id")? {
-            Value::Array(ids) => ids.first()?.as_u64(),
-            id => id.as_u64(),
-        }
     }
 
     /// Refuses the keys that would change what the model computes; `harmless` says which value doesn't.

@@ -3,62 +3,109 @@
 use crate::error::InterchangeError;
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// The key of `config.json` that names another file of weights, or another index.
+const NAMED_BY: &str = "transformers_weights";
 
 /// The object in a JSON file.
 pub(crate) fn json(path: &Path) -> Result<Map<String, Value>, InterchangeError> {
-    let text = fs::read(path).map_err(|e| InterchangeError::io("read", path, e))?;
-    match serde_json::from_slice(&text) {
+    let text = fs::read_to_string(path).map_err(|e| InterchangeError::io("read", path, e))?;
+    object(path, &text)
+}
+
+/// The object in the text of a JSON file.
+pub(crate) fn object(path: &Path, text: &str) -> Result<Map<String, Value>, InterchangeError> {
+    match serde_json::from_str(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(InterchangeError::malformed(path, "it is no JSON object")),
         Err(e) => Err(InterchangeError::malformed(path, e.to_string())),
     }
 }
 
-/// The files that hold the tensors, and the tensors that an index says are in them.
-fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<BTreeSet<String>>), InterchangeError> {
-    let index = folder.join(INDEX);
-    if !index.is_file() {
-        return Ok((vec![folder.join(WEIGHTS)], None));
+/// The text of a file beside the weights, where there is one.
+pub(crate) fn text(folder: &Path, name: &str) -> Result<Option<String>, InterchangeError> {
+    let path = folder.join(name);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(InterchangeError::io("read", &path, e)),
     }
-    let map = json(&index)?;
+}
+
+/// The files that hold the tensors: the one that `config.json` names, else the single file, else those of the index. An
+/// index that was left behind when the shards became one file is not read.
+fn files(folder: &Path, config: &Map<String, Value>) -> Result<Vec<PathBuf>, InterchangeError> {
+    let named = config.get(NAMED_BY).and_then(Value::as_str);
+    let found = match named {
+        Some(name) => Some(name),
+        None => [WEIGHTS, INDEX]
+            .into_iter()
+            .find(|name| folder.join(name).is_file()),
+    };
+    let Some(found) = found else {
+        let why = format!(
+            "it has neither {WEIGHTS} nor {INDEX}; weights of another format have to be saved as safetensors first"
+        );
+        return Err(InterchangeError::malformed(folder, why));
+    };
+    let place = within(folder, found)
+        .ok_or_else(|| outside(&folder.join(CONFIG), NAMED_BY, &json!(found)))?;
+    if !found.ends_with(".index.json") {
+        return Ok(vec![place]);
+    }
+    let map = json(&place)?;
     let names = map
         .get("weight_map")
         .and_then(Value::as_object)
-        .ok_or_else(|| InterchangeError::malformed(&index, "`weight_map` is no object"))?;
-    let mut files = BTreeSet::new();
-    for (name, file) in names {
-        // A name with a folder in it would read files of somebody else.
-        let plain = file
-            .as_str()
-            .filter(|f| Path::new(f).file_name().is_some_and(|own| own == *f));
-        let file = plain.ok_or_else(|| {
-            InterchangeError::malformed(
-                &index,
-                format!("`{name}` is in {file}, which is no file name"),
-            )
-        })?;
-        files.insert(folder.join(file));
-    }
-    Ok((
-        files.into_iter().collect(),
-        Some(names.keys().cloned().collect()),
-    ))
+        .ok_or_else(|| InterchangeError::malformed(&place, "`weight_map` is no object"))?;
+    let shards: BTreeSet<PathBuf> = names
+        .iter()
+        .map(|(name, file)| {
+            let shard = file.as_str().and_then(|file| within(folder, file));
+            shard.ok_or_else(|| outside(&place, name, file))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(shards.into_iter().collect())
 }
 
-/// Every tensor of a folder, in f32, or in f64 where it is stored so.
-pub(crate) fn tensors(folder: &Path) -> Result<BTreeMap<String, TensorData>, InterchangeError> {
-    let (files, indexed) = shards(folder)?;
-    let mut all = BTreeMap::new();
-    for path in files {
+/// A file by a name that may not lead out of the folder: such a name would read files of somebody else.
+fn within(folder: &Path, name: &str) -> Option<PathBuf> {
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    let inside = !name.is_empty() && Path::new(name).components().all(plain);
+    inside.then(|| folder.join(name))
+}
+
+fn outside(file: &Path, key: &str, name: &Value) -> InterchangeError {
+    InterchangeError::malformed(
+        file,
+        format!("`{key}` is {name}, which names no file in the folder"),
+    )
+}
+
+/// What the files of a folder hold.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// Tensors of floating-point numbers, in f32, or in f64 where they are stored so.
+    pub(crate) floats: BTreeMap<String, TensorData>,
+    /// Types of the others: the masks and counters that some classes store beside their parameters.
+    pub(crate) others: BTreeMap<String, String>,
+}
+
+/// Every tensor of a folder; names that an index has and no file does are left to whoever needs them.
+pub(crate) fn tensors(
+    folder: &Path,
+    config: &Map<String, Value>,
+) -> Result<Stored, InterchangeError> {
+    let mut all = Stored::default();
+    for path in files(folder, config)? {
         let bytes = fs::read(&path).map_err(|e| InterchangeError::io("read", &path, e))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|e| InterchangeError::malformed(&path, e.to_string()))?;
@@ -68,11 +115,9 @@ pub(crate) fn tensors(folder: &Path) -> Result<BTreeMap<String, TensorData>, Int
                 Dtype::F32 => DType::F32,
                 Dtype::F16 => DType::F16,
                 Dtype::BF16 => DType::BF16,
-                // Masks and counters that some classes store beside their parameters.
-                Dtype::BOOL | Dtype::U8 | Dtype::I64 => continue,
                 other => {
-                    let why = format!("{name} has type {other:?}");
-                    return Err(InterchangeError::malformed(&path, why));
+                    all.others.insert(name.to_owned(), format!("{other:?}"));
+                    continue;
                 }
             };
             let data =
@@ -81,13 +126,8 @@ pub(crate) fn tensors(folder: &Path) -> Result<BTreeMap<String, TensorData>, Int
                 DType::F64 => data,
                 _ => data.convert_dtype(DType::F32),
             };
-            all.insert(name.to_owned(), data);
+            all.floats.insert(name.to_owned(), data);
         }
-    }
-    if let Some(absent) = indexed.and_then(|names| names.into_iter().find(|n| !all.contains_key(n)))
-    {
-        let why = format!("`{absent}` is in none of the files");
-        return Err(InterchangeError::malformed(&folder.join(INDEX), why));
     }
     Ok(all)
 }

@@ -2,12 +2,13 @@
 
 use crate::error::InterchangeError;
 use crate::fields::Fields;
+use crate::peer::Peer;
+use crate::texts::Texts;
 use crate::{folder, peer, rows};
 use burn::tensor::TensorData;
-use evenburn_model::{ModelConfig, Plan, Scheme};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use evenburn_model::{HeadWeights, ModelConfig, Plan, Scheme};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The output layer in every class.
 const OUTPUT: &str = "lm_head.weight";
@@ -26,47 +27,52 @@ pub struct Imported {
     pub plan: Plan,
     /// Every parameter of the plan, by path.
     pub weights: BTreeMap<String, TensorData>,
-    /// The folder's `tokenizer.json`, if it has one.
-    pub tokenizer: Option<PathBuf>,
-    /// The token that ends a text, where tokenizer and configuration say so.
-    pub end_of_text: Option<String>,
+    /// The text of the folder's `tokenizer.json`, if it has one.
+    pub tokenizer: Option<String>,
+    /// How texts begin and end.
+    pub texts: Texts,
+    /// What the tokenizer does to a text and this project doesn't, in sentences.
+    pub left_out: Vec<String>,
 }
 
-/// Reads a checkpoint of one of [`crate::peer_names`].
+/// Reads a checkpoint of one of [`crate::peer_names`]: what `transformers` reads of the folder, with the defaults of the class
+/// where its configuration leaves something out.
 ///
 /// # Errors
 /// [`InterchangeError::Inexpressible`] for an architecture or an option that no plan says,
-/// [`InterchangeError::Tensors`] with every tensor that is missing, unexpected or of another shape.
+/// [`InterchangeError::Tensors`] with every tensor that is missing, unexpected or of another shape or type.
 pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let file = path.join(folder::CONFIG);
-    let config = Fields::new(&file, folder::json(&file)?);
+    let mut config = Fields::new(&file, folder::json(&file)?);
     let name = config.required_text("model_type")?;
     let Some(peer) = peer::of(name) else {
         let why = format!("these are read: {}", peer::names().join(", "));
         return Err(config.inexpressible("model_type", &why));
     };
-    let (sizes, scheme) = peer.read(&config)?;
-    let plan = Plan::new(&sizes, scheme.strategy())?;
-    let mut theirs: BTreeMap<String, TensorData> = folder::tensors(path)?
-        .into_iter()
-        .filter(|(name, _)| !peer.is_buffer(name))
-        .map(|(name, data)| (peer.full_name(&name), data))
-        .collect();
+    config.rename(peer.second_names());
+    let (mut sizes, scheme) = peer.read(&config)?;
+    let stored = folder::tensors(path, config.map())?;
     let table = peer.rows();
-    if plan.head.is_none() {
-        // Some programs store the shared table twice.
-        let shared = |row: &rows::Row| row.ours == ["embed.weight"];
-        let first = table.iter().find(|row| shared(row)).map(|row| row.theirs);
-        let (first, again) = (first.and_then(|name| theirs.get(name)), theirs.get(OUTPUT));
-        if first.is_some() && first == again {
-            theirs.remove(OUTPUT);
+    let plan = Plan::new(&sizes, scheme.strategy())?;
+    let mut expected = rows::names(&table, &plan);
+    expected.insert(OUTPUT.to_owned());
+    let mut theirs = full_names(peer, stored.floats, &expected);
+    let others = full_names(peer, stored.others, &expected);
+    let plan = if plan.head.is_none() && tied(&table, &mut theirs) == HeadWeights::Untied {
+        sizes.head = HeadWeights::Untied;
+        Plan::new(&sizes, scheme.strategy())?
+    } else {
+        plan
+    };
+    let weights = rows::read(&table, &plan, theirs, &others, path, peer.class())?;
+    let mut texts = Texts::read(path, &config, peer.ends())?;
+    let tokenizer = folder::text(path, folder::TOKENIZER)?;
+    let left_out = match &tokenizer {
+        Some(text) => {
+            let tokenizer = folder::object(&path.join(folder::TOKENIZER), text)?;
+            texts.name_tokens(path, &tokenizer)?
         }
-    }
-    let weights = rows::read(&table, &plan, theirs, path, peer.class())?;
-    let tokenizer = Some(path.join(folder::TOKENIZER)).filter(|file| file.is_file());
-    let end_of_text = match (&tokenizer, config.end_of_text()) {
-        (Some(file), Some(id)) => token(file, id)?,
-        _ => None,
+        None => Vec::new(),
     };
     Ok(Imported {
         class: peer.class(),
@@ -75,22 +81,54 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
         plan,
         weights,
         tokenizer,
-        end_of_text,
+        texts,
+        left_out,
     })
 }
 
-/// The text of a token in a `tokenizer.json`.
-fn token(file: &Path, id: u64) -> Result<Option<String>, InterchangeError> {
-    let map = folder::json(file)?;
-    let added = map.get("added_tokens").and_then(Value::as_array);
-    let added = added.into_iter().flatten().find_map(|token| {
-        let own = token.get("id").and_then(Value::as_u64) == Some(id);
-        own.then(|| token.get("content").and_then(Value::as_str))?
-    });
-    let vocabulary = map.get("model").and_then(|model| model.get("vocab"));
-    let entry = vocabulary.and_then(Value::as_object).and_then(|all| {
-        let found = all.iter().find(|(_, n)| n.as_u64() == Some(id));
-        found.map(|(text, _)| text.as_str())
-    });
-    Ok(added.or(entry).map(str::to_owned))
+/// Gives tensors the names that the class has for them, without those that are no parameters of it. A checkpoint of the
+/// class without its output layer lacks the names' first part, and one of a model that holds the class has it twice.
+fn full_names<T>(
+    peer: &dyn Peer,
+    stored: BTreeMap<String, T>,
+    expected: &BTreeSet<String>,
+) -> BTreeMap<String, T> {
+    let prefix = peer.prefix();
+    let own: BTreeSet<String> = stored.keys().cloned().collect();
+    let full = |name: String| {
+        let longer = format!("{prefix}{name}");
+        let shorter = name.strip_prefix(prefix).map(str::to_owned);
+        let free = |other: &String| expected.contains(other) && !own.contains(other);
+        if expected.contains(&name) {
+            return name;
+        }
+        let other = [Some(longer), shorter].into_iter().flatten().find(free);
+        other.unwrap_or(name)
+    };
+    let buffer = |name: &str| peer.buffers().iter().any(|end| name.ends_with(end));
+    stored
+        .into_iter()
+        .filter(|(name, _)| !buffer(name))
+        .map(|(name, value)| (full(name), value))
+        .collect()
+}
+
+/// What a checkpoint is whose configuration shares the table of embeddings with the output layer. Some programs store the
+/// table twice, or under the name of the output layer; two different tables are not shared.
+fn tied(table: &[rows::Row], theirs: &mut BTreeMap<String, TensorData>) -> HeadWeights {
+    let row = table.iter().find(|row| row.ours == ["embed.weight"]);
+    let Some((name, output)) = row.map(|row| row.theirs).zip(theirs.remove(OUTPUT)) else {
+        return HeadWeights::Tied;
+    };
+    match theirs.get(name) {
+        Some(first) if *first == output => HeadWeights::Tied,
+        Some(_) => {
+            theirs.insert(OUTPUT.to_owned(), output);
+            HeadWeights::Untied
+        }
+        None => {
+            theirs.insert(name.to_owned(), output);
+            HeadWeights::Tied
+        }
+    }
 }

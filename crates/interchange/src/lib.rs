@@ -7,6 +7,10 @@
 //! Each peer is one file: how its `config.json` reads as sizes and a scheme, how sizes are written back, and one table of
 //! names and layouts that serves both ways. Whether a plan *is* a peer's is not decided option by option: the peer's
 //! configuration is written, read back and planned, and the two plans are compared as functions.
+//!
+//! Special ids and the files that say how texts begin and end ([`Texts`]) come along with an imported model, and are written
+//! as they were. A model that was trained here is exported with a tokenizer that, called without further ado, gives what a
+//! text looked like in training.
 
 mod error;
 mod export;
@@ -18,8 +22,11 @@ mod own;
 mod peer;
 mod rows;
 mod same;
+mod template;
+mod texts;
 
 pub use error::InterchangeError;
-pub use export::{Exported, Model, Target, Vocabulary, export};
+pub use export::{Ends, Exported, Model, Target, Token, export};
 pub use import::{Imported, import};
 pub use peer::names as peer_names;
+pub use texts::{Ids, Texts};

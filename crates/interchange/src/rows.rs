@@ -4,7 +4,7 @@ use crate::error::InterchangeError;
 use crate::layout::{joined, split, transposed};
 use burn::tensor::TensorData;
 use evenburn_model::Plan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How a peer stores a tensor of ours.
@@ -128,14 +128,22 @@ fn cells(rows: &[Row], plan: &Plan) -> Vec<Cell> {
     cells
 }
 
-/// What the tensors of a folder are to a plan, by our paths.
+/// The names of their tensors for a plan.
+pub(crate) fn names(rows: &[Row], plan: &Plan) -> BTreeSet<String> {
+    let cells = cells(rows, plan).into_iter();
+    cells.map(|cell| cell.theirs).collect()
+}
+
+/// What the tensors of a folder are to a plan, by our paths; `others` are the types of those that hold no floating-point
+/// numbers.
 ///
 /// # Errors
-/// [`InterchangeError::Tensors`] lists every tensor that is missing, unexpected or of another shape.
+/// [`InterchangeError::Tensors`] lists every tensor that is missing, unexpected, or of another shape or type.
 pub(crate) fn read(
     rows: &[Row],
     plan: &Plan,
     mut theirs: BTreeMap<String, TensorData>,
+    others: &BTreeMap<String, String>,
     folder: &Path,
     class: &'static str,
 ) -> Result<BTreeMap<String, TensorData>, InterchangeError> {
@@ -143,7 +151,13 @@ pub(crate) fn read(
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
     for cell in cells(rows, plan) {
         let Some(data) = theirs.remove(&cell.theirs) else {
-            missing.push(cell.theirs);
+            match others.get(&cell.theirs) {
+                Some(kind) => misshapen.push(format!(
+                    "{} has type {kind} and needs floating-point numbers",
+                    cell.theirs
+                )),
+                None => missing.push(cell.theirs),
+            }
             continue;
         };
         let (is, must) = (data.shape().to_vec(), cell.shape());

@@ -19,6 +19,7 @@ use evenburn_data::Cursor;
 use evenburn_model::Plan;
 use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::checkpoint::{Checkpoints, FORMAT, Named, State};
 use crate::config::RunConfig;
@@ -37,6 +38,9 @@ pub enum Frozen {
         checkpoint: PathBuf,
         /// Learned scales that no matrix could carry.
         kept: Vec<String>,
+        /// Where the folded model had been imported: what that recorded of its texts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        texts: Option<Value>,
     },
     /// `evenburn import`.
     Import {
@@ -44,6 +48,10 @@ pub enum Frozen {
         folder: PathBuf,
         /// The class it was written by.
         class: String,
+        /// How its texts begin and end, as whoever exports it again understands it; models that were imported before this
+        /// was recorded lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        texts: Option<Value>,
     },
 }
 
@@ -51,7 +59,7 @@ impl fmt::Display for Frozen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folding { checkpoint, .. } => write!(f, "folded from {}", checkpoint.display()),
-            Self::Import { folder, class } => {
+            Self::Import { folder, class, .. } => {
                 write!(f, "imported from {} ({class})", folder.display())
             }
         }
@@ -59,6 +67,14 @@ impl fmt::Display for Frozen {
 }
 
 impl Frozen {
+    /// What was recorded of the texts of the checkpoint that the model once was imported from; `None` for one that was
+    /// trained here.
+    pub fn texts(&self) -> Option<&Value> {
+        match self {
+            Self::Folding { texts, .. } | Self::Import { texts, .. } => texts.as_ref(),
+        }
+    }
+
     /// What a folder says of itself; nothing where it is an ordinary run.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, TrainError> {
         let path = dir.join(FROZEN);

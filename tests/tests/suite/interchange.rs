@@ -1,7 +1,7 @@
 //! Models of `transformers` are read as what they are, and what is written reads back the same.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use evenburn::interchange::{Imported, InterchangeError, Model, Target, export, import};
+use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, export, import};
 use evenburn_model::{Decoder, Plan, weights};
 use evenburn_tests::exports;
 use safetensors::SafeTensors;
@@ -190,7 +190,8 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
         let model = Model {
             plan: case.plan().unwrap(),
             weights: weights::collect(&original),
-            vocabulary: None,
+            tokenizer: None,
+            ends: Ends::Unknown,
         };
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("exported");
@@ -310,7 +311,8 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
     let model = || Model {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
-        vocabulary: None,
+        tokenizer: None,
+        ends: Ends::Unknown,
     };
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("exported");

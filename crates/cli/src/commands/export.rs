@@ -1,34 +1,35 @@
 //! `evenburn export`.
 
+use super::imported_texts;
 use crate::args::Export;
-use anyhow::Result;
-use evenburn_data::Tokenizer;
-use evenburn_interchange::{Model, Target, Vocabulary, export};
+use crate::overrides::Overrides;
+use anyhow::{Context, Result};
+use evenburn_data::{DataError, Tokenizer};
+use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
 use evenburn_model::weights;
-use evenburn_train::load_run;
+use evenburn_train::config::RunConfig;
+use evenburn_train::{TrainedRun, load_run};
+use std::fs;
 
-pub(super) fn run(arguments: &Export) -> Result<()> {
-    let run = load_run(&arguments.run)?;
-    let vocabulary = if run.tokenizer.is_file() {
-        let end_of_text = run.config.data.eod_token.clone();
-        let tokenizer = Tokenizer::from_file(&run.tokenizer, &end_of_text)?;
-        Some(Vocabulary {
-            json: tokenizer.json().to_owned(),
-            end_of_text,
-            end_of_text_id: tokenizer.eod(),
-        })
-    } else {
-        None
-    };
+pub(super) fn run(arguments: &Export, overrides: &Overrides) -> Result<()> {
+    let mut run = load_run(&arguments.run)?;
+    run.config =
+        RunConfig::from_toml("the run's configuration", &run.config.to_toml()?, overrides)?.config;
     let target = match arguments.class.as_str() {
         "auto" => Target::Auto,
         "evenburn" => Target::Own,
         name => Target::Peer(name.to_owned()),
     };
+    let tokenizer = match fs::read_to_string(&run.tokenizer) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e).context(format!("reading {}", run.tokenizer.display())),
+    };
     let model = Model {
         weights: weights::collect(&run.decoder),
+        ends: ends(&run, tokenizer.as_deref(), overrides)?,
         plan: run.plan,
-        vocabulary,
+        tokenizer,
     };
     let written = export(&model, &target, &arguments.folder)?;
     println!(
@@ -37,5 +38,45 @@ pub(super) fn run(arguments: &Export) -> Result<()> {
         written.tensors,
         arguments.folder.display()
     );
+    if let Some(template) = written.template {
+        println!("{template}");
+    }
     Ok(())
+}
+
+/// How the texts of a run begin and end: between the tokens of its configuration, or as they did where it was imported from,
+/// if nobody has named other tokens since.
+fn ends(run: &TrainedRun, tokenizer: Option<&str>, overrides: &Overrides) -> Result<Ends> {
+    let data = &run.config.data;
+    let given = overrides
+        .iter()
+        .any(|(key, _)| key == "data.eod_token" || key == "data.bos_token");
+    let as_imported = |texts: &Texts| {
+        let default = RunConfig::default().data.eod_token;
+        let end = texts.end_token.as_ref().unwrap_or(&default);
+        !given && (&data.eod_token, &data.bos_token) == (end, &texts.begin_token)
+    };
+    if let Some(texts) = imported_texts(run)?.filter(as_imported) {
+        return Ok(Ends::Imported(Box::new(texts)));
+    }
+    let Some(json) = tokenizer else {
+        return Ok(Ends::Unknown);
+    };
+    let token = |name: &str| {
+        let tokenizer = Tokenizer::from_json(json.to_owned(), &run.tokenizer, name)?;
+        let id = tokenizer.eod();
+        Ok(Token {
+            name: name.to_owned(),
+            id,
+        })
+    };
+    let end = match token(&data.eod_token) {
+        // A model that was imported before special tokens were recorded may have another.
+        Err(DataError::EndOfDocument { .. }) if run.frozen.is_some() && !given => {
+            return Ok(Ends::Unknown);
+        }
+        other => other?,
+    };
+    let begin = data.bos_token.as_deref().map(token).transpose()?;
+    Ok(Ends::Trained { begin, end })
 }

@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Fold) -> Result<()> {
         frozen: Frozen::Folding {
             checkpoint: run.checkpoint.clone(),
             kept: folded.kept.clone(),
+            texts: run.frozen.as_ref().and_then(Frozen::texts).cloned(),
         },
         config: &run.config,
         plan: &folded.plan,

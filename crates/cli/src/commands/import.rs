@@ -2,13 +2,13 @@
 
 use super::train::count;
 use crate::args::Import;
-use anyhow::{Context, Result};
+use crate::overrides::Overrides;
+use anyhow::Result;
 use evenburn_interchange::import;
 use evenburn_train::config::RunConfig;
 use evenburn_train::frozen::{Frozen, Model};
-use std::fs;
 
-pub(super) fn run(arguments: &Import) -> Result<()> {
+pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
     let folder = &arguments.folder;
     let read = import(folder)?;
     let mut config = RunConfig {
@@ -19,24 +19,29 @@ pub(super) fn run(arguments: &Import) -> Result<()> {
     if let Some(name) = folder.file_name() {
         config.run.name = name.to_string_lossy().into_owned();
     }
-    if let Some(token) = read.end_of_text {
-        config.data.eod_token = token;
+    if let Some(token) = &read.texts.end_token {
+        config.data.eod_token.clone_from(token);
     }
-    let tokenizer = read
-        .tokenizer
-        .as_ref()
-        .map(|path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display())))
-        .transpose()?;
+    config.data.bos_token.clone_from(&read.texts.begin_token);
+    let config =
+        RunConfig::from_toml("the imported configuration", &config.to_toml()?, overrides)?.config;
     let parameters = read.plan.cost().params;
+    let mut said = read.left_out;
+    said.extend(about_texts(
+        read.tokenizer.is_some(),
+        &config,
+        &read.texts.end_token,
+    ));
     let written = Model {
         frozen: Frozen::Import {
             folder: folder.clone(),
             class: read.class.to_owned(),
+            texts: Some(serde_json::to_value(&read.texts)?),
         },
         config: &config,
         plan: &read.plan,
         weights: read.weights.into_iter().collect(),
-        tokenizer: tokenizer.as_deref(),
+        tokenizer: read.tokenizer.as_deref(),
         trained: (0, 0),
     }
     .write(arguments.out.as_deref())?;
@@ -46,9 +51,30 @@ pub(super) fn run(arguments: &Import) -> Result<()> {
         read.plan.scheme,
         count(parameters as u64)
     );
-    if tokenizer.is_none() {
-        println!("the folder has no tokenizer.json: `sample` and `eval` need one");
+    for sentence in said {
+        println!("{sentence}");
     }
     println!("imported model: {}", written.display());
     Ok(())
+}
+
+/// What evaluation and sampling make of the ends of a text.
+fn about_texts(tokenizer: bool, config: &RunConfig, end: &Option<String>) -> Vec<String> {
+    if !tokenizer {
+        return vec!["the folder has no tokenizer.json: `sample` and `eval` need one".to_owned()];
+    }
+    let mut said = Vec::new();
+    if let Some(begin) = &config.data.bos_token {
+        said.push(format!(
+            "texts begin with {begin}, which the tokenizer puts before them (data.bos_token)"
+        ));
+    }
+    let default = RunConfig::default().data.eod_token;
+    if end.is_none() && config.data.eod_token == default {
+        said.push(
+            "nothing in the folder says which token ends a text: give `sample` and `eval` --data.eod_token NAME"
+                .to_owned(),
+        );
+    }
+    said
 }

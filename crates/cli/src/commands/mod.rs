@@ -16,7 +16,10 @@ mod train;
 use crate::args::Command;
 use crate::failure::WrongInput;
 use crate::overrides::Overrides;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use evenburn_interchange::Texts;
+use evenburn_train::TrainedRun;
+use evenburn_train::frozen::Frozen;
 
 /// Runs one command.
 pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
@@ -38,19 +41,21 @@ pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
             refuse(&overrides)?;
             fold::run(&arguments)
         }
-        Command::Import(arguments) => {
-            refuse(&overrides)?;
-            import::run(&arguments)
-        }
-        Command::Export(arguments) => {
-            refuse(&overrides)?;
-            export::run(&arguments)
-        }
+        Command::Import(arguments) => import::run(&arguments, &overrides),
+        Command::Export(arguments) => export::run(&arguments, &overrides),
         Command::Tokenizer(arguments) => {
             refuse(&overrides)?;
             tokenizer::run(&arguments)
         }
     }
+}
+
+/// How the texts of an imported model begin and end.
+fn imported_texts(run: &TrainedRun) -> Result<Option<Texts>> {
+    let recorded = run.frozen.as_ref().and_then(Frozen::texts);
+    recorded
+        .map(|texts| serde_json::from_value(texts.clone()).context("reading frozen.json"))
+        .transpose()
 }
 
 /// Keys that a command would ignore are a mistake.

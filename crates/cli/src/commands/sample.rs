@@ -1,5 +1,6 @@
 //! `evenburn sample`.
 
+use super::imported_texts;
 use crate::args::Sample;
 use anyhow::Result;
 use evenburn_data::Tokenizer;
@@ -9,6 +10,7 @@ use evenburn_train::{load_run, sample};
 pub(super) fn run(arguments: &Sample) -> Result<()> {
     let run = load_run(&arguments.run)?;
     let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
+    let ends = imported_texts(&run)?.map_or_else(Vec::new, |texts| texts.stops);
     for n in 0..arguments.count {
         let sampler = Sampler {
             temperature: arguments.temperature,
@@ -19,6 +21,7 @@ pub(super) fn run(arguments: &Sample) -> Result<()> {
         let text = sample(
             &run.decoder,
             &tokenizer,
+            &ends,
             &arguments.prompt,
             arguments.tokens,
             &sampler,

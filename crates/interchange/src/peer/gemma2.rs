@@ -1,7 +1,7 @@
 //! Gemma 2 without its caps on scores and logits: norms on both sides of each branch, gains stored less 1.
 
 use super::sizes::Defaults;
-use super::{Peer, sizes};
+use super::{DefaultEnds, Peer, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, less_one};
@@ -13,18 +13,27 @@ pub(super) struct Gemma2;
 
 /// Of `Gemma2Config`.
 const DEFAULTS: Defaults = Defaults {
+    vocab: 256_000,
+    dim: 2304,
+    hidden: 9216,
+    layers: 26,
+    heads: 8,
     kv_heads: Some(4),
     head_dim: Some(256),
     tied: true,
     context: 8192,
     activation: "gelu_pytorch_tanh",
+    ends: DefaultEnds {
+        bos: Some(2),
+        eos: Some(1),
+        pad: Some(0),
+    },
     ..sizes::LLAMA
 };
 
-/// `rms_norm_eps` where the file leaves it out.
-const EPS: f64 = 1e-6;
-/// `query_pre_attn_scalar` where the file leaves it out.
+/// `query_pre_attn_scalar` and `sliding_window` where the file leaves them out.
 const SCORE_WIDTH: f64 = 256.0;
+const WINDOW: usize = 4096;
 
 const ACTIVATION: &str = "hidden_activation";
 
@@ -72,6 +81,10 @@ impl Peer for Gemma2 {
             },
             ..sizes::read(config, &DEFAULTS, ACTIVATION)?
         };
+        // Every other layer has a window, beginning with the first.
+        sizes::no_window_in_some(config, &model, Some(WINDOW), |layer| layer % 2 == 0)?;
+        let no = |v: &Value| *v == json!(false);
+        config.refuse("use_bidirectional_attention", no, "attention is causal")?;
         let width = config.number("query_pre_attn_scalar", SCORE_WIDTH)?;
         if model
             .head_dim
@@ -85,7 +98,7 @@ impl Peer for Gemma2 {
             embed_norm: EmbedNorm::None,
             embed_scale: EmbedScale::SqrtDim,
             gain: GainForm::OnePlus,
-            eps: config.number("rms_norm_eps", EPS)?,
+            eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..PeriNorm::default()
         };
         Ok((model, Scheme::PeriNorm(scheme)))
@@ -102,6 +115,10 @@ impl Peer for Gemma2 {
         // The class has one; as wide as the context it hides nothing.
         map.insert("sliding_window".into(), json!(d.context));
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        DEFAULTS.ends
     }
 
     fn rows(&self) -> Vec<Row> {

@@ -1,6 +1,6 @@
 //! GPT-2: pre-norm with LayerNorm, learned positions, a plain MLP, biases everywhere.
 
-use super::Peer;
+use super::{DefaultEnds, Peer};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, out_in, same};
@@ -10,16 +10,26 @@ use serde_json::{Map, Value, json};
 
 pub(super) struct Gpt2;
 
-/// `n_positions`, `layer_norm_epsilon` and `activation_function` where the file leaves them out.
+/// Of `GPT2Config`: `vocab_size`, `n_embd`, `n_layer`, `n_head`, `n_positions`, `layer_norm_epsilon`,
+/// `activation_function`, `resid_pdrop`, and the id of `<|endoftext|>` at both ends.
+const VOCABULARY: usize = 50_257;
+const DIM: usize = 768;
+const LAYERS: usize = 12;
+const HEADS: usize = 12;
 const CONTEXT: usize = 1024;
 const EPS: f64 = 1e-5;
 const ACTIVATION: &str = "gelu_new";
+const DROPOUT: f64 = 0.1;
+const END: u32 = 50_256;
 
-/// Plain activations by their name in `transformers`.
-const PLAIN: [(&str, MlpKind); 4] = [
+/// Plain activations by their names in `transformers`; the first of a kind is written.
+const PLAIN: [(&str, MlpKind); 7] = [
     (ACTIVATION, MlpKind::GeluTanh),
     ("gelu_pytorch_tanh", MlpKind::GeluTanh),
+    ("gelu_fast", MlpKind::GeluTanh),
+    ("gelu_accurate", MlpKind::GeluTanh),
     ("gelu", MlpKind::Gelu),
+    ("gelu_python", MlpKind::Gelu),
     ("relu2", MlpKind::Relu2),
 ];
 
@@ -112,14 +122,14 @@ impl Peer for Gpt2 {
             let why = "plain MLPs have gelu, its tanh form or relu2";
             return Err(config.inexpressible("activation_function", why));
         };
-        let dim = config.required("n_embd")?;
+        let dim = config.size_or("n_embd", DIM)?;
         let model = ModelConfig {
-            vocab_size: config.required("vocab_size")?,
+            vocab_size: config.size_or("vocab_size", VOCABULARY)?,
             dim,
-            layers: config.required("n_layer")?,
-            heads: config.required("n_head")?,
-            hidden: Some(config.size("n_inner")?.unwrap_or(4 * dim)),
-            context: config.size("n_positions")?.unwrap_or(CONTEXT),
+            layers: config.size_or("n_layer", LAYERS)?,
+            heads: config.size_or("n_head", HEADS)?,
+            hidden: Some(config.size_or("n_inner", 4 * dim)?),
+            context: config.size_or("n_positions", CONTEXT)?,
             head: if config.flag("tie_word_embeddings", true)? {
                 HeadWeights::Tied
             } else {
@@ -128,7 +138,7 @@ impl Peer for Gpt2 {
             positions: Positions::Learned,
             mlp: *mlp,
             biases: Biases::All,
-            dropout: config.number("resid_pdrop", 0.1)?,
+            dropout: config.number("resid_pdrop", DROPOUT)?,
             ..ModelConfig::default()
         };
         let scheme = PreNorm {
@@ -166,20 +176,32 @@ impl Peer for Gpt2 {
         }
     }
 
+    fn ends(&self) -> DefaultEnds {
+        DefaultEnds {
+            bos: Some(END),
+            eos: Some(END),
+            pad: None,
+        }
+    }
+
+    fn second_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("hidden_size", "n_embd"),
+            ("max_position_embeddings", "n_positions"),
+            ("num_attention_heads", "n_head"),
+            ("num_hidden_layers", "n_layer"),
+        ]
+    }
+
+    fn buffers(&self) -> &'static [&'static str] {
+        &[".attn.bias", ".attn.masked_bias"]
+    }
+
+    fn prefix(&self) -> &'static str {
+        "transformer."
+    }
+
     fn rows(&self) -> Vec<Row> {
         ROWS.to_vec()
-    }
-
-    fn is_buffer(&self, name: &str) -> bool {
-        name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
-    }
-
-    fn full_name(&self, name: &str) -> String {
-        // Checkpoints of the class without its output layer leave the first part out.
-        if name.starts_with("transformer.") || name == "lm_head.weight" {
-            name.to_owned()
-        } else {
-            format!("transformer.{name}")
-        }
     }
 }

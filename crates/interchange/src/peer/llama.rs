@@ -1,6 +1,6 @@
 //! Llama 2 and 3: pre-norm without q/k norm, optional biases.
 
-use super::{Peer, sizes};
+use super::{DefaultEnds, Peer, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::Row;
@@ -9,9 +9,6 @@ use evenburn_model::{Biases, ModelConfig, Plan, Scheme, Site};
 use serde_json::{Map, Value, json};
 
 pub(super) struct Llama;
-
-/// `rms_norm_eps` where the file leaves it out.
-const EPS: f64 = 1e-6;
 
 impl Peer for Llama {
     fn name(&self) -> &'static str {
@@ -42,7 +39,7 @@ impl Peer for Llama {
         };
         let scheme = PreNorm {
             qk: QkNorm::None,
-            eps: config.number("rms_norm_eps", EPS)?,
+            eps: config.number("rms_norm_eps", sizes::LLAMA.eps)?,
             ..PreNorm::default()
         };
         Ok((model, Scheme::PreNorm(scheme)))
@@ -56,6 +53,10 @@ impl Peer for Llama {
         map.insert("attention_bias".into(), json!(attention || mlp));
         map.insert("mlp_bias".into(), json!(mlp));
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        sizes::LLAMA.ends
     }
 
     fn rows(&self) -> Vec<Row> {

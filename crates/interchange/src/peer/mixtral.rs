@@ -1,7 +1,7 @@
 //! Mixtral: Llama with a mixture of experts in place of each MLP.
 
 use super::sizes::Defaults;
-use super::{Peer, sizes};
+use super::{DefaultEnds, Peer, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, out_in};
@@ -13,14 +13,15 @@ pub(super) struct Mixtral;
 
 /// Of `MixtralConfig`.
 const DEFAULTS: Defaults = Defaults {
+    hidden: 14_336,
     kv_heads: Some(8),
     theta: 1_000_000.0,
     context: 131_072,
+    eps: 1e-5,
     ..sizes::LLAMA
 };
 
-/// `rms_norm_eps`, `num_local_experts`, `num_experts_per_tok` and `router_aux_loss_coef` where the file leaves them out.
-const EPS: f64 = 1e-5;
+/// `num_local_experts`, `num_experts_per_tok` and `router_aux_loss_coef` where the file leaves them out.
 const EXPERTS: usize = 8;
 const CHOSEN: usize = 2;
 const BALANCE: f64 = 0.001;
@@ -72,16 +73,17 @@ impl Peer for Mixtral {
     fn read(&self, config: &Fields) -> Result<(ModelConfig, Scheme), InterchangeError> {
         let model = ModelConfig {
             experts: experts(
-                config.size("num_local_experts")?.unwrap_or(EXPERTS),
-                config.size("num_experts_per_tok")?.unwrap_or(CHOSEN),
+                config.size_or("num_local_experts", EXPERTS)?,
+                config.size_or("num_experts_per_tok", CHOSEN)?,
                 Kept::Renormalized,
                 config.number("router_aux_loss_coef", BALANCE)?,
             ),
             ..sizes::read(config, &DEFAULTS, "hidden_act")?
         };
+        sizes::no_window(config, &model, None)?;
         let scheme = PreNorm {
             qk: QkNorm::None,
-            eps: config.number("rms_norm_eps", EPS)?,
+            eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..PreNorm::default()
         };
         Ok((model, Scheme::PreNorm(scheme)))
@@ -95,6 +97,14 @@ impl Peer for Mixtral {
         map.insert("router_aux_loss_coef".into(), json!(experts.balance_coef));
         map.insert("sliding_window".into(), Value::Null);
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        DEFAULTS.ends
+    }
+
+    fn second_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[("num_experts", "num_local_experts")]
     }
 
     fn rows(&self) -> Vec<Row> {

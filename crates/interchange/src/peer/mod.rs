@@ -35,15 +35,40 @@ pub(crate) trait Peer: Sync {
     /// Names and layouts of its tensors.
     fn rows(&self) -> Vec<Row>;
 
-    /// Whether a tensor in a checkpoint is no parameter.
-    fn is_buffer(&self, name: &str) -> bool {
-        name.ends_with("rotary_emb.inv_freq")
+    /// The ids of special tokens where a configuration leaves them out.
+    fn ends(&self) -> DefaultEnds;
+
+    /// Second names of keys, each with the first.
+    fn second_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
     }
 
-    /// The name of a tensor where a checkpoint shortens it.
-    fn full_name(&self, name: &str) -> String {
-        name.to_owned()
+    /// Ends of the names of tensors that are no parameters, in checkpoints of older versions.
+    fn buffers(&self) -> &'static [&'static str] {
+        &["rotary_emb.inv_freq"]
     }
+
+    /// What the names of tensors begin with, output layer apart; checkpoints of the class without that layer leave it out.
+    fn prefix(&self) -> &'static str {
+        "model."
+    }
+}
+
+/// Ids of special tokens that a class has by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DefaultEnds {
+    pub(crate) bos: Option<u32>,
+    pub(crate) eos: Option<u32>,
+    pub(crate) pad: Option<u32>,
+}
+
+impl DefaultEnds {
+    /// A class whose configurations have to name them.
+    pub(crate) const NONE: Self = Self {
+        bos: None,
+        eos: None,
+        pad: None,
+    };
 }
 
 /// Every peer, those without experts first.

@@ -1,7 +1,7 @@
 //! OLMo 2: RMSNorm behind each branch, of q and k over the full width.
 
 use super::sizes::Defaults;
-use super::{Peer, qwen3, sizes};
+use super::{DefaultEnds, Peer, qwen3, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, same};
@@ -10,8 +10,17 @@ use serde_json::{Map, Value, json};
 
 pub(super) struct Olmo2;
 
-/// `rms_norm_eps` where the file leaves it out.
-const EPS: f64 = 1e-5;
+/// Of `Olmo2Config`.
+const DEFAULTS: Defaults = Defaults {
+    vocab: 50_304,
+    eps: 1e-5,
+    ends: DefaultEnds {
+        bos: None,
+        eos: Some(50_279),
+        pad: Some(1),
+    },
+    ..sizes::LLAMA
+};
 
 const OUTPUT_NORMS: [Row; 2] = [
     same(
@@ -34,18 +43,13 @@ impl Peer for Olmo2 {
     }
 
     fn read(&self, config: &Fields) -> Result<(ModelConfig, Scheme), InterchangeError> {
-        let defaults = Defaults {
-            // The class has no key for it.
-            head_dim: None,
-            ..sizes::LLAMA
-        };
         config.refuse("clip_qkv", |_| false, "q, k and v are not clipped")?;
         let model = ModelConfig {
             biases: qwen3::biases(config)?,
-            ..sizes::read(config, &defaults, "hidden_act")?
+            ..sizes::read(config, &DEFAULTS, "hidden_act")?
         };
         let scheme = evenburn_model::strategy::Olmo2 {
-            eps: config.number("rms_norm_eps", EPS)?,
+            eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..Default::default()
         };
         Ok((model, Scheme::Olmo2(scheme)))
@@ -60,6 +64,10 @@ impl Peer for Olmo2 {
         let attention = sizes::biased(plan, &[Site::Q, Site::K, Site::V, Site::O]);
         map.insert("attention_bias".into(), json!(attention));
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        DEFAULTS.ends
     }
 
     fn rows(&self) -> Vec<Row> {

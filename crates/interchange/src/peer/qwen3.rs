@@ -1,7 +1,7 @@
 //! Qwen3: pre-norm with RMSNorm of each head of q and k before the rotation.
 
 use super::sizes::Defaults;
-use super::{Peer, sizes};
+use super::{DefaultEnds, Peer, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::Row;
@@ -13,20 +13,24 @@ pub(super) struct Qwen3;
 
 /// Of `Qwen3Config`.
 const DEFAULTS: Defaults = Defaults {
+    vocab: 151_936,
+    hidden: 22_016,
     kv_heads: Some(32),
     head_dim: Some(128),
     context: 32_768,
+    ends: DefaultEnds::NONE,
     ..sizes::LLAMA
 };
 
-/// `rms_norm_eps` where the file leaves it out.
-pub(super) const EPS: f64 = 1e-6;
+/// `sliding_window` of both Qwen3 classes, and the first layer that has it in this one (`max_window_layers`).
+pub(super) const WINDOW: usize = 4096;
+const FIRST_WINDOW: usize = 28;
 
 /// Pre-norm with q/k norm per head.
 pub(super) fn scheme(config: &Fields) -> Result<Scheme, InterchangeError> {
     Ok(Scheme::PreNorm(PreNorm {
         qk: QkNorm::Head,
-        eps: config.number("rms_norm_eps", EPS)?,
+        eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
         ..PreNorm::default()
     }))
 }
@@ -54,6 +58,11 @@ impl Peer for Qwen3 {
             biases: biases(config)?,
             ..sizes::read(config, &DEFAULTS, "hidden_act")?
         };
+        let windows = config.flag("use_sliding_window", false)?;
+        let first = config.size_or("max_window_layers", FIRST_WINDOW)?;
+        sizes::no_window_in_some(config, &model, Some(WINDOW), |layer| {
+            windows && layer >= first
+        })?;
         Ok((model, scheme(config)?))
     }
 
@@ -62,6 +71,10 @@ impl Peer for Qwen3 {
         let attention = sizes::biased(plan, &[Site::Q, Site::K, Site::V, Site::O]);
         map.insert("attention_bias".into(), json!(attention));
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        DEFAULTS.ends
     }
 
     fn rows(&self) -> Vec<Row> {

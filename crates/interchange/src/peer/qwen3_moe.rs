@@ -1,7 +1,7 @@
 //! Qwen3-MoE: Qwen3 with a mixture of experts in place of each MLP.
 
 use super::sizes::Defaults;
-use super::{Peer, mixtral, qwen3, sizes};
+use super::{DefaultEnds, Peer, mixtral, qwen3, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, out_in};
@@ -12,8 +12,13 @@ pub(super) struct Qwen3Moe;
 
 /// Of `Qwen3MoeConfig`.
 const DEFAULTS: Defaults = Defaults {
+    vocab: 151_936,
+    dim: 2048,
+    hidden: 6144,
+    layers: 24,
     kv_heads: Some(4),
     context: 32_768,
+    ends: DefaultEnds::NONE,
     ..sizes::LLAMA
 };
 
@@ -58,27 +63,25 @@ impl Peer for Qwen3Moe {
         config.refuse("decoder_sparse_step", one, EVERY)?;
         let none = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
         config.refuse("mlp_only_layers", none, EVERY)?;
-        // Two names of one key, of older and newer versions.
-        let count = match config.size("num_experts")? {
-            Some(count) => count,
-            None => config.size("num_local_experts")?.unwrap_or(EXPERTS),
-        };
         let kept = if config.flag("norm_topk_prob", false)? {
             Kept::Renormalized
         } else {
             Kept::AsIs
         };
         let model = ModelConfig {
-            hidden: Some(config.size("moe_intermediate_size")?.unwrap_or(HIDDEN)),
+            hidden: Some(config.size_or("moe_intermediate_size", HIDDEN)?),
             biases: qwen3::biases(config)?,
             experts: mixtral::experts(
-                count,
-                config.size("num_experts_per_tok")?.unwrap_or(CHOSEN),
+                config.size_or("num_experts", EXPERTS)?,
+                config.size_or("num_experts_per_tok", CHOSEN)?,
                 kept,
                 config.number("router_aux_loss_coef", BALANCE)?,
             ),
             ..sizes::read(config, &DEFAULTS, "hidden_act")?
         };
+        if config.flag("use_sliding_window", false)? {
+            sizes::no_window(config, &model, Some(qwen3::WINDOW))?;
+        }
         Ok((model, qwen3::scheme(config)?))
     }
 
@@ -98,6 +101,14 @@ impl Peer for Qwen3Moe {
         map.insert("decoder_sparse_step".into(), json!(1));
         map.insert("mlp_only_layers".into(), json!([]));
         map
+    }
+
+    fn ends(&self) -> DefaultEnds {
+        DEFAULTS.ends
+    }
+
+    fn second_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[("num_local_experts", "num_experts")]
     }
 
     fn rows(&self) -> Vec<Row> {

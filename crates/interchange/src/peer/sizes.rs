@@ -1,16 +1,27 @@
 //! The keys that all classes after Llama share, and the tensors.
 //!
-//! Their defaults differ from class to class; a `config.json` leaves a key out where it has the default.
+//! Their defaults differ from class to class; a `config.json` may leave out any key that has one.
 
 use crate::error::InterchangeError;
 use crate::fields::Fields;
+use crate::peer::DefaultEnds;
 use crate::rows::{Row, out_in, same};
 use evenburn_model::plan::{LayerPlan, NormPlan};
 use evenburn_model::{HeadWeights, MlpKind, ModelConfig, Plan, Positions, Site};
 use serde_json::{Map, Value, json};
 
-/// Defaults of a class in which it differs from Llama.
+/// What a class takes where its `config.json` leaves a key out.
 pub(super) struct Defaults {
+    /// `vocab_size`.
+    pub(super) vocab: usize,
+    /// `hidden_size`.
+    pub(super) dim: usize,
+    /// `intermediate_size`.
+    pub(super) hidden: usize,
+    /// `num_hidden_layers`.
+    pub(super) layers: usize,
+    /// `num_attention_heads`.
+    pub(super) heads: usize,
     /// `num_key_value_heads`; as many as heads when `None`.
     pub(super) kv_heads: Option<usize>,
     /// `head_dim`; `hidden_size / num_attention_heads` when `None`.
@@ -23,63 +34,70 @@ pub(super) struct Defaults {
     pub(super) context: usize,
     /// `hidden_act`.
     pub(super) activation: &'static str,
+    /// `rms_norm_eps`.
+    pub(super) eps: f64,
+    /// `bos_token_id`, `eos_token_id` and `pad_token_id`.
+    pub(super) ends: DefaultEnds,
 }
 
-/// Llama's own.
+/// Of `LlamaConfig`, in `transformers` 5.24 like those of the other classes (`tests/fixtures/peers/defaults.json`).
 pub(super) const LLAMA: Defaults = Defaults {
+    vocab: 32_000,
+    dim: 4096,
+    hidden: 11_008,
+    layers: 32,
+    heads: 32,
     kv_heads: None,
     head_dim: None,
     theta: 10_000.0,
     tied: false,
     context: 2048,
     activation: "silu",
+    eps: 1e-6,
+    ends: DefaultEnds {
+        bos: Some(1),
+        eos: Some(2),
+        pad: None,
+    },
 };
 
-/// Gated activations by their name in `transformers`.
-const GATED: [(&str, MlpKind); 4] = [
+/// Gated activations by their names in `transformers`; the first of a kind is written.
+const GATED: [(&str, MlpKind); 8] = [
     ("silu", MlpKind::Swiglu),
+    ("swish", MlpKind::Swiglu),
     ("gelu", MlpKind::Geglu),
+    ("gelu_python", MlpKind::Geglu),
     ("gelu_pytorch_tanh", MlpKind::GegluTanh),
     ("gelu_new", MlpKind::GegluTanh),
+    ("gelu_fast", MlpKind::GegluTanh),
+    ("gelu_accurate", MlpKind::GegluTanh),
 ];
 
-/// The sizes in a configuration; refuses what changes the function of a class and no plan says.
+/// The sizes in a configuration; refuses what changes the function of every class and no plan says.
 pub(super) fn read(
     config: &Fields,
     defaults: &Defaults,
     activation: &str,
 ) -> Result<ModelConfig, InterchangeError> {
-    let context = config
-        .size("max_position_embeddings")?
-        .unwrap_or(defaults.context);
     config.refuse(
         "quantization_config",
         |_| false,
         "weights have to be stored as floating-point numbers",
     )?;
-    let full = |kind: &Value| kind == "full_attention" || kind == "sliding_attention";
-    let all_full = |kinds: &Value| kinds.as_array().is_some_and(|list| list.iter().all(full));
-    config.refuse("layer_types", all_full, "every layer has causal attention")?;
-    if config.flag("use_sliding_window", true)? {
-        // A window that is no shorter than the context hides nothing.
-        let wide = |v: &Value| v.as_u64().is_some_and(|window| window >= context as u64);
-        config.refuse("sliding_window", wide, "attention sees the whole context")?;
-    }
-    let heads = config.required("num_attention_heads")?;
     let name = config.text(activation, defaults.activation)?;
     let mlp = GATED.iter().find(|(known, _)| *known == name);
     let Some((_, mlp)) = mlp else {
         return Err(config.inexpressible(activation, "gated MLPs have silu or gelu"));
     };
     Ok(ModelConfig {
-        vocab_size: config.required("vocab_size")?,
-        dim: config.required("hidden_size")?,
-        layers: config.required("num_hidden_layers")?,
-        heads,
-        kv_heads: config.size("num_key_value_heads")?.or(defaults.kv_heads),
+        vocab_size: config.size_or("vocab_size", defaults.vocab)?,
+        dim: config.size_or("hidden_size", defaults.dim)?,
+        layers: config.size_or("num_hidden_layers", defaults.layers)?,
+        heads: config.size_or("num_attention_heads", defaults.heads)?,
+        kv_heads: config.optional_size("num_key_value_heads", defaults.kv_heads)?,
         head_dim: config.size("head_dim")?.or(defaults.head_dim),
-        hidden: Some(config.required("intermediate_size")?),
-        context,
+        hidden: Some(config.size_or("intermediate_size", defaults.hidden)?),
+        context: config.size_or("max_position_embeddings", defaults.context)?,
         rope_theta: theta(config, defaults.theta)?,
         head: if config.flag("tie_word_embeddings", defaults.tied)? {
             HeadWeights::Tied
@@ -92,30 +110,78 @@ pub(super) fn read(
     })
 }
 
-/// The base of the rotary frequencies, from `rope_parameters` or from the keys of older versions.
-fn theta(config: &Fields, default: f64) -> Result<f64, InterchangeError> {
-    const WHY: &str = "rotary frequencies are not scaled here";
-    let plain = |rope: &Value| {
-        let kind = rope.get("rope_type").or_else(|| rope.get("type"));
-        let whole = |v: &Value| v.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12);
-        kind.is_none_or(|kind| kind == "default")
-            && rope.get("partial_rotary_factor").is_none_or(whole)
+/// Refuses a window of attention that is shorter than the context, in a class that has one in every block.
+pub(super) fn no_window(
+    config: &Fields,
+    model: &ModelConfig,
+    default: Option<usize>,
+) -> Result<(), InterchangeError> {
+    match config.optional_size("sliding_window", default)? {
+        // A window that is no shorter than the context hides nothing.
+        Some(width) if width < model.context => {
+            Err(config.inexpressible("sliding_window", "attention sees the whole context"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// [`no_window`] for a class that has a window in the blocks that `layer_types` names, or where that is left out in those
+/// that `has_window` does.
+pub(super) fn no_window_in_some(
+    config: &Fields,
+    model: &ModelConfig,
+    default: Option<usize>,
+    has_window: impl Fn(usize) -> bool,
+) -> Result<(), InterchangeError> {
+    let kinds = config.typed("layer_types", "a list", Value::as_array)?;
+    let some = match kinds {
+        Some(kinds) => {
+            let known = |kind: &Value| kind == "full_attention" || kind == "sliding_attention";
+            if !kinds.iter().all(known) {
+                return Err(config.inexpressible("layer_types", "every layer has causal attention"));
+            }
+            kinds.iter().any(|kind| kind == "sliding_attention")
+        }
+        None => (0..model.layers).any(has_window),
     };
-    config.refuse("rope_scaling", plain, WHY)?;
-    config.refuse("rope_parameters", plain, WHY)?;
+    if some {
+        no_window(config, model, default)
+    } else {
+        Ok(())
+    }
+}
+
+/// The base of the rotary frequencies: in `rope_scaling` or, by its newer name, `rope_parameters`; else beside them.
+fn theta(config: &Fields, default: f64) -> Result<f64, InterchangeError> {
+    let whole = |part: &Value| part.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12);
     config.refuse(
         "partial_rotary_factor",
-        |v| v.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12),
+        whole,
         "a rotation turns whole heads",
     )?;
-    let nested = config
-        .get("rope_parameters")
-        .and_then(|rope| rope.get("rope_theta"))
-        .and_then(Value::as_f64);
-    match nested {
-        Some(theta) => Ok(theta),
-        None => config.number("rope_theta", default),
-    }
+    let beside = config.number("rope_theta", default)?;
+    let given = |key: &&str| {
+        let value = config.get(key);
+        value.is_some_and(|v| v.as_object().is_none_or(|map| !map.is_empty()))
+    };
+    // Where both are there, `transformers` takes the older one.
+    let Some(key) = ["rope_scaling", "rope_parameters"].into_iter().find(given) else {
+        return Ok(beside);
+    };
+    let plain = |rope: &Value| {
+        let kind = rope.get("rope_type").or_else(|| rope.get("type"));
+        let of_kinds = |map: &Map<String, Value>| map.values().any(Value::is_object);
+        kind.is_none_or(|kind| kind == "default")
+            && rope.as_object().is_some_and(|map| !of_kinds(map))
+            && rope.get("partial_rotary_factor").is_none_or(whole)
+    };
+    config.refuse(
+        key,
+        plain,
+        "rotary frequencies are the same in every layer and not scaled",
+    )?;
+    let within = config.get(key).and_then(|rope| rope.get("rope_theta"));
+    Ok(within.and_then(Value::as_f64).unwrap_or(beside))
 }
 
 /// The first epsilon of a plan: classes have one for all their normalizations.
