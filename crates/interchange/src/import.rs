@@ -4,7 +4,7 @@ use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::peer::Peer;
 use crate::texts::Texts;
-use crate::{folder, peer, rows};
+use crate::{folder, fused, peer, rows};
 use burn::tensor::TensorData;
 use evenburn_model::{HeadWeights, ModelConfig, Plan, Scheme};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,11 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let plan = Plan::new(&sizes, scheme.strategy())?;
     let mut expected = rows::names(&table, &plan);
     expected.insert(OUTPUT.to_owned());
-    let mut theirs = full_names(peer, stored.floats, &expected);
+    let floats = match peer.experts() {
+        Some(names) => fused::apart(stored.floats, names),
+        None => stored.floats,
+    };
+    let mut theirs = full_names(peer, floats, &expected);
     let others = full_names(peer, stored.others, &expected);
     let plan = if plan.head.is_none() && tied(&table, &mut theirs) == HeadWeights::Untied {
         sizes.head = HeadWeights::Untied;

@@ -16,6 +16,7 @@ mod error;
 mod export;
 mod fields;
 mod folder;
+mod fused;
 mod import;
 mod layout;
 mod own;

@@ -4,6 +4,7 @@ use super::sizes::Defaults;
 use super::{DefaultEnds, Peer, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
+use crate::fused;
 use crate::rows::{Row, out_in};
 use evenburn_model::strategy::{PreNorm, QkNorm};
 use evenburn_model::{Balance, ExpertsConfig, Gates, Kept, ModelConfig, Plan, Scheme};
@@ -105,6 +106,15 @@ impl Peer for Mixtral {
 
     fn second_names(&self) -> &'static [(&'static str, &'static str)] {
         &[("num_experts", "num_local_experts")]
+    }
+
+    fn experts(&self) -> Option<fused::Names> {
+        Some(fused::Names {
+            module: "block_sparse_moe",
+            gate: "w1",
+            up: "w3",
+            down: "w2",
+        })
     }
 
     fn rows(&self) -> Vec<Row> {

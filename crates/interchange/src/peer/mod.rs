@@ -11,6 +11,7 @@ mod sizes;
 
 use crate::error::InterchangeError;
 use crate::fields::Fields;
+use crate::fused;
 use crate::rows::Row;
 use evenburn_model::{ModelConfig, Plan, Scheme};
 use serde_json::{Map, Value};
@@ -46,6 +47,11 @@ pub(crate) trait Peer: Sync {
     /// Ends of the names of tensors that are no parameters, in checkpoints of older versions.
     fn buffers(&self) -> &'static [&'static str] {
         &["rotary_emb.inv_freq"]
+    }
+
+    /// Names of the parts of a mixture of experts, where the class is one.
+    fn experts(&self) -> Option<fused::Names> {
+        None
     }
 
     /// What the names of tensors begin with, output layer apart; checkpoints of the class without that layer leave it out.

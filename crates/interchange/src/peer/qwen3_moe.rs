@@ -4,6 +4,7 @@ use super::sizes::Defaults;
 use super::{DefaultEnds, Peer, mixtral, qwen3, sizes};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
+use crate::fused;
 use crate::rows::{Row, out_in};
 use evenburn_model::{Kept, ModelConfig, Plan, Scheme, Site};
 use serde_json::{Map, Value, json};
@@ -109,6 +110,15 @@ impl Peer for Qwen3Moe {
 
     fn second_names(&self) -> &'static [(&'static str, &'static str)] {
         &[("num_local_experts", "num_experts")]
+    }
+
+    fn experts(&self) -> Option<fused::Names> {
+        Some(fused::Names {
+            module: "mlp",
+            gate: "gate_proj",
+            up: "up_proj",
+            down: "down_proj",
+        })
     }
 
     fn rows(&self) -> Vec<Row> {
