@@ -8,9 +8,12 @@ computed in double precision from them, dropout off: `logits`, `loss` (mean cros
 `targets`, not shifted), `grad.<parameter>` of that loss. Mixtures also have `aux_loss`, the library's load balancing loss
 without its coefficient, and `aux_grad.<parameter>` of that loss alone for the parameters it reaches.
 Parameters have their names in the checkpoint.
+
+DIR/defaults.json has every key of each class's configuration with its default, and the library's version.
 """
 
 import contextlib
+import json
 import pathlib
 import sys
 
@@ -58,6 +61,20 @@ PEERS = {
         tie_word_embeddings=False,
     ),
 }
+
+
+CLASSES = [
+    transformers.LlamaConfig, transformers.Qwen3Config, transformers.Olmo2Config, transformers.GPT2Config,
+    transformers.Gemma2Config, transformers.MixtralConfig, transformers.Qwen3MoeConfig,
+]
+DEFAULTS = "defaults.json"
+
+
+def defaults() -> dict:
+    """What each class's configuration has beyond that of all classes."""
+    base = transformers.PreTrainedConfig().to_dict().keys()
+    own = {config.model_type: config().to_dict() for config in CLASSES}
+    return {name: {k: v for k, v in keys.items() if k not in base} for name, keys in own.items()}
 
 
 @contextlib.contextmanager
@@ -178,8 +195,12 @@ def main() -> None:
     if sys.argv[1] == "write":
         for name in names:
             write(folder, name)
+        stored = {"transformers": transformers.__version__, "classes": defaults()}
+        (folder / DEFAULTS).write_text(json.dumps(stored, indent=1) + "\n")
         return
     faults = [fault for name in names for fault in check(folder, name)]
+    stored = json.loads((folder / DEFAULTS).read_text())["classes"]
+    faults += [f"{name}: other defaults" for name, keys in defaults().items() if stored[name] != keys]
     if faults:
         raise SystemExit("\n".join(faults))
 

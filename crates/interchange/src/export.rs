@@ -187,7 +187,8 @@ fn text_files(model: &Model) -> Result<TextFiles, InterchangeError> {
             if let Some(json) = tokenizer {
                 let around = Around::of(&object(Path::new(TOKENIZER), json)?);
                 template = Some(format!(
-                    "the template of the imported tokenizer, {around}, is kept"
+                    "the imported tokenizer is kept, which {}",
+                    around.done()
                 ));
                 files.insert(TOKENIZER.to_owned(), json.clone());
             }
@@ -218,7 +219,7 @@ fn text_files(model: &Model) -> Result<TextFiles, InterchangeError> {
         }
         (Ends::Unknown, Some(json)) => {
             let around = Around::of(&object(Path::new(TOKENIZER), json)?);
-            template = Some(format!("the tokenizer's template, {around}, is kept"));
+            template = Some(format!("the tokenizer is kept, which {}", around.done()));
             files.insert(ABOUT_TOKENIZER.to_owned(), pretty(&about));
             files.insert(TOKENIZER.to_owned(), json.clone());
         }

@@ -31,6 +31,15 @@ impl fmt::Display for Around {
 }
 
 impl Around {
+    /// What is done to a text, in words.
+    pub(crate) fn done(&self) -> String {
+        if *self == Self::default() {
+            "adds nothing to a text".to_owned()
+        } else {
+            format!("makes {self} of a text $A")
+        }
+    }
+
     /// What the template of a `tokenizer.json` puts around one text.
     pub(crate) fn of(tokenizer: &Map<String, Value>) -> Self {
         let mut around = Self::default();

@@ -10,7 +10,7 @@ use crate::error::TrainError;
 
 /// The ids a text begins with: the token that stands before every document, and the prompt's.
 pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, TrainError> {
-    let before = tokenizer.eod();
+    let before = tokenizer.boundaries().first();
     let prompt = tokenizer.encode(prompt)?;
     Ok(std::iter::once(before)
         .chain(prompt)
@@ -19,7 +19,7 @@ pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, T
 }
 
 /// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. Only tokens that
-/// the tokenizer has are drawn.
+/// the tokenizer has are drawn; its end-of-document token or any of `ends` ends the text.
 ///
 /// # Errors
 /// [`TrainError::Data`] for a prompt that can't be tokenized, [`TrainError::Sample`] for options out of range or logits
@@ -27,12 +27,16 @@ pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, T
 pub fn sample(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
+    ends: &[u32],
     prompt: &str,
     tokens: usize,
     sampler: &Sampler,
 ) -> Result<String, TrainError> {
     let ids = opening(tokenizer, prompt)?;
-    let ends = [i64::from(tokenizer.eod())];
+    let ends: Vec<i64> = std::iter::once(&tokenizer.eod())
+        .chain(ends)
+        .map(|id| i64::from(*id))
+        .collect();
     let known = known(tokenizer);
     let allowed = |id: usize| known.get(id).copied().unwrap_or(false);
     let new = decoder.generate(&ids, tokens, &ends, allowed, sampler, Recompute::Cached)?;
@@ -81,6 +85,7 @@ impl Samples {
         let text = sample(
             decoder,
             &self.tokenizer,
+            &[],
             &self.prompt,
             self.tokens,
             &sampler,

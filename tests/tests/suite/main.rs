@@ -9,7 +9,10 @@ mod constraints;
 mod cost;
 mod data;
 mod docs;
+mod exported_texts;
 mod folding;
+mod imported_texts;
+mod imported_weights;
 mod interchange;
 mod kernels;
 // Elsewhere a run knows its memory at some moments, not its peak.

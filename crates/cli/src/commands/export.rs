@@ -62,21 +62,19 @@ fn ends(run: &TrainedRun, tokenizer: Option<&str>, overrides: &Overrides) -> Res
     let Some(json) = tokenizer else {
         return Ok(Ends::Unknown);
     };
-    let token = |name: &str| {
-        let tokenizer = Tokenizer::from_json(json.to_owned(), &run.tokenizer, name)?;
-        let id = tokenizer.eod();
-        Ok(Token {
-            name: name.to_owned(),
-            id,
-        })
-    };
-    let end = match token(&data.eod_token) {
+    let tokenizer = match Tokenizer::from_json(json.to_owned(), &run.tokenizer, &data.eod_token) {
         // A model that was imported before special tokens were recorded may have another.
-        Err(DataError::EndOfDocument { .. }) if run.frozen.is_some() && !given => {
+        Err(DataError::NoToken { .. }) if run.frozen.is_some() && !given => {
             return Ok(Ends::Unknown);
         }
-        other => other?,
+        other => other?.with_bos(data.bos_token.as_deref())?,
     };
-    let begin = data.bos_token.as_deref().map(token).transpose()?;
-    Ok(Ends::Trained { begin, end })
+    let begin = data.bos_token.clone().zip(tokenizer.bos());
+    Ok(Ends::Trained {
+        begin: begin.map(|(name, id)| Token { name, id }),
+        end: Token {
+            name: data.eod_token.clone(),
+            id: tokenizer.eod(),
+        },
+    })
 }

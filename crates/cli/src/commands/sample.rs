@@ -9,7 +9,9 @@ use evenburn_train::{load_run, sample};
 
 pub(super) fn run(arguments: &Sample) -> Result<()> {
     let run = load_run(&arguments.run)?;
-    let tokenizer = Tokenizer::from_file(&run.tokenizer, &run.config.data.eod_token)?;
+    let data = &run.config.data;
+    let tokenizer = Tokenizer::from_file(&run.tokenizer, &data.eod_token)?
+        .with_bos(data.bos_token.as_deref())?;
     let ends = imported_texts(&run)?.map_or_else(Vec::new, |texts| texts.stops);
     for n in 0..arguments.count {
         let sampler = Sampler {

@@ -8,6 +8,8 @@ mod olmo2;
 mod qwen3;
 mod qwen3_moe;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use crate::error::InterchangeError;
 use crate::fields::Fields;
