@@ -42,8 +42,7 @@ pub fn sample(
     let new = decoder.generate(&ids, tokens, &ends, allowed, sampler, Recompute::Cached)?;
     let text: Vec<u32> = ids[1..]
         .iter()
-        .chain(&new)
-        .filter(|id| !ends.contains(id))
+        .chain(new.iter().filter(|id| !ends.contains(id)))
         .filter_map(|id| u32::try_from(*id).ok())
         .collect();
     Ok(tokenizer.decode(&text)?)
