@@ -18,8 +18,8 @@ pub(crate) fn opening(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<i64>, T
         .collect())
 }
 
-/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. A text ends with
-/// the tokenizer's end-of-document token, or with any of `ends`. Only tokens that the tokenizer has are drawn.
+/// Text from a model: the prompt and what the model makes of it. An empty prompt starts a new document. Only tokens that
+/// the tokenizer has are drawn; its end-of-document token or any of `ends` ends the text.
 ///
 /// # Errors
 /// [`TrainError::Data`] for a prompt that can't be tokenized, [`TrainError::Sample`] for options out of range or logits
@@ -33,16 +33,16 @@ pub fn sample(
     sampler: &Sampler,
 ) -> Result<String, TrainError> {
     let ids = opening(tokenizer, prompt)?;
-    let ends: Vec<i64> = std::iter::once(tokenizer.eod())
-        .chain(ends.iter().copied())
-        .map(i64::from)
+    let ends: Vec<i64> = std::iter::once(&tokenizer.eod())
+        .chain(ends)
+        .map(|id| i64::from(*id))
         .collect();
     let known = known(tokenizer);
     let allowed = |id: usize| known.get(id).copied().unwrap_or(false);
     let new = decoder.generate(&ids, tokens, &ends, allowed, sampler, Recompute::Cached)?;
     let text: Vec<u32> = ids[1..]
         .iter()
-        .chain(new.iter().take_while(|id| !ends.contains(id)))
+        .chain(new.iter().filter(|id| !ends.contains(id)))
         .filter_map(|id| u32::try_from(*id).ok())
         .collect();
     Ok(tokenizer.decode(&text)?)

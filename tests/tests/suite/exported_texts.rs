@@ -52,21 +52,17 @@ fn encoded(folder: &Path) -> (Vec<u32>, Vec<u32>) {
     (ids(true), ids(false))
 }
 
-#[test]
-fn the_template_puts_in_front_what_stood_there_in_training() {
-    let case = exports::cases()
-        .into_iter()
-        .find(|case| case.name == "default_pre_norm")
-        .unwrap();
-    let decoder = case.decoder(burn::tensor::DType::F32).unwrap();
-    let (_, begin_id) = tokenizer(&Value::Null);
-    let end_id = exports::tokenizer().unwrap().eod();
-    let (begin, end) = ((BEGIN, begin_id), (END, end_id));
+const OUTCOMES: [&str; 3] = ["is kept", "is written", "is dropped"];
+
+/// Post-processors, and what becomes of them with a token that begins every document and without one.
+fn post_processors(
+    begin: (&str, u32),
+    end: (&str, u32),
+) -> Vec<(Value, &'static str, &'static str)> {
+    let [kept, written, dropped] = OUTCOMES;
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true });
     let sequence = |processors: Vec<Value>| json!({ "type": "Sequence", "processors": processors });
-    let words = ["is kept", "is written", "is dropped"];
-    let [kept, written, dropped] = words;
-    for (post_processor, with_begin, without) in [
+    vec![
         (Value::Null, written, written),
         (bytes.clone(), written, written),
         (template(&["$A"], &[]), written, written),
@@ -89,16 +85,29 @@ fn the_template_puts_in_front_what_stood_there_in_training() {
             dropped,
         ),
         (
-            json!({ "type": "BertProcessing", "sep": [END, end_id], "cls": [BEGIN, begin_id] }),
+            json!({ "type": "BertProcessing", "sep": [END, end.1], "cls": [BEGIN, begin.1] }),
             dropped,
             dropped,
         ),
         (
-            json!({ "type": "RobertaProcessing", "sep": [END, end_id], "cls": [BEGIN, begin_id], "trim_offsets": true, "add_prefix_space": false }),
+            json!({ "type": "RobertaProcessing", "sep": [END, end.1], "cls": [BEGIN, begin.1], "trim_offsets": true, "add_prefix_space": false }),
             dropped,
             dropped,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn the_template_puts_in_front_what_stood_there_in_training() {
+    let case = exports::cases()
+        .into_iter()
+        .find(|case| case.name == "default_pre_norm")
+        .unwrap();
+    let decoder = case.decoder(burn::tensor::DType::F32).unwrap();
+    let (_, begin_id) = tokenizer(&Value::Null);
+    let end_id = exports::tokenizer().unwrap().eod();
+    let (begin, end) = ((BEGIN, begin_id), (END, end_id));
+    for (post_processor, with_begin, without) in post_processors(begin, end) {
         for (begins, word) in [(true, with_begin), (false, without)] {
             let (json, _) = tokenizer(&post_processor);
             let token = |(name, id): (&str, u32)| Token {
@@ -126,7 +135,7 @@ fn the_template_puts_in_front_what_stood_there_in_training() {
                 "{post_processor}: {said}"
             );
             assert!(
-                words
+                OUTCOMES
                     .iter()
                     .all(|other| *other == word || !said.contains(other)),
                 "{said}"

@@ -120,19 +120,24 @@ impl Folder {
 }
 
 /// What older versions stored beside the parameters of GPT-2, and others beside those of Llama.
-fn with_buffers(mut tensors: Tensors, prefix: &str) -> Tensors {
-    let mut add = |name: String, tensor: Stored| tensors.insert(name, tensor);
+fn with_buffers(mut tensors: Tensors, name: &str, prefix: &str) -> Tensors {
     for block in 0..2 {
-        let name = |end: &str| format!("{prefix}{block}.{end}");
-        add(
-            name("attn.bias"),
-            Stored::new(Dtype::BOOL, &[1, 1, 16, 16], 256),
-        );
-        add(name("attn.masked_bias"), Stored::new(Dtype::F32, &[], 4));
-        add(name("mask8"), Stored::new(Dtype::U8, &[16, 16], 256));
-        add(name("mask64"), Stored::new(Dtype::I64, &[4], 32));
-        add(name("position_ids"), Stored::new(Dtype::I32, &[1, 16], 64));
-        add(name("count"), Stored::new(Dtype::I16, &[2], 4));
+        let mut add = |end: &str, dtype, shape: &[usize], bytes| {
+            let tensor = Stored::new(dtype, shape, bytes);
+            tensors.insert(format!("{prefix}{block}.{end}"), tensor);
+        };
+        add("mask8", Dtype::U8, &[16, 16], 256);
+        add("mask64", Dtype::I64, &[4], 32);
+        add("position_ids", Dtype::I32, &[1, 16], 64);
+        add("count", Dtype::I16, &[2], 4);
+        // Of floating-point numbers only these are no parameters.
+        if name == "gpt2" {
+            add("attn.bias", Dtype::BOOL, &[1, 1, 16, 16], 256);
+            add("attn.masked_bias", Dtype::F32, &[], 4);
+        } else {
+            add("self_attn.causal_mask", Dtype::BOOL, &[16, 16], 256);
+            add("self_attn.rotary_emb.inv_freq", Dtype::F32, &[4], 16);
+        }
     }
     tensors
 }
@@ -147,21 +152,7 @@ fn a_folder_is_read_by_the_file_that_transformers_takes() {
     for (name, prefix) in [("gpt2", "transformer.h."), ("llama", "model.layers.")] {
         let own = import(&peer(name)).unwrap();
         let all = tensors(name);
-        let buffers = match name {
-            "gpt2" => with_buffers(all.clone(), prefix),
-            // Floating-point numbers are no buffers of Llama but for the frequencies of its rotation.
-            _ => {
-                let mut all = all.clone();
-                for block in 0..2 {
-                    let stem = format!("{prefix}{block}.self_attn");
-                    let frequencies = Stored::new(Dtype::F32, &[4], 16);
-                    all.insert(format!("{stem}.rotary_emb.inv_freq"), frequencies);
-                    let mask = Stored::new(Dtype::BOOL, &[16, 16], 256);
-                    all.insert(format!("{stem}.causal_mask"), mask);
-                }
-                all
-            }
-        };
+        let buffers = with_buffers(all.clone(), name, prefix);
         let stale = json!({ "a": "model-00001-of-00009.safetensors" });
         let named = |file: &str| Folder::new(name, &json!({ "transformers_weights": file }));
         let mut zeros = all.clone();

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
     said.extend(about_texts(
         read.tokenizer.is_some(),
         &config,
-        &read.texts.end_token,
+        read.texts.end_token.as_ref(),
     ));
     let written = Model {
         frozen: Frozen::Import {
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
 }
 
 /// What evaluation and sampling make of the ends of a text.
-fn about_texts(tokenizer: bool, config: &RunConfig, end: &Option<String>) -> Vec<String> {
+fn about_texts(tokenizer: bool, config: &RunConfig, end: Option<&String>) -> Vec<String> {
     if !tokenizer {
         return vec!["the folder has no tokenizer.json: `sample` and `eval` need one".to_owned()];
     }
