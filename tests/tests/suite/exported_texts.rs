@@ -148,7 +148,7 @@ fn the_template_puts_in_front_what_stood_there_in_training() {
                 "{post_processor}"
             );
             let text = std::fs::read_to_string(place.join("tokenizer.json")).unwrap();
-            assert_eq!(text == json, word == kept, "{post_processor}");
+            assert_eq!(text == json, word == OUTCOMES[0], "{post_processor}");
             // What says where in a text each token is stays.
             let offsets = post_processor.to_string().contains("trim_offsets");
             let written: Value = serde_json::from_str(&text).unwrap();
