@@ -1,6 +1,5 @@
 //! Reading a run back: for evaluation, for samples, for whoever wants the weights.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use evenburn_model::strategy::NormStrategy;
