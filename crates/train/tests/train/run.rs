@@ -480,8 +480,9 @@ fn a_batch_with_a_token_the_model_does_not_have_is_an_error_with_its_place() {
             tokens: tokens.to_vec(),
             targets: targets.to_vec(),
             segments: vec![0; 4],
+            bytes: None,
         };
-        evaluate(&task, std::iter::once(Ok(batch)), &[1; 300])
+        evaluate(&task, std::iter::once(Ok(batch)))
     };
     assert!(score([0, 1, 2, 299], [1, 2, 299, -1]).is_ok());
     for (tokens, targets, found) in [
