@@ -5,6 +5,7 @@
 
 mod board;
 mod figure;
+mod keys;
 mod points;
 mod screen;
 

@@ -10,13 +10,13 @@ use burn_train::Interrupter;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
 use super::board::Board;
+use super::keys::{self, Key};
 
 /// Time between two drawings.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,10 +45,11 @@ impl Screen {
                 if terminal.draw(|frame| board().draw(frame)).is_err() {
                     break;
                 }
-                match key() {
-                    Ok(Some(key)) => obey(key, &mut board(), &interrupter),
-                    Ok(None) => {}
-                    Err(_) => break,
+                let Ok(keys) = keys::within(TICK) else {
+                    break;
+                };
+                for key in keys {
+                    obey(key, &mut board(), &interrupter);
                 }
             }
         };
@@ -74,35 +75,17 @@ impl Drop for Screen {
     }
 }
 
-/// The key that is pressed before the next drawing, if any is.
-fn key() -> io::Result<Option<KeyEvent>> {
-    if !event::poll(TICK)? {
-        return Ok(None);
+fn obey(key: Key, board: &mut Board, interrupter: &Interrupter) {
+    match key {
+        Key::Stop => {
+            board.stop();
+            interrupter.stop(Some("stopped from the dashboard"));
+        }
+        Key::Left => board.select(false),
+        Key::Right => board.select(true),
+        Key::Up => board.look_at(true),
+        Key::Down => board.look_at(false),
     }
-    Ok(match event::read()? {
-        Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
-        _ => None,
-    })
-}
-
-fn obey(key: KeyEvent, board: &mut Board, interrupter: &Interrupter) {
-    // Where signals are off in raw mode, Ctrl-C comes as a key.
-    let interrupts =
-        key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        _ if interrupts => stop(board, interrupter),
-        KeyCode::Char('q') => stop(board, interrupter),
-        KeyCode::Left => board.select(false),
-        KeyCode::Right => board.select(true),
-        KeyCode::Up => board.look_at(true),
-        KeyCode::Down => board.look_at(false),
-        _ => {}
-    }
-}
-
-fn stop(board: &mut Board, interrupter: &Interrupter) {
-    board.stop();
-    interrupter.stop(Some("stopped from the dashboard"));
 }
 
 fn enter() -> io::Result<()> {
@@ -157,19 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_stop_the_run_and_choose_what_is_drawn() {
-        let control = |code| KeyEvent::new(code, KeyModifiers::CONTROL);
-        let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
-        for (key, stops) in [
-            (plain(KeyCode::Char('q')), true),
-            (control(KeyCode::Char('c')), true),
-            (plain(KeyCode::Char('c')), false),
-            (plain(KeyCode::Right), false),
-            (plain(KeyCode::Esc), false),
-        ] {
+    fn one_key_stops_the_run_and_the_others_choose_what_is_drawn() {
+        for key in [Key::Stop, Key::Left, Key::Right, Key::Up, Key::Down] {
             let interrupter = Interrupter::new();
             obey(key, &mut Board::default(), &interrupter);
-            assert_eq!(interrupter.should_stop(), stops, "{key:?}");
+            assert_eq!(interrupter.should_stop(), key == Key::Stop, "{key:?}");
         }
     }
 }
