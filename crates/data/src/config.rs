@@ -82,6 +82,9 @@ impl Default for DataConfig {
     }
 }
 
+/// Memory for all entries is taken before training begins; the largest vocabularies in use have a million.
+const LARGEST_VOCAB: usize = 1 << 24;
+
 impl DataConfig {
     /// The value of `tokenizer` that asks for training one.
     pub const TRAIN: &'static str = "train";
@@ -90,7 +93,8 @@ impl DataConfig {
     ///
     /// # Errors
     /// [`DataError::Config`] names the key: no `path`, a `validation_fraction` outside [0, 1), a
-    /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token, an empty name.
+    /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token or too large to be
+    /// trained, an empty name.
     pub fn validate(&self) -> Result<(), DataError> {
         if self.path.0.is_empty() {
             return Err(DataError::config(
@@ -129,6 +133,15 @@ impl DataConfig {
                 format!(
                     "is {}, must be at least 257: 256 bytes and {}",
                     self.tokenizer_vocab, self.eod_token
+                ),
+            ));
+        }
+        if self.tokenizer == Self::TRAIN && self.tokenizer_vocab > LARGEST_VOCAB {
+            return Err(DataError::config(
+                "data.tokenizer_vocab",
+                format!(
+                    "is {}, must be at most {LARGEST_VOCAB}",
+                    self.tokenizer_vocab
                 ),
             ));
         }

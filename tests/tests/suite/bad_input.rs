@@ -209,7 +209,8 @@ fn numbers_that_leave_nothing_to_do_are_refused() {
             refused(&sandbox, &[command, &[option, value]].concat(), &[option]);
         }
     }
-    for value in ["0", "-1", "256", "many", "99999999999999999999"] {
+    let huge = ["16777217", "9223372036854775807", "99999999999999999999"];
+    for value in ["0", "-1", "256", "many"].iter().chain(&huge) {
         let line = [&learn[..], &["--vocab", value]].concat();
         refused(&sandbox, &line, &["data.tokenizer_vocab"]);
     }

@@ -33,6 +33,6 @@ mod program;
 mod published_sizes;
 mod qk_clip;
 mod resume;
-// Pipes, terminals and signals.
-#[cfg(unix)]
+// `/dev/full`, and who ignores a signal.
+#[cfg(target_os = "linux")]
 mod streams;

@@ -304,7 +304,9 @@ fn a_terminal_may_go_away() {
 
     let (_folder, sandbox) = sandbox();
     for (n, more) in [&[][..], &["--no-dashboard"]].into_iter().enumerate() {
-        let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // The program must not have this end too.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let reader = openpt(flags).unwrap();
         grantpt(&reader).unwrap();
         unlockpt(&reader).unwrap();
         let name = ptsname(&reader, Vec::new()).unwrap();
