@@ -1,6 +1,7 @@
 //! The terminal while the dashboard is on it.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -34,8 +35,10 @@ impl Screen {
     /// Takes the terminal until this is dropped.
     pub(super) fn open(board: Arc<Mutex<Board>>, interrupter: Interrupter) -> io::Result<Self> {
         enter()?;
-        let mut terminal =
+        let terminal =
             Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
+        // Dropped, it would complain on a standard error that may be gone too; what it would restore, `leave` does.
+        let mut terminal = ManuallyDrop::new(terminal);
         let closing = Arc::new(AtomicBool::new(false));
         let closes = Arc::clone(&closing);
         let show = move || {
