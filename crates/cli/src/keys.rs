@@ -18,14 +18,21 @@ enum Taken {
 }
 
 /// What a command takes that only computes with a model.
-const COMPUTE: &[&str] = &["data.eod_token", "train.device", "train.precision"];
+const COMPUTE: &[&str] = &[
+    "data.eod_token",
+    "data.bos_token",
+    "train.device",
+    "train.precision",
+];
 
 /// Of a trained run, its text: everything but the tokenizer, which is the run's.
 const EVAL: &[&str] = &[
     "data.path",
     "data.validation_path",
+    "data.split_names",
     "data.validation_fraction",
     "data.eod_token",
+    "data.bos_token",
     "data.text_field",
     "data.document_mask",
     "data.cache",
@@ -35,7 +42,12 @@ const EVAL: &[&str] = &[
 ];
 
 /// What `PATH` and `--tokenizer` don't say.
-const IDS: &[&str] = &["data.text_field", "data.eod_token"];
+const IDS: &[&str] = &[
+    "data.text_field",
+    "data.eod_token",
+    "data.bos_token",
+    "data.split_names",
+];
 
 /// What `PATH` doesn't say.
 const TOKENIZER: &[&str] = &[
@@ -43,10 +55,11 @@ const TOKENIZER: &[&str] = &[
     "data.eod_token",
     "data.tokenizer_vocab",
     "data.validation_path",
+    "data.split_names",
     "data.validation_fraction",
 ];
 
-const IMPORT: &[&str] = &["data.eod_token", "run.dir", "run.name"];
+const IMPORT: &[&str] = &["data.eod_token", "data.bos_token", "run.dir", "run.name"];
 
 impl Taken {
     fn by(command: &Command) -> Self {

@@ -280,18 +280,20 @@ fn expand_one(
             require_literal_leading_dot: true,
             ..MatchOptions::default()
         };
+        let mut hits = Vec::new();
         for hit in glob_with(entry, options).map_err(|e| DataError::Pattern {
             pattern: entry.into(),
             message: e.to_string(),
         })? {
-            let hit = hit.map_err(|e| {
+            hits.push(hit.map_err(|e| {
                 let path = e.path().to_path_buf();
                 DataError::io("read", &path, e.into())
-            })?;
-            // Links in a circle end where the system follows no more; nothing is there by that name.
+            })?);
+        }
+        for hit in shortest(hits) {
             if hit.is_dir() {
                 walk.folder(&base, &hit)?;
-            } else if hit.symlink_metadata().is_ok() {
+            } else {
                 walk.file(&base, hit)?;
             }
         }
@@ -322,6 +324,21 @@ fn expand_one(
         });
     }
     Ok(once(found))
+}
+
+/// What a glob finds, each entry by the shortest of the ways that links to folders make to it. (Where links form a circle
+/// there are forty: the system follows no more.)
+fn shortest(mut hits: Vec<PathBuf>) -> Vec<PathBuf> {
+    hits.sort_by_key(|path| (path.components().count(), path.clone()));
+    let mut seen = HashSet::new();
+    hits.retain(|path| {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        folder.is_ok_and(|folder| seen.insert(folder.join(path.file_name().unwrap_or_default())))
+    });
+    hits
 }
 
 /// Every file once: by the name with the fewest folders, of those that links give it. In the order of the names.

@@ -96,6 +96,7 @@ fn paths_are_any_bytes() {
         ]
         .concat(),
     );
+    good(&sandbox, &["cooldown", "r@n", "--steps", "2"]);
     good(&sandbox, &["train", "--resume", "r@n"]);
     good(&sandbox, &["eval", "r@n", "--tokens", "64"]);
     good(&sandbox, &["sample", "r@n", "--tokens", "2"]);
@@ -114,7 +115,6 @@ fn paths_are_any_bytes() {
     }
     good(&sandbox, &["import", "p@er", "--out", "i@ported"]);
     good(&sandbox, &["describe", "i@ported"]);
-    good(&sandbox, &["cooldown", "r@n", "--steps", "2"]);
 }
 
 #[test]
