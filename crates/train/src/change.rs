@@ -9,7 +9,7 @@ use std::path::Path;
 
 use evenburn_optim::Warmup;
 
-use crate::config::{Resolved, RunConfig};
+use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::launch::{OPTIMIZER, Start, binding};
 use crate::run_dir::{self, CHECKPOINTS};
@@ -138,7 +138,11 @@ pub(crate) fn check(
             let (was, is) = (show(was.get(key)), show(is.get(key)));
             format!("{key} was {was} and is now {is} ({origin})")
         };
-        keys.iter().map(describe).collect()
+        // Nobody asked for a warm-up that was kept.
+        let kept = |key: &&String| {
+            *key == "optim.warmup_steps" && given.origins.of(key) == Origin::Default
+        };
+        keys.iter().filter(|key| !kept(key)).map(describe).collect()
     };
     let (keys, difference) = match between(&recorded, &given.config, taken)? {
         Change::Nothing => return Ok(None),

@@ -148,7 +148,7 @@ pub enum TrainError {
     /// Another budget or schedule, under which a step that is taken would have had another rate.
     #[error("{}: {}: with that, step {step} of the {taken} that are taken would have had {} of the peak rate, and it had {}; {}; \
         --train.reset_optimizer true goes on with it all the same, with fresh optimizer state",
-        path.display(), differences.join("; "), short(*is), short(*was),
+        path.display(), differences.join("; "), apart(*is, *was), apart(*was, *is),
         match earlier { Some(p) => format!("--resume {} goes on from before that, in a new run", p.display()), None => "no checkpoint from before that is left".to_owned() })]
     PastDiffers {
         /// The run directory.
@@ -209,10 +209,11 @@ pub enum TrainError {
     Stopped(String),
 }
 
-/// A part of 1 in few digits.
-fn short(part: f64) -> String {
-    let text = format!("{part:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+/// A part of 1 in as many digits as tell it from another one.
+fn apart(part: f64, other: f64) -> String {
+    let text = |part: f64, digits: usize| format!("{part:.digits$}");
+    let digits = (2..17).find(|digits| text(part, *digits) != text(other, *digits));
+    text(part, digits.unwrap_or(17))
 }
 
 impl TrainError {
