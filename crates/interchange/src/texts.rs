@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
@@ -233,7 +233,8 @@ mod tests {
             (json!({ "x": 7 }), 7, Some("</s>")),
             (json!({ "a": 0 }), 3, None),
         ] {
-            let tokenizer = map(json!({ "added_tokens": added, "model": { "vocab": vocabulary } }));
+            let tokenizer =
+                map(&json!({ "added_tokens": added, "model": { "vocab": vocabulary } }));
             assert_eq!(
                 name_of(&tokenizer, id).as_deref(),
                 name,
@@ -316,7 +317,7 @@ mod tests {
             if let Some(generation) = &generation {
                 std::fs::write(folder.path().join(GENERATION), generation.to_string()).unwrap();
             }
-            let fields = Fields::new(Path::new("config.json"), map(config.clone()));
+            let fields = Fields::new(Path::new("config.json"), map(&config));
             let read = Texts::read(folder.path(), &fields, llama).unwrap();
             let case = format!("{config} {generation:?}");
             assert_eq!(
@@ -334,7 +335,7 @@ mod tests {
             json!({ "eos_token_id": "</s>" }),
             json!({ "bos_token_id": [1, 2] }),
         ] {
-            let fields = Fields::new(Path::new("config.json"), map(config.clone()));
+            let fields = Fields::new(Path::new("config.json"), map(&config));
             let refused = Texts::read(Path::new("."), &fields, llama).unwrap_err();
             assert!(
                 matches!(refused, InterchangeError::Key { .. }),

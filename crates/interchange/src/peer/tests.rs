@@ -80,10 +80,14 @@ fn each_key_that_is_left_out_has_the_default_of_its_class() {
     assert!(left_out > 130, "{left_out}");
 }
 
-/// Pairs of configurations that `transformers` reads as the same, by keys that differ from the defaults.
+/// That `transformers` reads two configurations as the same, by keys that differ from the defaults.
+fn assert_same(name: &str, given: &Value, same: &Value) {
+    let read = |changes: &Value| read(name, &with(complete(name), changes)).unwrap();
+    assert!(read(given) == read(same), "{name} {given}");
+}
+
 #[test]
-fn null_second_names_and_older_keys_are_read_as_transformers_reads_them() {
-    let rope = |theta: f64| json!({ "rope_type": "default", "rope_theta": theta });
+fn null_and_second_names_are_read_as_transformers_reads_them() {
     for (name, given, same) in [
         // Null where the class lacks something, absent where it has its default.
         (
@@ -137,6 +141,19 @@ fn null_second_names_and_older_keys_are_read_as_transformers_reads_them() {
             json!({ "num_local_experts": 9, "num_experts": 11 }),
             json!({ "num_local_experts": 9 }),
         ),
+    ] {
+        assert_same(name, &given, &same);
+    }
+    // The file has the other name of this key, by which it is written.
+    let mut map = with(complete("qwen3_moe"), &json!({ "num_experts": 9 }));
+    map.remove("num_local_experts");
+    assert_eq!(read("qwen3_moe", &map).unwrap().0.dims().experts.count, 9);
+}
+
+#[test]
+fn keys_of_every_version_are_read_as_transformers_reads_them() {
+    let rope = |theta: f64| json!({ "rope_type": "default", "rope_theta": theta });
+    for (name, given, same) in [
         // The base of the rotation, by the keys of every version.
         (
             "llama",
@@ -190,16 +207,8 @@ fn null_second_names_and_older_keys_are_read_as_transformers_reads_them() {
         ("qwen3_moe", json!({ "sliding_window": 8 }), json!({})),
         ("gemma2", json!({ "hidden_act": "silu" }), json!({})),
     ] {
-        let read = |changes: &Value| read(name, &with(complete(name), changes));
-        assert!(
-            read(&given).unwrap() == read(&same).unwrap(),
-            "{name} {given}"
-        );
+        assert_same(name, &given, &same);
     }
-    // The file has the other name of this key, by which it is written.
-    let mut map = with(complete("qwen3_moe"), &json!({ "num_experts": 9 }));
-    map.remove("num_local_experts");
-    assert_eq!(read("qwen3_moe", &map).unwrap().0.dims().experts.count, 9);
 }
 
 #[test]
