@@ -51,7 +51,7 @@ fn a_change_is_noticed_by_contents() {
         validation_fraction: 0.0,
         ..config(&path)
     };
-    let before = SystemTime::now() - Duration::from_secs(3600);
+    let before = SystemTime::now() - Duration::from_hours(1);
     let write = |text: &str| {
         fs::write(&path, lines(&[text])).unwrap();
         // As a copy leaves it that keeps the time of the original.
