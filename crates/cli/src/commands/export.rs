@@ -13,7 +13,10 @@ use evenburn_train::config::RunConfig;
 use std::fs;
 
 pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
-    let run = load(&arguments.run, arguments.compute, overrides.clone())?;
+    let given = overrides
+        .iter()
+        .any(|(key, _)| key == "data.eod_token" || key == "data.bos_token");
+    let run = load(&arguments.run, arguments.compute, overrides)?;
     let target = match arguments.class.as_str() {
         "auto" => Target::Auto,
         "evenburn" => Target::Own,
@@ -26,7 +29,7 @@ pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
     };
     let model = Model {
         weights: weights::collect(&run.decoder),
-        ends: ends(&run, tokenizer.as_deref(), &overrides)?,
+        ends: ends(&run, tokenizer.as_deref(), given)?,
         plan: run.plan,
         tokenizer,
     };
@@ -44,12 +47,9 @@ pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
 }
 
 /// How the texts of a run begin and end: between the tokens of its configuration, or as they did where it was imported from,
-/// if nobody has named other tokens since.
-fn ends(run: &TrainedRun, tokenizer: Option<&str>, overrides: &Overrides) -> Result<Ends> {
+/// if the command line hasn't `given` other tokens.
+fn ends(run: &TrainedRun, tokenizer: Option<&str>, given: bool) -> Result<Ends> {
     let data = &run.config.data;
-    let given = overrides
-        .iter()
-        .any(|(key, _)| key == "data.eod_token" || key == "data.bos_token");
     let as_imported = |texts: &Texts| {
         let default = RunConfig::default().data.eod_token;
         let end = texts.end_token.as_ref().unwrap_or(&default);
