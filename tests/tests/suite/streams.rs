@@ -310,18 +310,18 @@ fn a_terminal_may_go_away() {
         grantpt(&reader).unwrap();
         unlockpt(&reader).unwrap();
         let name = ptsname(&reader, Vec::new()).unwrap();
-        let terminal = || {
-            let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            File::options().read(true).write(true).open(path).unwrap()
-        };
+        let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        // Whoever else has it keeps it, as a shell does.
+        let terminal = File::options().read(true).write(true).open(path).unwrap();
+        let stream = || terminal.try_clone().unwrap();
         let run = format!("run{n}");
         let line = [&endless(&run)[..], more].concat();
         let mut child = sandbox
             .command(&line)
             .env("TERM", "xterm")
-            .stdin(terminal())
-            .stdout(terminal())
-            .stderr(terminal())
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
             .spawn()
             .unwrap();
         let run = sandbox.path(&run);
@@ -347,7 +347,15 @@ fn a_terminal_may_go_away() {
         let more = steps(&run) + 20;
         wait_for(&run, more, &mut child);
         send("TERM", &child);
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{line:?}");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let ended = loop {
+            if let Some(ended) = child.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(Instant::now() < deadline, "{line:?} doesn't end");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(ended.code(), Some(0), "{line:?}");
         is_saved(&run);
         let log = fs::read_to_string(run.join("run.log")).unwrap();
         assert!(!log.contains("PANIC"), "{log}");
