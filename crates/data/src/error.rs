@@ -24,6 +24,16 @@ pub enum DataError {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// Nothing is at a path that a key gives.
+    #[error(
+        "{key}: no such file or folder: {path}; if the text lies elsewhere now, give that place with --{key}"
+    )]
+    NoTextPlace {
+        /// The key.
+        key: &'static str,
+        /// The path as it was given.
+        path: String,
+    },
     /// A glob pattern is malformed.
     #[error("bad glob pattern `{pattern}`: {message}")]
     Pattern {
@@ -119,7 +129,7 @@ pub enum DataError {
     /// A tokenizer can't be loaded, trained or used.
     #[error("tokenizer {path}: {message}", path = path.display())]
     Tokenizer {
-        /// Its file, or `train` while it is being trained.
+        /// Its file, or `(trained)` for one that was just learned.
         path: PathBuf,
         /// What is wrong.
         message: String,

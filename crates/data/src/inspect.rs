@@ -1,7 +1,6 @@
 //! What `data inspect` shows: the first documents, packed samples decoded, counts.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -148,7 +147,7 @@ fn previews(
 ) -> Result<Vec<DocumentPreview>, DataError> {
     let mut previews = Vec::new();
     for placed in find_sources(config)?.sources {
-        let Ok(documents) = placed.documents(&config.text_field, &Arc::default())? else {
+        let Ok(documents) = placed.documents(&config.text_field)? else {
             continue;
         };
         for document in documents.take(count - previews.len()) {

@@ -57,9 +57,16 @@ pub struct PlacedSource {
 }
 
 impl PlacedSource {
-    /// Its documents; or why it is no text, where it wasn't given by itself: a folder may hold other things. `bytes` grows
-    /// by the stored bytes read.
-    pub(crate) fn documents(
+    /// Its documents; or why it is no text, where it wasn't given by itself: a folder may hold other things.
+    ///
+    /// # Errors
+    /// As [`documents`](crate::documents).
+    pub fn documents(&self, text_field: &str) -> Result<Result<Documents, String>, DataError> {
+        self.counted_documents(text_field, &Arc::default())
+    }
+
+    /// The same; `bytes` grows by the stored bytes read.
+    pub(crate) fn counted_documents(
         &self,
         text_field: &str,
         bytes: &Arc<AtomicU64>,
@@ -125,7 +132,7 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     config.validate()?;
     let mut listing = Listing::default();
     let mut found = expand(&config.path, "data.path", config.split_names, &mut listing)?;
-    let mut explicit = match &config.validation_path {
+    let explicit = match &config.validation_path {
         Some(list) => {
             let all = expand(
                 list,
@@ -158,7 +165,7 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
         };
         listing.sources.push(file.place(role, rule)?);
     }
-    for file in explicit.drain(..) {
+    for file in explicit {
         listing
             .sources
             .push(file.place(Role::Validation, Rule::Key)?);
@@ -299,10 +306,8 @@ fn expand_one(
         }
         base
     } else {
-        let why = format!(
-            "no such file or folder: {entry}; if the text lies elsewhere now, give that place with --{key}"
-        );
-        return Err(DataError::config(key, why));
+        let path = entry.to_owned();
+        return Err(DataError::NoTextPlace { key, path });
     };
     for (why, name) in walk.left_out {
         listing.leave_out(why, name);
@@ -429,10 +434,11 @@ impl Walk {
     }
 }
 
-/// The leading components of a pattern that hold no wildcard.
+/// The leading components of a pattern that hold no wildcard. (What a glob finds doesn't repeat a `.` at its start.)
 fn fixed_prefix(pattern: &Path) -> PathBuf {
     pattern
         .components()
+        .filter(|c| *c != Component::CurDir)
         .take_while(|c| !c.as_os_str().to_string_lossy().contains(['*', '?', '[']))
         .collect()
 }

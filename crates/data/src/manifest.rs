@@ -148,8 +148,8 @@ impl Manifest {
                 let share = totals.unknown as f64 / totals.tokens as f64;
                 (share >= UNKNOWN_SHARE).then(|| {
                     format!(
-                        "{:.0} % of the {} split's tokens are the tokenizer's token for unknown text: losses on them say little; \
-                         choose a tokenizer that knows this text with data.tokenizer, or train one with data.tokenizer = \"train\"",
+                        "{:.0} % of the {} split's tokens are the tokenizer's token for unknown text: losses on them say little, \
+                         and a tokenizer that knows this text would say more",
                         100.0 * share,
                         split.name()
                     )

@@ -16,6 +16,9 @@ pub struct Tally {
     pub validation: u64,
     /// Those of both whose own field chose the split.
     pub by_field: u64,
+    /// Those of both whose own field says another split than that of their file, which counts.
+    #[serde(default)]
+    pub overruled: u64,
     /// Documents left out because their own field says `test`.
     pub test: u64,
     /// Documents without text, left out.
@@ -46,8 +49,15 @@ impl Placing {
             return None;
         }
         let split = match (self.role, document.tag) {
-            (Role::Train, _) => Split::Train,
-            (Role::Validation, _) => Split::Validation,
+            (Role::Train, tag) => {
+                tally.overruled += u64::from(tag.is_some_and(|t| t != Tag::Split(Split::Train)));
+                Split::Train
+            }
+            (Role::Validation, tag) => {
+                let other = tag.is_some_and(|t| t != Tag::Split(Split::Validation));
+                tally.overruled += u64::from(other);
+                Split::Validation
+            }
             (Role::Mixed, Some(Tag::Test)) => {
                 tally.test += 1;
                 return None;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest, Sha256};
 
@@ -141,6 +139,7 @@ fn prepared(
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
     let Listing { sources, left_out } = find_sources(config)?;
+    require_text(&sources, &config.text_field)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
@@ -188,6 +187,29 @@ fn prepared(
     open(&folder, tokenizer, left_out)
 }
 
+/// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
+fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataError> {
+    let mut first = None;
+    for placed in sources {
+        match placed.documents(text_field)? {
+            Ok(_) => return Ok(()),
+            Err(why) => {
+                first.get_or_insert((placed.source.location(), why));
+            }
+        }
+    }
+    let Some((path, why)) = first else {
+        return Ok(());
+    };
+    Err(DataError::NoText {
+        path: path.to_path_buf(),
+        message: match sources.len() {
+            1 => why,
+            files => format!("{why}; none of {files} files is text"),
+        },
+    })
+}
+
 fn open(
     folder: &Path,
     tokenizer: Tokenizer,
@@ -196,8 +218,11 @@ fn open(
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
-    if (manifest.tokenizer.sha256.as_str(), manifest.tokenizer.eod)
-        != (tokenizer.sha256(), tokenizer.eod())
+    if (
+        manifest.tokenizer.sha256.as_str(),
+        manifest.tokenizer.eod,
+        manifest.tokenizer.bos,
+    ) != (tokenizer.sha256(), tokenizer.eod(), tokenizer.bos())
         || manifest.tokenizer.vocab_size != tokenizer.vocab_size()
     {
         return Err(DataError::Damaged {
@@ -289,7 +314,13 @@ fn tokenizer(
         let file = Path::new(&config.tokenizer);
         return Tokenizer::from_file(file, &config.eod_token)?.with_bos(bos);
     }
-    learned(config, sources, records, cache, progress)?.with_bos(bos)
+    if let Some(bos) = bos {
+        let why = format!(
+            "is {bos}, which a tokenizer that is trained doesn't have; leave it out, or give one with data.tokenizer"
+        );
+        return Err(DataError::config("data.bos_token", why));
+    }
+    learned(config, sources, records, cache, progress)
 }
 
 /// The tokenizer that `tokenizer = "train"` stands for, which is kept in the cache.
@@ -375,8 +406,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
                     return Ok(None);
                 };
                 self.left_here = self.left.div_ceil(sources);
-                let unused = Arc::new(AtomicU64::new(0));
-                if let Ok(documents) = placed.documents(&self.config.text_field, &unused)? {
+                if let Ok(documents) = placed.documents(&self.config.text_field)? {
                     self.current = Some((documents, placed));
                 } else {
                     self.left_here = 0;

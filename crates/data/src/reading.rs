@@ -27,12 +27,14 @@ impl Corpus {
                     .push(source.name.clone()),
             }
         }
+        let fraction = self.manifest.validation_fraction;
         let mut lines: Vec<String> = places
             .into_iter()
-            .map(|((role, rule), sources)| placed(role, rule, &sources))
+            .map(|((role, rule), sources)| placed(role, rule, &sources, fraction))
             .collect();
         lines.extend(self.held_out());
         lines.extend(dropped(sources));
+        lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
         lines.extend(
@@ -69,7 +71,7 @@ impl Corpus {
     }
 }
 
-fn placed(role: Role, rule: Rule, sources: &[&SourceRecord]) -> String {
+fn placed(role: Role, rule: Rule, sources: &[&SourceRecord], fraction: f64) -> String {
     let sum = |of: fn(&Tally) -> u64| sources.iter().map(|s| of(&s.documents)).sum::<u64>();
     let names: Vec<_> = sources.iter().map(|s| s.name.as_str()).collect();
     let files = format!(
@@ -97,11 +99,16 @@ fn placed(role: Role, rule: Rule, sources: &[&SourceRecord]) -> String {
         }
         Role::Mixed => {
             let by_field = sum(|t| t.by_field);
+            let rest = if fraction == 0.0 {
+                "for training, as data.validation_fraction is 0"
+            } else {
+                "by the hash of their text"
+            };
             let how = if by_field == 0 {
-                "by the hash of their text".to_owned()
+                rest.to_owned()
             } else {
                 format!(
-                    "{} by their field `split`, the others by the hash of their text",
+                    "{} by their field `split`, the others {rest}",
                     grouped(by_field)
                 )
             };
@@ -126,6 +133,17 @@ fn dropped(sources: &[SourceRecord]) -> Option<String> {
     .map(|(documents, what)| format!("{} {what}", counted(documents, "document")))
     .collect();
     (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+}
+
+/// Documents that say another split than their file.
+fn overruled(sources: &[SourceRecord]) -> Option<String> {
+    let documents = sources.iter().map(|s| s.documents.overruled).sum::<u64>();
+    (documents > 0).then(|| {
+        format!(
+            "note: the field `split` of {} says another split than that of their file, which counts",
+            counted(documents, "document")
+        )
+    })
 }
 
 /// Validation files that training text holds too, byte for byte.

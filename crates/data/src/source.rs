@@ -6,7 +6,9 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
+#[cfg(unix)]
+use std::time::{Duration, SystemTime};
 
 /// What a source opens to: Parquet seeks, the other formats only read.
 pub trait ReadSeek: Read + Seek + Send {}
@@ -43,7 +45,9 @@ pub struct LocalFile {
     name: String,
     path: PathBuf,
     size: u64,
-    stamp: Option<String>,
+    mark: String,
+    /// Whether the mark was old enough to be relied on when the file was listed.
+    settled: bool,
 }
 
 impl LocalFile {
@@ -57,34 +61,47 @@ impl LocalFile {
             name,
             path,
             size: meta.len(),
-            stamp: stamp(&meta),
+            mark: mark(&meta),
+            settled: is_settled(&meta),
         })
     }
 }
 
 /// How long ago a file must have been changed for its stamp to be relied on. File systems keep times in steps (two
 /// seconds on FAT, some milliseconds on others): within one step, a second change leaves no trace.
+#[cfg(unix)]
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// The file itself and the time of its last change. Programs set the time of modification as they like (a copy keeps
 /// it); the time of change is the system's own.
 #[cfg(unix)]
-fn stamp(meta: &Metadata) -> Option<String> {
+fn mark(meta: &Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
-    let changed = Duration::new(
-        u64::try_from(meta.ctime()).ok()?,
-        u32::try_from(meta.ctime_nsec()).ok()?,
-    );
-    let age = SystemTime::now().duration_since(UNIX_EPOCH + changed);
-    // One from the future may be met again.
-    age.is_ok_and(|age| age > SETTLED)
-        .then(|| format!("{}-{}-{}", meta.dev(), meta.ino(), changed.as_nanos()))
+    let (seconds, nanos) = (meta.ctime(), meta.ctime_nsec());
+    format!("{}-{}-{seconds}.{nanos:09}", meta.dev(), meta.ino())
 }
 
-/// Only the time of modification is known, which programs set as they like.
+#[cfg(unix)]
+fn is_settled(meta: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let changed = u64::try_from(meta.ctime()).unwrap_or_default();
+    let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed));
+    // One from the future may be met again.
+    age.is_ok_and(|age| age > SETTLED)
+}
+
+/// The time of modification is all that is known.
 #[cfg(not(unix))]
-fn stamp(_: &Metadata) -> Option<String> {
-    None
+fn mark(meta: &Metadata) -> String {
+    let modified = meta.modified().ok();
+    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.unwrap_or_default().as_nanos().to_string()
+}
+
+/// Programs set the time of modification as they like.
+#[cfg(not(unix))]
+fn is_settled(_: &Metadata) -> bool {
+    false
 }
 
 /// What is equal for all names of one stored file.
@@ -121,12 +138,12 @@ impl Source for LocalFile {
     }
 
     fn stamp(&self) -> Option<String> {
-        self.stamp.clone()
+        self.settled.then(|| self.mark.clone())
     }
 
     fn is_unchanged(&self) -> io::Result<bool> {
         let meta = fs::metadata(&self.path)?;
-        Ok(meta.len() == self.size && (self.stamp.is_none() || stamp(&meta) == self.stamp))
+        Ok(meta.len() == self.size && mark(&meta) == self.mark)
     }
 
     fn open(&self) -> io::Result<Box<dyn ReadSeek>> {

@@ -192,7 +192,13 @@ pub(crate) fn read(
         }
         for number in low..record.long {
             let [position, count] = entry(number)?;
-            match bytes.get_mut((position - start) as usize) {
+            let Some(place) = position.checked_sub(start) else {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "its long tokens are not in order",
+                ));
+            };
+            match bytes.get_mut(place as usize) {
                 Some(bytes) => *bytes = count as u32,
                 None => break,
             }

@@ -127,6 +127,46 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
 }
 
 #[test]
+fn a_rewrite_of_equal_length_is_noticed_too() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    fs::write(&path, lines(&["one", "two", "six"])).unwrap();
+    let once = std::sync::Once::new();
+    let rewrite = |state: &evenburn_data::ProgressState| {
+        if state.phase == evenburn_data::Phase::Hashing {
+            once.call_once(|| {
+                // The system's clock moves on in the meantime.
+                std::thread::sleep(Duration::from_millis(50));
+                fs::write(&path, lines(&["six", "two", "one"])).unwrap();
+            });
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let error = prepare(&config(&path), &dir.path().join("cache"), &rewrite).unwrap_err();
+    assert!(matches!(error, DataError::Changed { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_without_any_text_is_an_error_with_the_reason() {
+    let dir = tempdir().unwrap();
+    let folder = dir.path().join("d");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.json"), "{\"content\": \"a\"}\n").unwrap();
+    fs::write(folder.join("b.txt"), "").unwrap();
+    let error = prepare(&config(&folder), &dir.path().join("cache"), &()).unwrap_err();
+    let message = error.to_string();
+    assert!(error.is_wrong_input(), "{message}");
+    for part in ["no field `text` (data.text_field)", "none of 2 files"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let named = DataConfig {
+        text_field: "content".into(),
+        ..config(&folder)
+    };
+    assert_eq!(corpus(&named, dir.path()).train.documents(), 1);
+}
+
+#[test]
 fn json_lines_are_read_under_any_usual_ending() {
     let text = lines(&["a document", "another"]);
     let plain = text.as_bytes();
@@ -171,9 +211,13 @@ fn what_is_no_text_is_named_in_a_folder_and_refused_by_itself() {
         (
             "a.json",
             "{\n  \"name\": \"a card\"\n}\n",
-            "is no JSON lines",
+            "no document in its first line: invalid JSON",
         ),
-        ("a.json", "[{\"text\": \"x\"}]\n", "is no JSON lines"),
+        (
+            "a.json",
+            "[{\"text\": \"x\"}]\n",
+            "no document in its first line: invalid JSON",
+        ),
         ("a.json", "{\"name\": \"a card\"}\n", "no field `text`"),
     ] {
         let dir = tempdir().unwrap();

@@ -62,11 +62,11 @@ pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Resul
     write(run, &request)
 }
 
-/// Whether the rate of a run that has taken `step` steps is above where it ends.
+/// Whether the rate of a run that has taken `step` steps can come down: it is above where it ends, or still rises.
 fn check_rate(run: &Path, schedule: &Schedule, step: u64, total: u64) -> Result<(), TrainError> {
     let part = |step| schedule.factor(step, total);
     let bottom = schedule.final_fraction;
-    if part(step) > bottom {
+    if part(step) > bottom || step < schedule.warmup.steps(total) {
         return Ok(());
     }
     // The highest rate that can still be gone back to, and the latest of these.
@@ -105,25 +105,40 @@ pub(crate) fn carry(run: &Path, to: &Path, step: u64) -> Result<(), TrainError> 
     }
 }
 
-/// The decay of a run that has taken `step` of `total` steps: one that began earlier, or one that begins now.
+/// What a run finds of a request.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Found {
+    /// None.
+    Nothing,
+    /// A decay that began earlier, or that begins now.
+    Decay(Cooldown),
+    /// One that came too late, which is removed; the reason.
+    TooLate(String),
+}
+
+/// The decay of a run that has taken `step` of `total` steps.
 pub(crate) fn of_run(
     run: &Path,
     schedule: &Schedule,
     step: u64,
     total: u64,
-) -> Result<Option<Cooldown>, TrainError> {
+) -> Result<Found, TrainError> {
     let Some(request) = read(run)? else {
-        return Ok(None);
+        return Ok(Found::Nothing);
     };
     if request.start.is_none() {
-        check_rate(run, schedule, step, total)?;
+        if let Err(late) = check_rate(run, schedule, step, total) {
+            let path = file(run);
+            fs::remove_file(&path).map_err(|e| TrainError::io("remove", &path, e))?;
+            return Ok(Found::TooLate(late.to_string()));
+        }
         let begun = Request {
             start: Some(step),
             ..request
         };
         write(run, &begun)?;
     }
-    Ok(Some(Cooldown {
+    Ok(Found::Decay(Cooldown {
         start: request.start.unwrap_or(step),
         steps: request.steps,
         descent: request.descent,
@@ -183,7 +198,7 @@ mod tests {
         );
         let schedule = Schedule::default();
         let of_run = |step| of_run(run.path(), &schedule, step, 40);
-        assert_eq!(of_run(3).unwrap(), None);
+        assert_eq!(of_run(3).unwrap(), Found::Nothing);
         request(run.path(), NonZeroU64::MIN, Some(Descent::Linear)).unwrap();
         // Nobody has begun: the later request counts.
         request(run.path(), steps, None).unwrap();
@@ -192,10 +207,10 @@ mod tests {
             steps: 4,
             descent: Descent::Cosine,
         };
-        assert_eq!(of_run(7).unwrap(), Some(decay));
+        assert_eq!(of_run(7).unwrap(), Found::Decay(decay));
         assert_eq!(begun(run.path()).unwrap(), Some(7));
         // Also when the run goes on from an earlier checkpoint.
-        assert_eq!(of_run(5).unwrap(), Some(decay));
+        assert_eq!(of_run(5).unwrap(), Found::Decay(decay));
         let refused = request(run.path(), steps, None).unwrap_err();
         assert!(
             refused.to_string().contains("decays since step 7"),
@@ -216,7 +231,7 @@ mod tests {
     fn a_rate_that_has_come_down_is_refused_with_the_checkpoint_to_go_back_to() {
         let steps = NonZeroU64::new(4).unwrap();
         // Schedule, checkpoints, and what the error names; nothing where there is something left to decay.
-        let cases: [(&str, &[u64], Option<&str>); 8] = [
+        let cases: [(&str, &[u64], Option<&str>); 10] = [
             ("cosine", &[36, 40], Some("step-00000036")),
             ("linear", &[40], Some("no checkpoint")),
             ("wsd", &[20, 32, 36, 40], Some("step-00000032")),
@@ -229,6 +244,17 @@ mod tests {
             ("constant", &[40], None),
             ("inverse_sqrt", &[40], None),
             ("wsd", &[], None),
+            // In the warm-up, the rate is low and rises.
+            (
+                "cosine\"\nwarmup_steps = 20\nfinal_fraction = 0.1 #",
+                &[],
+                None,
+            ),
+            (
+                "cosine\"\nwarmup_steps = 20\nfinal_fraction = 0.1 #",
+                &[1],
+                None,
+            ),
         ];
         for (schedule, checkpoints, expected) in cases {
             let toml = format!("[train]\nsteps = 40\n[optim]\nschedule = \"{schedule}\"\n");
@@ -243,5 +269,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A run that trains may find a request only when its rate has come down.
+    #[test]
+    fn a_request_that_comes_too_late_is_removed_and_told() {
+        let schedule = Schedule::default();
+        let run = run(
+            "[train]\nsteps = 40\n[optim]\nschedule = \"linear\"\n",
+            &[4],
+        );
+        request(run.path(), NonZeroU64::new(4).unwrap(), None).unwrap();
+        let Found::TooLate(why) = of_run(run.path(), &schedule, 40, 40).unwrap() else {
+            panic!("it began");
+        };
+        assert!(why.contains("step-00000004"), "{why}");
+        assert_eq!(
+            of_run(run.path(), &schedule, 40, 40).unwrap(),
+            Found::Nothing
+        );
     }
 }

@@ -26,7 +26,7 @@ use self::events::Events;
 use self::step::Stepped;
 use crate::checkpoint::{Checkpoints, State};
 use crate::config::{DeviceName, RunConfig};
-use crate::cooldown;
+use crate::cooldown::{self, Found};
 use crate::error::TrainError;
 use crate::evaluate::evaluate;
 use crate::feed::Feed;
@@ -134,7 +134,10 @@ impl Loop {
             if let Some(error) = shown.interrupter.error() {
                 return Err(TrainError::Stopped(error.to_string()));
             }
-            if let Err(error) = self.look_for_cooldown() {
+            // After the last step it is for the next launch to find.
+            if self.state.step < self.end()
+                && let Err(error) = self.look_for_cooldown()
+            {
                 if saved != self.state.step {
                     self.save(&task)?;
                 }
@@ -175,13 +178,17 @@ impl Loop {
             return Ok(());
         }
         let (run, step) = (self.checkpoints.run(), self.state.step);
-        self.cooldown = cooldown::of_run(run, &self.schedule, step, self.total)?;
-        if let Some(cooldown) = self.cooldown {
-            self.note(&format!(
-                "the rate decays from step {} to step {}",
-                cooldown.start,
-                cooldown.end()
-            ));
+        match cooldown::of_run(run, &self.schedule, step, self.total)? {
+            Found::Nothing => {}
+            Found::TooLate(why) => self.note(&why),
+            Found::Decay(cooldown) => {
+                self.cooldown = Some(cooldown);
+                self.note(&format!(
+                    "the rate decays from step {} to step {}",
+                    cooldown.start,
+                    cooldown.end()
+                ));
+            }
         }
         Ok(())
     }

@@ -247,3 +247,66 @@ fn a_run_of_the_first_format_goes_on() {
     text(&sandbox, &["train", "--resume", "run", "--no-baselines"]);
     assert_eq!(Trace::read(&sandbox.path("run"), 6).unwrap(), whole);
 }
+
+/// Names count below the fixed part of a glob, however that is written.
+#[test]
+fn a_glob_may_begin_with_a_dot() {
+    let (_folder, sandbox) = sandbox();
+    let line = |text: &str| format!("{}\n", serde_json::json!({ "text": text }));
+    for folder in ["corpus-train", "val", "test/deep"] {
+        let folder = sandbox.path(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let text: String = (0..40)
+            .map(|n| line(&format!("Text {n} of a part.")))
+            .collect();
+        fs::write(folder.join("part.jsonl"), text).unwrap();
+        fs::write(folder.join("valid.jsonl"), line("Held out.")).unwrap();
+    }
+    let read = |path: &str| {
+        let look = [
+            "--data.tokenizer_vocab",
+            "280",
+            "--model.context",
+            "16",
+            "--documents",
+            "0",
+            "--samples",
+            "0",
+        ];
+        let shown = text(
+            &sandbox,
+            &[&["data", "inspect", "--data.path", path][..], &look].concat(),
+        );
+        let reading = shown
+            .lines()
+            .take_while(|line| !line.starts_with("tokenizer"));
+        reading.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for plain in [
+        "corpus-train/*.jsonl",
+        "val/*.jsonl",
+        "test/deep/*",
+        "test/*/*.jsonl",
+    ] {
+        let expected = read(plain);
+        assert!(
+            expected
+                .iter()
+                .any(|line| line.contains("(part.jsonl)") || line.contains("(deep/part.jsonl)")),
+            "{expected:?}"
+        );
+        assert!(
+            expected
+                .iter()
+                .any(|line| line.starts_with("validation: 1 document")),
+            "{expected:?}"
+        );
+        for dotted in [
+            format!("./{plain}"),
+            format!("././{plain}"),
+            format!("{}/{plain}", sandbox.folder().display()),
+        ] {
+            assert_eq!(read(&dotted), expected, "{dotted}");
+        }
+    }
+}

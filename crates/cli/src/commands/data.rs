@@ -2,12 +2,14 @@
 
 use crate::args::Data;
 use crate::failure::WrongInput;
-use crate::output::say;
+use crate::output::{say, tell};
 use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
 use evenburn_data::grouped as count;
-use evenburn_data::{DataConfig, InspectOptions, PathList, documents, find_sources, inspect};
+use evenburn_data::{
+    DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
+};
 use evenburn_train::config::RunConfig;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -106,11 +108,34 @@ pub(super) fn texts(paths: &[PathBuf], overrides: &Overrides) -> Result<DataConf
     })
 }
 
+/// The files that a command line names. What isn't there was given as `PATH`, by no key.
+fn sources(config: &DataConfig) -> Result<Vec<PlacedSource>> {
+    let listing = find_sources(config).map_err(without_key)?;
+    Ok(listing.sources)
+}
+
+/// An error of a command that takes its text as `PATH`.
+pub(super) fn without_key(error: DataError) -> anyhow::Error {
+    match error {
+        DataError::NoTextPlace { path, .. } => {
+            WrongInput(format!("no such file or folder: {path}")).into()
+        }
+        other => other.into(),
+    }
+}
+
 fn ids(tokenizer: &Path, config: &DataConfig, limit: NonZeroUsize) -> Result<()> {
     let tokenizer = tokenizing::tokenizer(tokenizer, config)?;
     let mut left = limit.get();
-    for placed in find_sources(config)?.sources {
-        for document in documents(placed.source, &config.text_field)?.take(left) {
+    for placed in sources(config)? {
+        let documents = match placed.documents(&config.text_field)? {
+            Ok(documents) => documents,
+            Err(why) => {
+                tell!("left out: {}: {why}", placed.source.location().display());
+                continue;
+            }
+        };
+        for document in documents.take(left) {
             let text = document?.text;
             let ids = tokenizer.encode(&text)?;
             say!("{}", serde_json::json!({ "text": text, "ids": ids }))?;

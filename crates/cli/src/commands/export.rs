@@ -1,16 +1,15 @@
 //! `evenburn export`.
 
-use super::{imported_texts, load};
+use super::{imported_texts, load, tokenizer_json};
 use crate::args::Export;
 use crate::output::say;
 use crate::overrides::Overrides;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use evenburn_data::{DataError, Tokenizer};
 use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
 use evenburn_model::weights;
 use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
-use std::fs;
 
 pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
     let given = overrides
@@ -22,11 +21,7 @@ pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
         "evenburn" => Target::Own,
         name => Target::Peer(name.to_owned()),
     };
-    let tokenizer = match fs::read_to_string(&run.tokenizer) {
-        Ok(text) => Some(text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(e).context(format!("reading {}", run.tokenizer.display())),
-    };
+    let tokenizer = tokenizer_json(&run)?;
     let model = Model {
         weights: weights::collect(&run.decoder),
         ends: ends(&run, tokenizer.as_deref(), given)?,

@@ -1,24 +1,19 @@
 //! `evenburn fold`.
 
-use super::load;
+use super::{load, tokenizer_json};
 use crate::args::Fold;
 use crate::output::say;
 use crate::overrides::Overrides;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use evenburn_model::{fold, weights};
 use evenburn_train::frozen::{Frozen, Model};
 use std::collections::BTreeSet;
-use std::fs;
 
 pub(super) fn run(arguments: Fold, overrides: Overrides) -> Result<()> {
     let run = load(&arguments.run, arguments.compute, overrides)?;
     let device = run.decoder.embed.weight.val().device();
     let folded = fold(&run.plan, &run.decoder, &device)?;
-    let tokenizer = match fs::read_to_string(&run.tokenizer) {
-        Ok(text) => Some(text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(e).context(format!("reading {}", run.tokenizer.display())),
-    };
+    let tokenizer = tokenizer_json(&run)?;
     let beside = run.checkpoint.parent().and_then(|all| all.parent());
     let name = run.checkpoint.file_name().unwrap_or_default();
     let place = arguments

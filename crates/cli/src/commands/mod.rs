@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
 use evenburn_train::frozen::Frozen;
 use evenburn_train::{TrainedRun, load_run_as};
+use std::fs;
 use std::path::Path;
 
 /// Runs one command.
@@ -38,6 +39,15 @@ pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
         Command::Import(arguments) => import::run(&arguments, &overrides),
         Command::Export(arguments) => export::run(arguments, overrides),
         Command::Tokenizer(arguments) => tokenizer::run(arguments, overrides),
+    }
+}
+
+/// The `tokenizer.json` of a run; an imported model may have none.
+fn tokenizer_json(run: &TrainedRun) -> Result<Option<String>> {
+    match fs::read_to_string(&run.tokenizer) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).context(format!("reading {}", run.tokenizer.display())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `evenburn tokenizer train`.
 
-use super::data::texts;
+use super::data::{texts, without_key};
 use crate::args::TokenizerCommand;
 use crate::failure::WrongInput;
 use crate::keys;
@@ -20,7 +20,7 @@ pub(super) fn run(arguments: TokenizerCommand, mut overrides: Overrides) -> Resu
     }
     keys::add(&mut overrides, "--vocab", "data.tokenizer_vocab", vocab)?;
     let config = texts(&path, &overrides)?;
-    let tokenizer = train_tokenizer(&config, &bar(Arc::default()))?;
+    let tokenizer = train_tokenizer(&config, &bar(Arc::default())).map_err(without_key)?;
     tokenizer.save(&out)?;
     say!(
         "{}: {} entries, sha256 {}",

@@ -18,7 +18,7 @@ use frames::{Codec, Frames};
 use lines::Lines;
 
 /// What is read, in words.
-pub const FORMATS: &str = "plain text (.txt), JSON lines (.jsonl, .ndjson, .json), either also as .zst or .gz, and .parquet";
+pub const FORMATS: &str = "plain text (.txt, .text), JSON lines (.jsonl, .ndjson, .jsonlines, .json), either also as .zst, .zstd, .gz or .gzip, and Parquet (.parquet, .pq)";
 
 /// JSON field or Parquet column that may tag a document with its split.
 pub const SPLIT_FIELD: &str = "split";
@@ -173,7 +173,7 @@ pub(crate) fn counted_documents(
             let mut documents = jsonl::Jsonl::new(lines, text_field);
             let first = documents.next().transpose().map_err(|e| match e {
                 DataError::Line { message, .. } => {
-                    no_text(format!("is no JSON lines: its first line has {message}"))
+                    no_text(format!("has no document in its first line: {message}"))
                 }
                 other => other,
             })?;
