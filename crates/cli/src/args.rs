@@ -199,15 +199,14 @@ pub(crate) struct Sample {
     /// Text to continue; a new document when left out.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(crate) prompt: String,
-    /// Tokens to generate at most.
+    /// Tokens to generate at most; 128 when left out, or as many as the model has positions for.
     #[arg(
         long,
-        default_value = "128",
         value_name = "N",
         allow_negative_numbers = true,
         value_parser = at_least_one::<NonZeroUsize>
     )]
-    pub(crate) tokens: NonZeroUsize,
+    pub(crate) tokens: Option<NonZeroUsize>,
     /// Logits are divided by it; 0 always takes the most likely token.
     #[arg(
         long,

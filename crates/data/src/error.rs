@@ -43,8 +43,10 @@ pub enum DataError {
         message: String,
     },
     /// A glob pattern matches no file, or a folder holds none that can be read.
-    #[error("`{pattern}` matches no data file (looked for {formats})")]
+    #[error("`{pattern}` ({key}) matches no data file (looked for {formats})")]
     NothingMatched {
+        /// The key that gives it.
+        key: &'static str,
         /// The pattern or folder.
         pattern: String,
         /// What is read.
@@ -174,10 +176,12 @@ pub enum DataError {
     },
     /// A split holds too little text for even one sample.
     #[error(
-        "the {split} split yields no sample: it has {tokens} tokens in {shards} shard(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one shard",
+        "the {split} split yields no sample: it has {tokens} tokens in {shards} shard(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one shard; {advice}",
         context + 1
     )]
     TooFewTokens {
+        /// What helps.
+        advice: &'static str,
         /// `train` or `validation`.
         split: &'static str,
         /// Tokens of the split.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decode::{Documents, FORMATS, Format, counted_documents};
 use crate::source::{LocalFile, Source};
-use crate::split::{Split, Tag};
+use crate::split::Tag;
 use crate::{DataConfig, DataError, PathList};
 
 /// How the documents of one source find their split.
@@ -97,6 +97,8 @@ pub enum LeftOut {
     IsValidation,
     /// Its name says training or test, in a `data.validation_path` that has files for validation.
     NotValidation,
+    /// It is another name of a file that is listed already.
+    OtherName,
     /// It ends in something that is not read (the ending, with its dot, or nothing).
     Format(String),
     /// It is no regular file.
@@ -159,9 +161,9 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
                 listing.leave_out(LeftOut::Test, file.name);
                 continue;
             }
-            Some(Tag::Split(Split::Validation)) => (Role::Validation, Rule::Name),
-            Some(Tag::Split(Split::Train)) if rest.0 == Role::Train => (Role::Train, Rule::Name),
-            Some(Tag::Split(Split::Train)) | None => rest,
+            Some(Tag::Validation) => (Role::Validation, Rule::Name),
+            Some(Tag::Train) if rest.0 == Role::Train => (Role::Train, Rule::Name),
+            Some(Tag::Train) | None => rest,
         };
         listing.sources.push(file.place(role, rule)?);
     }
@@ -173,7 +175,7 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     Ok(listing)
 }
 
-const VALIDATION: Option<Tag> = Some(Tag::Split(Split::Validation));
+const VALIDATION: Option<Tag> = Some(Tag::Validation);
 
 /// Of the files that `data.validation_path` finds, those that are called validation, if any are; else all.
 fn only_validation(all: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
@@ -223,6 +225,16 @@ struct Found {
 }
 
 impl Found {
+    /// Takes another name of the same file into account: it is held out if any of its names says so.
+    fn also(&mut self, other: &Self, listing: &mut Listing) {
+        if !self.named {
+            self.tag = self.tag.max(other.tag);
+        }
+        if other.name != self.name {
+            listing.leave_out(LeftOut::OtherName, other.name.clone());
+        }
+    }
+
     fn place(self, role: Role, rule: Rule) -> Result<PlacedSource, DataError> {
         let source = LocalFile::new(self.name, self.path.clone())
             .map_err(|e| DataError::io("read", &self.path, e))?;
@@ -257,7 +269,10 @@ fn expand(
                     found[*place].tag = None;
                     found[*place].named = true;
                 }
-                Some(_) => {}
+                Some(place) => {
+                    let first = &mut found[*place];
+                    first.also(&file, listing);
+                }
                 None => {
                     places.insert(file.identity.clone(), found.len());
                     found.push(file);
@@ -314,6 +329,7 @@ fn expand_one(
     }
     if walk.files.is_empty() {
         return Err(DataError::NothingMatched {
+            key,
             pattern: entry.into(),
             formats: FORMATS.into(),
         });
@@ -328,7 +344,7 @@ fn expand_one(
             path,
         });
     }
-    Ok(once(found))
+    Ok(once(found, listing))
 }
 
 /// What a glob finds, each entry by the shortest of the ways that links to folders make to it. (Where links form a circle
@@ -347,13 +363,22 @@ fn shortest(mut hits: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 /// Every file once: by the name with the fewest folders, of those that links give it. In the order of the names.
-fn once(mut found: Vec<Found>) -> Vec<Found> {
+fn once(mut found: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
     let folders = |file: &Found| file.name.matches('/').count();
     found.sort_by(|a, b| (folders(a), &a.name).cmp(&(folders(b), &b.name)));
-    let mut seen = HashSet::new();
-    found.retain(|file| seen.insert(file.identity.clone()));
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
+    let mut kept: Vec<Found> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for file in found {
+        match places.get(&file.identity) {
+            Some(place) => kept[*place].also(&file, listing),
+            None => {
+                places.insert(file.identity.clone(), kept.len());
+                kept.push(file);
+            }
+        }
+    }
+    kept.sort_by(|a, b| a.name.cmp(&b.name));
+    kept
 }
 
 /// A file that is given by itself: its name says nothing about splits.

@@ -50,11 +50,11 @@ impl Placing {
         }
         let split = match (self.role, document.tag) {
             (Role::Train, tag) => {
-                tally.overruled += u64::from(tag.is_some_and(|t| t != Tag::Split(Split::Train)));
+                tally.overruled += u64::from(tag.is_some_and(|t| t != Tag::Train));
                 Split::Train
             }
             (Role::Validation, tag) => {
-                let other = tag.is_some_and(|t| t != Tag::Split(Split::Validation));
+                let other = tag.is_some_and(|t| t != Tag::Validation);
                 tally.overruled += u64::from(other);
                 Split::Validation
             }
@@ -62,9 +62,13 @@ impl Placing {
                 tally.test += 1;
                 return None;
             }
-            (Role::Mixed, Some(Tag::Split(split))) => {
+            (Role::Mixed, Some(Tag::Train)) => {
                 tally.by_field += 1;
-                split
+                Split::Train
+            }
+            (Role::Mixed, Some(Tag::Validation)) => {
+                tally.by_field += 1;
+                Split::Validation
             }
             (Role::Mixed, None) => {
                 // The upper 53 bits, as a number in [0, 1) that f64 holds exactly.

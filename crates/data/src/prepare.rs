@@ -50,7 +50,7 @@ impl Corpus {
         }
     }
 
-    /// The corpus with the end of its text held out for validation, where no document fell into it: at least `fraction`
+    /// The corpus with the end of its text held out for validation, where all documents fell into one split: at least `fraction`
     /// of the tokens and at least `tokens` (one evaluation batch), but at most a tenth. A corpus with validation text, or
     /// with files for it, stays as it is; so does one of which nothing is to be held out (`fraction` 0).
     ///
@@ -70,12 +70,19 @@ impl Corpus {
     /// ```
     pub fn hold_out(self, fraction: f64, tokens: u64) -> Result<Self, DataError> {
         let by_document = self.manifest.sources.iter().all(|s| s.role == Role::Mixed);
-        if !by_document || fraction == 0.0 || self.validation.tokens() > 0 {
+        let is_split = self.train.tokens() > 0 && self.validation.tokens() > 0;
+        if !by_document || fraction == 0.0 || is_split {
             return Ok(self);
         }
-        let total = self.train.tokens();
+        // A single text falls into either split.
+        let text = if self.train.tokens() > 0 {
+            &self.train
+        } else {
+            &self.validation
+        };
+        let total = text.tokens();
         let share = (fraction * total as f64).ceil() as u64;
-        let (train, validation) = self.train.hold_out(share.max(tokens).min(total / 10))?;
+        let (train, validation) = text.hold_out(share.max(tokens).min(total / 10))?;
         Ok(Self {
             train,
             validation,
@@ -312,7 +319,17 @@ fn tokenizer(
     let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
         let file = Path::new(&config.tokenizer);
-        return Tokenizer::from_file(file, &config.eod_token)?.with_bos(bos);
+        let tokenizer = Tokenizer::from_file(file, &config.eod_token).map_err(|e| match e {
+            DataError::Missing { .. } => {
+                let why = format!(
+                    "no such file: {}; if it lies elsewhere now, give that place",
+                    file.display()
+                );
+                DataError::config("data.tokenizer", why)
+            }
+            other => other,
+        })?;
+        return tokenizer.with_bos(bos);
     }
     if let Some(bos) = bos {
         let why = format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::layout::{LeftOut, Role, Rule};
 use crate::manifest::SourceRecord;
-use crate::{Corpus, Tally};
+use crate::{Corpus, Split, Tally};
 
 /// Names that a sentence shows at most.
 const SHOWN: usize = 3;
@@ -54,16 +54,10 @@ impl Corpus {
 
     /// What was held out by position.
     fn held_out(&self) -> Option<String> {
-        let by_document: u64 = self
-            .manifest
-            .sources
-            .iter()
-            .map(|s| s.documents.validation)
-            .sum();
         let held = self.validation.tokens();
-        (by_document == 0 && held > 0).then(|| {
+        (held != self.manifest.totals(Split::Validation).tokens).then(|| {
             format!(
-                "no document fell into validation: the end of the text is held out, its last {} of {} tokens",
+                "no document fell into one of the splits: the end of the text is held out, its last {} of {} tokens",
                 grouped(held),
                 grouped(held + self.train.tokens())
             )
@@ -172,6 +166,7 @@ fn left(why: &LeftOut, names: &[String]) -> String {
         LeftOut::OtherValidation => "named validation, and data.validation_path gives other text",
         LeftOut::IsValidation => "given by data.validation_path",
         LeftOut::NotValidation => "in data.validation_path, and named training or test",
+        LeftOut::OtherName => "other names of files that are listed",
         LeftOut::Format(ending) if ending.is_empty() => "no ending",
         LeftOut::Format(ending) => &format!("ends in {ending}"),
         LeftOut::NoFile => "is no regular file",

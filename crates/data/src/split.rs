@@ -32,11 +32,13 @@ impl Split {
 }
 
 /// The split that a name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In the order in which they count where a file has several names: what is held out by one of them is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tag {
-    Split(Split),
+    Train,
     /// Belongs to neither split.
     Test,
+    Validation,
 }
 
 impl Tag {
@@ -59,8 +61,8 @@ impl Tag {
 
     fn of_word(word: &str) -> Option<Self> {
         match word.to_lowercase().as_str() {
-            "train" | "training" => Some(Self::Split(Split::Train)),
-            "validation" | "valid" | "val" | "dev" | "eval" => Some(Self::Split(Split::Validation)),
+            "train" | "training" => Some(Self::Train),
+            "validation" | "valid" | "val" | "dev" | "eval" => Some(Self::Validation),
             "test" => Some(Self::Test),
             _ => None,
         }
@@ -71,8 +73,8 @@ impl Tag {
 mod tests {
     use super::*;
 
-    const TRAIN: Option<Tag> = Some(Tag::Split(Split::Train));
-    const VALIDATION: Option<Tag> = Some(Tag::Split(Split::Validation));
+    const TRAIN: Option<Tag> = Some(Tag::Train);
+    const VALIDATION: Option<Tag> = Some(Tag::Validation);
     const TEST: Option<Tag> = Some(Tag::Test);
 
     #[test]

@@ -169,7 +169,7 @@ impl PackedStore {
         self.inner.split
     }
 
-    /// This store without its last `tokens` tokens, and those as a store of the validation split.
+    /// This store without its last `tokens` tokens, for training, and those for validation.
     ///
     /// # Errors
     /// [`DataError::Damaged`] if the index of a file that is parted can't be read.
@@ -191,7 +191,7 @@ impl PackedStore {
         }
         held.reverse();
         Ok((
-            self.with(self.split(), kept),
+            self.with(Split::Train, kept),
             self.with(Split::Validation, held),
         ))
     }
@@ -307,13 +307,19 @@ impl PackedStore {
                 Split::Train => DataError::config("data.path", "holds no training document"),
                 Split::Validation => DataError::config(
                     "data.validation_path",
-                    "is needed: no document is for validation, and data.validation_fraction holds \
-                     none out",
+                    "is needed: there is no validation text, as the files for it hold none or \
+                     data.validation_fraction is 0",
                 ),
             });
         }
         if self.samples(context) == 0 {
             return Err(DataError::TooFewTokens {
+                advice: match self.inner.split {
+                    Split::Train => "give more text",
+                    Split::Validation => {
+                        "raise data.validation_fraction, or give text with data.validation_path"
+                    }
+                },
                 split: self.inner.split.name(),
                 tokens: self.tokens(),
                 shards: self.shards(),

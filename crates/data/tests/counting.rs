@@ -169,7 +169,7 @@ fn unknown_text_is_counted_and_said() {
         );
         for remark in remarks {
             assert!(
-                remark.contains('%') && remark.contains("data.tokenizer"),
+                remark.contains('%') && remark.contains("unknown"),
                 "{remark}"
             );
         }

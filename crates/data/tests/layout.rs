@@ -356,6 +356,65 @@ fn links_are_followed_but_not_in_circles() {
     ));
 }
 
+#[cfg(unix)]
+#[test]
+fn what_any_name_holds_out_is_held_out() {
+    // Files, links, and what is read for which split, whatever the order of the names.
+    for (files, link, expected) in [
+        (
+            ["store.jsonl", "train/y.jsonl"],
+            ("store.jsonl", "val/x.jsonl"),
+            want(&[("store.jsonl", 'v'), ("train/y.jsonl", 't')]),
+        ),
+        (
+            ["z.jsonl", "y.jsonl"],
+            ("z.jsonl", "a_val.jsonl"),
+            want(&[("a_val.jsonl", 'v'), ("y.jsonl", 't')]),
+        ),
+        (
+            ["train/x.jsonl", "train/y.jsonl"],
+            ("train/x.jsonl", "val/x.jsonl"),
+            want(&[("train/x.jsonl", 'v'), ("train/y.jsonl", 't')]),
+        ),
+        (
+            ["a.jsonl", "b.jsonl"],
+            ("a.jsonl", "test/a.jsonl"),
+            want(&[("b.jsonl", 'm')]),
+        ),
+    ] {
+        let dir = folder(&files);
+        let (to, at) = link;
+        let at = dir.path().join(at);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(dir.path().join(to), at).unwrap();
+        assert_eq!(roles(&config(dir.path())), expected, "{link:?}");
+        let listing = find_sources(&config(dir.path())).unwrap();
+        assert_eq!(listing.left_out[&LeftOut::OtherName].len(), 1);
+    }
+    // Also where two folders of a list give it the names.
+    let dir = folder(&["hub/1234.jsonl", "hub/5678.jsonl"]);
+    fs::create_dir(dir.path().join("d")).unwrap();
+    for (to, at) in [
+        ("hub/1234.jsonl", "d/train.jsonl"),
+        ("hub/5678.jsonl", "d/val.jsonl"),
+    ] {
+        std::os::unix::fs::symlink(dir.path().join(to), dir.path().join(at)).unwrap();
+    }
+    for order in [["hub", "d"], ["d", "hub"]] {
+        let both = DataConfig {
+            path: PathList(
+                order
+                    .iter()
+                    .map(|name| text(&dir.path().join(name)))
+                    .collect(),
+            ),
+            ..Default::default()
+        };
+        let letters: Vec<char> = roles(&both).into_iter().map(|(_, role)| role).collect();
+        assert_eq!(letters, ['t', 'v'], "{order:?}");
+    }
+}
+
 #[test]
 fn errors_say_what_is_missing() {
     let dir = folder(&["a/1.jsonl", "a/3.csv", "empty/x.md"]);

@@ -364,6 +364,41 @@ fn the_end_of_the_text_is_held_out_where_no_document_falls_into_validation() {
     }
 }
 
+/// About one text in a hundred falls into validation by its hash, and is trained on all the same.
+#[test]
+fn a_single_text_is_parted_whatever_split_it_falls_into() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("one.txt");
+    fs::write(&path, prose(1, 2000)).unwrap();
+    let mut seen = [false; 2];
+    for fraction in [0.01, 0.3, 0.6, 0.999_999] {
+        let config = DataConfig {
+            validation_fraction: fraction,
+            ..config(&path)
+        };
+        let whole = corpus(&config, dir.path());
+        seen[usize::from(whole.train.tokens() == 0)] = true;
+        let total = whole.train.tokens() + whole.validation.tokens();
+        let parted = whole.hold_out(0.05, 33).unwrap();
+        assert_eq!(parted.train.tokens() + parted.validation.tokens(), total);
+        assert_eq!(
+            parted.validation.tokens(),
+            33.max((0.05 * total as f64).ceil() as u64)
+        );
+        assert_eq!(
+            (parted.train.split(), parted.validation.split()),
+            (Split::Train, Split::Validation)
+        );
+        assert!(
+            parted
+                .reading()
+                .iter()
+                .any(|l| l.contains("the end of the text is held out"))
+        );
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
 #[test]
 fn data_is_known_by_its_tokens() {
     let dir = tempdir().unwrap();

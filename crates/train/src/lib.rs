@@ -74,7 +74,7 @@ pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
 pub use progress::Display;
 pub use run_dir::{Record as Provenance, RunDir};
-pub use samples::sample;
+pub use samples::{room, sample};
 pub use task::{MicroBatch, Shown, Task};
 pub use trained::{Recorded, TrainedRun, load_run, load_run_as, load_run_with, recorded};
 pub use trainer::{Summary, Trainer};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use evenburn_data::Tokenizer;
-use evenburn_model::{Decoder, Recompute, Sampler};
+use evenburn_model::{Decoder, Plan, Positions, Recompute, Sampler};
 
 use crate::durable;
 use crate::error::TrainError;
@@ -46,6 +46,17 @@ pub fn sample(
         .filter_map(|id| u32::try_from(*id).ok())
         .collect();
     Ok(tokenizer.decode(&text)?)
+}
+
+/// New tokens that a text may have at most behind a prompt, where the model has learned its positions; none where any number
+/// fits.
+///
+/// # Errors
+/// [`TrainError::Data`] for a prompt that can't be tokenized.
+pub fn room(plan: &Plan, tokenizer: &Tokenizer, prompt: &str) -> Result<Option<usize>, TrainError> {
+    let dims = plan.dims();
+    let taken = opening(tokenizer, prompt)?.len();
+    Ok((dims.positions == Positions::Learned).then(|| dims.context.saturating_sub(taken)))
 }
 
 /// Whether the tokenizer has a token, by id; there may be gaps between them.

@@ -351,7 +351,15 @@ impl Identities {
             FIRST_FORMAT => &self.first_corpus,
             _ => &self.corpus,
         };
-        same(path, "corpus", &state.corpus, corpus)
+        if state.corpus == *corpus {
+            return Ok(());
+        }
+        Err(TrainError::Foreign {
+            path: path.to_owned(),
+            what: "corpus",
+            why: "its tokens are others: the text, its order (files go by their names), its splits or the tokenizer differ"
+                .to_owned(),
+        })
     }
 }
 

@@ -2,18 +2,31 @@
 
 use super::{imported_texts, load};
 use crate::args::Sample;
-use crate::output::say;
+use crate::output::{say, tell};
 use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
 use evenburn_model::Sampler;
-use evenburn_train::sample;
+use evenburn_train::{room, sample};
+
+/// Tokens of a sample where nobody says.
+const TOKENS: usize = 128;
 
 pub(super) fn run(arguments: Sample, overrides: Overrides) -> Result<()> {
     let run = load(&arguments.run, arguments.compute, overrides)?;
     let tokenizer = tokenizing::tokenizer(&run.tokenizer, &run.config.data)?;
     let ends = imported_texts(&run)?.map_or_else(Vec::new, |texts| texts.stops);
     let count = arguments.count.get();
+    let tokens = match arguments.tokens {
+        Some(tokens) => tokens.get(),
+        None => match room(&run.plan, &tokenizer, &arguments.prompt)? {
+            Some(room) if room < TOKENS => {
+                tell!("{room} tokens instead of {TOKENS}: the model has learned no more positions");
+                room
+            }
+            _ => TOKENS,
+        },
+    };
     for n in 0..count {
         let sampler = Sampler {
             temperature: arguments.temperature,
@@ -26,7 +39,7 @@ pub(super) fn run(arguments: Sample, overrides: Overrides) -> Result<()> {
             &tokenizer,
             &ends,
             &arguments.prompt,
-            arguments.tokens.get(),
+            tokens,
             &sampler,
         )?;
         if count > 1 {

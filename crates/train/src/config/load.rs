@@ -42,10 +42,11 @@ impl RunConfig {
         let Some(path) = file else {
             return Self::from_toml("", "", overrides);
         };
-        let path = if path.is_dir() {
-            &run_dir::config_of(&locate(path)?.run)
-        } else {
-            path
+        let place = locate(path);
+        let path = match place {
+            Ok(place) => &run_dir::config_of(&place.run),
+            Err(error) if path.is_dir() => return Err(error),
+            Err(_) => path,
         };
         let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
         let label = path.display().to_string();

@@ -71,7 +71,9 @@ impl RunConfig {
 
     /// Tokens that one evaluation batch reads: `batch_size` samples of `context` tokens, and the last one's target.
     pub fn evaluation_batch(&self) -> u64 {
-        self.train.batch_size as u64 * self.model.context as u64 + 1
+        (self.train.batch_size as u64)
+            .saturating_mul(self.model.context as u64)
+            .saturating_add(1)
     }
 
     /// Checks what no type can. Sizes of the model are checked by its plan, the text by whoever reads it.

@@ -151,7 +151,9 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Tokens of one optimizer step, `accumulate * batch_size * context`.
     pub fn tokens_per_step(&self, context: usize) -> u64 {
-        self.accumulate as u64 * self.batch_size as u64 * context as u64
+        (self.accumulate as u64)
+            .saturating_mul(self.batch_size as u64)
+            .saturating_mul(context as u64)
     }
 
     /// Samples that one evaluation reads, `train.eval_tokens` rounded up.
