@@ -214,3 +214,32 @@ fn a_vocabulary_far_above_the_tokenizers_is_told_once_and_none_of_it_is_drawn() 
     let (_, stderr) = said(&sandbox, &arguments);
     assert!(!stderr.contains("far above"), "{stderr}");
 }
+
+/// The command that a run advises at its end works, whatever positions its model has.
+#[test]
+fn a_sample_is_as_long_as_the_positions_allow_unless_somebody_says_how_long() {
+    let (_folder, sandbox) = sandbox();
+    let train = ["--model.positions", "learned", "--train.steps", "2"];
+    text(&sandbox, &Sandbox::train("pre_norm", "run", &train));
+    for (more, note) in [
+        (&[][..], true),
+        (&["--prompt", "Item 7"], true),
+        (&["--tokens", "8"], false),
+    ] {
+        let (code, stderr) = said(&sandbox, &[&["sample", "run"], more].concat());
+        assert_eq!(code, Some(0), "{more:?}\n{stderr}");
+        assert_eq!(stderr.contains("instead of 128"), note, "{stderr}");
+    }
+    let (code, stderr) = said(&sandbox, &["sample", "run", "--tokens", "100"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("positions"), "{stderr}");
+    // A checkpoint is a run's configuration by every way to it.
+    for path in [
+        "run",
+        "run/checkpoints/latest",
+        "run/checkpoints/step-00000002",
+    ] {
+        text(&sandbox, &["describe", path]);
+        text(&sandbox, &["config", "print", "--config", path]);
+    }
+}
