@@ -369,12 +369,11 @@ fn once(mut found: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
     let mut kept: Vec<Found> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for file in found {
-        match places.get(&file.identity) {
-            Some(place) => kept[*place].also(&file, listing),
-            None => {
-                places.insert(file.identity.clone(), kept.len());
-                kept.push(file);
-            }
+        if let Some(place) = places.get(&file.identity) {
+            kept[*place].also(&file, listing);
+        } else {
+            places.insert(file.identity.clone(), kept.len());
+            kept.push(file);
         }
     }
     kept.sort_by(|a, b| a.name.cmp(&b.name));
