@@ -50,8 +50,8 @@ impl Corpus {
         }
     }
 
-    /// The corpus with the end of its text held out for validation, where all documents fell into one split: at least `fraction`
-    /// of the tokens and at least `tokens` (one evaluation batch), but at most a tenth. A corpus with validation text, or
+    /// The corpus with the end of its text held out for validation, where no document fell into it, or a single one that fell
+    /// there by its hash: at least `fraction` of the tokens and at least `tokens` (one evaluation batch), but at most a tenth. A corpus with validation text, or
     /// with files for it, stays as it is; so does one of which nothing is to be held out (`fraction` 0).
     ///
     /// # Errors
@@ -71,10 +71,17 @@ impl Corpus {
     pub fn hold_out(self, fraction: f64, tokens: u64) -> Result<Self, DataError> {
         let by_document = self.manifest.sources.iter().all(|s| s.role == Role::Mixed);
         let is_split = self.train.tokens() > 0 && self.validation.tokens() > 0;
-        if !by_document || fraction == 0.0 || is_split {
+        // What its own field holds out stays so, and so do many texts that were meant to be evaluated.
+        let by_field = self
+            .manifest
+            .sources
+            .iter()
+            .any(|s| s.documents.by_field > 0);
+        let is_held = self.train.tokens() == 0 && (by_field || self.validation.documents() > 1);
+        if !by_document || fraction == 0.0 || is_split || is_held {
             return Ok(self);
         }
-        // A single text falls into either split.
+        // A single text falls into either split by its hash.
         let text = if self.train.tokens() > 0 {
             &self.train
         } else {

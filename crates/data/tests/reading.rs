@@ -399,6 +399,34 @@ fn a_single_text_is_parted_whatever_split_it_falls_into() {
     assert_eq!(seen, [true; 2]);
 }
 
+/// Nothing is taken out of what its own field, or a large share, holds out.
+#[test]
+fn text_that_is_all_for_validation_stays_there() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("held.jsonl");
+    let tagged = |n: u64| serde_json::json!({"text": prose(n, 300), "split": "validation"});
+    let plain = |n: u64| serde_json::json!({ "text": prose(n, 300) });
+    let one = format!("{}\n", tagged(1));
+    let many = (0..5)
+        .map(|n| format!("{}\n", tagged(n)))
+        .collect::<String>();
+    let share = (0..5)
+        .map(|n| format!("{}\n", plain(n)))
+        .collect::<String>();
+    for (text, fraction) in [(one, 0.01), (many, 0.01), (share, 0.999_999)] {
+        fs::write(&path, text).unwrap();
+        let config = DataConfig {
+            validation_fraction: fraction,
+            ..config(&path)
+        };
+        let whole = corpus(&config, dir.path());
+        let tokens = whole.validation.tokens();
+        assert_eq!(whole.train.tokens(), 0);
+        let same = whole.hold_out(fraction, 33).unwrap();
+        assert_eq!((same.train.tokens(), same.validation.tokens()), (0, tokens));
+    }
+}
+
 #[test]
 fn data_is_known_by_its_tokens() {
     let dir = tempdir().unwrap();
