@@ -5,7 +5,7 @@ use crate::options;
 use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
 use evenburn_geometry::Constraint;
-use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, Over};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Over};
 use evenburn_model::{Decoder, ModelConfig, Plan, Role, Scheme, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,18 +84,16 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
     ];
     let mut found = Vec::new();
     for (branch, plan) in around {
-        for (place, norm) in [
-            ("stream before", &plan.stream),
-            ("before", &plan.input),
-            ("after", &plan.output),
-            ("skip around", &plan.skip),
-            ("sum after", &plan.after),
-        ] {
-            found.extend(
-                norm.as_ref()
-                    .map(|norm| (format!("{place} {branch}"), norm)),
-            );
-        }
+        found.extend(plan.norms().map(|(name, norm)| {
+            let place = match name {
+                "stream" => "stream before",
+                "input" => "before",
+                "output" => "after",
+                "skip" => "skip around",
+                _ => "sum after",
+            };
+            (format!("{place} {branch}"), norm)
+        }));
     }
     for site in Site::BLOCK {
         let norm = layer.site(site).and_then(|s| s.linear.norm.as_ref());
@@ -108,13 +106,7 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
 
 fn norms(plan: &Plan) -> BTreeSet<String> {
     let described = |(place, norm): (String, &NormPlan)| {
-        let kind = match norm.kind {
-            NormKind::Rms => "RMS",
-            NormKind::L2 => "L2",
-            NormKind::Layer => "LayerNorm",
-            NormKind::Tanh { .. } => "tanh",
-            NormKind::Erf { .. } => "erf",
-        };
+        let kind = norm.function.describe();
         let heads = match norm.over {
             Over::Full => "",
             Over::PerHead => " per head",

@@ -1,7 +1,7 @@
 //! One block: attention, then MLP, each inside its residual.
 
 use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene};
-use crate::dims::Dims;
+use crate::dims::{Branch, Dims};
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
 use burn::module::Module;
@@ -32,10 +32,14 @@ impl Block {
         device: &Device,
     ) -> Self {
         let block = format!("blocks.{index}");
+        let residual = |branch: Branch, plan| {
+            let path = format!("{block}.{}", branch.path());
+            Residual::new(plan, &path, d, init, device)
+        };
         Self {
-            attn_residual: Residual::new(&plan.attn_residual, d, device),
+            attn_residual: residual(Branch::Attention, &plan.attn_residual),
             attn: Attention::new(plan, &block, d, init, device),
-            mlp_residual: Residual::new(&plan.mlp_residual, d, device),
+            mlp_residual: residual(Branch::Mlp, &plan.mlp_residual),
             mlp: match &plan.router {
                 None => Some(Mlp::new(plan, &format!("{block}.mlp"), d, init, device)),
                 Some(_) => None,

@@ -62,7 +62,7 @@ impl Decoder {
                 .ends
                 .final_norm
                 .as_ref()
-                .map(|norm| Norm::new(norm, d.model, d.head, device)),
+                .map(|norm| Norm::drawn(norm, [d.model, d.head], "final_norm", init, device)),
             head: Head::new(plan, d, init, device),
             dims: d.clone(),
         }

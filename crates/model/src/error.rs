@@ -38,6 +38,20 @@ pub enum PlanError {
         /// Its value.
         value: f64,
     },
+    /// A function or a rule of a recorded plan that the program doesn't have.
+    #[error("{scheme}, {place}: the {what} `{name}`: {why}")]
+    Unknown {
+        /// Name of the scheme.
+        scheme: String,
+        /// The path it is recorded at.
+        place: String,
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl PlanError {

@@ -15,9 +15,9 @@
 
 use crate::dims::Site;
 use crate::error::{PlanError, place};
+use crate::function::Unit;
 use crate::plan::{
-    Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormKind, NormPlan, Plan, ResidualPlan,
-    SitePlan,
+    Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Plan, ResidualPlan, SitePlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -354,7 +354,11 @@ fn double(
         return Ok(());
     };
     let linear = &mut plan.linear;
-    if linear.norm.as_ref().is_some_and(|n| n.kind == NormKind::L2) {
+    if linear
+        .norm
+        .as_ref()
+        .is_some_and(|n| n.function.is::<Unit>())
+    {
         return Err(PlanError::Clash {
             scheme: scheme.to_owned(),
             place: place(index, site),

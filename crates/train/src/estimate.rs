@@ -6,7 +6,7 @@
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
-use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormKind, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, ResidualPlan};
 use evenburn_model::{Activation, Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
@@ -174,20 +174,12 @@ fn networks(d: &Dims) -> usize {
 /// What the way around a branch keeps of each token: what the branch reads, if it can't be normalized once more, what
 /// each normalization reads, and what an interpolation adds, on the same condition.
 fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
-    let norms = [
-        &plan.stream,
-        &plan.input,
-        &plan.output,
-        &plan.skip,
-        &plan.after,
-    ];
-    let norms: usize = norms
-        .into_iter()
-        .flatten()
-        .map(|norm| before(norm, d.model))
-        .sum();
+    let norms = plan.norms().map(|(_, norm)| before(norm, d.model));
+    let norms: usize = norms.sum();
     let mix = match &plan.mix {
         MixPlan::Add | MixPlan::Scaled { .. } => 0,
+        // What a rule keeps is its own affair: the stream, the branch and what lies between, at least.
+        MixPlan::Rule { .. } => 3 * d.model,
         MixPlan::Lerp { .. } => unless_again(plan.output.as_ref(), d.model),
     };
     // Without a normalization of its own, a branch reads the stream as the one before has left it.
@@ -197,7 +189,7 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
 
 /// Whether a normalization is computed once more on the way back instead of being kept.
 fn again(norm: &NormPlan) -> bool {
-    matches!(norm.kind, NormKind::Rms | NormKind::L2)
+    norm.function.fused().is_some()
 }
 
 /// A tensor's width if it has to be kept, behind such a normalization or none.

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evenburn_data::Cursor;
-use evenburn_model::Plan;
+use evenburn_model::{Kinds, Plan};
 use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -108,11 +108,12 @@ pub(crate) fn plan(dir: &Path, state: &State) -> Result<Plan, TrainError> {
 /// The plan that a folder records.
 pub(crate) fn read_plan(dir: &Path) -> Result<Plan, TrainError> {
     let text = run_dir::plan_of(dir)?;
-    let plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
+    let mut plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
         file: dir.join(PLAN),
         why: e.to_string(),
         intact: None,
     })?;
+    Kinds::default().resolve(&mut plan)?;
     plan.validate()?;
     Ok(plan)
 }

@@ -43,7 +43,7 @@ impl Embedding {
                 .ends
                 .embed_norm
                 .as_ref()
-                .map(|norm| Norm::new(norm, d.model, d.head, device)),
+                .map(|norm| Norm::drawn(norm, [d.model, d.head], "embed.norm", init, device)),
             factor: plan.ends.embed_factor,
         }
     }

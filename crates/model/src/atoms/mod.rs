@@ -2,6 +2,7 @@
 //!
 //! None of them knows which scheme runs; what a plan leaves out costs nothing.
 
+mod arrays;
 mod attention;
 mod embedding;
 mod experts;
@@ -13,6 +14,7 @@ mod projection;
 mod residual;
 mod rotary;
 
+pub use arrays::Arrays;
 pub use attention::{Attention, Largest, Past, Scene, Scores, Visibility};
 pub use embedding::Embedding;
 pub use experts::{Experts, Routing, penalty};

@@ -1,29 +1,34 @@
 //! Normalization of the last dimension.
 
-use super::Gain;
 use super::projection::scaled;
-use crate::plan::{NormKind, NormPlan, Over};
-use burn::module::{Module, Param};
+use super::{Arrays, Gain};
+use crate::function::{Around, Function};
+use crate::init::Initializer;
+use crate::plan::{NormPlan, Over};
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+    Param,
+};
 use burn::tensor::{Device, Tensor};
-use evenburn_kernels::{Normalization, Size, normalize};
+use evenburn_kernels::{Normalization, normalize};
+use std::fmt;
 
-/// A normalization layer, `gain * x / size(x)`, over all channels or head by head.
-#[derive(Debug, Module)]
+/// A normalization layer, `factor * f(x; gain) + bias`, over all channels or head by head.
+///
+/// Its parameters are `gain`, the arrays of its function by their own names, and `bias`.
+#[derive(Debug, Clone)]
 pub struct Norm {
-    /// Learned scale after the division.
+    /// Learned scale.
     pub gain: Option<Gain>,
-    /// Learned slope of a pointwise function, `[1]`.
-    pub slope: Option<Param<Tensor<1>>>,
-    /// Learned shift of a pointwise function, `[1]`.
-    pub shift: Option<Param<Tensor<1>>>,
+    /// Learned arrays of its function.
+    pub arrays: Arrays,
     /// Learned vector that is added last.
     pub bias: Option<Param<Tensor<1>>>,
     factor: f64,
     eps: f64,
     /// Channels that are normalized together.
     group: usize,
-    #[module(skip)]
-    kind: NormKind,
+    function: Function,
 }
 
 impl Norm {
@@ -40,41 +45,39 @@ impl Norm {
     /// # Ok::<(), String>(())
     /// ```
     pub fn new(plan: &NormPlan, width: usize, head: usize, device: &Device) -> Self {
+        Self::drawn(plan, [width, head], "norm", Initializer::new(0), device)
+    }
+
+    /// The same as a part of a model: matrices of its function depend on the initializer and on `path`, its name.
+    pub fn drawn(
+        plan: &NormPlan,
+        [width, head]: [usize; 2],
+        path: &str,
+        init: Initializer,
+        device: &Device,
+    ) -> Self {
         let group = match plan.over {
             Over::Full => width,
             Over::PerHead => head,
         };
-        let scalar = |v: f64| Param::from_tensor(Tensor::full([1], v, device));
-        let (slope, shift) = match plan.kind {
-            NormKind::Tanh { slope } => (Some(slope), None),
-            NormKind::Erf { slope } => (Some(slope), Some(0.0)),
-            NormKind::Rms | NormKind::L2 | NormKind::Layer => (None, None),
-        };
+        let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
         Self {
-            gain: plan
-                .gain
-                .as_ref()
-                .map(|gain| Gain::new(gain, group, device)),
-            slope: slope.map(scalar),
-            shift: shift.map(scalar),
+            gain: plan.gain.as_ref().map(|g| Gain::new(g, group, device)),
+            arrays: Arrays::new(&plan.function.arrays(group, decay), path, init, device),
             bias: plan
                 .bias
                 .map(|_| Param::from_tensor(Tensor::zeros([group], device))),
             factor: plan.factor,
             eps: plan.eps,
             group,
-            kind: plan.kind,
+            function: plan.function.clone(),
         }
     }
 
     /// What fused operations call this normalization, if it is one that they know and nothing comes after it.
     #[allow(clippy::float_cmp)]
     pub(super) fn fused(&self) -> Option<Normalization> {
-        let size = match self.kind {
-            NormKind::Rms => Size::Rms,
-            NormKind::L2 => Size::L2,
-            NormKind::Layer | NormKind::Tanh { .. } | NormKind::Erf { .. } => return None,
-        };
+        let size = self.function.fused()?;
         let (gain, rest) = self.scale();
         (rest == 1.0 && self.bias.is_none()).then_some(Normalization {
             gain,
@@ -84,12 +87,14 @@ impl Norm {
         })
     }
 
-    /// The gain, which the factor multiplies, `width` numbers; without one, the factor is what is left.
+    /// The gain, which the factor multiplies where it comes last, `width` numbers, and what is left of the factor.
     fn scale(&self) -> (Option<Tensor<1>>, f64) {
-        let gain = self.gain.as_ref();
-        let gain = gain.map(|gain| scaled(gain.used(), self.factor));
-        let rest = if gain.is_some() { 1.0 } else { self.factor };
-        (gain, rest)
+        match &self.gain {
+            Some(gain) if self.function.gain_is_last() => {
+                (Some(scaled(gain.used(), self.factor)), 1.0)
+            }
+            gain => (gain.as_ref().map(Gain::used), self.factor),
+        }
     }
 
     /// Normalizes the last dimension of `x`, shape `[.., width]`.
@@ -97,17 +102,16 @@ impl Norm {
         let (gain, rest) = self.scale();
         let shape = x.shape();
         let groups = [shape.num_elements() / self.group, self.group];
-        let y = match self.kind {
-            NormKind::Rms => normalize(x, gain, Size::Rms, self.eps, self.group),
-            NormKind::L2 => normalize(x, gain, Size::L2, self.eps, self.group),
-            NormKind::Layer => {
-                times(centred(x.reshape(groups), self.eps), gain).reshape(shape.clone())
-            }
-            NormKind::Tanh { .. } => {
-                times(self.argument(x.reshape(groups)).tanh(), gain).reshape(shape.clone())
-            }
-            NormKind::Erf { .. } => {
-                times(self.argument(x.reshape(groups)).erf(), gain).reshape(shape.clone())
+        let y = match self.function.fused() {
+            Some(size) => normalize(x, gain, size, self.eps, self.group),
+            None => {
+                let around = Around {
+                    gain,
+                    eps: self.eps,
+                    arrays: &self.arrays,
+                };
+                let y = self.function.forward(x.reshape(groups), &around);
+                y.reshape(shape.clone())
             }
         };
         let y = scaled(y, rest);
@@ -120,29 +124,107 @@ impl Norm {
         }
     }
 
-    /// `slope * x + shift`, what a pointwise function is applied to.
-    fn argument(&self, x: Tensor<2>) -> Tensor<2> {
-        let x = match &self.slope {
-            Some(slope) => x * slope.val().unsqueeze(),
-            None => x,
-        };
-        match &self.shift {
-            Some(shift) => x + shift.val().unsqueeze(),
-            None => x,
+    /// The same layer with each of its modules changed by a function of its own type.
+    fn each(
+        self,
+        gain: impl FnOnce(Option<Gain>) -> Option<Gain>,
+        arrays: impl FnOnce(Arrays) -> Arrays,
+        bias: impl FnOnce(Option<Param<Tensor<1>>>) -> Option<Param<Tensor<1>>>,
+    ) -> Self {
+        Self {
+            gain: gain(self.gain),
+            arrays: arrays(self.arrays),
+            bias: bias(self.bias),
+            ..self
         }
     }
 }
 
-fn times(x: Tensor<2>, gain: Option<Tensor<1>>) -> Tensor<2> {
-    match gain {
-        Some(gain) => x * gain.unsqueeze(),
-        None => x,
+/// What visitors are told of the container.
+const CONTAINER: &str = "Struct:Norm";
+
+// By hand, so that the arrays of a function stand beside the gain under their own names.
+impl Module for Norm {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        let devices = self.gain.collect_devices(devices);
+        let devices = self.arrays.collect_devices(devices);
+        self.bias.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.each(|m| m.fork(device), |m| m.fork(device), |m| m.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.each(
+            |m| m.to_device(device),
+            |m| m.to_device(device),
+            |m| m.to_device(device),
+        )
+    }
+
+    fn train(self) -> Self {
+        self.each(Module::train, Module::train, Module::train)
+    }
+
+    fn valid(&self) -> Self {
+        self.clone()
+            .each(|m| m.valid(), |m| m.valid(), |m| m.valid())
+    }
+
+    fn materialize(self) -> Self {
+        self.each(
+            Module::materialize,
+            Module::materialize,
+            Module::materialize,
+        )
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        visitor.enter_module("gain", CONTAINER);
+        self.gain.visit(visitor);
+        visitor.exit_module("gain", CONTAINER);
+        self.arrays.visit(visitor);
+        visitor.enter_module("bias", CONTAINER);
+        self.bias.visit(visitor);
+        visitor.exit_module("bias", CONTAINER);
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        mapper.enter_module("gain", CONTAINER);
+        let gain = Module::map(self.gain, mapper);
+        mapper.exit_module("gain", CONTAINER);
+        let arrays = self.arrays.map(mapper);
+        mapper.enter_module("bias", CONTAINER);
+        let bias = Module::map(self.bias, mapper);
+        mapper.exit_module("bias", CONTAINER);
+        Self {
+            gain,
+            arrays,
+            bias,
+            ..self
+        }
     }
 }
 
-/// `(x - mean(x)) / sqrt(var(x) + eps)` row by row.
-fn centred(x: Tensor<2>, eps: f64) -> Tensor<2> {
-    let centred = x.clone() - x.mean_dim(1);
-    let size = centred.clone().square().mean_dim(1).add_scalar(eps).sqrt();
-    centred / size
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.format(burn::module::DisplaySettings::default()))
+    }
 }
+
+impl ModuleDisplayDefault for Norm {
+    fn content(&self, content: Content) -> Option<Content> {
+        content
+            .add("gain", &self.gain)
+            .add("arrays", &self.arrays)
+            .add("bias", &self.bias)
+            .optional()
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(self)
+    }
+}
+
+impl ModuleDisplay for Norm {}

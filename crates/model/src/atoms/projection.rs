@@ -65,7 +65,7 @@ impl Projection {
             norm: around
                 .norm
                 .as_ref()
-                .map(|n| Norm::new(n, output, d.head, device)),
+                .map(|n| Norm::drawn(n, [output, d.head], &format!("{path}.norm"), init, device)),
             after: around.after.as_ref().map(|g| Gain::new(g, output, device)),
             factor: around.factor,
             precision: Precision::F32,

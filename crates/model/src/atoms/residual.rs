@@ -1,9 +1,11 @@
 //! The way of the residual stream around a branch.
 
 use super::projection::scaled;
-use super::{Gain, Norm};
+use super::{Arrays, Gain, Norm};
 use crate::dims::Dims;
+use crate::init::Initializer;
 use crate::plan::{LerpFactor, MixPlan, NormPlan, ResidualPlan};
+use crate::rule::Rule;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use evenburn_kernels::interpolate;
@@ -13,29 +15,40 @@ use evenburn_kernels::interpolate;
 pub struct Mix {
     /// Step size of an interpolation; a plain sum has none.
     pub alpha: Option<Gain>,
-    skip: f64,
+    /// Learned arrays of a rule of its own.
+    pub rule: Arrays,
     #[module(skip)]
-    factor: LerpFactor,
+    how: How,
+}
+
+/// What joins both.
+#[derive(Debug, Clone)]
+enum How {
+    Sum { skip: f64 },
+    Lerp(LerpFactor),
+    Rule(Rule),
 }
 
 impl Mix {
     /// A mix of two streams of `width` channels.
     pub fn new(plan: &MixPlan, width: usize, device: &Device) -> Self {
+        let sum = |skip| Self {
+            alpha: None,
+            rule: Arrays::default(),
+            how: How::Sum { skip },
+        };
         match plan {
-            MixPlan::Add => Self {
-                alpha: None,
-                skip: 1.0,
-                factor: LerpFactor::One,
-            },
-            MixPlan::Scaled { skip } => Self {
-                alpha: None,
-                skip: *skip,
-                factor: LerpFactor::One,
-            },
+            MixPlan::Add => sum(1.0),
+            MixPlan::Scaled { skip } => sum(*skip),
             MixPlan::Lerp { alpha, factor } => Self {
                 alpha: Some(Gain::new(alpha, width, device)),
-                skip: 1.0,
-                factor: *factor,
+                how: How::Lerp(*factor),
+                ..sum(1.0)
+            },
+            MixPlan::Rule { rule } => Self {
+                rule: Arrays::new(&rule.arrays(width), "mix", Initializer::new(0), device),
+                how: How::Rule(rule.clone()),
+                ..sum(1.0)
             },
         }
     }
@@ -45,12 +58,15 @@ impl Mix {
     /// The interpolation is computed as `nu (1 - alpha) h + nu alpha x`: the coefficients have `D` entries, so
     /// they cost nothing.
     pub fn forward(&self, h: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
-        let Some(alpha) = &self.alpha else {
-            return scaled(h, self.skip) + x;
+        let (alpha, factor) = match (&self.how, &self.alpha) {
+            (How::Sum { skip }, _) => return scaled(h, *skip) + x,
+            (How::Rule(rule), _) => return rule.forward(h, x, &self.rule),
+            (How::Lerp(factor), Some(alpha)) => (alpha.used(), factor),
+            // An interpolation is built with its step size.
+            (How::Lerp(_), None) => return h + x,
         };
-        let alpha = alpha.used();
         let keep = alpha.clone().neg().add_scalar(1.0);
-        let (keep, alpha) = match self.factor {
+        let (keep, alpha) = match factor {
             LerpFactor::One => (keep, alpha),
             LerpFactor::SecondMoment => {
                 let size = (alpha.clone().square() + keep.clone().square()).sqrt();
@@ -87,19 +103,27 @@ fn apply(norm: Option<&Norm>, x: Tensor<3>) -> Tensor<3> {
 }
 
 impl Residual {
-    /// Carries out a residual plan on a stream of `d.model` channels.
-    pub fn new(plan: &ResidualPlan, d: &Dims, device: &Device) -> Self {
-        let norm = |plan: &Option<NormPlan>| {
-            plan.as_ref()
-                .map(|plan| Norm::new(plan, d.model, d.head, device))
+    /// Carries out a residual plan on a stream of `d.model` channels; matrices of its normalizations depend on the
+    /// initializer and on `path`, its name.
+    pub fn new(
+        plan: &ResidualPlan,
+        path: &str,
+        d: &Dims,
+        init: Initializer,
+        device: &Device,
+    ) -> Self {
+        let norm = |name: &str, plan: &Option<NormPlan>| {
+            let path = format!("{path}.{name}");
+            let plan = plan.as_ref();
+            plan.map(|plan| Norm::drawn(plan, [d.model, d.head], &path, init, device))
         };
         Self {
-            stream: norm(&plan.stream),
-            input: norm(&plan.input),
-            output: norm(&plan.output),
-            skip: norm(&plan.skip),
+            stream: norm("stream", &plan.stream),
+            input: norm("input", &plan.input),
+            output: norm("output", &plan.output),
+            skip: norm("skip", &plan.skip),
             mix: Mix::new(&plan.mix, d.model, device),
-            after: norm(&plan.after),
+            after: norm("after", &plan.after),
         }
     }
 

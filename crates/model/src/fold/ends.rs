@@ -23,6 +23,7 @@ impl Work {
         if let Some(norm) = &mut self.plan.ends.final_norm
             // The output layer has no bias to carry one.
             && norm.bias.is_none()
+            && norm.function.gain_is_last()
             && (norm.gain.is_some() || acts(norm.factor))
         {
             let factor = std::mem::replace(&mut norm.factor, 1.0);

@@ -9,14 +9,8 @@ use crate::plan::{LayerPlan, LerpFactor, MixPlan, Plan, ResidualPlan};
 const LEAST_KEPT: f64 = 1e-3;
 
 fn bare(plan: &ResidualPlan) -> bool {
-    let norms = [
-        &plan.stream,
-        &plan.input,
-        &plan.output,
-        &plan.skip,
-        &plan.after,
-    ];
-    norms.into_iter().all(Option::is_none)
+    let ruled = matches!(plan.mix, MixPlan::Rule { .. });
+    plan.norms().next().is_none() && !ruled
 }
 
 /// Whether a scale of the stream reaches the output layer through linear maps alone.
@@ -94,7 +88,7 @@ impl Work {
                 (each(&|a| nu(a) * (1.0 - a)), each(&|a| nu(a) * a))
             }
             MixPlan::Scaled { skip } => (vec![*skip; scale.len()], vec![1.0; scale.len()]),
-            MixPlan::Add => (vec![1.0; scale.len()], vec![1.0; scale.len()]),
+            MixPlan::Add | MixPlan::Rule { .. } => (vec![1.0; scale.len()], vec![1.0; scale.len()]),
         };
         if let Some(channel) = keep.iter().position(|k| k.abs() < LEAST_KEPT) {
             return Err(FoldError::Vanishes {

@@ -2,7 +2,7 @@
 
 use super::Work;
 use crate::dims::{Dims, Site};
-use crate::plan::{BiasPlan, LinearPlan, NormPlan, Over};
+use crate::plan::{BiasPlan, LinearPlan, Over};
 
 /// Whether a constant does anything.
 #[allow(clippy::float_cmp)] // exactly 1 is what does nothing
@@ -50,12 +50,14 @@ impl Work {
         let mut renamed = false;
         let mut norm_factor = 1.0;
         if let Some(norm) = &mut linear.norm {
+            let last = norm.function.gain_is_last();
             let free = norm.gain.is_none() && norm.bias.is_none() && norm.over == Over::Full;
+            let free = free && last;
             if free && linear.after.is_some() {
                 norm.gain = linear.after.take();
                 renamed = true;
             }
-            if norm.gain.is_some() {
+            if norm.gain.is_some() && last {
                 norm_factor = std::mem::replace(&mut norm.factor, 1.0);
             }
         }
@@ -89,7 +91,7 @@ impl Work {
         let Some(norm) = self.linear(index, site).and_then(|l| l.norm.as_mut()) else {
             return;
         };
-        if norm.bias.is_some() {
+        if norm.bias.is_some() || !norm.function.gain_is_last() {
             return;
         }
         let (over, gained) = (norm.over, norm.gain.take().is_some());
@@ -117,7 +119,9 @@ impl Work {
         let parts: &[&str] = match &mut linear.norm {
             _ if linear.after.is_some() => &["after.value"],
             None => &["weight", "bias"],
-            Some(NormPlan { gain: Some(_), .. }) => &["norm.gain.value", "norm.bias"],
+            Some(norm) if norm.gain.is_some() && norm.function.gain_is_last() => {
+                &["norm.gain.value", "norm.bias"]
+            }
             Some(norm) => {
                 norm.factor *= by;
                 &["norm.bias"]
@@ -146,9 +150,15 @@ impl Work {
             return;
         };
         let factor = std::mem::replace(&mut norm.factor, 1.0);
-        let (gained, biased) = (norm.gain.take().is_some(), norm.bias.take().is_some());
+        let last = norm.function.gain_is_last();
+        let gained = last && norm.gain.take().is_some();
+        let biased = norm.bias.take().is_some();
         let at = format!("blocks.{index}.{residual}.input");
-        let gain = self.tensors.take(&format!("{at}.gain.value"));
+        let gain = if gained {
+            self.tensors.take(&format!("{at}.gain.value"))
+        } else {
+            Vec::new()
+        };
         let bias = self.tensors.take(&format!("{at}.bias"));
         for site in sites {
             for reader in self.at(index, *site) {

@@ -1,84 +1,24 @@
 //! Learned scales stored as their used values.
 
-use super::{Work, names};
-use crate::dims::{Branch, Site};
-use crate::plan::{Form, GainPlan, LinearPlan, MixPlan, NormPlan, Plan, ResidualPlan};
+use super::Work;
+use crate::dims::Dims;
+use crate::plan::{Form, GainPlan, Plan, Spot, VisitMut};
 
 /// Every learned scale of a plan with the names of its tensors: several where experts share a plan.
 fn each(plan: &mut Plan, act: &mut dyn FnMut(&[String], &mut GainPlan)) {
-    let layers = plan.layers.len();
-    for index in 0..layers {
-        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
-            let at = names(plan, index, site);
-            let part = |part: &str| -> Vec<String> {
-                at.iter().map(|at| format!("{at}.{part}")).collect()
-            };
-            let Some(site) = plan.layers[index].site_mut(site) else {
-                continue;
-            };
-            let LinearPlan {
-                before,
-                norm,
-                after,
-                ..
-            } = &mut site.linear;
-            if let Some(gain) = before {
-                act(&part("before"), gain);
-            }
-            if let Some(gain) = norm.as_mut().and_then(|norm| norm.gain.as_mut()) {
-                act(&part("norm.gain"), gain);
-            }
-            if let Some(gain) = after {
-                act(&part("after"), gain);
-            }
-        }
-        let layer = &mut plan.layers[index];
-        if let Some(gain) = &mut layer.attention.qk_gain {
-            act(&[format!("blocks.{index}.attn.scores.gain")], gain);
-        }
-        for (branch, residual) in [
-            (Branch::Attention, &mut layer.attn_residual),
-            (Branch::Mlp, &mut layer.mlp_residual),
-        ] {
-            around(&format!("blocks.{index}.{}", branch.path()), residual, act);
+    struct Each<'a> {
+        dims: Dims,
+        act: &'a mut dyn FnMut(&[String], &mut GainPlan),
+    }
+    impl VisitMut for Each<'_> {
+        fn gain(&mut self, at: &Spot, plan: &mut GainPlan) {
+            let paths = at.instances(&self.dims);
+            let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+            (self.act)(&paths, plan);
         }
     }
-    let ends = &mut plan.ends;
-    let mut end = |at: &str, gain: Option<&mut GainPlan>| {
-        if let Some(gain) = gain {
-            act(&[at.to_owned()], gain);
-        }
-    };
-    let gain = |norm: &'_ mut Option<NormPlan>| norm.as_mut().and_then(|n| n.gain.take());
-    end("embed.gain", ends.embed_gain.as_mut());
-    for (at, norm) in [
-        ("embed.norm.gain", &mut ends.embed_norm),
-        ("final_norm.gain", &mut ends.final_norm),
-    ] {
-        let mut taken = gain(norm);
-        end(at, taken.as_mut());
-        if let Some(norm) = norm {
-            norm.gain = taken;
-        }
-    }
-    end("head.after", ends.logit_gain.as_mut());
-}
-
-fn around(at: &str, plan: &mut ResidualPlan, act: &mut dyn FnMut(&[String], &mut GainPlan)) {
-    for (name, norm) in [
-        ("stream", &mut plan.stream),
-        ("input", &mut plan.input),
-        ("output", &mut plan.output),
-        ("skip", &mut plan.skip),
-        ("after", &mut plan.after),
-    ] {
-        if let Some(gain) = norm.as_mut().and_then(|norm| norm.gain.as_mut()) {
-            act(&[format!("{at}.{name}.gain")], gain);
-        }
-    }
-    if let MixPlan::Lerp { alpha, .. } = &mut plan.mix {
-        act(&[format!("{at}.mix.alpha")], alpha);
-    }
+    let dims = plan.dims.clone();
+    plan.visit_mut(&mut Each { dims, act });
 }
 
 /// What a stored scale multiplies by.

@@ -1,18 +1,22 @@
 //! A model as resolved decisions: sizes, then one plan per place.
 
+mod arrays;
 mod cost;
 mod params;
 mod parts;
 mod table;
 mod validate;
+mod visit;
 
+pub use arrays::{ArrayPlan, Start};
 pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
     AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Over,
-    ResidualPlan, WeightPlan,
+    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Over, ResidualPlan,
+    WeightPlan,
 };
+pub use visit::{Spot, Visit, VisitMut};
 
 use crate::config::{HeadWeights, ModelConfig};
 use crate::dims::{Branch, Dims, Positions, Site};

@@ -1,14 +1,11 @@
 //! Every parameter of a plan, exactly once, by its path.
 
-use super::{
-    GainPlan, GainShape, LayerPlan, LinearPlan, MixPlan, NormKind, NormPlan, Over, Plan,
-    ResidualPlan, WeightPlan,
-};
+use super::{ArrayPlan, BiasPlan, GainPlan, GainShape, Plan, Spot, Visit, WeightPlan};
 use crate::dims::{Branch, Dims, Site};
 use crate::error::WeightsError;
-use crate::experts::Balance;
 use evenburn_geometry::Constraint;
 use serde::Serialize;
+use std::fmt;
 
 /// What a parameter is to an optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -36,8 +33,18 @@ pub enum Place {
     Scores,
     /// The residual stream around a branch.
     Residual(Branch),
+    /// A mixture of experts, beside its router and its networks.
+    Experts,
     /// The normalization before the output layer.
     FinalNorm,
+}
+
+impl Place {
+    /// Its path, in its block or at the ends.
+    pub fn path(self) -> &'static str {
+        let found = PLACES.iter().find(|(_, place)| *place == self);
+        found.map_or("embed", |(path, _)| path)
+    }
 }
 
 /// Which of the networks of a mixture of experts.
@@ -62,7 +69,7 @@ const PLACES: [(&str, Place); 15] = [
     ("mlp.up", Place::Site(Site::Up)),
     ("mlp.down", Place::Site(Site::Down)),
     ("moe.router", Place::Site(Site::Router)),
-    ("moe", Place::Site(Site::Router)),
+    ("moe", Place::Experts),
     ("attn_residual", Place::Residual(Branch::Attention)),
     ("mlp_residual", Place::Residual(Branch::Mlp)),
     ("final_norm", Place::FinalNorm),
@@ -134,6 +141,31 @@ impl ParamRef {
     }
 }
 
+impl fmt::Display for ParamRef {
+    /// The path that [`ParamRef::from_path`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(layer) = self.layer {
+            write!(f, "blocks.{layer}.")?;
+        }
+        let place = self.place.path();
+        match self.expert {
+            None => f.write_str(place)?,
+            Some(expert) => {
+                let (kind, index) = match expert {
+                    Expert::Routed(index) => ("experts", index),
+                    Expert::Shared(index) => ("shared", index),
+                };
+                let inside = place.strip_prefix("mlp.").unwrap_or(place);
+                write!(f, "moe.{kind}.{index}.{inside}")?;
+            }
+        }
+        match self.part.as_str() {
+            "" => Ok(()),
+            part => write!(f, ".{part}"),
+        }
+    }
+}
+
 /// The expert that a path inside a block names and what follows it: `moe.shared.0.up.weight` gives `up.weight`.
 fn network(path: &str) -> Result<Option<(Expert, &str)>, ()> {
     for (prefix, expert) in [
@@ -182,144 +214,71 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn gain(&mut self, at: &str, width: usize, plan: Option<&GainPlan>) {
-        let Some(plan) = plan else { return };
-        let entries = match plan.shape {
-            GainShape::Vector => width,
-            GainShape::Scalar => 1,
-        };
-        self.vector(format!("{at}.value"), entries, Role::Gain, plan.decay);
-        if plan.form.has_magnitude() {
-            self.vector(format!("{at}.magnitude"), 1, Role::Gain, plan.decay);
-        }
-    }
-
-    fn vector(&mut self, path: String, entries: usize, role: Role, decay: bool) {
+    fn add(&mut self, path: String, shape: Vec<usize>, role: Role, decay: bool) {
         self.specs.push(ParamSpec {
             path,
-            shape: vec![entries],
+            shape,
             role,
             constraint: Constraint::Free,
             decay,
         });
     }
+}
 
-    fn norm(&mut self, at: &str, width: usize, plan: Option<&NormPlan>) {
-        let Some(plan) = plan else { return };
-        let width = match plan.over {
-            Over::Full => width,
-            Over::PerHead => self.dims.head,
-        };
-        self.gain(&format!("{at}.gain"), width, plan.gain.as_ref());
-        // The scalars of a pointwise function decay as its gain does.
-        let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
-        if matches!(plan.kind, NormKind::Tanh { .. } | NormKind::Erf { .. }) {
-            self.vector(format!("{at}.slope"), 1, Role::Gain, decay);
-        }
-        if matches!(plan.kind, NormKind::Erf { .. }) {
-            self.vector(format!("{at}.shift"), 1, Role::Bias, decay);
-        }
-        if let Some(bias) = plan.bias {
-            self.vector(format!("{at}.bias"), width, Role::Bias, bias.decay);
-        }
-    }
-
-    fn matrix(&mut self, path: String, site: Site, weight: &WeightPlan) {
+impl Visit for Collector<'_> {
+    fn matrix(&mut self, at: &Spot, site: Site, plan: &WeightPlan) {
         self.specs.push(ParamSpec {
-            path,
+            path: at.param.to_string(),
             shape: site.shape(self.dims).to_vec(),
             role: match site {
                 Site::Embedding | Site::Positions => Role::Embedding,
                 Site::Head => Role::Head,
                 _ => Role::Matrix,
             },
-            constraint: weight.constraint,
-            decay: weight.decay,
+            constraint: plan.constraint,
+            decay: plan.decay,
         });
     }
 
-    fn linear(&mut self, at: &str, site: Site, plan: &LinearPlan) {
-        let [input, output] = site.shape(self.dims);
-        self.gain(&format!("{at}.before"), input, plan.before.as_ref());
-        if let Some(bias) = plan.bias {
-            self.vector(format!("{at}.bias"), output, Role::Bias, bias.decay);
-        }
-        self.norm(&format!("{at}.norm"), output, plan.norm.as_ref());
-        self.gain(&format!("{at}.after"), output, plan.after.as_ref());
-    }
-
-    fn site(&mut self, at: &str, site: Site, layer: &LayerPlan) {
-        if let Some(plan) = layer.site(site) {
-            self.matrix(format!("{at}.weight"), site, &plan.weight);
-            self.linear(at, site, &plan.linear);
-        }
-    }
-
-    /// One feed-forward network.
-    fn network(&mut self, at: &str, layer: &LayerPlan) {
-        for site in [Site::Gate, Site::Up, Site::Down] {
-            self.site(&format!("{at}.{}", site.name()), site, layer);
+    fn gain(&mut self, at: &Spot, plan: &GainPlan) {
+        let entries = match plan.shape {
+            GainShape::Vector => at.width,
+            GainShape::Scalar => 1,
+        };
+        let path = &at.param;
+        self.add(
+            format!("{path}.value"),
+            vec![entries],
+            Role::Gain,
+            plan.decay,
+        );
+        if plan.form.has_magnitude() {
+            self.add(format!("{path}.magnitude"), vec![1], Role::Gain, plan.decay);
         }
     }
 
-    fn residual(&mut self, at: &str, plan: &ResidualPlan) {
-        let width = self.dims.model;
-        self.norm(&format!("{at}.stream"), width, plan.stream.as_ref());
-        self.norm(&format!("{at}.input"), width, plan.input.as_ref());
-        self.norm(&format!("{at}.output"), width, plan.output.as_ref());
-        self.norm(&format!("{at}.skip"), width, plan.skip.as_ref());
-        if let MixPlan::Lerp { alpha, .. } = &plan.mix {
-            self.gain(&format!("{at}.mix.alpha"), width, Some(alpha));
-        }
-        self.norm(&format!("{at}.after"), width, plan.after.as_ref());
+    fn bias(&mut self, at: &Spot, plan: &BiasPlan) {
+        self.add(at.param.to_string(), vec![at.width], Role::Bias, plan.decay);
+    }
+
+    fn array(&mut self, at: &Spot, plan: &ArrayPlan) {
+        self.add(
+            at.param.to_string(),
+            plan.shape.clone(),
+            plan.role,
+            plan.decay,
+        );
     }
 }
 
 impl Plan {
     /// Every parameter exactly once, in the order in which the module visits them.
     pub fn params(&self) -> Vec<ParamSpec> {
-        let d = &self.dims;
         let mut all = Collector {
-            dims: d,
+            dims: &self.dims,
             specs: Vec::new(),
         };
-        all.matrix("embed.weight".into(), Site::Embedding, &self.embedding);
-        if let Some(positions) = &self.positions {
-            all.matrix("embed.positions".into(), Site::Positions, positions);
-        }
-        all.gain("embed.gain", d.model, self.ends.embed_gain.as_ref());
-        all.norm("embed.norm", d.model, self.ends.embed_norm.as_ref());
-        for (index, layer) in self.layers.iter().enumerate() {
-            let block = format!("blocks.{index}");
-            all.residual(&format!("{block}.attn_residual"), &layer.attn_residual);
-            for site in [Site::Q, Site::K, Site::V] {
-                all.site(&format!("{block}.{site}"), site, layer);
-            }
-            let at = format!("{block}.attn.scores.gain");
-            all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
-            all.site(&format!("{block}.{}", Site::O), Site::O, layer);
-            all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
-            if layer.router.is_none() {
-                all.network(&format!("{block}.mlp"), layer);
-                continue;
-            }
-            all.site(&format!("{block}.{}", Site::Router), Site::Router, layer);
-            let experts = &d.experts;
-            if experts.balance == Balance::Bias {
-                let path = format!("{block}.moe.correction");
-                all.vector(path, experts.count, Role::Bias, false);
-            }
-            for (kind, count) in [("experts", experts.count), ("shared", experts.shared)] {
-                for n in 0..count {
-                    all.network(&format!("{block}.moe.{kind}.{n}"), layer);
-                }
-            }
-        }
-        all.norm("final_norm", d.model, self.ends.final_norm.as_ref());
-        if let Some(head) = &self.head {
-            all.matrix("head.weight".into(), Site::Head, head);
-        }
-        all.gain("head.after", d.vocab, self.ends.logit_gain.as_ref());
+        self.visit(&mut all);
         all.specs
     }
 }
@@ -327,6 +286,25 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_read_back() {
+        for path in [
+            "embed.weight",
+            "embed.positions",
+            "blocks.3.attn.q.norm.gain.value",
+            "blocks.10.mlp_residual.mix.alpha.value",
+            "blocks.1.moe.router.weight",
+            "blocks.1.moe.correction",
+            "blocks.1.moe.experts.3.up.weight",
+            "blocks.1.moe.shared.0.down.norm.gain.value",
+            "blocks.0.attn.scores.gain.value",
+            "final_norm.gain.value",
+            "head.after.value",
+        ] {
+            assert_eq!(ParamRef::from_path(path).unwrap().to_string(), path);
+        }
+    }
 
     #[test]
     fn paths_that_no_decoder_has_are_refused() {

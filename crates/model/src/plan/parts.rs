@@ -1,5 +1,7 @@
 //! The decisions a scheme makes, as plain data: no tensors, no device.
 
+use crate::function::{Function, Layer, Rms, Unit};
+use crate::rule::Rule;
 use evenburn_geometry::{Axis, Constraint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,28 +118,6 @@ impl GainPlan {
     }
 }
 
-/// What a normalization does before its gain.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormKind {
-    /// `x / sqrt(mean(x^2) + eps)`.
-    Rms,
-    /// `x / sqrt(sum(x^2) + eps)`: unit length.
-    L2,
-    /// `(x - mean(x)) / sqrt(var(x) + eps)`.
-    Layer,
-    /// `tanh(slope * x)` with a learned scalar: no statistics at all (DyT, 2503.10622).
-    Tanh {
-        /// Slope at initialization.
-        slope: f64,
-    },
-    /// `erf(slope * x + shift)` with two learned scalars, `shift` from 0 (Derf, 2512.10938).
-    Erf {
-        /// Slope at initialization.
-        slope: f64,
-    },
-}
-
 /// Over which channels a normalization runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,8 +131,9 @@ pub enum Over {
 /// A normalization layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NormPlan {
-    /// What it divides by.
-    pub kind: NormKind,
+    /// What it does to a vector; `kind` in files.
+    #[serde(rename = "kind")]
+    pub function: Function,
     /// Added under the square root.
     pub eps: f64,
     /// Channels it runs over.
@@ -178,7 +159,7 @@ impl NormPlan {
     /// RMS normalization of the whole vector with a gain of ones.
     pub fn rms(eps: f64, role: GainRole) -> Self {
         Self {
-            kind: NormKind::Rms,
+            function: Rms {}.into(),
             eps,
             over: Over::Full,
             gain: Some(GainPlan::ones(role)),
@@ -190,15 +171,15 @@ impl NormPlan {
     /// LayerNorm of the whole vector with a gain of ones and no bias.
     pub fn layer(eps: f64, role: GainRole) -> Self {
         Self {
-            kind: NormKind::Layer,
+            function: Layer {}.into(),
             ..Self::rms(eps, role)
         }
     }
 
     /// A pointwise function in place of a normalization, with a gain of ones and a bias.
-    pub fn pointwise(kind: NormKind, role: GainRole) -> Self {
+    pub fn pointwise(function: impl Into<Function>, role: GainRole) -> Self {
         Self {
-            kind,
+            function: function.into(),
             bias: Some(BiasPlan::default()),
             ..Self::rms(0.0, role)
         }
@@ -207,7 +188,7 @@ impl NormPlan {
     /// Unit length of the whole vector: no epsilon and no gain, as nGPT and anGPT normalize.
     pub fn unit() -> Self {
         Self {
-            kind: NormKind::L2,
+            function: Unit {}.into(),
             eps: 0.0,
             over: Over::Full,
             gain: None,
@@ -310,6 +291,11 @@ pub enum MixPlan {
         /// The factor `nu`.
         factor: LerpFactor,
     },
+    /// A rule of its own.
+    Rule {
+        /// The rule.
+        rule: Rule,
+    },
 }
 
 /// What multiplies an interpolation of two vectors.
@@ -360,6 +346,19 @@ impl ResidualPlan {
             mix: MixPlan::Add,
             after: None,
         }
+    }
+
+    /// Its normalizations by name, in the order in which they are applied.
+    pub fn norms(&self) -> impl Iterator<Item = (&'static str, &NormPlan)> {
+        [
+            ("stream", &self.stream),
+            ("input", &self.input),
+            ("output", &self.output),
+            ("skip", &self.skip),
+            ("after", &self.after),
+        ]
+        .into_iter()
+        .filter_map(|(name, norm)| Some((name, norm.as_ref()?)))
     }
 }
 

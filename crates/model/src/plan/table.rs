@@ -2,7 +2,7 @@
 
 use super::{
     AttentionFactor, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan,
-    MixPlan, NormKind, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    MixPlan, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
@@ -33,13 +33,7 @@ fn gain(plan: &GainPlan) -> String {
 }
 
 fn norm(plan: &NormPlan) -> String {
-    let kind = match plan.kind {
-        NormKind::Rms => "RMS".to_owned(),
-        NormKind::L2 => "unit length".to_owned(),
-        NormKind::Layer => "LayerNorm".to_owned(),
-        NormKind::Tanh { slope } => format!("tanh({slope} x)"),
-        NormKind::Erf { slope } => format!("erf({slope} x + 0)"),
-    };
+    let function = plan.function.describe();
     let over = match plan.over {
         Over::Full => "",
         Over::PerHead => " per head",
@@ -58,19 +52,14 @@ fn norm(plan: &NormPlan) -> String {
         Some(_) => ", bias",
         None => "",
     };
-    format!("{kind}{over}{gain}{factor}{bias}")
+    format!("{function}{over}{gain}{factor}{bias}")
 }
 
 fn residual(plan: &ResidualPlan) -> String {
     let mut parts = Vec::new();
-    for (name, plan) in [
-        ("stream", &plan.stream),
-        ("input", &plan.input),
-        ("output", &plan.output),
-        ("skip", &plan.skip),
-    ] {
-        parts.extend(plan.as_ref().map(|p| format!("{name}: {}", norm(p))));
-    }
+    let text = |(name, plan)| format!("{name}: {}", norm(plan));
+    let (before, after): (Vec<_>, Vec<_>) = plan.norms().partition(|(name, _)| *name != "after");
+    parts.extend(before.into_iter().map(text));
     parts.push(match &plan.mix {
         MixPlan::Add => "h + x".to_owned(),
         MixPlan::Scaled { skip } => format!("{skip:.4} h + x"),
@@ -81,8 +70,9 @@ fn residual(plan: &ResidualPlan) -> String {
             };
             format!("{nu}(h + a (x - h)), a: {}", gain(alpha))
         }
+        MixPlan::Rule { rule } => rule.describe(),
     });
-    parts.extend(plan.after.as_ref().map(|p| format!("after: {}", norm(p))));
+    parts.extend(after.into_iter().map(text));
     parts.join("; ")
 }
 

@@ -3,17 +3,18 @@
 use super::dyt::Bias;
 use super::{Decay, NormStrategy, Start};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, NormKind, NormPlan, ResidualPlan, WeightPlan};
+use crate::function::Erf;
+use crate::plan::{EndsPlan, GainRole, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// erf in place of normalization.
 ///
 /// ```
-/// use evenburn_model::{ModelConfig, Plan, plan::NormKind, strategy::Derf};
+/// use evenburn_model::{ModelConfig, Plan, function::Erf, strategy::Derf};
 /// let plan = Plan::new(&ModelConfig::default(), &Derf::default())?;
-/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.kind);
-/// assert_eq!(kind, Some(NormKind::Erf { slope: 0.5 }));
+/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.function.clone());
+/// assert_eq!(kind, Some(Erf { slope: 0.5 }.into()));
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,8 +44,8 @@ impl Default for Derf {
 
 impl Derf {
     fn norm(&self) -> NormPlan {
-        let kind = NormKind::Erf { slope: self.slope };
-        let mut norm = NormPlan::pointwise(kind, GainRole::Input).decayed(self.decay.gains());
+        let function = Erf { slope: self.slope };
+        let mut norm = NormPlan::pointwise(function, GainRole::Input).decayed(self.decay.gains());
         norm.bias = self.bias.plan(self.decay);
         norm
     }

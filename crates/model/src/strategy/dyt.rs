@@ -5,9 +5,9 @@
 
 use super::{Decay, NormStrategy, Start};
 use crate::dims::{Branch, Dims, Site};
+use crate::function::Tanh;
 use crate::plan::{
-    BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, NormKind, NormPlan, ResidualPlan,
-    WeightPlan,
+    BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,10 +47,10 @@ impl Bias {
 /// tanh in place of normalization.
 ///
 /// ```
-/// use evenburn_model::{ModelConfig, Plan, plan::NormKind, strategy::DyT};
+/// use evenburn_model::{ModelConfig, Plan, function::Tanh, strategy::DyT};
 /// let plan = Plan::new(&ModelConfig::default(), &DyT::default())?;
-/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.kind);
-/// assert_eq!(kind, Some(NormKind::Tanh { slope: 0.2 }));
+/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.function.clone());
+/// assert_eq!(kind, Some(Tanh { slope: 0.2 }.into()));
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,8 +88,8 @@ impl Default for DyT {
 
 impl DyT {
     fn norm(&self, slope: f64) -> NormPlan {
-        let mut norm = NormPlan::pointwise(NormKind::Tanh { slope }, GainRole::Input)
-            .decayed(self.decay.gains());
+        let mut norm =
+            NormPlan::pointwise(Tanh { slope }, GainRole::Input).decayed(self.decay.gains());
         norm.bias = self.bias.plan(self.decay);
         norm
     }

@@ -2,16 +2,15 @@
 
 use crate::common::{config, distance, numbers};
 use burn::module::Param;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::atoms::{
     Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual, Rotary, Routing,
     Visibility, penalty,
 };
-use evenburn_model::plan::{
-    BiasPlan, Form, GainPlan, GainRole, LinearPlan, NormKind, NormPlan, Over,
-};
+use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
+use evenburn_model::plan::{BiasPlan, Form, GainPlan, GainRole, LinearPlan, NormPlan, Over};
 use evenburn_model::strategy::{AnGpt, PreNorm};
-use evenburn_model::{Balance, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions};
+use evenburn_model::{Balance, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, weights};
 
 /// Both numbers of a gain that was moved away from its start, and what it multiplies by.
 fn used(form: Form, stored: [f64; 3], magnitude: f64) -> Vec<f64> {
@@ -60,8 +59,6 @@ fn every_form_of_a_gain_is_its_formula() {
 #[test]
 fn every_normalization_is_its_formula() {
     let device = Device::flex();
-    let number = |v: f64| Param::from_tensor(Tensor::<1>::from_floats([v], &device));
-    let vector = |v: [f64; 3]| Param::from_tensor(Tensor::<1>::from_floats(v, &device));
     let x = [0.5, -1.0, 2.0];
     let (gain, bias, factor, eps) = ([1.5, -2.0, 0.25], [0.75, 3.0, -0.5], 0.5, 0.125);
     let (slope, shift) = (0.75, -0.25);
@@ -71,31 +68,35 @@ fn every_normalization_is_its_formula() {
     let (rms, layer) = ((square / 3.0 + eps).sqrt(), (variance + eps).sqrt());
     // As the kernels have it: epsilon is added to the sum of squares.
     let length = (square + eps).sqrt();
-    let cases: [(NormKind, &dyn Fn(f64) -> f64); 5] = [
-        (NormKind::Rms, &|x| x / rms),
-        (NormKind::L2, &|x| x / length),
-        (NormKind::Layer, &|x| (x - mean) / layer),
-        (NormKind::Tanh { slope: 0.5 }, &|x| (slope * x).tanh()),
-        (NormKind::Erf { slope: 0.5 }, &|x| {
-            libm::erf(slope * x + shift)
-        }),
+    let cases: [(Function, &dyn Fn(f64) -> f64); 5] = [
+        (Rms {}.into(), &|x| x / rms),
+        (Unit {}.into(), &|x| x / length),
+        (Layer {}.into(), &|x| (x - mean) / layer),
+        (Tanh { slope: 0.5 }.into(), &|x| (slope * x).tanh()),
+        (Erf { slope: 0.5 }.into(), &|x| libm::erf(slope * x + shift)),
     ];
-    for (kind, formula) in cases {
+    for (function, formula) in cases {
         for with in [true, false] {
             let plan = NormPlan {
-                kind,
+                function: function.clone(),
                 factor,
                 gain: with.then(|| GainPlan::ones(GainRole::Output)),
                 bias: with.then(BiasPlan::default),
                 ..NormPlan::rms(eps, GainRole::Output)
             };
-            let mut norm = Norm::new(&plan, 3, 3, &device);
-            if let Some(learned) = &mut norm.gain {
-                learned.value = vector(gain);
-            }
-            norm.bias = norm.bias.map(|_| vector(bias));
-            norm.slope = norm.slope.map(|_| number(slope));
-            norm.shift = norm.shift.map(|_| number(shift));
+            let norm = Norm::new(&plan, 3, 3, &device);
+            let values = weights::collect(&norm).into_iter().map(|(path, _)| {
+                let values = match path.as_str() {
+                    "gain.value" => gain.to_vec(),
+                    "bias" => bias.to_vec(),
+                    "slope" => vec![slope],
+                    "shift" => vec![shift],
+                    other => panic!("{other}"),
+                };
+                let shape = [values.len()];
+                (path, TensorData::new(values, shape))
+            });
+            let norm = weights::replace(norm, values.collect()).unwrap();
             let found = numbers(norm.forward(Tensor::<2>::from_floats([x], &device)));
             let expected: Vec<f64> = (0..3)
                 .map(|i| {
@@ -103,7 +104,10 @@ fn every_normalization_is_its_formula() {
                     if with { gain[i] * y + bias[i] } else { y }
                 })
                 .collect();
-            assert!(distance(&found, &expected) < 1e-6, "{kind:?}: {found:?}");
+            assert!(
+                distance(&found, &expected) < 1e-6,
+                "{function:?}: {found:?}"
+            );
         }
     }
 }
@@ -203,9 +207,9 @@ fn a_gated_network_joins_what_its_projections_give_whatever_follows_their_produc
         norm(&|norm| (norm.gain, norm.factor) = (None, 1.5)),
         norm(&|norm| norm.factor = -0.5),
         norm(&|norm| norm.bias = Some(BiasPlan::default())),
-        norm(&|norm| norm.kind = NormKind::L2),
-        norm(&|norm| norm.kind = NormKind::Layer),
-        norm(&|norm| norm.kind = NormKind::Tanh { slope: 0.7 }),
+        norm(&|norm| norm.function = Unit {}.into()),
+        norm(&|norm| norm.function = Layer {}.into()),
+        norm(&|norm| norm.function = Tanh { slope: 0.7 }.into()),
         LinearPlan {
             bias: Some(BiasPlan::default()),
             factor: 3.0,
@@ -392,7 +396,14 @@ fn both_router_losses_add_up() {
 fn the_skip_connection_of_pre_norm_carries_the_stream_itself() {
     let plan = Plan::new(&config(), &PreNorm::default()).unwrap();
     let device = Device::flex();
-    let around = Residual::new(&plan.layers[0].attn_residual, plan.dims(), &device);
+    let init = Initializer::new(0);
+    let around = Residual::new(
+        &plan.layers[0].attn_residual,
+        "attn_residual",
+        plan.dims(),
+        init,
+        &device,
+    );
     let stream: Vec<f32> = (0..24_u8).map(|c| f32::from(c) - 7.5).collect();
     let h: Tensor<3> = Tensor::<1>::from_floats(stream.as_slice(), &device).reshape([1, 1, 24]);
     // h + branch(N(h)) with a branch that writes nothing is h, and not N(h).

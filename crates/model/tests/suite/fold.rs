@@ -94,7 +94,7 @@ fn nothing_foldable_is_left(plan: &Plan) -> Result<(), String> {
             let normed = residual.skip.is_some() || residual.after.is_some();
             let lerp = match &residual.mix {
                 MixPlan::Lerp { alpha, .. } => normed && stays(alpha),
-                MixPlan::Add | MixPlan::Scaled { .. } => true,
+                MixPlan::Add | MixPlan::Scaled { .. } | MixPlan::Rule { .. } => true,
             };
             check(lerp, &format!("block {n} interpolation"))?;
         }

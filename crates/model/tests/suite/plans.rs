@@ -4,9 +4,10 @@
 
 use crate::common::config;
 use evenburn_geometry::{Axis, Constraint};
+use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::plan::{
     AttentionFactor, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
-    LerpFactor, LinearPlan, MixPlan, NormKind, NormPlan, Over, ResidualPlan,
+    LerpFactor, LinearPlan, MixPlan, NormPlan, Over, ResidualPlan,
 };
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
@@ -50,9 +51,9 @@ fn dims() -> Dims {
     plan.dims().clone()
 }
 
-fn normed(kind: NormKind, eps: f64, role: GainRole) -> NormPlan {
+fn normed(function: impl Into<Function>, eps: f64, role: GainRole) -> NormPlan {
     NormPlan {
-        kind,
+        function: function.into(),
         eps,
         over: Over::Full,
         gain: Some(GainPlan {
@@ -87,9 +88,9 @@ fn per_head(norm: NormPlan) -> NormPlan {
 
 fn unit() -> NormPlan {
     NormPlan {
-        kind: NormKind::L2,
+        function: Unit {}.into(),
         gain: None,
-        ..normed(NormKind::L2, 0.0, GainRole::Output)
+        ..normed(Unit {}, 0.0, GainRole::Output)
     }
 }
 
@@ -227,7 +228,7 @@ fn a_strategy_that_decides_nothing_is_pre_norm() {
             "nothing"
         }
     }
-    let norm = normed(NormKind::Rms, 1e-5, GainRole::Input);
+    let norm = normed(Rms {}, 1e-5, GainRole::Input);
     streams(&Nothing, |_, _| input(norm.clone()));
     linear_norms(&Nothing, |_| None);
     ends(&Nothing, Some(norm));
@@ -237,7 +238,7 @@ fn a_strategy_that_decides_nothing_is_pre_norm() {
 
 #[test]
 fn pre_norm_reads_a_normalized_stream() {
-    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let rms = |role| normed(Rms {}, 1e-5, role);
     let gpt_plus = PreNorm::default();
     streams(&gpt_plus, |_, _| input(rms(GainRole::Input)));
     linear_norms(&gpt_plus, qk(&per_head(rms(GainRole::Output))));
@@ -255,7 +256,7 @@ fn pre_norm_reads_a_normalized_stream() {
     };
     let layer_norm = NormPlan {
         bias: Some(BiasPlan { decay: true }),
-        ..decayed(normed(NormKind::Layer, 1e-5, GainRole::Input))
+        ..decayed(normed(Layer {}, 1e-5, GainRole::Input))
     };
     streams(&gpt2_plan, |_, _| input(layer_norm.clone()));
     linear_norms(&gpt2_plan, |_| None);
@@ -271,7 +272,7 @@ fn pre_norm_reads_a_normalized_stream() {
 
 #[test]
 fn post_norm_normalizes_the_sum() {
-    let layer = normed(NormKind::Layer, 1e-5, GainRole::Output);
+    let layer = normed(Layer {}, 1e-5, GainRole::Output);
     let scheme = PostNorm::default();
     streams(&scheme, |_, _| ResidualPlan {
         after: Some(layer.clone()),
@@ -290,7 +291,7 @@ fn post_norm_normalizes_the_sum() {
 
 #[test]
 fn peri_norm_stands_on_both_sides_of_a_branch() {
-    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let rms = |role| normed(Rms {}, 1e-5, role);
     let scheme = PeriNorm::default();
     streams(&scheme, |_, _| ResidualPlan {
         input: Some(rms(GainRole::Input)),
@@ -332,7 +333,7 @@ fn peri_norm_stands_on_both_sides_of_a_branch() {
 
 #[test]
 fn olmo2_normalizes_what_a_branch_writes() {
-    let rms = |role| normed(NormKind::Rms, 1e-6, role);
+    let rms = |role| normed(Rms {}, 1e-6, role);
     let scheme = Olmo2::default();
     streams(&scheme, |_, _| ResidualPlan {
         output: Some(rms(GainRole::Output)),
@@ -346,7 +347,7 @@ fn olmo2_normalizes_what_a_branch_writes() {
 
 #[test]
 fn hybrid_norm_normalizes_q_k_v_and_the_stream_before_the_mlp() {
-    let rms = |role| decayed(normed(NormKind::Rms, 1e-5, role));
+    let rms = |role| decayed(normed(Rms {}, 1e-5, role));
     let rest = |branch| match branch {
         Branch::Attention => ResidualPlan::plain(),
         Branch::Mlp => ResidualPlan {
@@ -377,7 +378,7 @@ fn hybrid_norm_normalizes_q_k_v_and_the_stream_before_the_mlp() {
 #[test]
 fn deep_norm_has_its_two_constants() {
     let scheme = DeepNorm::default();
-    let layer = normed(NormKind::Layer, 1e-5, GainRole::Output);
+    let layer = normed(Layer {}, 1e-5, GainRole::Output);
     // (2 L)^(1/4) and (8 L)^(-1/4).
     let (alpha, beta) = (6.0_f64.sqrt().sqrt(), 1.0 / 24.0_f64.sqrt().sqrt());
     for branch in [Branch::Attention, Branch::Mlp] {
@@ -419,7 +420,7 @@ fn deep_norm_has_its_two_constants() {
 
 #[test]
 fn ln_scaling_divides_by_the_root_of_the_layers_number() {
-    let rms = |role| normed(NormKind::Rms, 1e-5, role);
+    let rms = |role| normed(Rms {}, 1e-5, role);
     let scheme = LnScaling::default();
     streams(&scheme, |layer, _| {
         input(NormPlan {
@@ -443,7 +444,7 @@ fn ln_scaling_divides_by_the_root_of_the_layers_number() {
 
 #[test]
 fn dyt_and_derf_have_their_slopes_and_vectors() {
-    let tanh = |slope| normed(NormKind::Tanh { slope }, 0.0, GainRole::Input);
+    let tanh = |slope| normed(Tanh { slope }, 0.0, GainRole::Input);
     let scheme = DyT::default();
     streams(&scheme, |_, branch| {
         input(tanh(match branch {
@@ -476,7 +477,7 @@ fn dyt_and_derf_have_their_slopes_and_vectors() {
 
     let erf = NormPlan {
         bias: Some(BiasPlan { decay: false }),
-        ..normed(NormKind::Erf { slope: 0.5 }, 0.0, GainRole::Input)
+        ..normed(Erf { slope: 0.5 }, 0.0, GainRole::Input)
     };
     let scheme = Derf::default();
     streams(&scheme, |_, _| input(erf.clone()));
@@ -487,7 +488,7 @@ fn dyt_and_derf_have_their_slopes_and_vectors() {
 
 #[test]
 fn simple_norm_normalizes_every_product_of_a_block() {
-    let rms = |role| decayed(normed(NormKind::Rms, 1e-5, role));
+    let rms = |role| decayed(normed(Rms {}, 1e-5, role));
     let scheme = SimpleNorm::default();
     streams(&scheme, |_, _| ResidualPlan::plain());
     let block = |site| match site {

@@ -5,8 +5,8 @@
 
 use super::Check;
 use crate::dims::{Branch, Site};
-use crate::error::{PlanError, place};
-use crate::plan::{GainPlan, GainRole, LayerPlan, MixPlan, NormPlan, Plan};
+use crate::error::PlanError;
+use crate::plan::{GainPlan, GainRole, ParamRef, Place, Plan, Spot, Visit};
 
 /// What stands between the output of a linear map and the next matrix, where that is no linear map of single channels;
 /// `inside` is the branch that the activation is applied to.
@@ -22,73 +22,61 @@ fn obstacle(site: Site, inside: Site) -> Option<&'static str> {
     }
 }
 
+/// Finds the first scale that no matrix could absorb.
+struct Absorbed<'a> {
+    check: &'a Check<'a>,
+    inside: Site,
+    /// The block that the output layer may follow directly.
+    last: Option<usize>,
+    found: Result<(), PlanError>,
+}
+
+impl Absorbed<'_> {
+    /// What stands behind a scale, where that is no linear map.
+    fn behind(&self, at: &ParamRef) -> Option<&'static str> {
+        let sum = "the sum with the stream behind it";
+        let stream = "the stream behind it, which goes on to a sum";
+        let part = at.part.strip_suffix(".gain").unwrap_or(&at.part);
+        match at.place {
+            Place::Site(Site::Embedding) => Some(stream),
+            Place::Site(Site::Head) => Some("the softmax behind it"),
+            Place::Site(_) if part == "before" => None,
+            Place::Site(site) => obstacle(site, self.inside),
+            Place::Scores => Some("the product of q and k behind it"),
+            Place::Residual(branch) => match part {
+                "input" => None,
+                "output" | "skip" | "mix.alpha" => Some(sum),
+                "after" if branch == Branch::Mlp && at.layer == self.last => None,
+                _ => Some(stream),
+            },
+            Place::FinalNorm | Place::Experts => None,
+        }
+    }
+}
+
+impl Visit for Absorbed<'_> {
+    fn gain(&mut self, at: &Spot, plan: &GainPlan) {
+        if self.found.is_ok()
+            && plan.role == GainRole::Input
+            && let Some(behind) = self.behind(&at.param)
+        {
+            let first = "a scale for a linear map to absorb";
+            self.found = Err(self.check.clash(&at.words(), first, behind));
+        }
+    }
+}
+
 impl Check<'_> {
     /// Every scale that no matrix could absorb.
     pub(super) fn absorbed_gains(&self, plan: &Plan) -> Result<(), PlanError> {
-        let stream = "the stream behind it, which goes on to a sum";
-        let ends = &plan.ends;
-        self.kept("embed", ends.embed_gain.as_ref(), stream)?;
-        self.kept_norm("embed, norm", ends.embed_norm.as_ref(), stream)?;
-        let softmax = "the softmax behind it";
-        self.kept("logits", ends.logit_gain.as_ref(), softmax)?;
-        for (index, layer) in plan.layers.iter().enumerate() {
-            self.kept_at_sites(index, layer, plan.dims.mlp.inside())?;
-            let scores = format!("block {index}, attention scores");
-            let product = "the product of q and k behind it";
-            self.kept(&scores, layer.attention.qk_gain.as_ref(), product)?;
-            // The output layer may follow the last sum directly.
-            let last = index + 1 == plan.layers.len() && ends.final_norm.is_none();
-            for (branch, residual) in [
-                (Branch::Attention, &layer.attn_residual),
-                (Branch::Mlp, &layer.mlp_residual),
-            ] {
-                let at = format!("block {index}, {}", branch.path());
-                let sum = "the sum with the stream behind it";
-                let norm = |name: &str, norm, behind| {
-                    self.kept_norm(&format!("{at}, {name}"), norm, behind)
-                };
-                norm("stream norm", residual.stream.as_ref(), stream)?;
-                norm("output norm", residual.output.as_ref(), sum)?;
-                norm("skip norm", residual.skip.as_ref(), sum)?;
-                if !(last && branch == Branch::Mlp) {
-                    norm("norm after", residual.after.as_ref(), stream)?;
-                }
-                if let MixPlan::Lerp { alpha, .. } = &residual.mix {
-                    self.kept(&format!("{at}, alpha"), Some(alpha), sum)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn kept_at_sites(
-        &self,
-        index: usize,
-        layer: &LayerPlan,
-        inside: Site,
-    ) -> Result<(), PlanError> {
-        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
-            let (Some(plan), Some(behind)) = (layer.site(site), obstacle(site, inside)) else {
-                continue;
-            };
-            let at = place(index, site);
-            self.kept_norm(&format!("{at}, norm"), plan.linear.norm.as_ref(), behind)?;
-            let after = plan.linear.after.as_ref();
-            self.kept(&format!("{at}, scale after"), after, behind)?;
-        }
-        Ok(())
-    }
-
-    fn kept_norm(&self, at: &str, norm: Option<&NormPlan>, behind: &str) -> Result<(), PlanError> {
-        self.kept(at, norm.and_then(|norm| norm.gain.as_ref()), behind)
-    }
-
-    fn kept(&self, at: &str, gain: Option<&GainPlan>, behind: &str) -> Result<(), PlanError> {
-        match gain {
-            Some(gain) if gain.role == GainRole::Input => {
-                Err(self.clash(at, "a scale for a linear map to absorb", behind))
-            }
-            _ => Ok(()),
-        }
+        let open = plan.ends.final_norm.is_none();
+        let mut absorbed = Absorbed {
+            check: self,
+            inside: plan.dims.mlp.inside(),
+            last: open.then(|| plan.layers.len().saturating_sub(1)),
+            found: Ok(()),
+        };
+        plan.visit(&mut absorbed);
+        absorbed.found
     }
 }

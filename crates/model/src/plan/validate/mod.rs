@@ -5,10 +5,10 @@ mod repeat;
 mod sizes;
 
 use super::{
-    Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan, MixPlan, NormKind,
-    NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    AttentionPlan, Form, GainPlan, GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan,
+    NormPlan, Over, Place, Plan, ResidualPlan, Spot, Visit, WeightPlan,
 };
-use crate::dims::{Branch, Site};
+use crate::dims::{Dims, Site};
 use crate::error::{PlanError, place};
 use evenburn_geometry::{Axis, Constraint};
 
@@ -39,8 +39,7 @@ impl Check<'_> {
         })
     }
 
-    fn gain(&self, at: &str, plan: Option<&GainPlan>) -> Result<(), PlanError> {
-        let Some(plan) = plan else { return Ok(()) };
+    fn gain(&self, at: &str, plan: &GainPlan) -> Result<(), PlanError> {
         // 1 + stored is the only form that needs no stored scale.
         let scale_ok = plan.form == Form::OnePlus || plan.scale != 0.0;
         self.usable(at, "the stored initial value", plan.scale, scale_ok)?;
@@ -58,8 +57,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn norm(&self, at: &str, plan: Option<&NormPlan>, headed: bool) -> Result<(), PlanError> {
-        let Some(plan) = plan else { return Ok(()) };
+    fn norm(&self, at: &Spot, plan: &NormPlan) -> Result<(), PlanError> {
+        let (width, at) = (at.width, (at.param.place, at.words()));
+        let headed = matches!(
+            at.0,
+            Place::Site(Site::Q | Site::K | Site::V) | Place::Scores
+        );
+        let at = &at.1;
         self.usable(at, "the epsilon", plan.eps, plan.eps >= 0.0)?;
         if plan.over == Over::PerHead && !headed {
             return Err(self.clash(
@@ -74,17 +78,8 @@ impl Check<'_> {
             plan.factor,
             plan.factor != 0.0,
         )?;
-        if let NormKind::Tanh { slope } | NormKind::Erf { slope } = plan.kind {
-            self.usable(at, "the initial slope", slope, slope != 0.0)?;
-        }
-        if plan.kind == NormKind::Layer && plan.eps == 0.0 {
-            return Err(self.clash(
-                at,
-                "LayerNorm",
-                "an epsilon of zero, which divides by zero where all channels agree",
-            ));
-        }
-        self.gain(at, plan.gain.as_ref())?;
+        let usable = plan.function.check(width, plan.eps);
+        usable.map_err(|why| self.clash(at, plan.function.describe(), why))?;
         self.behind_norm(at, plan.gain.as_ref())
     }
 
@@ -100,12 +95,8 @@ impl Check<'_> {
         }
     }
 
-    fn linear(&self, at: &str, site: Site, plan: &LinearPlan) -> Result<(), PlanError> {
+    fn linear(&self, at: &str, plan: &LinearPlan) -> Result<(), PlanError> {
         self.usable(at, "the constant factor", plan.factor, plan.factor != 0.0)?;
-        self.gain(&format!("{at}, scale before"), plan.before.as_ref())?;
-        let headed = matches!(site, Site::Q | Site::K | Site::V);
-        self.norm(&format!("{at}, norm"), plan.norm.as_ref(), headed)?;
-        self.gain(&format!("{at}, scale after"), plan.after.as_ref())?;
         if plan.norm.is_some() {
             self.behind_norm(&format!("{at}, scale after"), plan.after.as_ref())?;
         }
@@ -152,51 +143,28 @@ impl Check<'_> {
         }
     }
 
-    fn residual(&self, at: &str, plan: &ResidualPlan) -> Result<(), PlanError> {
-        for (name, norm) in [
-            ("stream norm", &plan.stream),
-            ("input norm", &plan.input),
-            ("output norm", &plan.output),
-            ("skip norm", &plan.skip),
-            ("norm after", &plan.after),
-        ] {
-            self.norm(&format!("{at}, {name}"), norm.as_ref(), false)?;
-        }
-        let (alpha, factor) = match &plan.mix {
-            MixPlan::Add => return Ok(()),
+    fn residual(&self, at: &str, d: &Dims, plan: &ResidualPlan) -> Result<(), PlanError> {
+        match &plan.mix {
             MixPlan::Scaled { skip } => {
-                return self.usable(at, "the factor of the skip", *skip, *skip != 0.0);
+                self.usable(at, "the factor of the skip", *skip, *skip != 0.0)
             }
-            MixPlan::Lerp { alpha, factor } => (alpha, factor),
-        };
-        self.gain(&format!("{at}, alpha"), Some(alpha))?;
-        if *factor == LerpFactor::SecondMoment && plan.after.is_some() {
-            return Err(self.clash(
+            MixPlan::Lerp {
+                factor: LerpFactor::SecondMoment,
+                ..
+            } if plan.after.is_some() => Err(self.clash(
                 at,
                 "a constant factor that keeps the stream's scale",
                 "a normalization after the mix",
-            ));
+            )),
+            MixPlan::Add | MixPlan::Lerp { .. } => Ok(()),
+            MixPlan::Rule { rule } => rule
+                .check(d.model)
+                .map_err(|why| self.clash(at, rule.describe(), why)),
         }
-        Ok(())
     }
 
-    fn layer(&self, index: usize, plan: &LayerPlan) -> Result<(), PlanError> {
-        for (branch, residual) in [
-            (Branch::Attention, &plan.attn_residual),
-            (Branch::Mlp, &plan.mlp_residual),
-        ] {
-            self.residual(&format!("block {index}, {}", branch.path()), residual)?;
-        }
-        for site in Site::BLOCK.into_iter().chain([Site::Router]) {
-            if let Some(plan) = plan.site(site) {
-                let at = place(index, site);
-                self.weight(&at, &plan.weight)?;
-                self.linear(&at, site, &plan.linear)?;
-            }
-        }
+    fn attention(&self, index: usize, attention: &AttentionPlan) -> Result<(), PlanError> {
         let at = format!("block {index}, attention scores");
-        let attention = &plan.attention;
-        self.norm(&at, attention.qk_norm.as_ref(), true)?;
         if let Some(norm) = &attention.qk_norm {
             if norm.over == Over::Full {
                 return Err(self.clash(
@@ -213,26 +181,62 @@ impl Check<'_> {
                 ));
             }
         }
-        self.gain(&at, attention.qk_gain.as_ref())?;
-        self.usable(
-            &at,
-            "the softmax scale",
-            attention.softmax_scale,
-            attention.softmax_scale > 0.0,
-        )?;
+        let scale = attention.softmax_scale;
+        self.usable(&at, "the softmax scale", scale, scale > 0.0)
+    }
+
+    fn mlp(&self, index: usize, plan: &MlpPlan) -> Result<(), PlanError> {
         let at = format!("block {index}, mlp");
+        let before = plan.before;
         self.usable(
             &at,
             "the factor before the activation",
-            plan.mlp.before,
-            plan.mlp.before != 0.0,
+            before,
+            before != 0.0,
         )?;
-        self.usable(
-            &at,
-            "the factor after the activation",
-            plan.mlp.after,
-            plan.mlp.after != 0.0,
-        )
+        let after = plan.after;
+        self.usable(&at, "the factor after the activation", after, after != 0.0)
+    }
+}
+
+/// Checks every part by itself and keeps the first error.
+struct Parts<'a> {
+    check: &'a Check<'a>,
+    dims: &'a Dims,
+    found: Result<(), PlanError>,
+}
+
+impl Parts<'_> {
+    fn note(&mut self, result: Result<(), PlanError>) {
+        if self.found.is_ok() {
+            self.found = result;
+        }
+    }
+}
+
+impl Visit for Parts<'_> {
+    fn matrix(&mut self, at: &Spot, site: Site, plan: &WeightPlan) {
+        let place = match at.param.layer {
+            Some(layer) => place(layer, site),
+            None => site.path().to_owned(),
+        };
+        self.note(self.check.weight(&place, plan));
+    }
+
+    fn linear(&mut self, at: &Spot, _: Site, plan: &LinearPlan) {
+        self.note(self.check.linear(&at.words(), plan));
+    }
+
+    fn residual(&mut self, at: &Spot, plan: &ResidualPlan) {
+        self.note(self.check.residual(&at.words(), self.dims, plan));
+    }
+
+    fn norm(&mut self, at: &Spot, plan: &NormPlan) {
+        self.note(self.check.norm(at, plan));
+    }
+
+    fn gain(&mut self, at: &Spot, plan: &GainPlan) {
+        self.note(self.check.gain(&at.words(), plan));
     }
 }
 
@@ -248,25 +252,18 @@ impl Plan {
             scheme: &self.scheme,
         };
         check.sizes(self)?;
-        check.weight(Site::Embedding.path(), &self.embedding)?;
-        if let Some(positions) = &self.positions {
-            check.weight(Site::Positions.path(), positions)?;
-        }
-        if let Some(head) = &self.head {
-            check.weight(Site::Head.path(), head)?;
-        }
-        check.usable(
-            "embed",
-            "the constant factor",
-            self.ends.embed_factor,
-            self.ends.embed_factor != 0.0,
-        )?;
-        check.gain("embed", self.ends.embed_gain.as_ref())?;
-        check.norm("embed, norm", self.ends.embed_norm.as_ref(), false)?;
-        check.norm("final norm", self.ends.final_norm.as_ref(), false)?;
-        check.gain("logits", self.ends.logit_gain.as_ref())?;
+        let factor = self.ends.embed_factor;
+        check.usable("embed", "the constant factor", factor, factor != 0.0)?;
+        let mut parts = Parts {
+            check: &check,
+            dims: &self.dims,
+            found: Ok(()),
+        };
+        self.visit(&mut parts);
+        parts.found?;
         for (index, layer) in self.layers.iter().enumerate() {
-            check.layer(index, layer)?;
+            check.attention(index, &layer.attention)?;
+            check.mlp(index, &layer.mlp)?;
         }
         check.repeated_norms(self)?;
         check.absorbed_gains(self)

@@ -13,7 +13,8 @@
 use super::Check;
 use crate::dims::{Branch, Site};
 use crate::error::PlanError;
-use crate::plan::{LayerPlan, LinearPlan, NormKind, NormPlan, Over, Plan, ResidualPlan};
+use crate::function::Effect;
+use crate::plan::{LayerPlan, LinearPlan, NormPlan, Over, Plan, ResidualPlan};
 
 /// What happens to a vector on its way from one normalization to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ struct Passed<'a> {
 
 /// Whether a normalization divides by a size of its input.
 fn divides(norm: &NormPlan) -> bool {
-    matches!(norm.kind, NormKind::Rms | NormKind::L2 | NormKind::Layer)
+    norm.function.effect() != Effect::Other
 }
 
 /// Whether learned vectors stand behind a normalization.
@@ -41,9 +42,9 @@ fn bare(norm: &NormPlan) -> bool {
 
 /// `B(A(x)) = B(x)`.
 fn undone(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
-    let size = match (a.kind, b.kind) {
-        (NormKind::Rms | NormKind::L2, _) => divides(b),
-        (NormKind::Layer, NormKind::Layer) => between == Between::Nothing,
+    let size = match (a.function.effect(), b.function.effect()) {
+        (Effect::Size, _) => divides(b),
+        (Effect::CentredSize, Effect::CentredSize) => between == Between::Nothing,
         _ => false,
     };
     // One size for all heads is gone once each head is divided by its own; the reverse keeps them.
@@ -53,9 +54,9 @@ fn undone(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
 
 /// `B(A(x)) = c A(x)`.
 fn repeated(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
-    let size = match (a.kind, b.kind) {
-        (_, NormKind::Rms | NormKind::L2) => divides(a),
-        (NormKind::Layer, NormKind::Layer) => between == Between::Nothing,
+    let size = match (a.function.effect(), b.function.effect()) {
+        (_, Effect::Size) => divides(a),
+        (Effect::CentredSize, Effect::CentredSize) => between == Between::Nothing,
         _ => false,
     };
     // Heads of equal size make a whole of a known one.

@@ -6,7 +6,8 @@ use super::Normal;
 use crate::common::{distance, numbers};
 use burn::tensor::{Device, Tensor};
 use evenburn_model::atoms::Norm;
-use evenburn_model::plan::{GainPlan, GainRole, NormKind, NormPlan, Over};
+use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
+use evenburn_model::plan::{GainPlan, GainRole, NormPlan, Over};
 
 const WIDTH: usize = 48;
 const HEAD: usize = 12;
@@ -14,11 +15,13 @@ const ROWS: usize = 9;
 /// Positive multiples over six orders of magnitude.
 const SCALES: [f64; 5] = [1e-3, 0.07, 1.5, 42.0, 1e3];
 
-const STATISTICS: [NormKind; 3] = [NormKind::Rms, NormKind::L2, NormKind::Layer];
+fn statistics() -> [Function; 3] {
+    [Rms {}.into(), Unit {}.into(), Layer {}.into()]
+}
 
-fn norm(kind: NormKind, over: Over, eps: f64) -> Norm {
+fn norm(function: &Function, over: Over, eps: f64) -> Norm {
     let plan = NormPlan {
-        kind,
+        function: function.clone(),
         eps,
         over,
         gain: Some(GainPlan {
@@ -49,7 +52,7 @@ fn gap(a: Tensor<2>, b: Tensor<2>) -> f64 {
 
 #[test]
 fn the_size_of_the_input_does_not_matter() {
-    for kind in STATISTICS {
+    for kind in &statistics() {
         for over in [Over::Full, Over::PerHead] {
             let norm = norm(kind, over, 0.0);
             for x in inputs() {
@@ -66,7 +69,7 @@ fn the_size_of_the_input_does_not_matter() {
 #[test]
 fn an_epsilon_is_seen_relative_to_the_input() {
     let eps = 1e-5;
-    for kind in STATISTICS {
+    for kind in &statistics() {
         for x in inputs() {
             let y = norm(kind, Over::Full, eps).forward(x.clone());
             for c in SCALES {
@@ -85,13 +88,13 @@ fn an_epsilon_is_seen_relative_to_the_input() {
 
 #[test]
 fn a_shift_matters_to_all_but_layer_norm() {
-    for kind in STATISTICS {
+    for kind in &statistics() {
         for over in [Over::Full, Over::PerHead] {
             let norm = norm(kind, over, 0.0);
             for x in inputs() {
                 let moved = norm.forward(x.clone().mul_scalar(2.5).add_scalar(0.9));
                 let found = gap(moved, norm.forward(x));
-                if kind == NormKind::Layer {
+                if kind.is::<Layer>() {
                     assert!(found < 1e-13, "{over:?}: {found}");
                 } else {
                     assert!(found > 1e-2, "{kind:?} {over:?}: {found}");
@@ -107,7 +110,7 @@ fn the_size_of_one_head_matters_to_a_normalization_of_all() {
     for x in inputs() {
         let scale: Vec<f64> = (0..WIDTH).map(|i| 1.0 + (i / HEAD) as f64).collect();
         let scale = super::double(scale, [1, WIDTH], &Device::flex());
-        for kind in STATISTICS {
+        for kind in &statistics() {
             let found = |over| {
                 let norm = norm(kind, over, 0.0);
                 gap(
@@ -124,7 +127,7 @@ fn the_size_of_one_head_matters_to_a_normalization_of_all() {
 
 #[test]
 fn pointwise_functions_are_not_invariant() {
-    for kind in [NormKind::Tanh { slope: 0.5 }, NormKind::Erf { slope: 0.5 }] {
+    for kind in &[Tanh { slope: 0.5 }.into(), Erf { slope: 0.5 }.into()] {
         let norm = norm(kind, Over::Full, 0.0);
         for x in inputs() {
             let found = gap(norm.forward(x.clone().mul_scalar(1.5)), norm.forward(x));

@@ -2,9 +2,8 @@
 
 use super::{Custom, biased, clash, gained, layer, normed, rms};
 use evenburn_model::Site;
-use evenburn_model::plan::{
-    EndsPlan, GainPlan, GainRole, LinearPlan, NormKind, NormPlan, ResidualPlan,
-};
+use evenburn_model::function::Tanh;
+use evenburn_model::plan::{EndsPlan, GainPlan, GainRole, LinearPlan, NormPlan, ResidualPlan};
 
 #[test]
 fn a_product_and_what_a_branch_writes_are_not_both_normalized() {
@@ -47,7 +46,7 @@ fn a_product_and_what_a_branch_writes_are_not_both_normalized() {
         let pointwise = NormPlan {
             gain: None,
             bias: None,
-            ..NormPlan::pointwise(NormKind::Tanh { slope: 0.5 }, GainRole::Output)
+            ..NormPlan::pointwise(Tanh { slope: 0.5 }, GainRole::Output)
         };
         custom(site, normed(pointwise.clone()), rms())
             .build()

@@ -1,0 +1,36 @@
+//! Unit length, as nGPT (2410.01131) and anGPT (2505.22014) normalize.
+
+use super::{Around, Effect, NormFunction};
+use crate::named::Recorded;
+use burn::tensor::Tensor;
+use evenburn_kernels::Size;
+use serde::{Deserialize, Serialize};
+
+/// `gain * x / sqrt(sum(x^2) + eps)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {}
+
+impl Recorded for Unit {
+    const NAME: &'static str = "l2";
+    const ABOUT: &'static str = "Divides by the length.";
+}
+
+impl NormFunction for Unit {
+    fn describe(&self) -> String {
+        "unit length".to_owned()
+    }
+
+    fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
+        let size = x.clone().square().sum_dim(1).add_scalar(around.eps).sqrt();
+        around.gained(x / size)
+    }
+
+    fn fused(&self) -> Option<Size> {
+        Some(Size::L2)
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Size
+    }
+}

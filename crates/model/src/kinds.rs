@@ -1,0 +1,198 @@
+//! Which normalization functions and residual rules a program knows, by name.
+
+use crate::error::PlanError;
+use crate::function::{Erf, Function, Layer, NormFunction, Rms, Tanh, Unit};
+use crate::named::{Named, Options, Recorded};
+use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
+use crate::rule::{MixRule, Rule};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Reads the options of a kind.
+type Make<T> = fn(Options) -> Result<Named<T>, serde_json::Error>;
+
+/// One kind of function or rule.
+struct Kind<T: ?Sized> {
+    about: &'static str,
+    make: Make<T>,
+}
+
+impl<T: ?Sized> Clone for Kind<T> {
+    fn clone(&self) -> Self {
+        Self {
+            about: self.about,
+            make: self.make,
+        }
+    }
+}
+
+/// The normalization functions and residual rules that plans may name.
+///
+/// ```
+/// use evenburn_model::Kinds;
+/// let known = Kinds::default();
+/// assert!(known.functions().any(|(name, _)| name == "rms"));
+/// ```
+#[derive(Clone)]
+pub struct Kinds {
+    functions: BTreeMap<&'static str, Kind<dyn NormFunction>>,
+    rules: BTreeMap<&'static str, Kind<dyn MixRule>>,
+}
+
+impl std::fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kinds")
+            .field("functions", &self.functions.keys())
+            .field("rules", &self.rules.keys())
+            .finish()
+    }
+}
+
+/// A kind whose name is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {what} `{name}` is registered twice")]
+pub struct Twice {
+    /// What it is.
+    pub what: &'static str,
+    /// Its name.
+    pub name: &'static str,
+}
+
+impl Default for Kinds {
+    /// Everything built in, one line each.
+    fn default() -> Self {
+        Self {
+            functions: [
+                function::<Rms>(),
+                function::<Unit>(),
+                function::<Layer>(),
+                function::<Tanh>(),
+                function::<Erf>(),
+            ]
+            .into(),
+            rules: BTreeMap::new(),
+        }
+    }
+}
+
+fn read<R: Recorded>(options: Options) -> Result<R, serde_json::Error> {
+    serde_json::from_value(Value::Object(options))
+}
+
+fn function<F: NormFunction + Recorded>() -> (&'static str, Kind<dyn NormFunction>) {
+    let kind = Kind {
+        about: F::ABOUT,
+        make: (|options| Ok(Function::from(read::<F>(options)?))) as Make<dyn NormFunction>,
+    };
+    (F::NAME, kind)
+}
+
+fn rule<R: MixRule + Recorded>() -> (&'static str, Kind<dyn MixRule>) {
+    let kind = Kind {
+        about: R::ABOUT,
+        make: (|options| Ok(Rule::from(read::<R>(options)?))) as Make<dyn MixRule>,
+    };
+    (R::NAME, kind)
+}
+
+impl Kinds {
+    /// The same with a normalization function of one's own.
+    ///
+    /// # Errors
+    /// [`Twice`] if its name is taken.
+    pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, Twice> {
+        let (name, kind) = function::<F>();
+        let what = "normalization function";
+        match self.functions.insert(name, kind) {
+            Some(_) => Err(Twice { what, name }),
+            None => Ok(self),
+        }
+    }
+
+    /// The same with a residual rule of one's own.
+    ///
+    /// # Errors
+    /// [`Twice`] if its name is taken.
+    pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, Twice> {
+        let (name, kind) = rule::<R>();
+        let what = "residual rule";
+        match self.rules.insert(name, kind) {
+            Some(_) => Err(Twice { what, name }),
+            None => Ok(self),
+        }
+    }
+
+    /// Names of the normalization functions, with a sentence each.
+    pub fn functions(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.functions
+            .iter()
+            .map(|(name, kind)| (*name, kind.about))
+    }
+
+    /// Names of the residual rules, with a sentence each.
+    pub fn rules(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.rules.iter().map(|(name, kind)| (*name, kind.about))
+    }
+
+    /// Gives the functions and rules of a plan that was read from a file the objects that carry them out.
+    ///
+    /// # Errors
+    /// [`PlanError::Unknown`] with the place and the name of one that isn't registered, or whose options it can't read.
+    pub fn resolve(&self, plan: &mut Plan) -> Result<(), PlanError> {
+        let mut resolve = Resolve {
+            kinds: self,
+            scheme: plan.scheme.clone(),
+            error: None,
+        };
+        plan.visit_mut(&mut resolve);
+        resolve.error.map_or(Ok(()), Err)
+    }
+}
+
+struct Resolve<'a> {
+    kinds: &'a Kinds,
+    scheme: String,
+    error: Option<PlanError>,
+}
+
+impl Resolve<'_> {
+    fn resolved<T: ?Sized>(
+        &mut self,
+        at: &Spot,
+        what: &'static str,
+        known: &BTreeMap<&'static str, Kind<T>>,
+        named: &mut Named<T>,
+    ) {
+        let made = match known.get(named.name()) {
+            Some(kind) => (kind.make)(named.options().clone()).map_err(|e| e.to_string()),
+            None => Err("this program doesn't know it: it has to be registered".to_owned()),
+        };
+        match made {
+            Ok(made) => *named = made,
+            Err(why) => {
+                self.error.get_or_insert(PlanError::Unknown {
+                    scheme: self.scheme.clone(),
+                    place: at.param.to_string(),
+                    what,
+                    name: named.name().to_owned(),
+                    why,
+                });
+            }
+        }
+    }
+}
+
+impl VisitMut for Resolve<'_> {
+    fn norm(&mut self, at: &Spot, plan: &mut NormPlan) {
+        let kinds = self.kinds;
+        let what = "normalization function";
+        self.resolved(at, what, &kinds.functions, &mut plan.function);
+    }
+
+    fn mix(&mut self, at: &Spot, plan: &mut MixPlan) {
+        if let MixPlan::Rule { rule } = plan {
+            let kinds = self.kinds;
+            self.resolved(at, "residual rule", &kinds.rules, rule);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One walk over everything in a plan, in the order in which the module visits its parameters.
+
+use super::{
+    ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, Place, Plan,
+    ResidualPlan, Role, WeightPlan,
+};
+use crate::dims::{Branch, Dims, Site};
+use crate::experts::Balance;
+use crate::plan::{Expert, Over};
+
+/// A place of a plan: the address of what stands there, and how many channels it acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// Its address; the part names it and not yet a parameter of it: `norm`, `norm.gain`.
+    pub param: ParamRef,
+    /// Channels of the vector it acts on: of one head, inside a normalization per head.
+    pub width: usize,
+}
+
+impl Spot {
+    fn new(layer: Option<usize>, place: Place, part: &str, width: usize) -> Self {
+        let param = ParamRef {
+            layer,
+            place,
+            expert: None,
+            part: part.to_owned(),
+        };
+        Self { param, width }
+    }
+
+    /// The spot of something inside what stands here.
+    fn inner(&self, part: &str, width: usize) -> Self {
+        let mut inner = self.clone();
+        inner.param.part = match self.param.part.as_str() {
+            "" => part.to_owned(),
+            own => format!("{own}.{part}"),
+        };
+        inner.width = width;
+        inner
+    }
+
+    fn of(&self, expert: Option<Expert>) -> Self {
+        let mut spot = self.clone();
+        spot.param.expert = expert;
+        spot
+    }
+
+    /// The addresses that it stands for: one, or one in each network of a mixture of experts, which share their plans.
+    pub fn instances(&self, d: &Dims) -> Vec<ParamRef> {
+        let shared =
+            matches!(self.param.place, Place::Site(site) if site.in_mlp()) && !d.experts.is_dense();
+        if !shared || self.param.expert.is_some() {
+            return vec![self.param.clone()];
+        }
+        let each = networks(d).into_iter();
+        each.map(|expert| self.of(expert).param).collect()
+    }
+
+    /// The place in words: `block 0, attn_residual, input norm`.
+    pub fn words(&self) -> String {
+        let ParamRef {
+            layer, place, part, ..
+        } = &self.param;
+        // A gain is named by what it belongs to.
+        let part = part.strip_suffix(".gain").unwrap_or(part);
+        let block = layer.map_or(String::new(), |layer| format!("block {layer}, "));
+        let (place, part) = match (place, part) {
+            (Place::Scores, _) => ("attention scores", ""),
+            (Place::FinalNorm, _) => ("final norm", ""),
+            (Place::Site(Site::Head), "after") => ("logits", ""),
+            (Place::Site(Site::Embedding), "gain") => ("embed", ""),
+            (place, part) => (place.path(), part),
+        };
+        let part = match (self.param.place, part) {
+            (_, "") => "",
+            (Place::Residual(_), "after") => ", norm after",
+            (Place::Residual(_), "mix") => ", mix",
+            (Place::Residual(_), "mix.alpha") => ", alpha",
+            (Place::Residual(_), part) => return format!("{block}{place}, {part} norm"),
+            (_, "before") => ", scale before",
+            (_, "after") => ", scale after",
+            (_, part) => return format!("{block}{place}, {part}"),
+        };
+        format!("{block}{place}{part}")
+    }
+}
+
+/// The networks that take the place of a block's MLP: itself, or the experts of a mixture.
+fn networks(d: &Dims) -> Vec<Option<Expert>> {
+    if d.experts.is_dense() {
+        return vec![None];
+    }
+    let routed = (0..d.experts.count).map(Expert::Routed);
+    let shared = (0..d.experts.shared).map(Expert::Shared);
+    routed.chain(shared).map(Some).collect()
+}
+
+/// Makes a visitor and the walk it goes, for plans that are read or changed.
+macro_rules! walk {
+    (
+        $(#[$doc:meta])* $visitor:ident,
+        $(#[$walk:meta])* $visit:ident,
+        $as_ref:ident, $site:ident, $networks:expr $(, $mutable:tt)?
+    ) => {
+        $(#[$doc])*
+        pub trait $visitor {
+            /// A matrix, `[in, out]`.
+            fn matrix(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? WeightPlan) {}
+            /// What stands around the product of a linear map; its parts follow.
+            fn linear(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? LinearPlan) {}
+            /// The way of the stream around a branch; its parts follow.
+            fn residual(&mut self, _at: &Spot, _plan: &$($mutable)? ResidualPlan) {}
+            /// How a branch joins the stream.
+            fn mix(&mut self, _at: &Spot, _plan: &$($mutable)? MixPlan) {}
+            /// A normalization; its gain, its function's arrays and its bias follow.
+            fn norm(&mut self, _at: &Spot, _plan: &$($mutable)? NormPlan) {}
+            /// A learned scale.
+            fn gain(&mut self, _at: &Spot, _plan: &$($mutable)? GainPlan) {}
+            /// A learned vector that is added.
+            fn bias(&mut self, _at: &Spot, _plan: &$($mutable)? BiasPlan) {}
+            /// A learned array of a function's, of a rule's or of a router's own.
+            fn array(&mut self, _at: &Spot, _plan: &ArrayPlan) {}
+        }
+
+        impl Plan {
+            $(#[$walk])*
+            pub fn $visit(&$($mutable)? self, visitor: &mut dyn $visitor) {
+                fn norm(
+                    v: &mut dyn $visitor,
+                    at: &Spot,
+                    head: usize,
+                    plan: Option<&$($mutable)? NormPlan>,
+                ) {
+                    let Some(plan) = plan else { return };
+                    v.norm(at, plan);
+                    let width = match plan.over {
+                        Over::Full => at.width,
+                        Over::PerHead => head,
+                    };
+                    let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
+                    gain(v, &at.inner("gain", width), plan.gain.$as_ref());
+                    for array in plan.function.arrays(width, decay) {
+                        v.array(&at.inner(&array.name, width), &array);
+                    }
+                    bias(v, &at.inner("bias", width), plan.bias.$as_ref());
+                }
+                fn gain(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? GainPlan>) {
+                    if let Some(plan) = plan {
+                        v.gain(at, plan);
+                    }
+                }
+                fn bias(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? BiasPlan>) {
+                    if let Some(plan) = plan {
+                        v.bias(at, plan);
+                    }
+                }
+                fn residual(
+                    v: &mut dyn $visitor,
+                    at: &Spot,
+                    head: usize,
+                    plan: &$($mutable)? ResidualPlan,
+                ) {
+                    v.residual(at, plan);
+                    let width = at.width;
+                    norm(v, &at.inner("stream", width), head, plan.stream.$as_ref());
+                    norm(v, &at.inner("input", width), head, plan.input.$as_ref());
+                    norm(v, &at.inner("output", width), head, plan.output.$as_ref());
+                    norm(v, &at.inner("skip", width), head, plan.skip.$as_ref());
+                    let mix = at.inner("mix", width);
+                    v.mix(&mix, &$($mutable)? plan.mix);
+                    match &$($mutable)? plan.mix {
+                        MixPlan::Add | MixPlan::Scaled { .. } => {}
+                        MixPlan::Lerp { alpha, .. } => v.gain(&mix.inner("alpha", width), alpha),
+                        MixPlan::Rule { rule } => {
+                            for array in rule.arrays(width) {
+                                v.array(&mix.inner("rule", width).inner(&array.name, width), &array);
+                            }
+                        }
+                    }
+                    norm(v, &at.inner("after", width), head, plan.after.$as_ref());
+                }
+                fn site(
+                    v: &mut dyn $visitor,
+                    layer: usize,
+                    site: Site,
+                    expert: Option<Expert>,
+                    d: &Dims,
+                    plan: &$($mutable)? LayerPlan,
+                ) {
+                    let Some(plan) = plan.$site(site) else { return };
+                    let [input, output] = site.shape(d);
+                    let at = Spot::new(Some(layer), Place::Site(site), "", output).of(expert);
+                    v.matrix(&at.inner("weight", output), site, &$($mutable)? plan.weight);
+                    let plan = &$($mutable)? plan.linear;
+                    v.linear(&at, site, plan);
+                    gain(v, &at.inner("before", input), plan.before.$as_ref());
+                    bias(v, &at.inner("bias", output), plan.bias.$as_ref());
+                    norm(v, &at.inner("norm", output), d.head, plan.norm.$as_ref());
+                    gain(v, &at.inner("after", output), plan.after.$as_ref());
+                }
+
+                let d = self.dims.clone();
+                let d = &d;
+                let end = |place, part: &str, width| Spot::new(None, place, part, width);
+                let embed = Place::Site(Site::Embedding);
+                let at = end(embed, "weight", d.model);
+                visitor.matrix(&at, Site::Embedding, &$($mutable)? self.embedding);
+                if let Some(positions) = self.positions.$as_ref() {
+                    let at = end(embed, "positions", d.model);
+                    visitor.matrix(&at, Site::Positions, positions);
+                }
+                let ends = &$($mutable)? self.ends;
+                gain(visitor, &end(embed, "gain", d.model), ends.embed_gain.$as_ref());
+                norm(visitor, &end(embed, "norm", d.model), d.head, ends.embed_norm.$as_ref());
+                for (index, layer) in (&$($mutable)? self.layers).into_iter().enumerate() {
+                    let around = |branch| Spot::new(Some(index), Place::Residual(branch), "", d.model);
+                    let plan = &$($mutable)? layer.attn_residual;
+                    residual(visitor, &around(Branch::Attention), d.head, plan);
+                    for name in [Site::Q, Site::K, Site::V] {
+                        site(visitor, index, name, None, d, layer);
+                    }
+                    let scores = Spot::new(Some(index), Place::Scores, "", d.head);
+                    let plan = &$($mutable)? layer.attention;
+                    norm(visitor, &scores.inner("norm", d.head), d.head, plan.qk_norm.$as_ref());
+                    let width = d.heads * d.head;
+                    gain(visitor, &scores.inner("gain", width), plan.qk_gain.$as_ref());
+                    site(visitor, index, Site::O, None, d, layer);
+                    let plan = &$($mutable)? layer.mlp_residual;
+                    residual(visitor, &around(Branch::Mlp), d.head, plan);
+                    if layer.router.is_some() {
+                        site(visitor, index, Site::Router, None, d, layer);
+                        if d.experts.balance == Balance::Bias {
+                            let count = d.experts.count;
+                            let name = "correction";
+                            let plan = ArrayPlan::filled(name, vec![count], 0.0, Role::Bias).state();
+                            let at = Spot::new(Some(index), Place::Experts, name, count);
+                            visitor.array(&at, &plan);
+                        }
+                    }
+                    let networks: fn(&Dims) -> Vec<Option<Expert>> = $networks;
+                    for expert in networks(d) {
+                        for name in [Site::Gate, Site::Up, Site::Down] {
+                            site(visitor, index, name, expert, d, layer);
+                        }
+                    }
+                }
+                let at = end(Place::FinalNorm, "", d.model);
+                norm(visitor, &at, d.head, ends.final_norm.$as_ref());
+                let head = Place::Site(Site::Head);
+                if let Some(plan) = self.head.$as_ref() {
+                    visitor.matrix(&end(head, "weight", d.vocab), Site::Head, plan);
+                }
+                gain(visitor, &end(head, "after", d.vocab), ends.logit_gain.$as_ref());
+            }
+        }
+    };
+}
+
+walk! {
+    /// Whoever reads a plan part by part: see [`Plan::visit`].
+    Visit,
+    /// Shows a visitor every part; the plans that the networks of a mixture of experts share, once for each network.
+    visit,
+    as_ref, site, networks
+}
+
+walk! {
+    /// Whoever changes a plan part by part: see [`Plan::visit_mut`].
+    VisitMut,
+    /// Gives a visitor every part once; [`Spot::instances`] has the networks that share it.
+    visit_mut,
+    as_mut, site_mut, |_| vec![None], mut
+}
