@@ -60,8 +60,26 @@ pub struct ParamInfo {
     pub decay: bool,
     /// The axis that is the residual stream; [`Axis::Out`] for a vector.
     pub stream: Axis,
-    /// How many heads its outputs belong to, where they do.
-    pub heads: Option<usize>,
+    /// The heads that its outputs belong to, where they do.
+    pub heads: Option<Heads>,
+}
+
+/// The heads that the outputs of a matrix belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// How many.
+    pub count: usize,
+    /// What attention makes of them.
+    pub serves: HeadUse,
+}
+
+/// What attention makes of a matrix's heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadUse {
+    /// Scores: queries and keys.
+    Scores,
+    /// Means: values.
+    Values,
 }
 
 impl ParamInfo {
@@ -78,13 +96,15 @@ impl ParamInfo {
             (Role::Gain | Role::Bias, _) => Blocks::Tensor,
             (Role::Embedding, _) => Blocks::Input,
             // The code's partition: heads for q and k, which are told apart from v by the product they enter.
-            (Role::Matrix, Some(heads)) if self.is_query_or_key() => Blocks::Heads(heads),
+            (
+                Role::Matrix,
+                Some(Heads {
+                    count,
+                    serves: HeadUse::Scores,
+                }),
+            ) => Blocks::Heads(count),
             (Role::Matrix | Role::Head, _) => Blocks::Output,
         }
-    }
-
-    fn is_query_or_key(&self) -> bool {
-        self.path.ends_with("attn.q.weight") || self.path.ends_with("attn.k.weight")
     }
 }
 
@@ -134,7 +154,7 @@ impl Recipes<'_> {
                 o.steps = config.orthogonal_steps;
                 o.heads = match config.heads {
                     HeadSplit::Joined => 1,
-                    HeadSplit::Split => param.heads.unwrap_or(1),
+                    HeadSplit::Split => param.heads.map_or(1, |heads| heads.count),
                 };
             });
         if recipe.orthogonal().is_some() {

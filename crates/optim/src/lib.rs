@@ -43,7 +43,7 @@ pub use config::{
 pub use counts::Counts;
 pub use engine::{Engine, GroupReport, StepReport};
 pub use error::OptimError;
-pub use groups::{ParamInfo, Role, rules};
+pub use groups::{HeadUse, Heads, ParamInfo, Role, rules};
 pub use parts::{
     Accumulation, Adam, AdamMini, Blocks, Direction, GradientSpace, Lion, Lookahead, Magnitudes,
     Momentum, NeuronNorm, NormFloor, Orthogonal, Polynomial, Scaling, Shaping, Space,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use evenburn_geometry::Axis;
 use evenburn_model::{Dims, ParamRef, ParamSpec, Place, Plan, Role, Site};
-use evenburn_optim::{Engine, OptimConfig, ParamInfo, Rule, rules};
+use evenburn_optim::{Engine, HeadUse, Heads, OptimConfig, ParamInfo, Rule, rules};
 
 use crate::error::TrainError;
 use crate::scores;
@@ -45,8 +45,10 @@ pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, R
 
 /// The linear map that a matrix is.
 fn site(spec: &ParamSpec) -> Option<Site> {
-    match ParamRef::from_path(&spec.path).ok()?.place {
-        Place::Site(site) if spec.shape.len() > 1 => Some(site),
+    let param = ParamRef::from_path(&spec.path).ok()?;
+    match param.place {
+        // A function behind a product may have matrices of its own.
+        Place::Site(site) if param.part == "weight" => Some(site),
         _ => None,
     }
 }
@@ -62,12 +64,14 @@ fn stream(spec: &ParamSpec) -> Axis {
 }
 
 /// The heads that the outputs of a matrix belong to.
-fn heads(spec: &ParamSpec, d: &Dims) -> Option<usize> {
-    match site(spec)? {
-        Site::Q => Some(d.heads),
-        Site::K | Site::V => Some(d.kv_heads),
-        _ => None,
-    }
+fn heads(spec: &ParamSpec, d: &Dims) -> Option<Heads> {
+    let (count, serves) = match site(spec)? {
+        Site::Q => (d.heads, HeadUse::Scores),
+        Site::K => (d.kv_heads, HeadUse::Scores),
+        Site::V => (d.kv_heads, HeadUse::Values),
+        _ => return None,
+    };
+    Some(Heads { count, serves })
 }
 
 /// The optimizer of a plan's module, every parameter claimed exactly once.

@@ -63,10 +63,15 @@ pub(crate) fn clipped(
         largest = scores.iter().copied().fold(largest, f64::max);
         if scores.iter().any(|score| *score > threshold) {
             let (q, k) = qk_clip(&scores, kv_heads, threshold);
-            for (site, factor) in [("q", q), ("k", k)] {
+            for (site, factor) in [(Site::Q, q), (Site::K, k)] {
                 for part in ["weight", "bias"] {
-                    let path = format!("blocks.{block}.attn.{site}.{part}");
-                    factors.insert(path, factor.clone());
+                    let param = ParamRef {
+                        layer: Some(block),
+                        place: Place::Site(site),
+                        expert: None,
+                        part: part.to_owned(),
+                    };
+                    factors.insert(param.to_string(), factor.clone());
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
-    Clip, ClipOver, Descent, GradientSpace, HeadSplit, OptimConfig, OptimError, Override,
-    ParamInfo, Recipe, RecipeName, Role, Rule, ScheduleName, ScionForm, Shape, Space, Warmup,
-    rules,
+    Clip, ClipOver, Descent, GradientSpace, HeadSplit, HeadUse, Heads, OptimConfig, OptimError,
+    Override, ParamInfo, Recipe, RecipeName, Role, Rule, ScheduleName, ScionForm, Shape, Space,
+    Warmup, rules,
 };
 
 const ROLES: [Role; 5] = [
@@ -25,7 +25,10 @@ fn params_under(constraint: Constraint) -> impl Iterator<Item = ParamInfo> {
             Role::Matrix | Role::Head => Axis::In,
             Role::Embedding | Role::Gain | Role::Bias => Axis::Out,
         },
-        heads: (role == Role::Matrix).then_some(4),
+        heads: (role == Role::Matrix).then_some(Heads {
+            count: 4,
+            serves: HeadUse::Values,
+        }),
     })
 }
 
