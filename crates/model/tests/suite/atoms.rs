@@ -94,7 +94,7 @@ fn every_normalization_is_its_formula() {
                     other => panic!("{other}"),
                 };
                 let shape = [values.len()];
-                (path, TensorData::new(values, shape))
+                (path, TensorData::new(values, shape).convert::<f32>())
             });
             let norm = weights::replace(norm, values.collect()).unwrap();
             let found = numbers(norm.forward(Tensor::<2>::from_floats([x], &device)));

@@ -9,6 +9,7 @@ mod conformance;
 mod experts;
 mod fold;
 mod gradients;
+mod open;
 mod plans;
 mod theory;
 mod validation;
