@@ -36,6 +36,9 @@ fn each(plan: &mut Plan, act: &mut dyn FnMut(&[String], &mut GainPlan)) {
         if let Some(gain) = &mut layer.attention.qk_gain {
             act(&[format!("blocks.{index}.attn.scores.gain")], gain);
         }
+        if let Some(gain) = &mut layer.attention.softmax_gain {
+            act(&[format!("blocks.{index}.attn.scores.softmax")], gain);
+        }
         for (branch, residual) in [
             (Branch::Attention, &mut layer.attn_residual),
             (Branch::Mlp, &mut layer.mlp_residual),

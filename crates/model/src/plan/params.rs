@@ -297,6 +297,8 @@ impl Plan {
             }
             let at = format!("{block}.attn.scores.gain");
             all.gain(&at, d.heads * d.head, layer.attention.qk_gain.as_ref());
+            let at = format!("{block}.attn.scores.softmax");
+            all.gain(&at, 1, layer.attention.softmax_gain.as_ref());
             all.site(&format!("{block}.{}", Site::O), Site::O, layer);
             all.residual(&format!("{block}.mlp_residual"), &layer.mlp_residual);
             if layer.router.is_none() {

@@ -36,6 +36,7 @@ impl Check<'_> {
             let scores = format!("block {index}, attention scores");
             let product = "the product of q and k behind it";
             self.kept(&scores, layer.attention.qk_gain.as_ref(), product)?;
+            self.kept(&scores, layer.attention.softmax_gain.as_ref(), softmax)?;
             // The output layer may follow the last sum directly.
             let last = index + 1 == plan.layers.len() && ends.final_norm.is_none();
             for (branch, residual) in [

@@ -180,6 +180,22 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// One scalar in the constant's place.
+    #[allow(clippy::float_cmp)] // exactly 1 is what does nothing
+    fn softmax_gain(&self, at: &str, gain: &GainPlan, constant: f64) -> Result<(), PlanError> {
+        let learned = "a learned softmax scale";
+        self.gain(at, Some(gain))?;
+        self.usable(at, "the softmax scale at the start", gain.init, gain.init > 0.0)?;
+        if gain.shape != GainShape::Scalar {
+            return Err(self.clash(at, learned, "an entry for each channel, which the product sums"));
+        }
+        if constant != 1.0 {
+            let second = format!("the constant {constant} beside it, which it would learn away");
+            return Err(self.clash(at, learned, second));
+        }
+        Ok(())
+    }
+
     fn layer(&self, index: usize, plan: &LayerPlan) -> Result<(), PlanError> {
         for (branch, residual) in [
             (Branch::Attention, &plan.attn_residual),
@@ -214,6 +230,9 @@ impl Check<'_> {
             }
         }
         self.gain(&at, attention.qk_gain.as_ref())?;
+        if let Some(gain) = &attention.softmax_gain {
+            self.softmax_gain(&at, gain, attention.softmax_scale)?;
+        }
         self.usable(
             &at,
             "the softmax scale",
