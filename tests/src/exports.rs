@@ -5,8 +5,8 @@ use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
-    QkGain, QkNorm, SimpleNorm, Statistics,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PreNorm,
+    QkNorm, ResidualFactor, SimpleNorm, Statistics, UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
@@ -215,10 +215,14 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
         Scheme::AnGpt(AnGpt {
+            branch_norm: UnitNorm::None,
             attention_factor,
-            qk_gain: QkGain::Learned,
             ..AnGpt::default()
         })
+    };
+    let arm = Ngpt {
+        residual_factor: ResidualFactor::SecondMoment,
+        ..Ngpt::default()
     };
     let body = ModelConfig {
         positions: Positions::Learned,
@@ -237,6 +241,9 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     };
     vec![
         ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
+        ("pre_norm_unit", sizes(), pre(QkNorm::Unit)),
+        ("pre_norm_keys", sizes(), pre(QkNorm::Keys)),
+        ("ngpt_with_nu", sizes(), Scheme::Ngpt(arm)),
         ("angpt_dense_factor", sizes(), angpt(AttentionFactor::Dense)),
         ("angpt_exact_factor", sizes(), angpt(AttentionFactor::Exact)),
         (

@@ -66,7 +66,8 @@ pub(crate) enum Command {
     /// Fold a trained model: equal logits, with every constant and learned scale in a matrix that can carry it.
     ///
     /// Writes a folder that `sample`, `eval` and `export` take for a run, and says what could not be folded. A folded anGPT
-    /// has no normalization, constant or interpolation left in its residual stream.
+    /// is a sum of branch outputs, each divided by its length and scaled: no normalization, constant or interpolation is
+    /// left in its residual stream.
     #[command(after_help = "Examples:
   evenburn fold runs/20261123T075312Z-run
   evenburn fold runs/20261123T075312Z-run --out folded

@@ -202,11 +202,13 @@ class Scores(nn.Module):
         super().__init__()
         self.scale, self.factor, self.dropout = plan["softmax_scale"], plan["factor"], dims["dropout"]
         self.norm = norm(plan.get("qk_norm"), dims["head"], dims["head"])
+        self.normed = plan.get("normed", "both")
         self.gain = gain(plan.get("qk_gain"), dims["heads"] * dims["head"])
+        self.softmax = gain(plan.get("softmax_gain"), 1)
 
     def prepare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """`q [B, T, H, K]` and `k [B, T, G, K]` after the rotation."""
-        q, k = self.norm(q), self.norm(k)
+        q, k = self.norm(q) if self.normed == "both" else q, self.softmax(self.norm(k))
         # The gain of each query head stands on both sides of the product: twice on q, a key stays one for its group.
         return self.gain(self.gain(q.flatten(-2))).view_as(q), k
 

@@ -6,7 +6,7 @@
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
-use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, ResidualPlan};
 use evenburn_model::{Activation, Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
@@ -138,12 +138,19 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
         // What each expert reads, what it writes, and the router's logits and gates.
         kept += networks * 2 * d.model + 4 * d.experts.count;
     }
+    let normed = match layer.attention.normed {
+        Normed::Both => q,
+        Normed::Keys => 0,
+    };
     kept += layer
         .attention
         .qk_norm
         .as_ref()
-        .map_or(0, |norm| within(norm, q + kv));
+        .map_or(0, |norm| within(norm, normed + kv));
     kept += usize::from(layer.attention.qk_gain.is_some()) * 2 * q;
+    // A scale of the scores goes with a norm of k in one operation.
+    let alone = layer.attention.softmax_gain.is_some() && layer.attention.qk_norm.is_none();
+    kept += usize::from(alone) * kv;
     kept += residual(&layer.attn_residual, d) + residual(&layer.mlp_residual, d);
     for site in Site::BLOCK {
         let [_, out] = site.shape(d);

@@ -206,6 +206,8 @@ const FORMULAS: &[Row] = &[
     ("nf.a", &["final_norm.slope"]),
     ("nf.s", &["final_norm.shift"]),
     ("nf.b", &["final_norm.bias"]),
+    ("layers.{}.sg", &["blocks.{}.attn.scores.softmax.value"]),
+    ("layers.{}.sqk.w", &["blocks.{}.attn.scores.gain.value"]),
     (
         "layers.{}.aA.w",
         &["blocks.{}.attn_residual.mix.alpha.value"],

@@ -3,9 +3,9 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm,
-    LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm,
-    SimpleNorm, Start, Statistics,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, GateScale, HeadNorm,
+    HybridNorm, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor,
+    RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
     Double, ExpertsConfig, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches,
@@ -58,6 +58,8 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "alpha_ffn",
             "alpha_final",
             "embed_scale",
+            "softmax_gain",
+            "softmax_scale",
             "sv",
         ],
         "post" | "lns" => &["qk", "form", "norm", "sv"],
@@ -72,7 +74,20 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "sz_scale",
             "nu_act",
             "residual_factor",
+            "branch_norm",
+            "softmax_gain",
+            "gate_scale",
+            "factors",
             "form",
+        ],
+        "ngpt_nu" => &[
+            "skip_norm",
+            "alpha_init",
+            "alpha_scale",
+            "sqk_init",
+            "sqk_scale",
+            "sz_init",
+            "sz_scale",
         ],
         _ => &[],
     }
@@ -108,6 +123,8 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     let pre = |qk| {
         Scheme::PreNorm(PreNorm {
             qk,
+            softmax_gain: None,
+            softmax_scale: None,
             norm: Statistics::Rms,
             bias: Bias::None,
             eps,
@@ -115,11 +132,18 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             decay: Decay::Matrices,
         })
     };
+    let softmax_gain = match text("softmax_gain") {
+        None | Some("none") => SoftmaxGain::None,
+        Some("learned") => SoftmaxGain::Learned,
+        Some(other) => return Err(format!("softmax gain `{other}`")),
+    };
     let (scale_vectors, scale) = scale_vectors(case)?;
     let qk = match text("qk") {
         None | Some("none") => QkNorm::None,
         Some("head") => QkNorm::Head,
         Some("full") => QkNorm::Full,
+        Some("unit") => QkNorm::Unit,
+        Some("keys") => QkNorm::Keys,
         Some(other) => return Err(format!("q/k norm `{other}`")),
     };
     let statistics = match text("norm") {
@@ -154,6 +178,26 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Ngpt, Scheme::Ngpt(ngpt))
         }
+        "ngpt_nu" => {
+            let defaults = Ngpt::default();
+            let ngpt = Ngpt {
+                qk: HeadNorm::Unit,
+                residual_factor: ResidualFactor::SecondMoment,
+                skip_norm: Some(if flag("skip_norm") {
+                    UnitNorm::Unit
+                } else {
+                    UnitNorm::None
+                }),
+                alpha_init: number("alpha_init").unwrap_or(defaults.alpha_init),
+                alpha_scale: number("alpha_scale"),
+                sqk_init: number("sqk_init").unwrap_or(defaults.sqk_init),
+                sqk_scale: number("sqk_scale"),
+                sz_init: number("sz_init").unwrap_or(defaults.sz_init),
+                sz_scale: number("sz_scale"),
+                rows,
+            };
+            (Source::Formulas, Scheme::Ngpt(ngpt))
+        }
         "pre" => match text("norm") {
             Some("dyt") => {
                 let defaults = DyT::default();
@@ -174,8 +218,17 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             }
             Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
             _ => {
+                // Without a scale of its own a case has 1 / sqrt(head width), whatever its q/k norm.
+                let head = size("dim")? as f64 / size("n_heads")? as f64;
                 let pre = PreNorm {
                     qk,
+                    softmax_gain: Some(softmax_gain),
+                    softmax_scale: match softmax_gain {
+                        SoftmaxGain::None => {
+                            Some(number("softmax_scale").unwrap_or(head.sqrt().recip()))
+                        }
+                        SoftmaxGain::Learned => number("softmax_scale"),
+                    },
                     norm: statistics,
                     bias: Bias::None,
                     eps,
@@ -236,14 +289,24 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             let defaults = AnGpt::default();
             let off = case.config.get("residual_factor") == Some(&Value::Bool(false));
             let angpt = AnGpt {
+                branch_norm: match text("branch_norm") {
+                    None | Some("none") => UnitNorm::None,
+                    Some("unit") => UnitNorm::Unit,
+                    Some(other) => return Err(format!("branch norm `{other}`")),
+                },
                 qk: HeadNorm::Unit,
-                qk_gain: defaults.qk_gain,
+                softmax_gain,
                 attention_factor: defaults.attention_factor,
-                factors: defaults.factors,
+                factors: named(case, "factors")?,
                 alpha_init: number("alpha_init").unwrap_or(defaults.alpha_init),
                 alpha_scale: number("alpha_scale").unwrap_or(defaults.alpha_scale),
                 sz_init: number("sz_init").unwrap_or(defaults.sz_init),
-                sz_scale: number("sz_scale"),
+                sz_scale: number("sz_scale").unwrap_or(defaults.sz_scale),
+                gate_scale: match text("gate_scale") {
+                    None | Some("sqrt_dim") => GateScale::SqrtDim,
+                    Some("one") => GateScale::One,
+                    Some(other) => return Err(format!("gate scale `{other}`")),
+                },
                 activation_factor: number("nu_act"),
                 residual_factor: if off {
                     ResidualFactor::One

@@ -59,3 +59,21 @@ fn every_recipe_has_a_preset_of_the_default_run() {
         groups::engine(&plan, &config.optim, 900, &decoder).unwrap();
     }
 }
+
+/// Plans that were recorded before a decision existed are read as what they were, and written as they were.
+#[test]
+fn a_plan_leaves_out_what_it_does_not_decide() {
+    for scheme in Scheme::all() {
+        let config = RunConfig {
+            norm: scheme,
+            ..RunConfig::default()
+        };
+        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let learned = plan.layers[0].attention.softmax_gain.is_some();
+        assert_eq!(text.contains("softmax_gain"), learned, "{}", plan.scheme);
+        assert!(!text.contains("normed"), "{}", plan.scheme);
+        let again: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, plan);
+    }
+}

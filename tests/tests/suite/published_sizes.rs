@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// Counts of peers are those of their checkpoints. SimpleGPT and nGPT publish rounded sizes of their baselines
 /// ([`ROUNDED`]): the exact counts of their own schemes follow from the sizes by hand, for SimpleGPT
 /// `L (2 D^2 + 2 D G K + 3 D F + 3 D + 2 G K + 2 F) + D + 2 V D`, with a scale for each output of the seven maps; for nGPT
-/// `L (4 D^2 + 3 D F + 3 D + 2 F) + 2 V D + V`.
-const SIZES: [(&str, usize); 23] = [
+/// `L (4 D^2 + 3 D F + 3 D + 2 F) + 2 V D + V`; for anGPT `L (4 D^2 + 3 D F + 2 D + 1) + 2 V D + V`, for its GPT+ the same with
+/// `D` in place of the last `V`.
+const SIZES: [(&str, usize); 35] = [
     ("papers/simplegpt-20m", 19_803_392),
     ("papers/simplegpt-22m", 21_512_960),
     ("papers/simplegpt-35m", 35_217_024),
@@ -28,6 +29,18 @@ const SIZES: [(&str, usize); 23] = [
     ("papers/simplegpt-8b", 8_031_375_360),
     ("papers/ngpt-0.5b", 468_491_520),
     ("papers/ngpt-1b", 1_026_177_280),
+    ("papers/angpt-32m", 32_100_486),
+    ("papers/angpt-62m", 62_284_426),
+    ("papers/angpt-125m", 127_077_522),
+    ("papers/angpt-250m", 247_214_226),
+    ("papers/angpt-0.5b", 505_775_256),
+    ("papers/angpt-1b", 1_072_639_140),
+    ("papers/gpt-plus-32m", 32_050_438),
+    ("papers/gpt-plus-62m", 62_234_506),
+    ("papers/gpt-plus-125m", 127_027_730),
+    ("papers/gpt-plus-250m", 247_164_690),
+    ("papers/gpt-plus-0.5b", 505_725_976),
+    ("papers/gpt-plus-1b", 1_072_590_116),
     ("papers/scale-vectors-1b", 1_028_065_024),
     ("peers/gpt2", 124_439_808),
     // GPT-2 without its 82,944 biases of maps and 19,200 of norms, with 47 more rows of 768 in the table.
@@ -105,6 +118,36 @@ fn baselines_round_to_the_sizes_that_the_papers_name() {
         let parameters = baseline(preset, qk).cost().params;
         assert_eq!(rounded(parameters, size), size, "{preset}");
     }
+}
+
+/// anGPT's Table F.1, in millions: anGPT and GPT+.
+const ANGPT: [(&str, &str, &str); 6] = [
+    ("32m", "32.10M", "32.05M"),
+    ("62m", "62.28M", "62.24M"),
+    ("125m", "127.08M", "127.03M"),
+    ("250m", "247.21M", "247.17M"),
+    ("0.5b", "505.78M", "505.73M"),
+    ("1b", "1073M", "1073M"),
+];
+
+/// Of two sizes of GPT+ the printed one has a gain for each channel of a head of q and k, and no scale of the scores.
+#[test]
+fn angpt_and_gpt_plus_round_to_their_table() {
+    for (size, angpt, gpt_plus) in ANGPT {
+        let own = plan(&format!("papers/angpt-{size}")).cost().params;
+        assert_eq!(rounded(own, angpt), angpt, "{size}");
+        let preset = format!("papers/gpt-plus-{size}");
+        let one_scalar = plan(&preset).cost().params;
+        let gains = baseline(&preset, QkNorm::Head).cost().params;
+        let fits = match size {
+            "62m" | "250m" => gains,
+            _ => one_scalar,
+        };
+        assert_eq!(rounded(fits, gpt_plus), gpt_plus, "{size}");
+    }
+    let gains = |size: &str| baseline(&format!("papers/gpt-plus-{size}"), QkNorm::Head);
+    assert_eq!(gains("62m").cost().params, 62_235_776);
+    assert_eq!(gains("250m").cost().params, 247_166_976);
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
     AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Over, ResidualPlan,
-    WeightPlan,
+    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Normed, Over,
+    ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 

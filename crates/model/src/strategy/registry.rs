@@ -51,7 +51,7 @@ macro_rules! registry {
 }
 
 registry! {
-    /// RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.
+    /// RMSNorm before each branch, with or without q/k norm: GPT+, QUEST, Llama, GPT-2.
     PreNorm = "pre_norm",
     /// LayerNorm or RMSNorm of the sum: the original transformer.
     PostNorm = "post_norm",
@@ -73,7 +73,7 @@ registry! {
     SimpleNorm = "simple_norm",
     /// nGPT: everything on the unit sphere (2410.01131).
     Ngpt = "ngpt",
-    /// anGPT: constants instead of norms, rows of weights of length at most 1 (2505.22014).
+    /// anGPT: branch outputs of unit length, constants instead of other norms, rows of weights of length at most 1 (2505.22014).
     AnGpt = "angpt",
 }
 

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
-    PreNorm, QkGain, QkNorm, Scheme, Statistics,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm,
+    Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme, SoftmaxGain, Statistics,
+    UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,
@@ -45,35 +46,66 @@ pub(crate) fn subjects() -> Vec<Subject> {
             scheme,
         });
     };
-    for qk in [QkNorm::None, QkNorm::Full] {
+    for qk in [QkNorm::None, QkNorm::Full, QkNorm::Unit, QkNorm::Keys] {
         let scheme = PreNorm {
             qk,
             ..PreNorm::default()
         };
-        add("qk", config(), Scheme::PreNorm(scheme));
+        add(&format!("{qk:?}"), config(), Scheme::PreNorm(scheme));
+        // The other choice than the one it brings along.
+        let softmax_gain = Some(match qk {
+            QkNorm::Unit => SoftmaxGain::None,
+            _ => SoftmaxGain::Learned,
+        });
+        let scheme = PreNorm {
+            qk,
+            softmax_gain,
+            softmax_scale: Some(0.7),
+            ..PreNorm::default()
+        };
+        let name = format!("{qk:?} scored otherwise");
+        add(&name, config(), Scheme::PreNorm(scheme));
     }
+    let keys = PostNorm {
+        qk: QkNorm::Keys,
+        ..PostNorm::default()
+    };
+    add("keys", config(), Scheme::PostNorm(keys));
     let qk = HeadNorm::None;
     let ngpt = Ngpt {
         qk,
         ..Ngpt::default()
     };
     add("without q/k norm", config(), Scheme::Ngpt(ngpt));
+    for skip_norm in [None, Some(UnitNorm::Unit)] {
+        let ngpt = Ngpt {
+            residual_factor: ResidualFactor::SecondMoment,
+            skip_norm,
+            ..Ngpt::default()
+        };
+        let name = format!("with nu, skip {skip_norm:?}");
+        add(&name, config(), Scheme::Ngpt(ngpt));
+    }
     let angpt = AnGpt {
         qk,
         ..AnGpt::default()
     };
     add("without q/k norm", config(), Scheme::AnGpt(angpt));
     for (name, attention_factor) in [
+        ("norm-free", AttentionFactor::None),
         ("dense", AttentionFactor::Dense),
         ("exact", AttentionFactor::Exact),
     ] {
-        let angpt = AnGpt {
-            attention_factor,
-            qk_gain: QkGain::Learned,
-            ..AnGpt::default()
-        };
-        add(name, config(), Scheme::AnGpt(angpt));
+        add(name, config(), norm_free(attention_factor));
     }
+    let ablation = AnGpt {
+        gate_scale: GateScale::One,
+        softmax_gain: SoftmaxGain::None,
+        residual_factor: ResidualFactor::One,
+        attention_factor: AttentionFactor::Exact,
+        ..AnGpt::default()
+    };
+    add("ablation", config(), Scheme::AnGpt(ablation));
     let gpt2 = PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
@@ -113,6 +145,8 @@ pub(crate) fn subjects() -> Vec<Subject> {
     for scheme in Scheme::all() {
         add("with another body", plain.clone(), scheme);
     }
+    let bare = norm_free(AttentionFactor::None);
+    add("norm-free with another body", plain, bare);
     for scheme in Scheme::all() {
         let experts = ExpertsConfig {
             count: 4,
@@ -168,6 +202,16 @@ pub(crate) fn subjects() -> Vec<Subject> {
         add("doubly placed", exp, scheme);
     }
     all
+}
+
+/// anGPT without norms but those of q and k.
+pub(crate) fn norm_free(attention_factor: AttentionFactor) -> Scheme {
+    Scheme::AnGpt(AnGpt {
+        branch_norm: UnitNorm::None,
+        softmax_gain: SoftmaxGain::None,
+        attention_factor,
+        ..AnGpt::default()
+    })
 }
 
 /// Grouped heads whose width is not `dim / heads`, three blocks.
