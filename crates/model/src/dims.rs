@@ -131,6 +131,14 @@ pub struct Dims {
 }
 
 impl Dims {
+    /// The same sizes as a shared expert sees them, which may be of another width than the rest.
+    pub fn of_shared_experts(&self) -> Self {
+        Self {
+            hidden: self.experts.shared_hidden.unwrap_or(self.hidden),
+            ..self.clone()
+        }
+    }
+
     /// Checks that no size is zero and that they fit together.
     ///
     /// # Errors

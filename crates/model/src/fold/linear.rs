@@ -86,19 +86,24 @@ impl Work {
     fn behind_norm(&mut self, index: usize, site: Site, reader: Site) {
         let (paths, readers) = (self.at(index, site), self.at(index, reader));
         let d = self.plan.dims.clone();
-        let Some(norm) = self.linear(index, site).and_then(|l| l.norm.as_mut()) else {
+        let Some(linear) = self.linear(index, site) else {
             return;
         };
-        if norm.bias.is_some() {
+        let Some(norm) = linear.norm.as_mut().filter(|norm| norm.bias.is_none()) else {
             return;
-        }
-        let (over, gained) = (norm.over, norm.gain.take().is_some());
+        };
         let factor = std::mem::replace(&mut norm.factor, 1.0);
+        // One of them at most stands behind a normalization.
+        let scale = if norm.gain.take().is_some() {
+            Some(("norm.gain", norm.over))
+        } else {
+            linear.after.take().map(|_| ("after", Over::Full))
+        };
         for (at, reader) in paths.iter().zip(&readers) {
             let weight = format!("{reader}.weight");
             self.tensors.scale(&weight, factor);
-            if gained {
-                let gain = self.tensors.take(&format!("{at}.norm.gain.value"));
+            if let Some((part, over)) = scale {
+                let gain = self.tensors.take(&format!("{at}.{part}.value"));
                 let by = match site {
                     Site::V => per_query_head(&gain, over, &d),
                     _ => gain,

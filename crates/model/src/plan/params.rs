@@ -279,6 +279,7 @@ impl Plan {
     /// Every parameter exactly once, in the order in which the module visits them.
     pub fn params(&self) -> Vec<ParamSpec> {
         let d = &self.dims;
+        let shared = d.of_shared_experts();
         let mut all = Collector {
             dims: d,
             specs: Vec::new(),
@@ -309,11 +310,14 @@ impl Plan {
                 let path = format!("{block}.moe.correction");
                 all.vector(path, experts.count, Role::Bias, false);
             }
-            for (kind, count) in [("experts", experts.count), ("shared", experts.shared)] {
-                for n in 0..count {
-                    all.network(&format!("{block}.moe.{kind}.{n}"), layer);
-                }
+            for n in 0..experts.count {
+                all.network(&format!("{block}.moe.experts.{n}"), layer);
             }
+            all.dims = &shared;
+            for n in 0..experts.shared {
+                all.network(&format!("{block}.moe.shared.{n}"), layer);
+            }
+            all.dims = d;
         }
         all.norm("final_norm", d.model, self.ends.final_norm.as_ref());
         if let Some(head) = &self.head {

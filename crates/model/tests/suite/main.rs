@@ -10,5 +10,6 @@ mod experts;
 mod fold;
 mod gradients;
 mod plans;
+mod scale_vectors;
 mod theory;
 mod validation;
