@@ -183,12 +183,8 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
         let without = Plan::new(&named, scheme.strategy());
         if scheme.name() == "keel" {
             // Its input norms do something else than the norms of the sum through their gains alone.
-            clash(
-                without,
-                "block 1, mlp_residual",
-                "the norm after block 1, attn_residual",
-                "the input norm right behind it, which repeats it",
-            );
+            let refused = without.unwrap_err().to_string();
+            assert!(refused.contains("the input norm right behind it, which repeats it"));
         } else {
             without.unwrap();
         }
