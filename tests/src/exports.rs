@@ -5,12 +5,13 @@ use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PreNorm,
-    QkNorm, ResidualFactor, SimpleNorm, Statistics, UnitNorm,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PostNorm,
+    PreNorm, QkNorm, ResidualFactor, SimpleNorm, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
-    ModelConfig, Plan, Positions, ScaleSwitches, ScaleVectors, Scheme, Stored, weights,
+    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
+    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors,
+    Scheme, Stored, weights,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -275,12 +276,46 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             ModelConfig {
                 scale: ScaleSwitches {
                     double: Some(Double::Plain),
+                    double_at: Some(DoubleAt::All),
                     stored: Some(Stored::UnitProduct),
                     ..ScaleSwitches::default()
                 },
                 ..sizes()
             },
             gemma2(),
+        ),
+        (
+            "sdd",
+            ModelConfig {
+                scale: ScaleSwitches {
+                    double: Some(Double::NormalizedAfter),
+                    double_at: Some(DoubleAt::All),
+                    normalized_over: Some(NormalizedOver::Full),
+                    output_init: Some(OutputInit::PerLayer),
+                    stored: Some(Stored::CenteredExp),
+                    ..ScaleSwitches::default()
+                },
+                ..sizes()
+            },
+            Scheme::PostNorm(PostNorm {
+                norm: Statistics::Rms,
+                start: Start::Sdd,
+                ..PostNorm::default()
+            }),
+        ),
+        (
+            "wide_shared_experts",
+            ModelConfig {
+                scale_vectors: ScaleVectors::Unified,
+                experts: ExpertsConfig {
+                    shared: 1,
+                    shared_hidden: Some(20),
+                    combine: Joined::Sqrt,
+                    ..mixture(Kept::Renormalized)
+                },
+                ..sizes()
+            },
+            pre(QkNorm::None),
         ),
         (
             "angpt_experts",

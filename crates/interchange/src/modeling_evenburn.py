@@ -65,7 +65,7 @@ class Gain(nn.Module):
         super().__init__()
         self.plan = plan
         self.value = nn.Parameter(torch.ones(1 if plan["shape"] == "scalar" else width))
-        if plan["form"] in ("product", "exp_product", "unit_product"):
+        if plan["form"] in ("product", "exp_product", "unit_product", "centered_exp"):
             self.magnitude = nn.Parameter(torch.ones(1))
 
     def used(self) -> Tensor:
@@ -82,6 +82,8 @@ class Gain(nn.Module):
                 return self.magnitude.exp() * self.value
             case "unit_product":
                 return self.magnitude * self.value / self.value.square().mean().sqrt()
+            case "centered_exp":
+                return (self.magnitude + self.value - self.value.mean()).exp()
             case form:
                 raise ValueError(f"unknown form of a learned scale {form!r}")
 
@@ -279,7 +281,8 @@ class Experts(nn.Module):
         count, shared = self.plan["count"], self.plan["shared"]
         self.router = Projection(layer["router"]["linear"], dims["model"], count, dims["head"])
         self.experts = nn.ModuleList(Mlp(layer, dims) for _ in range(count))
-        self.shared = nn.ModuleList(Mlp(layer, dims) for _ in range(shared))
+        wide = dims | {"hidden": self.plan.get("shared_hidden", dims["hidden"])}
+        self.shared = nn.ModuleList(Mlp(layer, wide) for _ in range(shared))
         # Moved by the load in training, never by a gradient.
         balanced = self.plan["balance"] == "bias"
         self.correction = nn.Parameter(torch.zeros(count), requires_grad=False) if balanced else None
@@ -295,6 +298,8 @@ class Experts(nn.Module):
         if self.plan["kept"] == "renormalized":
             gates = gates / gates.sum(-1, keepdim=True)
         gates = gates * self.plan["scale"]
+        if self.combine == "sqrt":
+            gates = gates.clamp(min=1e-30).sqrt()
         y = torch.zeros_like(tokens)
         for index, expert in enumerate(self.experts):
             rows, slots = (chosen == index).nonzero(as_tuple=True)
@@ -303,6 +308,8 @@ class Experts(nn.Module):
             y = y + expert(tokens)
         if self.combine == "unit_length":
             y = y / (gates.detach().square().sum(-1, keepdim=True) + self.plan["shared"]).sqrt()
+        if self.combine == "sqrt":
+            y = y / math.sqrt(1 + self.plan["shared"])
         return y.view_as(x)
 
 

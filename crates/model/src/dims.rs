@@ -5,6 +5,7 @@
 
 use crate::error::PlanError;
 use crate::experts::ExpertsConfig;
+use crate::plan::Expert;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -131,6 +132,22 @@ pub struct Dims {
 }
 
 impl Dims {
+    /// The same sizes as a shared expert sees them, which may be of another width than the rest.
+    pub fn of_shared_experts(&self) -> Self {
+        Self {
+            hidden: self.experts.shared_hidden.unwrap_or(self.hidden),
+            ..self.clone()
+        }
+    }
+
+    /// The sizes of one network of a mixture of experts, or of the model.
+    pub(crate) fn of(&self, expert: Option<Expert>) -> Self {
+        match expert {
+            Some(Expert::Shared(_)) => self.of_shared_experts(),
+            Some(Expert::Routed(_)) | None => self.clone(),
+        }
+    }
+
     /// Checks that no size is zero and that they fit together.
     ///
     /// # Errors

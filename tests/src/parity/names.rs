@@ -192,6 +192,8 @@ const FORMULAS: &[Row] = &[
     ("emb", &["embed.weight"]),
     ("head", &["head.weight"]),
     ("sz.w", &["head.after.value"]),
+    ("head_post.alpha", &["head.after.value"]),
+    ("head_post.beta", &["head.after.magnitude"]),
     ("nf.g.alpha", &["final_norm.gain.value"]),
     ("layers.{}.q.w", &["blocks.{}.attn.q.weight"]),
     ("layers.{}.k.w", &["blocks.{}.attn.k.weight"]),
@@ -325,7 +327,7 @@ fn by_formula(pattern: &str, case: &Case) -> Option<String> {
         "p1" | "p2" => {
             let residual = if place == "p1" { "attn" } else { "mlp" };
             let at = match scheme? {
-                "post" => format!("{residual}_residual.after"),
+                "post" | "keel" => format!("{residual}_residual.after"),
                 "hybrid" => "mlp_residual.stream".to_owned(),
                 _ => format!("{residual}_residual.output"),
             };

@@ -3,13 +3,13 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, GateScale, HeadNorm,
-    HybridNorm, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor,
-    RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FirstBlock, GateScale,
+    HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
+    ResidualFactor, RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Double, ExpertsConfig, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches,
-    ScaleVectors, Scheme, Stored,
+    Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
+    NormalizedOver, Placement, ScaleSwitches, ScaleVectors, Scheme, Stored,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,6 +64,7 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
         ],
         "post" | "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
+        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
@@ -247,6 +248,22 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Formulas, Scheme::PostNorm(post))
         }
+        "keel" => {
+            let keel = Keel {
+                qk,
+                norm: statistics,
+                eps,
+                skip_scale: number("skip_scale"),
+                first_block: match text("first_block") {
+                    Some("pre") => FirstBlock::Pre,
+                    Some("post") => FirstBlock::Post,
+                    other => return Err(format!("`first_block` {other:?}")),
+                },
+                decay,
+                ..Keel::default()
+            };
+            (Source::Formulas, Scheme::Keel(keel))
+        }
         "lns" => {
             let lns = LnScaling {
                 qk,
@@ -379,6 +396,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         Some("or") => Stored::Product,
         Some("er") => Stored::ExpProduct,
         Some("wn") => Stored::UnitProduct,
+        Some("er_centered") => Stored::CenteredExp,
         Some(other) => return Err(format!("gains of form `{other}`")),
     };
     let mut switches = ScaleSwitches {
@@ -393,24 +411,54 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         return Ok((ScaleVectors::Standard, switches));
     };
     let sv = sv.as_object().ok_or("`sv` is not an object")?;
-    if let Some(key) = sv
-        .keys()
-        .find(|key| !["none", "hg", "post", "pre_out", "mid"].contains(&key.as_str()))
-    {
+    const KEYS: &[&str] = &[
+        "none",
+        "hg",
+        "pre",
+        "post",
+        "pre_out",
+        "mid",
+        "mid_over",
+        "at",
+        "head_post",
+    ];
+    if let Some(key) = sv.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("scale vectors `{key}`"));
     }
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));
+    let before = sv.get("pre") != Some(&Value::Bool(false));
+    let readers = match sv.get("at").map(Value::as_str) {
+        None => false,
+        Some(Some("readers")) => true,
+        Some(other) => return Err(format!("scale vectors at {other:?}")),
+    };
     if on("none") {
         switches.gains = Some(Gains::None);
     }
     if on("hg") {
         switches.placement = Some(Placement::Heterogeneous);
     }
-    switches.double = match (on("post"), on("pre_out"), on("mid")) {
-        (false, false, false) => None,
+    // At the readers, the scale before the product is the one that the normalization had.
+    switches.double = match (on("post"), before && (readers || on("pre_out")), on("mid")) {
+        (false, _, false) if before => None,
         (true, true, false) => Some(Double::Plain),
         (true, true, true) => Some(Double::Normalized),
-        _ => return Err("scale vectors on one side of a linear map only".to_owned()),
+        (true, false, false) if !before => Some(Double::After),
+        (true, false, true) if !before => Some(Double::NormalizedAfter),
+        _ => return Err("scale vectors on some sides of some linear maps".to_owned()),
     };
+    switches.double_at = Some(if readers {
+        DoubleAt::Readers
+    } else {
+        DoubleAt::All
+    });
+    switches.normalized_over = Some(match sv.get("mid_over").map(Value::as_str) {
+        None | Some(Some("full")) => NormalizedOver::Full,
+        Some(Some("head")) => NormalizedOver::Head,
+        Some(other) => return Err(format!("scale vectors normalized over {other:?}")),
+    });
+    if on("head_post") {
+        switches.head = Some(HeadScale::Gain);
+    }
     Ok((ScaleVectors::Standard, switches))
 }

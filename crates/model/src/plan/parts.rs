@@ -22,12 +22,17 @@ pub enum Form {
     ExpProduct,
     /// `used = magnitude * sqrt(n) * stored / |stored|` for `n` entries, as weight normalization does.
     UnitProduct,
+    /// `used = exp(magnitude) * exp(stored - mean(stored))`: positive (2605.26895, ER).
+    CenteredExp,
 }
 
 impl Form {
     /// Whether a learned scalar stands beside the stored vector.
     pub fn has_magnitude(self) -> bool {
-        matches!(self, Self::Product | Self::ExpProduct | Self::UnitProduct)
+        matches!(
+            self,
+            Self::Product | Self::ExpProduct | Self::UnitProduct | Self::CenteredExp
+        )
     }
 }
 
@@ -76,6 +81,7 @@ impl GainPlan {
     pub fn stored_init(&self) -> f64 {
         match self.form {
             Form::OnePlus => self.init - 1.0,
+            Form::CenteredExp => 0.0,
             _ => self.scale,
         }
     }
@@ -87,6 +93,7 @@ impl GainPlan {
             Form::Product => Some(self.init / self.scale),
             Form::ExpProduct => Some((self.init / self.scale).ln()),
             Form::UnitProduct => Some(self.init * self.scale.signum()),
+            Form::CenteredExp => Some(self.init.ln()),
         }
     }
 
@@ -458,6 +465,9 @@ pub enum Combine {
     Sum,
     /// `sum_i g_i y_i / sqrt(sum_i g_i^2)`, the divisor without a gradient: keeps the length of independent vectors.
     UnitLength,
+    /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
+    /// too, and the gradient passes (SqrtGate, 2603.28743).
+    Sqrt,
 }
 
 /// Decisions at both ends of the decoder.

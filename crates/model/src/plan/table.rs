@@ -20,6 +20,7 @@ fn gain(plan: &GainPlan) -> String {
         Form::Product => ", magnitude x direction",
         Form::ExpProduct => ", exp(magnitude) x direction",
         Form::UnitProduct => ", magnitude x unit direction",
+        Form::CenteredExp => ", exp(magnitude) x exp(centered direction)",
     };
     let decay = if plan.decay { ", decays" } else { "" };
     if (plan.scale - plan.init).abs() < f64::EPSILON {

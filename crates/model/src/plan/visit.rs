@@ -188,7 +188,7 @@ macro_rules! walk {
                     plan: &$($mutable)? LayerPlan,
                 ) {
                     let Some(plan) = plan.$site(site) else { return };
-                    let [input, output] = site.shape(d);
+                    let [input, output] = site.shape(&d.of(expert));
                     let at = Spot::new(Some(layer), Place::Site(site), "", output).of(expert);
                     v.matrix(&at.inner("weight", output), site, &$($mutable)? plan.weight);
                     let plan = &$($mutable)? plan.linear;

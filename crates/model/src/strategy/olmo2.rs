@@ -25,7 +25,7 @@ pub struct Olmo2 {
     pub qk: QkNorm,
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,

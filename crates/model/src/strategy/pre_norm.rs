@@ -41,7 +41,7 @@ pub struct PreNorm {
     pub bias: Bias,
     /// Epsilon of every normalization.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,

@@ -1,7 +1,7 @@
 //! The list of schemes: one line each.
 
 use super::{
-    AnGpt, DeepNorm, Derf, DyT, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
+    AnGpt, DeepNorm, Derf, DyT, HybridNorm, Keel, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
     PostNorm, PreNorm, SimpleNorm,
 };
 use schemars::JsonSchema;
@@ -63,6 +63,8 @@ registry! {
     HybridNorm = "hybrid_norm",
     /// DeepNorm: post-norm with an up-weighted skip connection (2203.00555).
     DeepNorm = "deep_norm",
+    /// Keel: post-norm with an up-weighted skip connection and a normalization before each branch (2601.19895).
+    Keel = "keel",
     /// Pre-norm with the normalized input divided by the square root of the layer's number (2502.05795).
     LnScaling = "ln_scaling",
     /// DyT: tanh in place of normalization (2503.10622).

@@ -54,6 +54,9 @@ fn every_form_of_a_gain_is_its_formula() {
     // 1.5 times the vector divided by its root mean square.
     let rms = ((9.0 + 1.0 + 0.25) / 3.0_f64).sqrt();
     close(Form::UnitProduct, 1.5, [4.5 / rms, -1.5 / rms, 0.75 / rms]);
+    let mean = 2.5 / 3.0;
+    let centered = [3.0, -1.0, 0.5].map(|v: f64| (1.5 + v - mean).exp());
+    close(Form::CenteredExp, 1.5, centered);
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm,
-    Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme, SoftmaxGain, Statistics,
-    UnitNorm,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm,
+    HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme,
+    SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,
-    Plan, Positions, ScaleSwitches, ScaleVectors, Stored, weights,
+    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
+    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors, Stored,
+    weights,
 };
 use std::collections::BTreeMap;
 
@@ -201,6 +202,51 @@ pub(crate) fn subjects() -> Vec<Subject> {
         };
         add("doubly placed", exp, scheme);
     }
+    let sdd = ModelConfig {
+        scale: ScaleSwitches {
+            double: Some(Double::NormalizedAfter),
+            double_at: Some(DoubleAt::All),
+            normalized_over: Some(NormalizedOver::Full),
+            output_init: Some(OutputInit::PerLayer),
+            stored: Some(Stored::CenteredExp),
+            ..ScaleSwitches::default()
+        },
+        ..config()
+    };
+    let post = PostNorm {
+        norm: Statistics::Rms,
+        start: Start::Sdd,
+        ..PostNorm::default()
+    };
+    add("SDD", sdd, Scheme::PostNorm(post));
+    let after = ModelConfig {
+        scale: ScaleSwitches {
+            double: Some(Double::After),
+            ..ScaleSwitches::default()
+        },
+        ..config()
+    };
+    add("after", after, Scheme::PreNorm(PreNorm::default()));
+    let roots = ModelConfig {
+        scale_vectors: ScaleVectors::Unified,
+        experts: ExpertsConfig {
+            count: 4,
+            shared: 2,
+            shared_hidden: Some(28),
+            combine: Joined::Sqrt,
+            ..ExpertsConfig::default()
+        },
+        ..config()
+    };
+    add("roots of gates", roots, Scheme::PreNorm(PreNorm::default()));
+    let first_block = FirstBlock::Post;
+    let keel = Keel {
+        first_block,
+        norm: Statistics::Rms,
+        skip_scale: Some(1.5),
+        ..Keel::default()
+    };
+    add("from the first block on", config(), Scheme::Keel(keel));
     all
 }
 

@@ -51,8 +51,9 @@ fn linear_is_folded(site: Site, plan: &LinearPlan, gated: bool) -> bool {
         && match &plan.norm {
             None => plan.after.is_none(),
             Some(norm) => {
-                norm_is_folded(norm, !absorbed || norm.bias.is_some())
-                    && plan.after.as_ref().is_none_or(stays)
+                let kept = !absorbed || norm.bias.is_some();
+                let after = plan.after.as_ref();
+                norm_is_folded(norm, kept) && after.is_none_or(|gain| kept && stays(gain))
             }
         }
 }

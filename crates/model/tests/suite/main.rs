@@ -11,5 +11,6 @@ mod fold;
 mod gradients;
 mod open;
 mod plans;
+mod scale_vectors;
 mod theory;
 mod validation;

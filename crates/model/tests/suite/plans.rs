@@ -11,9 +11,9 @@ use evenburn_model::plan::{
 };
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
-    FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2,
-    PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm, Scheme, SimpleNorm,
-    SoftmaxGain, Start, Statistics, UnitNorm,
+    FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt,
+    NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm,
+    Scheme, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Site};
 
@@ -416,6 +416,46 @@ fn deep_norm_has_its_two_constants() {
         Site::Router => xavier(1.0, D + E as f64),
         Site::Gate | Site::Up | Site::Down => xavier(beta, D + F),
     });
+}
+
+#[test]
+fn keel_scales_the_skip_behind_its_first_block() {
+    let layer = |role| normed(Layer {}, 1e-5, role);
+    let scaled = |skip, norm: &dyn Fn(GainRole) -> NormPlan| ResidualPlan {
+        mix: MixPlan::Scaled { skip },
+        after: Some(norm(GainRole::Output)),
+        ..input(norm(GainRole::Input))
+    };
+    let scheme = Keel::default();
+    streams(&scheme, |index, _| match index {
+        0 => input(layer(GainRole::Input)),
+        // 2 L.
+        _ => scaled(6.0, &layer),
+    });
+    linear_norms(&scheme, |_| None);
+    ends(&scheme, None);
+    plain_branches(&scheme);
+    deviations(&scheme, gpt2);
+    let all = Keel {
+        qk: QkNorm::Head,
+        norm: Statistics::Rms,
+        skip_scale: Some(1.5),
+        first_block: FirstBlock::Post,
+        decay: Decay::All,
+        ..Keel::default()
+    };
+    let rms = |role| decayed(normed(Rms {}, 1e-5, role));
+    streams(&all, |_, _| scaled(1.5, &rms));
+    linear_norms(&all, qk(&per_head(rms(GainRole::Output))));
+}
+
+#[test]
+fn sdd_starts_by_the_width_alone() {
+    let post = PostNorm {
+        start: Start::Sdd,
+        ..PostNorm::default()
+    };
+    deviations(&post, |_, _| (1.0 / (2.5 * D).sqrt(), None));
 }
 
 #[test]

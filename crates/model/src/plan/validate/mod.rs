@@ -40,8 +40,8 @@ impl Check<'_> {
     }
 
     fn gain(&self, at: &str, plan: &GainPlan) -> Result<(), PlanError> {
-        // 1 + stored is the only form that needs no stored scale.
-        let scale_ok = plan.form == Form::OnePlus || plan.scale != 0.0;
+        // These forms need no stored scale.
+        let scale_ok = matches!(plan.form, Form::OnePlus | Form::CenteredExp) || plan.scale != 0.0;
         self.usable(at, "the stored initial value", plan.scale, scale_ok)?;
         self.usable(at, "the initial value", plan.init, true)?;
         if let Some(magnitude) = plan.magnitude_init() {
