@@ -142,7 +142,15 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
         }
         if site == Site::O {
             let a = &layer.attention;
-            let mut parts = vec![format!("softmax scale {:.4}", a.softmax_scale)];
+            let mut parts = Vec::new();
+            if d.rope_channels() < d.head {
+                parts.push(format!(
+                    "rotation of {} of {} channels",
+                    d.rope_channels(),
+                    d.head
+                ));
+            }
+            parts.push(format!("softmax scale {:.4}", a.softmax_scale));
             parts.extend(match a.factor {
                 AttentionFactor::None => None,
                 AttentionFactor::Dense => Some("factor sqrt(keys)".to_owned()),
