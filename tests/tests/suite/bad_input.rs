@@ -32,16 +32,6 @@ fn mistyped_keys_name_place_and_neighbour() {
         &["optim.lr", "fast"],
     );
     refused(&sandbox, &train(&["--norm.qkk", "head"]), &["norm.qkk"]);
-    refused(
-        &sandbox,
-        &train(&["--model.rope_fraction", "0.3"]),
-        &["model.rope_fraction", "0.3 of model.head_dim = 16"],
-    );
-    refused(
-        &sandbox,
-        &train(&["--model.rope_fraction", "0.5", "--model.positions", "none"]),
-        &["model.rope_fraction", "model.positions"],
-    );
     refused(&sandbox, &train(&["--train.steps"]), &["--train.steps"]);
     let file = sandbox.path("tiny.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -114,6 +104,16 @@ fn sizes_that_do_not_fit_name_their_key() {
         &sandbox,
         &train(&["--model.kv_heads", "3"]),
         &["model.kv_heads"],
+    );
+    refused(
+        &sandbox,
+        &train(&["--model.rope_fraction", "0.3"]),
+        &["model.rope_fraction", "0.3 of model.head_dim = 16"],
+    );
+    refused(
+        &sandbox,
+        &train(&["--model.rope_fraction", "0.5", "--model.positions", "none"]),
+        &["model.rope_fraction", "model.positions"],
     );
     refused(
         &sandbox,
