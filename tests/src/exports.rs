@@ -10,7 +10,7 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
-    ModelConfig, Plan, Positions, ScaleSwitches, ScaleVectors, Scheme, Stored, weights,
+    ModelConfig, Plan, Positions, Registry, ScaleSwitches, ScaleVectors, Scheme, Stored, weights,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,14 +64,14 @@ fn sizes() -> ModelConfig {
 }
 
 fn pre(qk: QkNorm) -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk,
         ..PreNorm::default()
     })
 }
 
 fn gpt2() -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
         bias: Bias::Learned,
@@ -80,7 +80,7 @@ fn gpt2() -> Scheme {
 }
 
 fn gemma2() -> Scheme {
-    Scheme::PeriNorm(PeriNorm {
+    Scheme::from(PeriNorm {
         gain: GainForm::OnePlus,
         embed_norm: EmbedNorm::None,
         embed_scale: EmbedScale::SqrtDim,
@@ -173,7 +173,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 head: HeadWeights::Untied,
                 ..plain
             },
-            Scheme::PreNorm(PreNorm {
+            Scheme::from(PreNorm {
                 qk: QkNorm::None,
                 norm: Statistics::Layer,
                 ..PreNorm::default()
@@ -214,7 +214,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 /// Models that no class of `transformers` computes.
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
-        Scheme::AnGpt(AnGpt {
+        Scheme::from(AnGpt {
             attention_factor,
             qk_gain: QkGain::Learned,
             ..AnGpt::default()
@@ -244,8 +244,8 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             body.clone(),
             angpt(AttentionFactor::None),
         ),
-        ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
-        ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
+        ("hybrid_star", sizes(), Scheme::from(star)),
+        ("simple_norm_layer", body, Scheme::from(layer)),
         (
             "no_positions_relu2",
             ModelConfig {
@@ -284,7 +284,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
                 },
                 ..sizes()
             },
-            Scheme::AnGpt(AnGpt::default()),
+            Scheme::from(AnGpt::default()),
         ),
         (
             "sigmoid_experts",
@@ -313,7 +313,8 @@ pub fn cases() -> Vec<Case> {
     let peers = peers()
         .into_iter()
         .map(|(name, config, scheme, class)| case(name, config, scheme, class));
-    let defaults = Scheme::all().into_iter().map(|scheme| {
+    let registry = Registry::default();
+    let defaults = registry.schemes().map(|scheme| {
         let class = match scheme.name() {
             "pre_norm" => "Qwen3ForCausalLM",
             "olmo2" => "Olmo2ForCausalLM",
@@ -338,7 +339,7 @@ impl Case {
     /// # Errors
     /// When sizes and scheme don't fit.
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        Ok(Plan::new(&self.config, self.scheme.strategy())?)
+        Ok(self.scheme.plan(&self.config)?)
     }
 
     /// Weights in a number format, every vector uneven so that a misplaced one shows.

@@ -53,7 +53,7 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let (mut sizes, scheme) = peer.read(&config)?;
     let stored = folder::tensors(path, config.map())?;
     let table = peer.rows();
-    let plan = Plan::new(&sizes, scheme.strategy())?;
+    let plan = scheme.plan(&sizes)?;
     let mut expected = rows::names(&table, &plan);
     expected.insert(OUTPUT.to_owned());
     let floats = match peer.experts() {
@@ -64,7 +64,7 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let others = full_names(peer, stored.others, &expected);
     let plan = if plan.head.is_none() && tied(&table, &mut theirs) == HeadWeights::Untied {
         sizes.head = HeadWeights::Untied;
-        Plan::new(&sizes, scheme.strategy())?
+        scheme.plan(&sizes)?
     } else {
         plan
     };

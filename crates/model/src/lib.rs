@@ -30,6 +30,7 @@ mod fold;
 mod init;
 mod noise;
 pub mod plan;
+mod registry;
 mod sample;
 mod scale_vectors;
 pub mod strategy;
@@ -46,8 +47,9 @@ pub use experts::{Balance, ExpertsConfig, Gates, Kept};
 pub use fold::{Folded, fold, settle};
 pub use noise::Noise;
 pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
+pub use registry::{Registry, RegistryError};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{
     Double, DoubleAt, GainDecay, Gains, Placement, ScaleSwitches, ScaleVectors, Stored,
 };
-pub use strategy::Scheme;
+pub use strategy::{Scheme, SchemeOptions};

@@ -106,7 +106,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
-        Scheme::PreNorm(PreNorm {
+        Scheme::from(PreNorm {
             qk,
             norm: Statistics::Rms,
             bias: Bias::None,
@@ -144,7 +144,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..SimpleNorm::default()
             };
-            (Source::SimpleGpt, Scheme::SimpleNorm(simple))
+            (Source::SimpleGpt, Scheme::from(simple))
         }
         "ngpt_baseline" => (Source::Ngpt, pre(QkNorm::None)),
         "ngpt" => {
@@ -152,7 +152,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 rows,
                 ..Ngpt::default()
             };
-            (Source::Ngpt, Scheme::Ngpt(ngpt))
+            (Source::Ngpt, Scheme::from(ngpt))
         }
         "pre" => match text("norm") {
             Some("dyt") => {
@@ -170,9 +170,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     decay,
                     ..defaults
                 };
-                (Source::Formulas, Scheme::DyT(dyt))
+                (Source::Formulas, Scheme::from(dyt))
             }
-            Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
+            Some("derf") => (Source::Formulas, Scheme::from(Derf::default())),
             _ => {
                 let pre = PreNorm {
                     qk,
@@ -182,7 +182,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     start: Start::SimpleGpt,
                     decay,
                 };
-                (Source::Formulas, Scheme::PreNorm(pre))
+                (Source::Formulas, Scheme::from(pre))
             }
         },
         "post" => {
@@ -192,7 +192,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..PostNorm::default()
             };
-            (Source::Formulas, Scheme::PostNorm(post))
+            (Source::Formulas, Scheme::from(post))
         }
         "lns" => {
             let lns = LnScaling {
@@ -201,7 +201,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..LnScaling::default()
             };
-            (Source::Formulas, Scheme::LnScaling(lns))
+            (Source::Formulas, Scheme::from(lns))
         }
         "peri" => {
             let peri = PeriNorm {
@@ -215,7 +215,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 ..PeriNorm::default()
             };
-            (Source::Formulas, Scheme::PeriNorm(peri))
+            (Source::Formulas, Scheme::from(peri))
         }
         "olmo2" => {
             let olmo2 = Olmo2 {
@@ -223,14 +223,14 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..Olmo2::default()
             };
-            (Source::Formulas, Scheme::Olmo2(olmo2))
+            (Source::Formulas, Scheme::from(olmo2))
         }
         "hybrid" => {
             let hybrid = HybridNorm {
                 eps,
                 ..HybridNorm::default()
             };
-            (Source::Formulas, Scheme::HybridNorm(hybrid))
+            (Source::Formulas, Scheme::from(hybrid))
         }
         "angpt" => {
             let defaults = AnGpt::default();
@@ -252,7 +252,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 rows,
             };
-            (Source::Formulas, Scheme::AnGpt(angpt))
+            (Source::Formulas, Scheme::from(angpt))
         }
         "deep_norm" => {
             let deep = DeepNorm {
@@ -261,7 +261,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 decay,
                 ..DeepNorm::default()
             };
-            (Source::TorchScale, Scheme::DeepNorm(deep))
+            (Source::TorchScale, Scheme::from(deep))
         }
         other => return Err(format!("scheme `{other}`")),
     };

@@ -1,7 +1,7 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Plan, Role};
+use evenburn_model::{Plan, Registry, Role};
 use evenburn_train::config::RunConfig;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -65,14 +65,18 @@ fn configs() -> PathBuf {
 
 fn plan(preset: &str) -> Plan {
     let file = configs().join(format!("{preset}.toml"));
-    let config = RunConfig::load(Some(&file), &[]).unwrap().config;
-    Plan::new(&config.model, config.norm.strategy()).unwrap()
+    let config = RunConfig::load(&Registry::default(), Some(&file), &[])
+        .unwrap()
+        .config;
+    config.norm.plan(&config.model).unwrap()
 }
 
 /// The plan of a preset with pre-norm in place of its own scheme.
 fn baseline(preset: &str, qk: QkNorm) -> Plan {
     let file = configs().join(format!("{preset}.toml"));
-    let config = RunConfig::load(Some(&file), &[]).unwrap().config;
+    let config = RunConfig::load(&Registry::default(), Some(&file), &[])
+        .unwrap()
+        .config;
     let pre_norm = PreNorm {
         qk,
         ..PreNorm::default()

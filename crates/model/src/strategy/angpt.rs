@@ -11,7 +11,7 @@
 //! constant here, for any ratio of widths, and `nu_act` is 1 / sqrt(E[silu(z)^2]) with z of variance `D / F`.
 
 use super::ngpt::{base_scale, stored};
-use super::{HeadNorm, NormStrategy, RowNorm};
+use super::{HeadNorm, NormStrategy, RowNorm, SchemeOptions};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
     AttentionFactor, AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan,
@@ -160,9 +160,15 @@ impl AnGpt {
     }
 }
 
+impl SchemeOptions for AnGpt {
+    const NAME: &'static str = "angpt";
+    const ABOUT: &'static str =
+        "anGPT: constants instead of norms, rows of weights of length at most 1 (2505.22014).";
+}
+
 impl NormStrategy for AnGpt {
     fn name(&self) -> &'static str {
-        "angpt"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -9,7 +9,7 @@
 //! norm is the plain L2 normalization. Every matrix is normalized along the model axis at the start and after every
 //! step. Stored scales and their initial values are those of the official code.
 
-use super::{HeadNorm, NormStrategy};
+use super::{HeadNorm, NormStrategy, SchemeOptions};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionFactor, AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
@@ -89,9 +89,14 @@ pub(super) fn stored(init: f64, scale: f64, form: Form) -> GainPlan {
     }
 }
 
+impl SchemeOptions for Ngpt {
+    const NAME: &'static str = "ngpt";
+    const ABOUT: &'static str = "nGPT: everything on the unit sphere (2410.01131).";
+}
+
 impl NormStrategy for Ngpt {
     fn name(&self) -> &'static str {
-        "ngpt"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, d: &Dims) -> ResidualPlan {

@@ -3,7 +3,7 @@
 //! With `qk = "head"` this is GPT+, the baseline of anGPT (2505.22014); with `qk = "full"` SimpleGPT's
 //! LLaMA2 + QKNorm; with `qk = "none"` Llama 2.
 
-use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -61,9 +61,15 @@ impl PreNorm {
     }
 }
 
+impl SchemeOptions for PreNorm {
+    const NAME: &'static str = "pre_norm";
+    const ABOUT: &'static str =
+        "RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.";
+}
+
 impl NormStrategy for PreNorm {
     fn name(&self) -> &'static str {
-        "pre_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -1,6 +1,6 @@
 //! The models that the tests are about.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
@@ -8,36 +8,16 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,
-    Plan, Positions, ScaleSwitches, ScaleVectors, Stored, weights,
+    Plan, Positions, Registry, ScaleSwitches, ScaleVectors, Stored,
 };
-use std::collections::BTreeMap;
 
-pub(crate) const VOCAB: usize = 37;
-
-/// A model that every test is about.
-pub(crate) struct Subject {
-    pub(crate) name: String,
-    pub(crate) config: ModelConfig,
-    pub(crate) scheme: Scheme,
-}
-
-impl Subject {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-}
+pub(crate) use evenburn_conformance::{Subject, VOCAB, config, distance, numbers, tokens};
 
 /// Every scheme, and the variants that take another way through the atoms.
 #[allow(clippy::too_many_lines)] // one entry per variant
 pub(crate) fn subjects() -> Vec<Subject> {
-    let mut all: Vec<Subject> = Scheme::all()
-        .into_iter()
-        .map(|scheme| Subject {
-            name: scheme.name().to_owned(),
-            config: config(),
-            scheme,
-        })
-        .collect();
+    let registry = Registry::default();
+    let mut all: Vec<Subject> = registry.schemes().map(Subject::of).collect();
     let mut add = |name: &str, config: ModelConfig, scheme: Scheme| {
         all.push(Subject {
             name: format!("{} {name}", scheme.name()),
@@ -50,19 +30,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
             qk,
             ..PreNorm::default()
         };
-        add("qk", config(), Scheme::PreNorm(scheme));
+        add("qk", config(), Scheme::from(scheme));
     }
     let qk = HeadNorm::None;
     let ngpt = Ngpt {
         qk,
         ..Ngpt::default()
     };
-    add("without q/k norm", config(), Scheme::Ngpt(ngpt));
+    add("without q/k norm", config(), Scheme::from(ngpt));
     let angpt = AnGpt {
         qk,
         ..AnGpt::default()
     };
-    add("without q/k norm", config(), Scheme::AnGpt(angpt));
+    add("without q/k norm", config(), Scheme::from(angpt));
     for (name, attention_factor) in [
         ("dense", AttentionFactor::Dense),
         ("exact", AttentionFactor::Exact),
@@ -72,7 +52,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             qk_gain: QkGain::Learned,
             ..AnGpt::default()
         };
-        add(name, config(), Scheme::AnGpt(angpt));
+        add(name, config(), Scheme::from(angpt));
     }
     let gpt2 = PreNorm {
         qk: QkNorm::None,
@@ -86,7 +66,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         biases: Biases::All,
         ..config()
     };
-    add("as GPT-2", plain.clone(), Scheme::PreNorm(gpt2));
+    add("as GPT-2", plain.clone(), Scheme::from(gpt2));
     let gemma = PeriNorm {
         gain: GainForm::OnePlus,
         embed_norm: EmbedNorm::None,
@@ -99,21 +79,21 @@ pub(crate) fn subjects() -> Vec<Subject> {
         biases: Biases::Qkv,
         ..config()
     };
-    add("as Gemma", geglu, Scheme::PeriNorm(gemma));
+    add("as Gemma", geglu, Scheme::from(gemma));
     let star = HybridNorm {
         first: FirstLayer::PreNorm,
         ..HybridNorm::default()
     };
-    add("star", config(), Scheme::HybridNorm(star));
+    add("star", config(), Scheme::from(star));
     let grouped = ModelConfig {
         heads: 6,
         ..config()
     };
     add("three queries to a key", grouped, Scheme::default());
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         add("with another body", plain.clone(), scheme);
     }
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         let experts = ExpertsConfig {
             count: 4,
             shared: 1,
@@ -147,13 +127,13 @@ pub(crate) fn subjects() -> Vec<Subject> {
         };
         add(&format!("{mlp:?}"), body, Scheme::default());
     }
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         let unified = ModelConfig {
             scale_vectors: ScaleVectors::Unified,
             ..config()
         };
         // Schemes without an input norm have nothing to give to each linear map.
-        if Plan::new(&unified, scheme.strategy()).is_ok() {
+        if scheme.plan(&unified).is_ok() {
             add("unified", unified, scheme.clone());
         }
         let exp = ModelConfig {
@@ -170,65 +150,11 @@ pub(crate) fn subjects() -> Vec<Subject> {
     all
 }
 
-/// Grouped heads whose width is not `dim / heads`, three blocks.
-pub(crate) fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: VOCAB,
-        dim: 24,
-        layers: 3,
-        heads: 4,
-        kv_heads: Some(2),
-        head_dim: Some(10),
-        hidden: Some(40),
-        context: 16,
-        ..Default::default()
-    }
-}
-
 pub(crate) fn plan(subject: &Subject) -> Plan {
-    Plan::new(&subject.config, subject.scheme.strategy()).unwrap()
+    subject.plan()
 }
 
 /// A model in f64 whose gains are not all equal, so that a misplaced one shows.
-pub(crate) fn model(scheme: &Subject, device: &Device) -> Decoder {
-    let model = Decoder::new(&plan(scheme), 11, device);
-    let values: BTreeMap<_, _> = weights::collect(&model)
-        .into_iter()
-        .enumerate()
-        .map(|(n, (path, data))| {
-            let shape = data.shape().clone();
-            let mut v: Vec<f64> = data.convert::<f64>().try_to_vec().unwrap();
-            if shape.len() == 1 {
-                for (i, v) in v.iter_mut().enumerate() {
-                    let wave = 0.3 * ((i * 7 + n * 3) as f64).sin();
-                    // What starts at zero is added, the rest multiplies.
-                    *v = if *v == 0.0 { wave } else { *v * (1.0 + wave) };
-                }
-            }
-            (path, TensorData::new(v, shape))
-        })
-        .collect();
-    weights::replace(model, values).unwrap()
-}
-
-pub(crate) fn tokens(seed: usize, device: &Device) -> Tensor<2, Int> {
-    let values: Vec<i32> = (0..24)
-        .map(|i| ((i * i * 5 + i * seed + seed) % VOCAB) as i32)
-        .collect();
-    Tensor::from_data(TensorData::new(values, [2, 12]), device)
-}
-
-pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.into_data().convert::<f64>().try_to_vec().unwrap()
-}
-
-pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).fold(0.0, |m: f64, (a, b)| {
-        if (a - b).is_nan() {
-            f64::NAN
-        } else {
-            m.max((a - b).abs())
-        }
-    })
+pub(crate) fn model(subject: &Subject, device: &Device) -> Decoder {
+    subject.model(device)
 }

@@ -121,16 +121,16 @@ fn logits_are_preserved_and_nothing_foldable_is_left() {
             let (plan, trained) = (plan(&subject), model(&subject, &device));
             let folded = fold(&plan, &trained, &device).unwrap();
             let found = error(&logits(&folded.decoder), &logits(&trained));
-            assert!(found < 1e-9, "{}: {found}", subject.name());
+            assert!(found < 1e-9, "{}: {found}", subject.name);
             if let Err(what) = nothing_foldable_is_left(&folded.plan) {
-                panic!("{}: {what} is left", subject.name());
+                panic!("{}: {what} is left", subject.name);
             }
             let planned: Vec<_> = folded.plan.params().into_iter().map(|s| s.path).collect();
             let built: Vec<_> = weights::collect(&folded.decoder)
                 .into_iter()
                 .map(|(path, _)| path)
                 .collect();
-            assert_eq!(planned, built, "{}", subject.name());
+            assert_eq!(planned, built, "{}", subject.name);
             for path in &folded.kept {
                 assert!(built.contains(&format!("{path}.value")), "{path}");
             }
@@ -138,7 +138,7 @@ fn logits_are_preserved_and_nothing_foldable_is_left() {
             let single = in_single(trained);
             let folded = fold(&plan, &single, &device).unwrap();
             let found = error(&logits(&folded.decoder), &logits(&single));
-            assert!(found < 1e-4, "{} in f32: {found}", subject.name());
+            assert!(found < 1e-4, "{} in f32: {found}", subject.name);
         }
     }
 }
@@ -149,7 +149,7 @@ fn folding_twice_changes_nothing() {
     for subject in subjects() {
         let first = fold(&plan(&subject), &model(&subject, &device), &device).unwrap();
         let again = fold(&first.plan, &first.decoder, &device).unwrap();
-        assert_eq!(again.plan, first.plan, "{}", subject.name());
+        assert_eq!(again.plan, first.plan, "{}", subject.name);
         assert_eq!(logits(&again.decoder), logits(&first.decoder));
     }
 }
@@ -203,7 +203,7 @@ fn a_folded_angpt_has_the_operations_of_a_decoder_without_norms() {
         let subject = Subject {
             name: "angpt".to_owned(),
             config: config(),
-            scheme: Scheme::AnGpt(AnGpt {
+            scheme: Scheme::from(AnGpt {
                 qk,
                 ..AnGpt::default()
             }),
@@ -229,7 +229,7 @@ fn an_interpolation_that_keeps_nothing_is_refused_by_its_place() {
     let subject = Subject {
         name: "angpt".to_owned(),
         config: config(),
-        scheme: Scheme::AnGpt(AnGpt {
+        scheme: Scheme::from(AnGpt {
             alpha_init: 1.0,
             alpha_scale: 1.0,
             ..AnGpt::default()

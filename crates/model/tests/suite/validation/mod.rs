@@ -11,8 +11,8 @@ use evenburn_model::plan::{
 };
 use evenburn_model::strategy::{NormStrategy, Scheme};
 use evenburn_model::{
-    Branch, Decoder, Dims, ExpertsConfig, Gains, ModelConfig, Plan, PlanError, ScaleSwitches,
-    ScaleVectors, Site, fold,
+    Branch, Decoder, Dims, ExpertsConfig, Gains, ModelConfig, Plan, PlanError, Registry,
+    ScaleSwitches, ScaleVectors, Site, fold,
 };
 
 /// A plain decoder with one plan for all residuals, one for the linear maps at one site, and both ends.
@@ -57,7 +57,7 @@ impl NormStrategy for Custom {
         AttentionPlan {
             qk_norm: self.qk_norm.clone(),
             qk_gain: self.qk_gain.clone(),
-            ..Scheme::default().strategy().attention(layer, d)
+            ..Scheme::default().strategy().unwrap().attention(layer, d)
         }
     }
     fn ends(&self, _: &Dims) -> EndsPlan {
@@ -175,12 +175,12 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
         let folded = fold(&plan, &Decoder::new(&plan, 0, &device), &device).unwrap();
         folded.plan.validate().unwrap();
     }
-    for scheme in Scheme::all() {
+    for scheme in Registry::default().schemes() {
         let named = ModelConfig {
             scale_vectors: ScaleVectors::None,
             ..config()
         };
-        Plan::new(&named, scheme.strategy()).unwrap();
+        scheme.plan(&named).unwrap();
         let output = ModelConfig {
             scale: ScaleSwitches {
                 gains: Some(Gains::Output),
@@ -188,7 +188,7 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
             },
             ..config()
         };
-        Plan::new(&output, scheme.strategy()).unwrap();
+        scheme.plan(&output).unwrap();
     }
 }
 
