@@ -173,6 +173,7 @@ impl NormStrategy for Plain {
 /// A plan without what makes no operation: how weights start, where they may go, and the constant inside the softmax.
 fn operations(mut plan: Plan) -> String {
     plan.scheme.clear();
+    plan.options.clear();
     let plain = Plan::new(&config(), &Plain).unwrap();
     plan.embedding = plain.embedding.clone();
     plan.head.clone_from(&plain.head);
