@@ -10,8 +10,8 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
-    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors,
-    Scheme, Stored, weights,
+    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, Registry, ScaleSwitches,
+    ScaleVectors, Scheme, Stored, weights,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,14 +65,14 @@ fn sizes() -> ModelConfig {
 }
 
 fn pre(qk: QkNorm) -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk,
         ..PreNorm::default()
     })
 }
 
 fn gpt2() -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
         bias: Bias::Learned,
@@ -81,7 +81,7 @@ fn gpt2() -> Scheme {
 }
 
 fn gemma2() -> Scheme {
-    Scheme::PeriNorm(PeriNorm {
+    Scheme::from(PeriNorm {
         gain: GainForm::OnePlus,
         embed_norm: EmbedNorm::None,
         embed_scale: EmbedScale::SqrtDim,
@@ -174,7 +174,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 head: HeadWeights::Untied,
                 ..plain.clone()
             },
-            Scheme::PreNorm(PreNorm {
+            Scheme::from(PreNorm {
                 qk: QkNorm::None,
                 norm: Statistics::Layer,
                 ..PreNorm::default()
@@ -202,7 +202,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 dropout: 0.1,
                 ..plain.clone()
             },
-            Scheme::PreNorm(PreNorm {
+            Scheme::from(PreNorm {
                 qk: QkNorm::None,
                 norm: Statistics::Layer,
                 ..PreNorm::default()
@@ -274,7 +274,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 /// Models that no class of `transformers` computes.
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
-        Scheme::AnGpt(AnGpt {
+        Scheme::from(AnGpt {
             branch_norm: UnitNorm::None,
             attention_factor,
             ..AnGpt::default()
@@ -303,7 +303,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
         ("pre_norm_unit", sizes(), pre(QkNorm::Unit)),
         ("pre_norm_keys", sizes(), pre(QkNorm::Keys)),
-        ("ngpt_with_nu", sizes(), Scheme::Ngpt(arm)),
+        ("ngpt_with_nu", sizes(), Scheme::from(arm)),
         (
             "angpt_part_of_rope",
             ModelConfig {
@@ -328,8 +328,8 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             body.clone(),
             angpt(AttentionFactor::None),
         ),
-        ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
-        ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
+        ("hybrid_star", sizes(), Scheme::from(star)),
+        ("simple_norm_layer", body, Scheme::from(layer)),
         (
             "no_positions_relu2",
             ModelConfig {
@@ -373,7 +373,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
                 },
                 ..sizes()
             },
-            Scheme::PostNorm(PostNorm {
+            Scheme::from(PostNorm {
                 norm: Statistics::Rms,
                 start: Start::Sdd,
                 ..PostNorm::default()
@@ -402,7 +402,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
                 },
                 ..sizes()
             },
-            Scheme::AnGpt(AnGpt::default()),
+            Scheme::from(AnGpt::default()),
         ),
         (
             "sigmoid_experts",
@@ -431,7 +431,8 @@ pub fn cases() -> Vec<Case> {
     let peers = peers()
         .into_iter()
         .map(|(name, config, scheme, class)| case(name, config, scheme, class));
-    let defaults = Scheme::all().into_iter().map(|scheme| {
+    let registry = Registry::default();
+    let defaults = registry.schemes().map(|scheme| {
         let class = match scheme.name() {
             "pre_norm" => "Qwen3ForCausalLM",
             "olmo2" => "Olmo2ForCausalLM",
@@ -456,7 +457,7 @@ impl Case {
     /// # Errors
     /// When sizes and scheme don't fit.
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        Ok(Plan::new(&self.config, self.scheme.strategy())?)
+        Ok(self.scheme.plan(&self.config)?)
     }
 
     /// Weights in a number format, every vector uneven so that a misplaced one shows.

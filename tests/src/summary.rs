@@ -6,7 +6,7 @@ use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
 use evenburn_geometry::Constraint;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, Over};
-use evenburn_model::{Decoder, ModelConfig, Plan, Role, Scheme, Site, fold};
+use evenburn_model::{Decoder, ModelConfig, Plan, Registry, Role, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table with what its columns mean.
@@ -38,8 +38,8 @@ in the next table.
         Plan::new(&config, &Bare::default())?.dims().hidden,
         config.vocab_size
     );
-    for scheme in Scheme::all() {
-        let plan = Plan::new(&config, scheme.strategy())?;
+    for scheme in Registry::default().schemes() {
+        let plan = scheme.plan(&config)?;
         let own = |reference: &&Reference| reference.scheme.name() == scheme.name();
         page += &format!(
             "| [`{0}`](#{0}) | {1} | {2} | {3} | {4} | {5} | {6} | {7} |\n",

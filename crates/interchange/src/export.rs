@@ -258,7 +258,9 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     let (sizes, scheme) = peer
         .read(&fields)
         .map_err(|e| refused(vec![e.to_string()]))?;
-    let theirs = Plan::new(&sizes, scheme.strategy()).map_err(|e| refused(vec![e.to_string()]))?;
+    let theirs = scheme
+        .plan(&sizes)
+        .map_err(|e| refused(vec![e.to_string()]))?;
     let reasons = same::differences(&model.plan, &theirs);
     if !reasons.is_empty() {
         return Err(refused(reasons));

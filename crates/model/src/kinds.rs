@@ -4,6 +4,7 @@ use crate::error::PlanError;
 use crate::function::{Erf, Function, Layer, NormFunction, Rms, Tanh, Unit};
 use crate::named::{Named, Options, Recorded};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
+use crate::registry::RegistryError;
 use crate::rule::{MixRule, Rule};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,16 +49,6 @@ impl std::fmt::Debug for Kinds {
     }
 }
 
-/// A kind whose name is taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {what} `{name}` is registered twice")]
-pub struct Twice {
-    /// What it is.
-    pub what: &'static str,
-    /// Its name.
-    pub name: &'static str,
-}
-
 impl Default for Kinds {
     /// Everything built in, one line each.
     fn default() -> Self {
@@ -99,12 +90,15 @@ impl Kinds {
     /// The same with a normalization function of one's own.
     ///
     /// # Errors
-    /// [`Twice`] if its name is taken.
-    pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, Twice> {
+    /// [`RegistryError::Twice`] if its name is taken.
+    pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, RegistryError> {
         let (name, kind) = function::<F>();
         let what = "normalization function";
         match self.functions.insert(name, kind) {
-            Some(_) => Err(Twice { what, name }),
+            Some(_) => Err(RegistryError::Twice {
+                kind: what,
+                name: name.to_owned(),
+            }),
             None => Ok(self),
         }
     }
@@ -112,12 +106,15 @@ impl Kinds {
     /// The same with a residual rule of one's own.
     ///
     /// # Errors
-    /// [`Twice`] if its name is taken.
-    pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, Twice> {
+    /// [`RegistryError::Twice`] if its name is taken.
+    pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, RegistryError> {
         let (name, kind) = rule::<R>();
         let what = "residual rule";
         match self.rules.insert(name, kind) {
-            Some(_) => Err(Twice { what, name }),
+            Some(_) => Err(RegistryError::Twice {
+                kind: what,
+                name: name.to_owned(),
+            }),
             None => Ok(self),
         }
     }

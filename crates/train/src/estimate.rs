@@ -62,11 +62,10 @@ impl Memory {
 /// [`TrainError::Optim`] for a configuration that makes no rules.
 ///
 /// ```
-/// use evenburn_model::Plan;
 /// use evenburn_train::{config::RunConfig, estimate};
 ///
 /// let config = RunConfig::default();
-/// let plan = Plan::new(&config.model, config.norm.strategy())?;
+/// let plan = config.norm.plan(&config.model)?;
 /// let memory = estimate::memory(&plan, &config)?;
 /// assert_eq!(memory.weights, 4 * plan.cost().params as u64);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -245,7 +244,6 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 #[cfg(test)]
 mod tests {
     use evenburn_data::DocumentMask;
-    use evenburn_model::Scheme;
     use evenburn_model::strategy::SimpleNorm;
     use evenburn_optim::RecipeName;
 
@@ -254,11 +252,11 @@ mod tests {
     fn of(change: impl FnOnce(&mut RunConfig)) -> Memory {
         let mut config = RunConfig {
             // A scheme without factors on its matrices: everything kept grows with the batch.
-            norm: Scheme::SimpleNorm(SimpleNorm::default()),
+            norm: SimpleNorm::default().into(),
             ..RunConfig::default()
         };
         change(&mut config);
-        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let plan = config.norm.plan(&config.model).unwrap();
         memory(&plan, &config).unwrap()
     }
 

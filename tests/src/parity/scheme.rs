@@ -123,7 +123,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
-        Scheme::PreNorm(PreNorm {
+        Scheme::from(PreNorm {
             qk,
             softmax_gain: None,
             softmax_scale: None,
@@ -170,7 +170,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..SimpleNorm::default()
             };
-            (Source::SimpleGpt, Scheme::SimpleNorm(simple))
+            (Source::SimpleGpt, Scheme::from(simple))
         }
         "ngpt_baseline" => (Source::Ngpt, pre(QkNorm::None)),
         "ngpt" => {
@@ -178,7 +178,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 rows,
                 ..Ngpt::default()
             };
-            (Source::Ngpt, Scheme::Ngpt(ngpt))
+            (Source::Ngpt, Scheme::from(ngpt))
         }
         "ngpt_nu" => {
             let defaults = Ngpt::default();
@@ -198,7 +198,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 sz_scale: number("sz_scale"),
                 rows,
             };
-            (Source::Formulas, Scheme::Ngpt(ngpt))
+            (Source::Formulas, Scheme::from(ngpt))
         }
         "pre" => match text("norm") {
             Some("dyt") => {
@@ -216,9 +216,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     decay,
                     ..defaults
                 };
-                (Source::Formulas, Scheme::DyT(dyt))
+                (Source::Formulas, Scheme::from(dyt))
             }
-            Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
+            Some("derf") => (Source::Formulas, Scheme::from(Derf::default())),
             _ => {
                 // Without a scale of its own a case has 1 / sqrt(head width), whatever its q/k norm.
                 let head = size("dim")? as f64 / size("n_heads")? as f64;
@@ -237,7 +237,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     start: Start::SimpleGpt,
                     decay,
                 };
-                (Source::Formulas, Scheme::PreNorm(pre))
+                (Source::Formulas, Scheme::from(pre))
             }
         },
         "post" => {
@@ -247,7 +247,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..PostNorm::default()
             };
-            (Source::Formulas, Scheme::PostNorm(post))
+            (Source::Formulas, Scheme::from(post))
         }
         "keel" => {
             let keel = Keel {
@@ -263,7 +263,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 decay,
                 ..Keel::default()
             };
-            (Source::Formulas, Scheme::Keel(keel))
+            (Source::Formulas, Scheme::from(keel))
         }
         "lns" => {
             let lns = LnScaling {
@@ -272,7 +272,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..LnScaling::default()
             };
-            (Source::Formulas, Scheme::LnScaling(lns))
+            (Source::Formulas, Scheme::from(lns))
         }
         "peri" => {
             let peri = PeriNorm {
@@ -286,7 +286,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 ..PeriNorm::default()
             };
-            (Source::Formulas, Scheme::PeriNorm(peri))
+            (Source::Formulas, Scheme::from(peri))
         }
         "olmo2" => {
             let olmo2 = Olmo2 {
@@ -294,14 +294,14 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..Olmo2::default()
             };
-            (Source::Formulas, Scheme::Olmo2(olmo2))
+            (Source::Formulas, Scheme::from(olmo2))
         }
         "hybrid" => {
             let hybrid = HybridNorm {
                 eps,
                 ..HybridNorm::default()
             };
-            (Source::Formulas, Scheme::HybridNorm(hybrid))
+            (Source::Formulas, Scheme::from(hybrid))
         }
         "angpt" => {
             let defaults = AnGpt::default();
@@ -333,7 +333,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 rows,
             };
-            (Source::Formulas, Scheme::AnGpt(angpt))
+            (Source::Formulas, Scheme::from(angpt))
         }
         "deep_norm" => {
             let deep = DeepNorm {
@@ -342,7 +342,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 decay,
                 ..DeepNorm::default()
             };
-            (Source::TorchScale, Scheme::DeepNorm(deep))
+            (Source::TorchScale, Scheme::from(deep))
         }
         other => return Err(format!("scheme `{other}`")),
     };

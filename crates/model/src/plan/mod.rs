@@ -25,6 +25,7 @@ use crate::experts::Joined;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 /// One linear map of a block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,6 +116,9 @@ impl LayerPlan {
 pub struct Plan {
     /// Name of the scheme that decided.
     pub scheme: String,
+    /// Its options, where the scheme was chosen by name: [`Scheme::plan`](crate::Scheme::plan) puts them here.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub options: Table,
     /// Sizes.
     pub dims: Dims,
     /// The embedding table.
@@ -182,6 +186,7 @@ impl Plan {
         one_plan_for_all_experts(strategy, &dims)?;
         let plan = Self {
             scheme: strategy.name().to_owned(),
+            options: Table::new(),
             embedding: strategy.weight(0, Site::Embedding, &dims),
             positions: (dims.positions == Positions::Learned)
                 .then(|| strategy.weight(0, Site::Positions, &dims)),

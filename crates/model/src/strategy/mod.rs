@@ -16,6 +16,7 @@ mod peri_norm;
 mod post_norm;
 mod pre_norm;
 mod registry;
+pub(crate) mod scheme;
 mod scores;
 mod simple_norm;
 mod start;
@@ -32,10 +33,12 @@ pub use olmo2::Olmo2;
 pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
-pub use registry::Scheme;
+pub use scheme::{Scheme, SchemeOptions};
 pub use scores::{HeadNorm, QkNorm, SoftmaxGain};
 pub use simple_norm::{RouterNorm, SimpleNorm};
 pub use start::{Decay, Start};
+
+pub(crate) use registry::built_in;
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
