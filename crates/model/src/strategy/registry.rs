@@ -1,7 +1,7 @@
 //! The list of schemes: one line each.
 
 use super::{
-    AnGpt, DeepNorm, Derf, DyT, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
+    AnGpt, DeepNorm, Derf, DyT, GeoNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
     PostNorm, PreNorm, SimpleNorm,
 };
 use schemars::JsonSchema;
@@ -69,6 +69,8 @@ registry! {
     DyT = "dyt",
     /// Derf: erf in place of normalization (2512.10938).
     Derf = "derf",
+    /// GeoNorm: the stream turns on the sphere that the embedding puts it on (2601.22095).
+    GeoNorm = "geo_norm",
     /// SimpleGPT: RMSNorm right after every linear map of a block (2602.01212).
     SimpleNorm = "simple_norm",
     /// nGPT: everything on the unit sphere (2410.01131).
