@@ -145,15 +145,44 @@ class Projection(nn.Linear):
         return self.after(self.norm(y if self.bias is None else y + self.bias))
 
 
+class Geodesic(nn.Module):
+    """`h` turned towards `x` by an angle of at most `clamp`, its length kept."""
+
+    def __init__(self, factor: float, clamp: float):
+        super().__init__()
+        self.factor, self.clamp = factor, clamp
+        self.scale, self.bias = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        square = h.square().sum(-1, keepdim=True).clamp(min=1e-12)
+        tangent = x - h * ((h * x).sum(-1, keepdim=True) / square)
+        length, radius = tangent.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt(), square.sqrt()
+        angle = (length / radius).clamp(max=self.clamp)
+        angle = ((angle * self.scale + self.bias) * self.factor).clamp(max=self.clamp)
+        return h * angle.cos() + tangent * (radius * angle.sin() / length)
+
+
+# Residual rules by the names that plans have for them.
+RULES: dict[str, type[nn.Module]] = {"geodesic": Geodesic}
+
+
 class Mix(nn.Module):
-    """`skip * h + x`, or `nu * (h + alpha * (x - h))` with a learned `alpha`."""
+    """`skip * h + x`, `nu * (h + alpha * (x - h))` with a learned `alpha`, or a rule of its own."""
 
     def __init__(self, plan: dict, width: int):
         super().__init__()
         self.skip, self.factor = plan.get("skip", 1.0), plan.get("factor")
         self.alpha = Gain(plan["alpha"], width) if plan["kind"] == "lerp" else None
+        self.rule = None
+        if plan["kind"] == "rule":
+            # A rule without options is its name alone.
+            rule = plan["rule"] if isinstance(plan["rule"], dict) else {plan["rule"]: {}}
+            [(name, options)] = rule.items()
+            self.rule = RULES[name](**options)
 
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        if self.rule is not None:
+            return self.rule(h, x)
         if self.alpha is None:
             return self.skip * h + x
         alpha = self.alpha.used()

@@ -3,7 +3,7 @@
 use crate::error::InterchangeError;
 use crate::layout::transposed;
 use burn::tensor::TensorData;
-use evenburn_model::Plan;
+use evenburn_model::{Kinds, Plan, PlanError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ pub(crate) const CODE: &str = include_str!("modeling_evenburn.py");
 
 /// The configuration that `transformers` reads, with the whole plan in it.
 pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError> {
+    built_in(plan)?;
     let d = plan.dims();
     let described = serde_json::to_value(plan)
         .map_err(|e| InterchangeError::malformed(std::path::Path::new("plan"), e.to_string()))?;
@@ -37,6 +38,20 @@ pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError
     Ok(match written {
         Value::Object(map) => map,
         _ => Map::new(),
+    })
+}
+
+/// Refuses functions and rules that a program brings along: the module has what is built in.
+fn built_in(plan: &Plan) -> Result<(), InterchangeError> {
+    let known = Kinds::default().resolve(&mut plan.clone());
+    known.map_err(|error| InterchangeError::OtherFunction {
+        class: CLASS,
+        reasons: vec![match error {
+            PlanError::Unknown {
+                place, what, name, ..
+            } => format!("the {what} `{name}` at {place} is not one that it has"),
+            other => other.to_string(),
+        }],
     })
 }
 
