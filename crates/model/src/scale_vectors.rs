@@ -17,7 +17,8 @@ use crate::dims::Site;
 use crate::error::{PlanError, place};
 use crate::function::Unit;
 use crate::plan::{
-    Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Plan, ResidualPlan, SitePlan,
+    Form, GainPlan, GainRole, LayerPlan, NormPlan, Place, Plan, ResidualPlan, SitePlan, Spot,
+    VisitMut,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -243,80 +244,48 @@ pub(crate) fn rewrite(
     Ok(plan)
 }
 
-/// The normalizations around a branch.
-fn norms(plan: &mut ResidualPlan) -> impl Iterator<Item = &mut NormPlan> {
-    [
-        &mut plan.stream,
-        &mut plan.input,
-        &mut plan.output,
-        &mut plan.skip,
-        &mut plan.after,
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Every normalization of a plan.
-fn each_norm(plan: &mut Plan, act: &mut impl FnMut(&mut NormPlan)) {
-    plan.ends.embed_norm.iter_mut().for_each(&mut *act);
-    plan.ends.final_norm.iter_mut().for_each(&mut *act);
-    for layer in &mut plan.layers {
-        norms(&mut layer.attn_residual).for_each(&mut *act);
-        norms(&mut layer.mlp_residual).for_each(&mut *act);
-        for site in layer.sites_mut() {
-            site.linear.norm.iter_mut().for_each(&mut *act);
+/// Takes the gains off normalizations.
+fn drop_gains(plan: &mut Plan, kept: Gains) {
+    struct Drop(Gains);
+    impl VisitMut for Drop {
+        fn norm(&mut self, _: &Spot, norm: &mut NormPlan) {
+            let drop = match self.0 {
+                Gains::All => false,
+                Gains::Output => norm
+                    .gain
+                    .as_ref()
+                    .is_some_and(|g| g.role == GainRole::Input),
+                Gains::None => true,
+            };
+            if drop {
+                norm.gain = None;
+            }
         }
     }
-}
-
-fn drop_gains(plan: &mut Plan, kept: Gains) {
-    each_norm(plan, &mut |norm| {
-        let drop = match kept {
-            Gains::All => false,
-            Gains::Output => norm
-                .gain
-                .as_ref()
-                .is_some_and(|g| g.role == GainRole::Input),
-            Gains::None => true,
-        };
-        if drop {
-            norm.gain = None;
-        }
-    });
+    plan.visit_mut(&mut Drop(kept));
 }
 
 /// Every scale that multiplies activations, with the role that its place gives it. The step sizes of an
-/// interpolation and the scale of the logits are none.
+/// interpolation, the scale of the embedding, that of q and k and that of the logits are none.
 fn each_gain(plan: &mut Plan, act: &mut impl FnMut(&mut GainPlan, GainRole)) {
-    // Where a normalization stands in the stream, its own role says what follows; behind a product no linear map
-    // follows directly.
-    let mut whole = |norm: &mut NormPlan| {
-        if let Some(gain) = &mut norm.gain {
-            let role = gain.role;
-            act(gain, role);
-        }
-    };
-    plan.ends.embed_norm.iter_mut().for_each(&mut whole);
-    plan.ends.final_norm.iter_mut().for_each(&mut whole);
-    for layer in &mut plan.layers {
-        norms(&mut layer.attn_residual).for_each(&mut whole);
-        norms(&mut layer.mlp_residual).for_each(&mut whole);
-    }
-    for site in plan.layers.iter_mut().flat_map(LayerPlan::sites_mut) {
-        let LinearPlan {
-            before,
-            norm,
-            after,
-            ..
-        } = &mut site.linear;
-        if let Some(gain) = before {
-            act(gain, GainRole::Input);
-        }
-        let behind = norm.iter_mut().filter_map(|n| n.gain.as_mut());
-        for gain in behind.chain(after) {
-            act(gain, GainRole::Output);
+    struct Each<'a, F>(&'a mut F);
+    impl<F: FnMut(&mut GainPlan, GainRole)> VisitMut for Each<'_, F> {
+        fn gain(&mut self, at: &Spot, gain: &mut GainPlan) {
+            let role = match (at.param.place, at.param.part.as_str()) {
+                (Place::Scores | Place::Experts | Place::Site(Site::Head), _)
+                | (Place::Site(Site::Embedding), "gain")
+                | (Place::Residual(_), "mix.alpha") => return,
+                // In the stream its own role says what follows.
+                (Place::Site(Site::Embedding) | Place::Residual(_), _)
+                | (Place::Join | Place::FinalNorm, _) => gain.role,
+                (Place::Site(_), "before") => GainRole::Input,
+                // Behind a product no linear map follows directly.
+                (Place::Site(_), _) => GainRole::Output,
+            };
+            (self.0)(gain, role);
         }
     }
+    plan.visit_mut(&mut Each(act));
 }
 
 /// Takes the gains off the input normalizations of a block and gives one to each linear map that reads them; returns

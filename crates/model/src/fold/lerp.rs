@@ -10,7 +10,7 @@ const LEAST_KEPT: f64 = 1e-3;
 
 fn bare(plan: &ResidualPlan) -> bool {
     let ruled = matches!(plan.mix, MixPlan::Rule { .. });
-    plan.norms().next().is_none() && !ruled
+    plan.norms().next().is_none() && plan.companion.is_none() && !ruled
 }
 
 /// Whether a scale of the stream reaches the output layer through linear maps alone.
