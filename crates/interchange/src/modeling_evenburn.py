@@ -191,15 +191,16 @@ class Mix(nn.Module):
 
 
 class Companion(nn.Module):
-    """The second component `y` of the stream at a branch, which reads `scale * h + y`."""
+    """The second component `y` of the stream at a branch, which reads `scale * h + norm(y)`."""
 
     def __init__(self, plan: dict, dims: dict):
         super().__init__()
         self.scale = gain(plan.get("scale"), dims["model"])
+        self.norm = norm(plan.get("norm"), dims["model"], dims["head"])
         self.factor = plan["factor"]
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
-        return self.scale(h) + y
+        return self.scale(h) + self.norm(y)
 
 
 class Join(nn.Module):

@@ -77,21 +77,31 @@ impl Mix {
     }
 }
 
-/// The second component of the stream at a branch, which reads `scale * h + y`.
+/// The second component of the stream at a branch, which reads `scale * h + norm(y)`.
 #[derive(Module, Debug)]
 pub struct Companion {
     /// Learned scale of the first component where both are read.
     pub scale: Option<Gain>,
+    /// Of the second component where both are read.
+    pub norm: Option<Norm>,
     /// Constant on what the first component takes of the branch.
     #[module(skip)]
     factor: f64,
 }
 
 impl Companion {
-    fn new(plan: &CompanionPlan, d: &Dims, device: &Device) -> Self {
-        let scale = plan.scale.as_ref();
+    fn new(
+        plan: &CompanionPlan,
+        path: &str,
+        d: &Dims,
+        init: Initializer,
+        device: &Device,
+    ) -> Self {
+        let path = format!("{path}.companion.norm");
+        let (scale, norm) = (plan.scale.as_ref(), plan.norm.as_ref());
         Self {
             scale: scale.map(|scale| Gain::new(scale, d.model, device)),
+            norm: norm.map(|norm| Norm::drawn(norm, [d.model, d.head], &path, init, device)),
             factor: plan.factor,
         }
     }
@@ -102,7 +112,7 @@ impl Companion {
             Some(scale) => h * scale.used().unsqueeze(),
             None => h,
         };
-        h + y
+        h + apply(self.norm.as_ref(), y)
     }
 }
 
@@ -151,7 +161,7 @@ impl Residual {
         let companion = plan.companion.as_ref();
         Self {
             stream: norm("stream", &plan.stream),
-            companion: companion.map(|plan| Companion::new(plan, d, device)),
+            companion: companion.map(|plan| Companion::new(plan, path, d, init, device)),
             input: norm("input", &plan.input),
             output: norm("output", &plan.output),
             skip: norm("skip", &plan.skip),

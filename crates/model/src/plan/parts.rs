@@ -356,22 +356,24 @@ impl ResidualPlan {
 
     /// Its normalizations by name, in the order in which they are applied.
     pub fn norms(&self) -> impl Iterator<Item = (&'static str, &NormPlan)> {
+        let companion = self.companion.as_ref().and_then(|c| c.norm.as_ref());
         [
-            ("stream", &self.stream),
-            ("input", &self.input),
-            ("output", &self.output),
-            ("skip", &self.skip),
-            ("after", &self.after),
+            ("stream", self.stream.as_ref()),
+            ("companion", companion),
+            ("input", self.input.as_ref()),
+            ("output", self.output.as_ref()),
+            ("skip", self.skip.as_ref()),
+            ("after", self.after.as_ref()),
         ]
         .into_iter()
-        .filter_map(|(name, norm)| Some((name, norm.as_ref()?)))
+        .filter_map(|(name, norm)| Some((name, norm?)))
     }
 }
 
 /// A second component `y` of the stream `h` at one branch, in place of the way around it:
 ///
 /// ```text
-/// h = stream(h);  x = output( branch( input( scale * h + y ) ) )
+/// h = stream(h);  x = output( branch( input( scale * h + norm(y) ) ) )
 /// h' = after( mix( skip(h), factor x ) );  y' = y + x
 /// ```
 ///
@@ -381,6 +383,9 @@ pub struct CompanionPlan {
     /// Learned scale of `h` where both are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<GainPlan>,
+    /// Normalization of `y` where both are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<NormPlan>,
     /// Constant on what `h` takes of the branch.
     pub factor: f64,
 }

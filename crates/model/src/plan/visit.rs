@@ -78,6 +78,7 @@ impl Spot {
             (Place::Residual(_), "mix.alpha") => ", alpha",
             (Place::Residual(_), "companion.scale") => ", scale beside the companion",
             (Place::Join, part) => return format!("{part} norm at the join"),
+            (Place::Residual(_), "companion.norm") => ", companion norm",
             (Place::Residual(_), part) => return format!("{block}{place}, {part} norm"),
             (_, "before") => ", scale before",
             (_, "after") => ", scale after",
@@ -168,6 +169,7 @@ macro_rules! walk {
                     if let Some(plan) = plan.companion.$as_ref() {
                         let at = at.inner("companion", width);
                         gain(v, &at.inner("scale", width), plan.scale.$as_ref());
+                        norm(v, &at.inner("norm", width), head, plan.norm.$as_ref());
                     }
                     norm(v, &at.inner("input", width), head, plan.input.$as_ref());
                     norm(v, &at.inner("output", width), head, plan.output.$as_ref());
