@@ -5,8 +5,8 @@ use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
-    QkGain, QkNorm, SimpleNorm, Statistics,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
+    HybridNorm, PeriNorm, PreNorm, QkGain, QkNorm, SiameseNorm, SimpleNorm, Statistics, Streams,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
@@ -231,6 +231,17 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         first: FirstLayer::PreNorm,
         ..HybridNorm::default()
     };
+    let hybrid = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    let geo = GeoNorm {
+        decay: AngleDecay::Sqrt,
+        clamp: 0.3,
+        embed_norm: EmbedNorm::Normalized,
+        final_norm: FinalNorm::Rms,
+        ..GeoNorm::default()
+    };
     let layer = SimpleNorm {
         norm: Statistics::Layer,
         ..SimpleNorm::default()
@@ -245,6 +256,8 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             angpt(AttentionFactor::None),
         ),
         ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
+        ("siamese_hybrid", sizes(), Scheme::SiameseNorm(hybrid)),
+        ("geo_norm_sqrt", sizes(), Scheme::GeoNorm(geo)),
         ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
         (
             "no_positions_relu2",

@@ -87,6 +87,7 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
         found.extend(plan.norms().map(|(name, norm)| {
             let place = match name {
                 "stream" => "stream before",
+                "companion" => "companion before",
                 "input" => "before",
                 "output" => "after",
                 "skip" => "skip around",

@@ -69,3 +69,54 @@ pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, Te
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Tensor;
+    use evenburn_model::atoms::Arrays;
+    use evenburn_model::plan::MixPlan;
+    use evenburn_model::rule::MixRule;
+    use evenburn_model::{Kinds, ModelConfig, Recorded, Scheme};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Half {}
+
+    impl Recorded for Half {
+        const NAME: &'static str = "half";
+        const ABOUT: &'static str = "Takes half of the branch.";
+    }
+
+    impl MixRule for Half {
+        fn describe(&self) -> String {
+            "h + x / 2".to_owned()
+        }
+
+        fn forward(&self, h: Tensor<3>, x: Tensor<3>, _: &Arrays) -> Tensor<3> {
+            h + x.mul_scalar(0.5)
+        }
+    }
+
+    #[test]
+    fn what_a_program_brings_along_is_refused_by_name() {
+        let scheme = Scheme::default();
+        let mut plan = Plan::new(&ModelConfig::default(), scheme.strategy()).unwrap();
+        config(&plan).unwrap();
+        let rule = Half {}.into();
+        plan.layers[1].mlp_residual.mix = MixPlan::Rule { rule };
+        let refused = config(&plan).unwrap_err().to_string();
+        for part in [CLASS, "residual rule `half`", "blocks.1.mlp_residual.mix"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    /// The names in the module are those of what is built in.
+    #[test]
+    fn the_module_has_what_is_built_in() {
+        let known = Kinds::default();
+        for (name, _) in known.functions().chain(known.rules()) {
+            assert!(CODE.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm,
-    LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm,
-    SimpleNorm, Start, Statistics,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FinalNorm, GeoNorm, HeadNorm,
+    HybridNorm, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor,
+    RowNorm, SiameseNorm, SimpleNorm, Start, Statistics,
 };
 use evenburn_model::{
     Double, ExpertsConfig, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches,
@@ -64,6 +64,8 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
+        "geonorm" => &["decay", "clamp", "embed_norm", "final_norm", "form"],
+        "siamese" => &["streams", "form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
         "angpt" => &[
             "alpha_init",
@@ -225,6 +227,38 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Formulas, Scheme::Olmo2(olmo2))
         }
+        "geonorm" => {
+            let defaults = GeoNorm::default();
+            let geo = GeoNorm {
+                decay: match case.config.get("decay") {
+                    None => defaults.decay,
+                    Some(_) => required(case, "decay")?,
+                },
+                clamp: number("clamp").unwrap_or(defaults.clamp),
+                embed_norm: if flag("embed_norm") {
+                    EmbedNorm::Normalized
+                } else {
+                    EmbedNorm::None
+                },
+                final_norm: match text("final_norm") {
+                    None | Some("none") => FinalNorm::None,
+                    Some("rms") => FinalNorm::Rms,
+                    Some("ln") => FinalNorm::Layer,
+                    Some(other) => return Err(format!("final norm `{other}`")),
+                },
+                eps,
+                start: defaults.start,
+            };
+            (Source::Formulas, Scheme::GeoNorm(geo))
+        }
+        "siamese" => {
+            let siamese = SiameseNorm {
+                streams: required(case, "streams")?,
+                eps,
+                ..SiameseNorm::default()
+            };
+            (Source::Formulas, Scheme::SiameseNorm(siamese))
+        }
         "hybrid" => {
             let hybrid = HybridNorm {
                 eps,
@@ -303,10 +337,15 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
 fn named<T: DeserializeOwned + Default>(case: &Case, key: &str) -> Result<T, String> {
     match case.config.get(key) {
         None => Ok(T::default()),
-        Some(value) => {
-            serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
-        }
+        Some(_) => required(case, key),
     }
+}
+
+/// The same without a default.
+fn required<T: DeserializeOwned>(case: &Case, key: &str) -> Result<T, String> {
+    let value = case.config.get(key);
+    let value = value.ok_or_else(|| format!("`{key}` is missing"))?;
+    serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
 }
 
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.

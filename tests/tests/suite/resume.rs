@@ -236,6 +236,8 @@ schemes!(
     ln_scaling,
     dyt,
     derf,
+    geo_norm,
+    siamese_norm,
     simple_norm,
     ngpt,
     angpt

@@ -16,6 +16,7 @@ mod peri_norm;
 mod post_norm;
 mod pre_norm;
 mod registry;
+mod siamese_norm;
 mod simple_norm;
 mod start;
 
@@ -32,6 +33,7 @@ pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
 pub use registry::Scheme;
+pub use siamese_norm::{SiameseNorm, Streams};
 pub use simple_norm::{RouterNorm, SimpleNorm};
 pub use start::{Decay, Start};
 

@@ -2,7 +2,7 @@
 
 use super::{
     AnGpt, DeepNorm, Derf, DyT, GeoNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
-    PostNorm, PreNorm, SimpleNorm,
+    PostNorm, PreNorm, SiameseNorm, SimpleNorm,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,8 @@ registry! {
     Derf = "derf",
     /// GeoNorm: the stream turns on the sphere that the embedding puts it on (2601.22095).
     GeoNorm = "geo_norm",
+    /// SiameseNorm: a post-normed stream beside a pre-normed one (2602.08064).
+    SiameseNorm = "siamese_norm",
     /// SimpleGPT: RMSNorm right after every linear map of a block (2602.01212).
     SimpleNorm = "simple_norm",
     /// nGPT: everything on the unit sphere (2410.01131).

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
-    PreNorm, QkGain, QkNorm, Scheme, Statistics,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
+    HeadNorm, HybridNorm, Ngpt, PeriNorm, PreNorm, QkGain, QkNorm, Scheme, SiameseNorm, Statistics,
+    Streams,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,
@@ -105,6 +106,24 @@ pub(crate) fn subjects() -> Vec<Subject> {
         ..HybridNorm::default()
     };
     add("star", config(), Scheme::HybridNorm(star));
+    for (decay, final_norm) in [
+        (AngleDecay::Sqrt, FinalNorm::Rms),
+        (AngleDecay::Linear, FinalNorm::Layer),
+    ] {
+        let geo = GeoNorm {
+            decay,
+            clamp: 0.3,
+            embed_norm: EmbedNorm::Normalized,
+            final_norm,
+            ..GeoNorm::default()
+        };
+        add("normalized", config(), Scheme::GeoNorm(geo));
+    }
+    let siamese = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    add("hybrid", config(), Scheme::SiameseNorm(siamese));
     let grouped = ModelConfig {
         heads: 6,
         ..config()
