@@ -5,8 +5,9 @@ use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PostNorm,
-    PreNorm, QkNorm, ResidualFactor, SimpleNorm, Start, Statistics, UnitNorm,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
+    HybridNorm, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, SiameseNorm, SimpleNorm,
+    Start, Statistics, Streams, UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
@@ -295,6 +296,17 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         first: FirstLayer::PreNorm,
         ..HybridNorm::default()
     };
+    let hybrid = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    let geo = GeoNorm {
+        decay: AngleDecay::Sqrt,
+        clamp: 0.3,
+        embed_norm: EmbedNorm::Normalized,
+        final_norm: FinalNorm::Rms,
+        ..GeoNorm::default()
+    };
     let layer = SimpleNorm {
         norm: Statistics::Layer,
         ..SimpleNorm::default()
@@ -329,6 +341,8 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             angpt(AttentionFactor::None),
         ),
         ("hybrid_star", sizes(), Scheme::from(star)),
+        ("siamese_hybrid", sizes(), Scheme::from(hybrid)),
+        ("geo_norm_sqrt", sizes(), Scheme::from(geo)),
         ("simple_norm_layer", body, Scheme::from(layer)),
         (
             "no_positions_relu2",

@@ -87,6 +87,7 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
         found.extend(plan.norms().map(|(name, norm)| {
             let place = match name {
                 "stream" => "stream before",
+                "companion" => "companion before",
                 "input" => "before",
                 "output" => "after",
                 "skip" => "skip around",
@@ -121,8 +122,15 @@ fn norms(plan: &Plan) -> BTreeSet<String> {
         ("embedding", &plan.ends.embed_norm),
         ("final", &plan.ends.final_norm),
     ];
+    let joined = plan.ends.join.iter().flat_map(|join| {
+        [
+            ("stream at the join", &join.stream),
+            ("companion at the join", &join.companion),
+        ]
+    });
     let ends = ends
         .into_iter()
+        .chain(joined)
         .filter_map(|(place, norm)| Some((place.to_owned(), norm.as_ref()?)));
     let blocks = plan.layers.iter().flat_map(in_block);
     blocks.chain(ends).map(described).collect()

@@ -5,7 +5,7 @@ use crate::function::{Erf, Function, Layer, NormFunction, Rms, Tanh, Unit};
 use crate::named::{Named, Options, Recorded};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
 use crate::registry::RegistryError;
-use crate::rule::{MixRule, Rule};
+use crate::rule::{Geodesic, MixRule, Rule};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ impl Default for Kinds {
                 function::<Erf>(),
             ]
             .into(),
-            rules: BTreeMap::new(),
+            rules: [rule::<Geodesic>()].into(),
         }
     }
 }

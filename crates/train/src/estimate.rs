@@ -109,7 +109,12 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     let tokens = (config.train.batch_size * d.context) as u64;
     let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
     // The last stream, normalized, and its gradient, which comes with the loss.
-    let ends = 3 * d.model;
+    let mut ends = 3 * d.model;
+    if let Some(join) = &plan.ends.join {
+        // What the norm of each of its components reads.
+        let norms = join.stream.iter().chain(&join.companion);
+        ends += norms.map(|norm| before(norm, d.model)).sum::<usize>();
+    }
     let copies: usize = plan
         .layers
         .iter()
@@ -197,9 +202,12 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
         MixPlan::Rule { .. } => 3 * d.model,
         MixPlan::Lerp { .. } => unless_again(plan.output.as_ref(), d.model),
     };
+    // A learned scale beside a companion keeps what it multiplies.
+    let scale = plan.companion.as_ref().and_then(|c| c.scale.as_ref());
+    let scaled = scale.map_or(0, |_| d.model);
     // Without a normalization of its own, a branch reads the stream as the one before has left it.
     let read = plan.input.as_ref().or(plan.after.as_ref());
-    unless_again(read, d.model) + norms + mix
+    unless_again(read, d.model) + norms + mix + scaled
 }
 
 /// Whether a normalization is computed once more on the way back instead of being kept.

@@ -205,6 +205,10 @@ const FORMULAS: &[Row] = &[
     ("es", &["embed.gain.value"]),
     ("ne.g.alpha", &["embed.norm.gain.value"]),
     ("nf.g.beta", &["final_norm.gain.magnitude"]),
+    ("xf.g.alpha", &["join.stream.gain.value"]),
+    ("xf.g.beta", &["join.stream.gain.magnitude"]),
+    ("yf.g.alpha", &["join.companion.gain.value"]),
+    ("yf.g.beta", &["join.companion.gain.magnitude"]),
     ("nf.a", &["final_norm.slope"]),
     ("nf.s", &["final_norm.shift"]),
     ("nf.b", &["final_norm.bias"]),
@@ -217,6 +221,22 @@ const FORMULAS: &[Row] = &[
     (
         "layers.{}.aM.w",
         &["blocks.{}.mlp_residual.mix.alpha.value"],
+    ),
+    (
+        "layers.{}.geoA.scale",
+        &["blocks.{}.attn_residual.mix.rule.scale"],
+    ),
+    (
+        "layers.{}.geoA.bias",
+        &["blocks.{}.attn_residual.mix.rule.bias"],
+    ),
+    (
+        "layers.{}.geoM.scale",
+        &["blocks.{}.mlp_residual.mix.rule.scale"],
+    ),
+    (
+        "layers.{}.geoM.bias",
+        &["blocks.{}.mlp_residual.mix.rule.bias"],
     ),
 ];
 
@@ -322,8 +342,12 @@ fn by_formula(pattern: &str, case: &Case) -> Option<String> {
     let (place, part) = rest.split_once('.')?;
     let scheme = case.config.get("scheme").and_then(|s| s.as_str());
     let at = match place {
-        "n1" => "attn_residual.input",
-        "n2" => "mlp_residual.input",
+        "n1" | "i1" => "attn_residual.input",
+        "n2" | "i2" => "mlp_residual.input",
+        "x1" => "attn_residual.stream",
+        "x2" => "mlp_residual.stream",
+        "y1" => "attn_residual.companion.norm",
+        "y2" => "mlp_residual.companion.norm",
         "p1" | "p2" => {
             let residual = if place == "p1" { "attn" } else { "mlp" };
             let at = match scheme? {

@@ -3,9 +3,10 @@
 use super::case::Case;
 use super::names::Source;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FirstBlock, GateScale,
-    HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
-    ResidualFactor, RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FinalNorm, FirstBlock,
+    GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm,
+    PreNorm, QkNorm, ResidualFactor, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Start,
+    Statistics, UnitNorm,
 };
 use evenburn_model::{
     Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
@@ -68,6 +69,8 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
         "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
+        "geonorm" => &["decay", "clamp", "embed_norm", "final_norm", "form"],
+        "siamese" => &["streams", "form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
         "angpt" => &[
             "alpha_init",
@@ -296,6 +299,38 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Formulas, Scheme::from(olmo2))
         }
+        "geonorm" => {
+            let defaults = GeoNorm::default();
+            let geo = GeoNorm {
+                decay: match case.config.get("decay") {
+                    None => defaults.decay,
+                    Some(_) => required(case, "decay")?,
+                },
+                clamp: number("clamp").unwrap_or(defaults.clamp),
+                embed_norm: if flag("embed_norm") {
+                    EmbedNorm::Normalized
+                } else {
+                    EmbedNorm::None
+                },
+                final_norm: match text("final_norm") {
+                    None | Some("none") => FinalNorm::None,
+                    Some("rms") => FinalNorm::Rms,
+                    Some("ln") => FinalNorm::Layer,
+                    Some(other) => return Err(format!("final norm `{other}`")),
+                },
+                eps,
+                start: defaults.start,
+            };
+            (Source::Formulas, Scheme::from(geo))
+        }
+        "siamese" => {
+            let siamese = SiameseNorm {
+                streams: required(case, "streams")?,
+                eps,
+                ..SiameseNorm::default()
+            };
+            (Source::Formulas, Scheme::from(siamese))
+        }
         "hybrid" => {
             let hybrid = HybridNorm {
                 eps,
@@ -385,10 +420,15 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
 fn named<T: DeserializeOwned + Default>(case: &Case, key: &str) -> Result<T, String> {
     match case.config.get(key) {
         None => Ok(T::default()),
-        Some(value) => {
-            serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
-        }
+        Some(_) => required(case, key),
     }
+}
+
+/// The same without a default.
+fn required<T: DeserializeOwned>(case: &Case, key: &str) -> Result<T, String> {
+    let value = case.config.get(key);
+    let value = value.ok_or_else(|| format!("`{key}` is missing"))?;
+    serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
 }
 
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.

@@ -238,6 +238,8 @@ schemes!(
     ln_scaling,
     dyt,
     derf,
+    geo_norm,
+    siamese_norm,
     simple_norm,
     ngpt,
     angpt

@@ -12,9 +12,9 @@ pub use arrays::{ArrayPlan, Start};
 pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Normed, Over,
-    ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan,
+    GainRole, GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
+    Normed, Over, ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 

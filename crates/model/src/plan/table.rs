@@ -73,6 +73,11 @@ fn residual(plan: &ResidualPlan) -> String {
         }
         MixPlan::Rule { rule } => rule.describe(),
     });
+    if let Some(companion) = &plan.companion {
+        let scale = companion.scale.as_ref();
+        parts.extend(scale.map(|scale| format!("h beside y: {}", gain(scale))));
+        parts.push(format!("y + x, {:.4} x for h", companion.factor));
+    }
     parts.extend(after.into_iter().map(text));
     parts.join("; ")
 }
@@ -263,6 +268,14 @@ impl fmt::Display for Plan {
                 row(f, r)?;
             }
             first += count;
+        }
+        if let Some(plan) = &self.ends.join {
+            let norms = [("h", &plan.stream), ("y", &plan.companion)];
+            let norms = norms.map(|(name, plan)| match plan {
+                Some(plan) => format!("{name}: {}", norm(plan)),
+                None => name.to_owned(),
+            });
+            row(f, &["join".into(), String::new(), norms.join("; ")])?;
         }
         if let Some(plan) = &self.ends.final_norm {
             row(f, &["final_norm".into(), String::new(), norm(plan)])?;

@@ -2,8 +2,8 @@
 
 use super::scheme::Entry;
 use super::{
-    AnGpt, DeepNorm, Derf, DyT, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm,
-    PreNorm, SimpleNorm,
+    AnGpt, DeepNorm, Derf, DyT, GeoNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm,
+    PostNorm, PreNorm, SiameseNorm, SimpleNorm,
 };
 
 /// Every scheme of this crate, in the order in which they are listed.
@@ -19,6 +19,8 @@ pub(crate) fn built_in() -> Vec<Entry> {
         Entry::of::<LnScaling>(),
         Entry::of::<DyT>(),
         Entry::of::<Derf>(),
+        Entry::of::<GeoNorm>(),
+        Entry::of::<SiameseNorm>(),
         Entry::of::<SimpleNorm>(),
         Entry::of::<Ngpt>(),
         Entry::of::<AnGpt>(),

@@ -3,9 +3,9 @@
 use burn::tensor::Device;
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm,
-    HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme,
-    SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstBlock, FirstLayer, GainForm,
+    GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm,
+    ResidualFactor, Scheme, SiameseNorm, SoftmaxGain, Start, Statistics, Streams, UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
@@ -118,6 +118,24 @@ pub(crate) fn subjects() -> Vec<Subject> {
         ..HybridNorm::default()
     };
     add("star", config(), Scheme::from(star));
+    for (decay, final_norm) in [
+        (AngleDecay::Sqrt, FinalNorm::Rms),
+        (AngleDecay::Linear, FinalNorm::Layer),
+    ] {
+        let geo = GeoNorm {
+            decay,
+            clamp: 0.3,
+            embed_norm: EmbedNorm::Normalized,
+            final_norm,
+            ..GeoNorm::default()
+        };
+        add("normalized", config(), Scheme::from(geo));
+    }
+    let siamese = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    add("hybrid", config(), Scheme::from(siamese));
     let grouped = ModelConfig {
         heads: 6,
         ..config()

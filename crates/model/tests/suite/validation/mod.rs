@@ -1,6 +1,7 @@
 //! Plans that can't be are refused, with the two decisions that clash and the place where they do.
 
 mod absorb;
+mod components;
 mod repeat;
 mod sizes;
 
