@@ -60,9 +60,18 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "embed_scale",
             "sv",
         ],
-        "post" | "lns" => &["qk", "form", "norm", "sv"],
+        "post" => &["qk", "form", "norm", "sv", "final_norm"],
+        "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
-        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
+        "keel" => &[
+            "qk",
+            "form",
+            "norm",
+            "sv",
+            "skip_scale",
+            "first_block",
+            "final_norm",
+        ],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
@@ -104,6 +113,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     }
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
+    }
+    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+        return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
@@ -326,6 +338,19 @@ fn named<T: DeserializeOwned + Default>(case: &Case, key: &str) -> Result<T, Str
     }
 }
 
+/// Keys of `sv`.
+const SCALE_KEYS: &[&str] = &[
+    "none",
+    "hg",
+    "pre",
+    "post",
+    "pre_out",
+    "mid",
+    "mid_over",
+    "at",
+    "head_post",
+];
+
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.
 fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
     let stored = match case.config.get("form").and_then(Value::as_str) {
@@ -348,18 +373,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         return Ok((ScaleVectors::Standard, switches));
     };
     let sv = sv.as_object().ok_or("`sv` is not an object")?;
-    const KEYS: &[&str] = &[
-        "none",
-        "hg",
-        "pre",
-        "post",
-        "pre_out",
-        "mid",
-        "mid_over",
-        "at",
-        "head_post",
-    ];
-    if let Some(key) = sv.keys().find(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = sv.keys().find(|key| !SCALE_KEYS.contains(&key.as_str())) {
         return Err(format!("scale vectors `{key}`"));
     }
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));
