@@ -273,6 +273,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 }
 
 /// Models that no class of `transformers` computes.
+#[allow(clippy::too_many_lines)] // one entry per case
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
         Scheme::from(AnGpt {

@@ -426,7 +426,7 @@ impl VisitMut for Scales {
 }
 
 /// Takes the gains off the input normalizations of a block and gives one to each linear map that reads them; returns
-/// how many normalizations had one.
+/// how many normalizations had one. The router of a mixture reads the bare normalization.
 fn heterogeneous(layer: &mut LayerPlan) -> usize {
     let mut moved = 0;
     let mut give = |from: &mut ResidualPlan, to: &mut [&mut SitePlan]| {

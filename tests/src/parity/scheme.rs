@@ -64,9 +64,18 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "softmax_scale",
             "sv",
         ],
-        "post" | "lns" => &["qk", "form", "norm", "sv"],
+        "post" => &["qk", "form", "norm", "sv", "final_norm"],
+        "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
-        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
+        "keel" => &[
+            "qk",
+            "form",
+            "norm",
+            "sv",
+            "skip_scale",
+            "first_block",
+            "final_norm",
+        ],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
         "geonorm" => &["decay", "clamp", "embed_norm", "final_norm", "form"],
@@ -123,6 +132,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     }
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
+    }
+    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+        return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
@@ -430,6 +442,18 @@ fn required<T: DeserializeOwned>(case: &Case, key: &str) -> Result<T, String> {
     let value = value.ok_or_else(|| format!("`{key}` is missing"))?;
     serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
 }
+/// Keys of `sv`.
+const SCALE_KEYS: &[&str] = &[
+    "none",
+    "hg",
+    "pre",
+    "post",
+    "pre_out",
+    "mid",
+    "mid_over",
+    "at",
+    "head_post",
+];
 
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.
 fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
@@ -453,18 +477,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         return Ok((ScaleVectors::Standard, switches));
     };
     let sv = sv.as_object().ok_or("`sv` is not an object")?;
-    const KEYS: &[&str] = &[
-        "none",
-        "hg",
-        "pre",
-        "post",
-        "pre_out",
-        "mid",
-        "mid_over",
-        "at",
-        "head_post",
-    ];
-    if let Some(key) = sv.keys().find(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = sv.keys().find(|key| !SCALE_KEYS.contains(&key.as_str())) {
         return Err(format!("scale vectors `{key}`"));
     }
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));

@@ -505,7 +505,7 @@ pub enum Combine {
     /// `sum_i g_i y_i / sqrt(sum_i g_i^2)`, the divisor without a gradient: keeps the length of independent vectors.
     UnitLength,
     /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
-    /// too, and the gradient passes (SqrtGate, 2603.28743).
+    /// too, and the gradient passes (`SqrtGate`, 2603.28743).
     Sqrt,
 }
 
