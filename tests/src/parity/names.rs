@@ -207,10 +207,7 @@ const FORMULAS: &[Row] = &[
     ("nf.s", &["final_norm.shift"]),
     ("nf.b", &["final_norm.bias"]),
     ("layers.{}.sg", &["blocks.{}.attn.scores.softmax.value"]),
-    (
-        "layers.{}.sqk.w",
-        &["blocks.{}.attn.scores.gain.value"],
-    ),
+    ("layers.{}.sqk.w", &["blocks.{}.attn.scores.gain.value"]),
     (
         "layers.{}.aA.w",
         &["blocks.{}.attn_residual.mix.alpha.value"],

@@ -38,10 +38,7 @@ impl Scores {
                 .qk_gain
                 .as_ref()
                 .map(|g| Gain::new(g, d.heads * d.head, device)),
-            softmax: plan
-                .softmax_gain
-                .as_ref()
-                .map(|g| Gain::new(g, 1, device)),
+            softmax: plan.softmax_gain.as_ref().map(|g| Gain::new(g, 1, device)),
             norm: plan
                 .qk_norm
                 .as_ref()

@@ -3,7 +3,9 @@
 use super::Work;
 use crate::dims::{Branch, Site};
 use crate::error::FoldError;
-use crate::plan::{GainPlan, GainRole, LayerPlan, LerpFactor, MixPlan, NormPlan, Plan, ResidualPlan};
+use crate::plan::{
+    GainPlan, GainRole, LayerPlan, LerpFactor, MixPlan, NormPlan, Plan, ResidualPlan,
+};
 
 /// Below this part of the stream, what an interpolation keeps is lost in rounding.
 const LEAST_KEPT: f64 = 1e-3;

@@ -10,8 +10,8 @@ pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
     AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Normed,
-    Over, ResidualPlan, WeightPlan,
+    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormKind, NormPlan, Normed, Over,
+    ResidualPlan, WeightPlan,
 };
 
 use crate::config::{HeadWeights, ModelConfig};

@@ -9,7 +9,8 @@
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;

@@ -8,7 +8,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

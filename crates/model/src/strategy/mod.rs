@@ -37,8 +37,8 @@ pub use start::{Decay, Start};
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan,
-    NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;

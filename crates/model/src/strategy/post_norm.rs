@@ -2,7 +2,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

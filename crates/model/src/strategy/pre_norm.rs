@@ -6,7 +6,9 @@
 
 use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SoftmaxGain, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +94,9 @@ impl NormStrategy for PreNorm {
     fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
         let plan = self.qk.scored(self.softmax_gain, self.softmax_scale, d);
         AttentionPlan {
-            softmax_gain: plan.softmax_gain.map(|gain| gain.decayed(self.decay.gains())),
+            softmax_gain: plan
+                .softmax_gain
+                .map(|gain| gain.decayed(self.decay.gains())),
             ..plan
         }
     }

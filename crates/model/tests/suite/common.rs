@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, Ngpt,
-    PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme, SoftmaxGain, Statistics, UnitNorm,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm,
+    Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme, SoftmaxGain, Statistics,
+    UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,

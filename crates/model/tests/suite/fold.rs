@@ -302,7 +302,11 @@ fn a_softmax_scale_that_no_constant_may_be_stays_learned() {
     values.insert(path.to_owned(), TensorData::new(vec![-2.0_f64], [1]));
     let trained = weights::replace(trained, values).unwrap();
     let folded = fold(&plan(&subject), &trained, &device).unwrap();
-    assert!(folded.kept.contains(&"blocks.1.attn.scores.softmax".to_owned()));
+    assert!(
+        folded
+            .kept
+            .contains(&"blocks.1.attn.scores.softmax".to_owned())
+    );
     assert!(folded.plan.layers[0].attention.softmax_gain.is_none());
     assert!(error(&logits(&folded.decoder), &logits(&trained)) < 1e-9);
 }

@@ -10,8 +10,8 @@ use evenburn_model::plan::{
 };
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
-    FirstLayer, GainForm, HeadNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
-    GateScale, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm, Scheme, SimpleNorm,
+    FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2,
+    PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm, Scheme, SimpleNorm,
     SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Site};
@@ -594,14 +594,24 @@ fn ngpt_is_on_the_sphere_everywhere() {
 fn the_ablation_arm_of_ngpt_has_a_factor_for_its_norm() {
     let alpha = learned(0.05, 1.0 / D.sqrt(), Form::Absolute);
     for (residual_factor, skip_norm, factor, skip) in [
-        (ResidualFactor::SecondMoment, None, LerpFactor::SecondMoment, None),
+        (
+            ResidualFactor::SecondMoment,
+            None,
+            LerpFactor::SecondMoment,
+            None,
+        ),
         (
             ResidualFactor::SecondMoment,
             Some(UnitNorm::Unit),
             LerpFactor::SecondMoment,
             Some(unit()),
         ),
-        (ResidualFactor::One, Some(UnitNorm::None), LerpFactor::One, None),
+        (
+            ResidualFactor::One,
+            Some(UnitNorm::None),
+            LerpFactor::One,
+            None,
+        ),
     ] {
         let scheme = Ngpt {
             residual_factor,
@@ -640,7 +650,10 @@ fn scores_have_the_scale_of_their_norm() {
         };
         let plan = scheme.attention(0, &dims());
         let site = scheme.linear(0, Site::K, &dims());
-        assert_eq!(site.norm.is_some(), matches!(qk, QkNorm::Head | QkNorm::Full));
+        assert_eq!(
+            site.norm.is_some(),
+            matches!(qk, QkNorm::Head | QkNorm::Full)
+        );
         let after = plan.qk_norm.is_some().then_some(plan.normed);
         assert_eq!(plan.qk_norm, after.map(|_| per_head(unit())));
         (after, plan.softmax_gain, plan.softmax_scale)
@@ -688,9 +701,17 @@ fn one_scalar_a_layer_is_a_parameter_of_its_own() {
 fn angpt_divides_what_branches_write_and_replaces_other_norms_with_constants() {
     let scheme = AnGpt::default();
     for (branch_norm, residual_factor, factor) in [
-        (UnitNorm::Unit, ResidualFactor::SecondMoment, LerpFactor::SecondMoment),
+        (
+            UnitNorm::Unit,
+            ResidualFactor::SecondMoment,
+            LerpFactor::SecondMoment,
+        ),
         (UnitNorm::Unit, ResidualFactor::One, LerpFactor::One),
-        (UnitNorm::None, ResidualFactor::SecondMoment, LerpFactor::SecondMoment),
+        (
+            UnitNorm::None,
+            ResidualFactor::SecondMoment,
+            LerpFactor::SecondMoment,
+        ),
     ] {
         let scheme = AnGpt {
             branch_norm,

@@ -185,9 +185,18 @@ impl Check<'_> {
     fn softmax_gain(&self, at: &str, gain: &GainPlan, constant: f64) -> Result<(), PlanError> {
         let learned = "a learned softmax scale";
         self.gain(at, Some(gain))?;
-        self.usable(at, "the softmax scale at the start", gain.init, gain.init > 0.0)?;
+        self.usable(
+            at,
+            "the softmax scale at the start",
+            gain.init,
+            gain.init > 0.0,
+        )?;
         if gain.shape != GainShape::Scalar {
-            return Err(self.clash(at, learned, "an entry for each channel, which the product sums"));
+            return Err(self.clash(
+                at,
+                learned,
+                "an entry for each channel, which the product sums",
+            ));
         }
         if constant != 1.0 {
             let second = format!("the constant {constant} beside it, which it would learn away");

@@ -44,7 +44,13 @@ fn scaled() -> [(&'static str, FactorScales); 4] {
     [
         ("qkv", FactorScales { qkv: 1.7, ..one }),
         ("o", FactorScales { o: 0.4, ..one }),
-        ("activation", FactorScales { activation: 0.6, ..one }),
+        (
+            "activation",
+            FactorScales {
+                activation: 0.6,
+                ..one
+            },
+        ),
         ("down", FactorScales { down: 2.3, ..one }),
     ]
 }

@@ -6,8 +6,8 @@ use crate::common::{VOCAB, config};
 use crate::gradients::{by_path, random_decoder, random_tokens, values};
 use burn::tensor::Device;
 use evenburn_model::strategy::{
-    AnGpt, HybridNorm, Ngpt, NormStrategy, Olmo2, PeriNorm, PreNorm, QkNorm, SimpleNorm, Statistics,
-    UnitNorm,
+    AnGpt, HybridNorm, Ngpt, NormStrategy, Olmo2, PeriNorm, PreNorm, QkNorm, SimpleNorm,
+    Statistics, UnitNorm,
 };
 use evenburn_model::{ExpertsConfig, ModelConfig, Plan, Site};
 use std::collections::BTreeMap;

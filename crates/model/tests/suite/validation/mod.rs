@@ -246,13 +246,28 @@ fn a_learned_softmax_scale_is_one_positive_number_in_the_constants_place() {
     let place = "block 0, attention scores";
     let learned = "a learned softmax scale";
     let vector = GainPlan::ones(GainRole::Output);
-    clash(build(1.0, vector), place, learned, "an entry for each channel");
-    clash(build(0.5, GainPlan::scalar(2.0)), place, learned, "the constant 0.5");
+    clash(
+        build(1.0, vector),
+        place,
+        learned,
+        "an entry for each channel",
+    );
+    clash(
+        build(0.5, GainPlan::scalar(2.0)),
+        place,
+        learned,
+        "the constant 0.5",
+    );
     let input = GainPlan {
         role: GainRole::Input,
         ..GainPlan::scalar(2.0)
     };
-    clash(build(1.0, input), place, "to absorb", "the softmax behind it");
+    clash(
+        build(1.0, input),
+        place,
+        "to absorb",
+        "the softmax behind it",
+    );
     for init in [0.0, -1.0, f64::NAN] {
         let refused = build(1.0, GainPlan::scalar(init)).unwrap_err();
         assert!(matches!(refused, PlanError::Number { .. }), "{refused}");
