@@ -171,7 +171,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 biases: Biases::None,
                 mlp: MlpKind::Relu2,
                 head: HeadWeights::Untied,
-                ..plain
+                ..plain.clone()
             },
             Scheme::PreNorm(PreNorm {
                 qk: QkNorm::None,
@@ -179,6 +179,65 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 ..PreNorm::default()
             }),
             "GPT2LMHeadModel",
+        ),
+        (
+            "gpt_neox",
+            ModelConfig {
+                positions: Positions::Rope,
+                rope_fraction: 2.0 / 3.0,
+                rope_theta: 5000.0,
+                mlp: MlpKind::Gelu,
+                head: HeadWeights::Untied,
+                ..plain.clone()
+            },
+            gpt2(),
+            "GPTNeoXForCausalLM",
+        ),
+        (
+            "gpt_neox_bare_tied",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                biases: Biases::None,
+                dropout: 0.1,
+                ..plain.clone()
+            },
+            Scheme::PreNorm(PreNorm {
+                qk: QkNorm::None,
+                norm: Statistics::Layer,
+                ..PreNorm::default()
+            }),
+            "GPTNeoXForCausalLM",
+        ),
+        (
+            "stablelm",
+            ModelConfig {
+                rope_fraction: 2.0 / 3.0,
+                head_dim: None,
+                ..sizes()
+            },
+            gpt2(),
+            "StableLmForCausalLM",
+        ),
+        (
+            "stablelm_halves_biased",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                rope_fraction: 1.0 / 3.0,
+                biases: Biases::Qkv,
+                head_dim: None,
+                ..sizes()
+            },
+            gpt2(),
+            "StableLmForCausalLM",
+        ),
+        (
+            "phi3",
+            ModelConfig {
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            "Phi3ForCausalLM",
         ),
         (
             "gemma2",
@@ -244,6 +303,23 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         ("pre_norm_unit", sizes(), pre(QkNorm::Unit)),
         ("pre_norm_keys", sizes(), pre(QkNorm::Keys)),
         ("ngpt_with_nu", sizes(), Scheme::Ngpt(arm)),
+        (
+            "angpt_part_of_rope",
+            ModelConfig {
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            angpt(AttentionFactor::None),
+        ),
+        (
+            "part_of_rope_halves",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+        ),
         ("angpt_dense_factor", sizes(), angpt(AttentionFactor::Dense)),
         ("angpt_exact_factor", sizes(), angpt(AttentionFactor::Exact)),
         (

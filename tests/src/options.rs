@@ -101,7 +101,7 @@ pub(crate) fn bodies(references: &[Reference]) -> anyhow::Result<String> {
         ("experts.gates", values::<Gates>()),
         ("experts.kept", values::<Kept>()),
     ];
-    let sizes: [Size; 4] = [
+    let sizes: [Size; 5] = [
         (
             "kv_heads",
             "Key and value heads that serve several query heads.",
@@ -111,6 +111,11 @@ pub(crate) fn bodies(references: &[Reference]) -> anyhow::Result<String> {
             "head_dim",
             "Heads that together are not as wide as the model.",
             |d| d.heads * d.head != d.model,
+        ),
+        (
+            "rope_fraction",
+            "A rotary embedding on the first part of each head.",
+            |d| d.rope_channels() < d.head,
         ),
         ("experts.count", "A mixture of experts.", |d| {
             d.experts.count > 0

@@ -73,7 +73,7 @@ pub(crate) enum Command {
   evenburn fold runs/20261123T075312Z-run --out folded
   evenburn sample folded --prompt \"The function returns\"")]
     Fold(Fold),
-    /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, Gemma 2, Mixtral, Qwen3-MoE.
+    /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, GPT-NeoX, `StableLM`, Phi-3, Gemma 2, Mixtral, Qwen3-MoE.
     ///
     /// DIR holds config.json and safetensors, in one file or in shards. Writes a folder that `sample`, `eval`, `fold` and
     /// `export` take for a run. What the checkpoint asks for and this program can't compute is refused by its key.

@@ -177,22 +177,26 @@ class Residual(nn.Module):
 
 
 class Rotary:
-    """Turns pairs of channels by `position * theta^(-2i/K)`, the angles in double precision.
+    """Turns pairs of the first `R` channels of each head by `position * theta^(-2i/R)`, the angles in double precision.
 
-    Pair `i` is made of the channels `(2i, 2i + 1)` for `rope` and `(i, i + K/2)` for `rope_halves`.
+    Pair `i` is made of the channels `(2i, 2i + 1)` for `rope` and `(i, i + R/2)` for `rope_halves`. `R` is `K` but where
+    the plan has a fraction.
     """
 
     def __init__(self, positions: Tensor, dims: dict, dtype: torch.dtype):
-        exponents = torch.arange(0, dims["head"], 2, dtype=torch.float64, device=positions.device) / dims["head"]
+        channels = round(dims.get("rope_fraction", 1.0) * dims["head"])
+        self.parts = [channels, dims["head"] - channels]
+        exponents = torch.arange(0, channels, 2, dtype=torch.float64, device=positions.device) / channels
         angles = positions[..., None, None] * dims["rope_theta"] ** -exponents
         self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
         self.pairs, self.axis = {"rope": ((-1, 2), -1), "rope_halves": ((2, -1), -2)}[dims["positions"]]
 
     def __call__(self, x: Tensor) -> Tensor:
         """`x [B, T, heads, K]`."""
+        x, rest = x.split(self.parts, -1)
         a, b = x.unflatten(-1, self.pairs).unbind(self.axis)
         turned = (a * self.cos - b * self.sin, a * self.sin + b * self.cos)
-        return torch.stack(turned, self.axis).flatten(-2)
+        return torch.cat([torch.stack(turned, self.axis).flatten(-2), rest], -1)
 
 
 class Scores(nn.Module):

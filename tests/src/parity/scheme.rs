@@ -44,6 +44,7 @@ const NEUTRAL: &[&str] = &[
     "norm_eps",
     "rope",
     "rope_theta",
+    "rope_fraction",
     "base_scale",
 ];
 
@@ -346,6 +347,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             (None, Some(_)) => ModelConfig::default().rope_theta,
             (None, None) => return Err("`rope_theta` is missing".to_owned()),
         },
+        rope_fraction: number("rope_fraction").unwrap_or(1.0),
         head: HeadWeights::Untied,
         positions: named(case, "positions")?,
         mlp: named(case, "mlp")?,

@@ -32,6 +32,16 @@ fn mistyped_keys_name_place_and_neighbour() {
         &["optim.lr", "fast"],
     );
     refused(&sandbox, &train(&["--norm.qkk", "head"]), &["norm.qkk"]);
+    refused(
+        &sandbox,
+        &train(&["--model.rope_fraction", "0.3"]),
+        &["model.rope_fraction", "0.3 of model.head_dim = 16"],
+    );
+    refused(
+        &sandbox,
+        &train(&["--model.rope_fraction", "0.5", "--model.positions", "none"]),
+        &["model.rope_fraction", "model.positions"],
+    );
     refused(&sandbox, &train(&["--train.steps"]), &["--train.steps"]);
     let file = sandbox.path("tiny.toml");
     let text = std::fs::read_to_string(&file).unwrap();

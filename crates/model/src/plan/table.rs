@@ -142,9 +142,17 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
         }
         if site == Site::O {
             let a = &layer.attention;
+            let mut parts = Vec::new();
+            if d.rope_channels() < d.head {
+                parts.push(format!(
+                    "rotation of {} of {} channels",
+                    d.rope_channels(),
+                    d.head
+                ));
+            }
             let scale = a.softmax_gain.as_ref().map(gain);
             let scale = scale.unwrap_or_else(|| format!("{:.4}", a.softmax_scale));
-            let mut parts = vec![format!("softmax scale {scale}")];
+            parts.push(format!("softmax scale {scale}"));
             parts.extend(match a.factor {
                 AttentionFactor::None => None,
                 AttentionFactor::Dense => Some("factor sqrt(keys)".to_owned()),

@@ -142,6 +142,18 @@ pub(crate) fn subjects() -> Vec<Subject> {
         ..config()
     };
     add("three queries to a key", grouped, Scheme::default());
+    for positions in [Positions::Rope, Positions::RopeHalves] {
+        let part = ModelConfig {
+            positions,
+            rope_fraction: 0.4,
+            ..config()
+        };
+        add(
+            &format!("{positions:?} of 4 in 10"),
+            part,
+            Scheme::default(),
+        );
+    }
     for scheme in Scheme::all() {
         add("with another body", plain.clone(), scheme);
     }
