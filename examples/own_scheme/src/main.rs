@@ -66,6 +66,27 @@ mod tests {
         assert!(trained.plan.layers[0].attn_residual.after.is_some());
         assert!(trained.plan.layers[1].attn_residual.after.is_none());
         assert!(!trained.config.norm.is_known());
+
+        // Every command takes the run of a scheme that it has never heard of.
+        let (run, out) = (run.display(), folder.path().display());
+        for line in [
+            format!("evenburn describe {run}"),
+            format!("evenburn eval {run} --tokens 256"),
+            format!("evenburn sample {run} --tokens 4"),
+            format!("evenburn fold {run} --out {out}/folded"),
+            format!("evenburn sample {out}/folded --tokens 4"),
+            format!("evenburn export {run} {out}/exported"),
+            format!("evenburn cooldown {run} --steps 2"),
+        ] {
+            let words = line.split_whitespace().map(Into::into);
+            let code = evenburn::run_line(&Registry::default(), words);
+            assert_eq!(
+                format!("{code:?}"),
+                format!("{:?}", ExitCode::SUCCESS),
+                "{line}"
+            );
+        }
+        let run = folder.path().join("run");
         assert!(
             load_run(&registry().unwrap(), &run)
                 .unwrap()
