@@ -18,7 +18,7 @@ fn kind(path: &str) -> String {
 /// Numbers between -1 and 1 without a pattern that a model could share; `n` tells the parameters of a kind apart.
 fn direction(n: usize, count: usize) -> Vec<f64> {
     let place = |i: usize| (i * 131 + n * 7919 + 1) as f64;
-    let draw = |i| (place(i) * 12.9898).sin() * 43758.5453;
+    let draw = |i| (place(i) * 12.9898).sin() * 43_758.545_3;
     (0..count)
         .map(|i| 2.0 * (draw(i) - f64::floor(draw(i))) - 1.0)
         .collect()

@@ -197,3 +197,106 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::{NormStrategy, PreNorm};
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    /// A scheme that decides nothing, with one option.
+    macro_rules! scheme {
+        ($type:ident, $name:literal, $says:literal, $option:ident: $kind:ty) => {
+            #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+            #[serde(default, deny_unknown_fields)]
+            struct $type {
+                $option: $kind,
+            }
+
+            impl SchemeOptions for $type {
+                const NAME: &'static str = $name;
+                const ABOUT: &'static str = "A test.";
+            }
+
+            impl NormStrategy for $type {
+                fn name(&self) -> &'static str {
+                    $says
+                }
+            }
+        };
+    }
+
+    scheme!(Mine, "mine", "mine", width: f64);
+    scheme!(Taken, "angpt", "angpt", width: f64);
+    scheme!(Other, "other", "another", width: f64);
+    scheme!(Tagged, "tagged", "tagged", scheme: f64);
+    scheme!(Nested, "nested", "nested", pairs: Vec<(f64, Vec<Option<f64>>)>);
+
+    #[test]
+    fn the_built_in_ones_could_be_registered() {
+        let mut names = Vec::new();
+        for entry in built_in() {
+            entry.check().unwrap();
+            assert!(!names.contains(&entry.name), "{}", entry.name);
+            names.push(entry.name);
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let registry = Registry::default().with_scheme::<Mine>().unwrap();
+        let error = registry.with_scheme::<Mine>().unwrap_err();
+        assert_eq!(error.to_string(), "the scheme `mine` is registered twice");
+        let error = Registry::default().with_scheme::<Taken>().unwrap_err();
+        assert_eq!(error.to_string(), "the scheme `angpt` is registered twice");
+    }
+
+    #[test]
+    fn what_would_surprise_is_refused() {
+        let refused = |error: RegistryError| error.to_string();
+        let message = refused(Registry::default().with_scheme::<Other>().unwrap_err());
+        assert!(message.contains("calls itself `another`"), "{message}");
+        let message = refused(Registry::default().with_scheme::<Tagged>().unwrap_err());
+        assert!(message.contains("called `scheme`"), "{message}");
+        Registry::default().with_scheme::<Nested>().unwrap();
+    }
+
+    #[test]
+    fn tables_are_read_by_name() {
+        let registry = Registry::default().with_scheme::<Mine>().unwrap();
+        assert_eq!(registry.about("mine"), Some("A test."));
+        let read = |text: &str| registry.read(text.parse().unwrap());
+        assert_eq!(read("").unwrap(), Scheme::default());
+        assert_eq!(
+            read("scheme = 'pre_norm'").unwrap(),
+            PreNorm::default().into()
+        );
+        let mine = read("scheme = 'mine'\nwidth = 2.5").unwrap();
+        assert_eq!(mine.options()["width"].as_float(), Some(2.5));
+        assert!(mine.is_known());
+        let error = read("scheme = 'mine'\nheight = 2.5").unwrap_err();
+        assert!(error.to_string().contains("height"), "{error}");
+
+        let unknown = read("scheme = 'theirs'\nheight = 2.5").unwrap();
+        assert_eq!(unknown.name(), "theirs");
+        let message = unknown.strategy().unwrap_err().to_string();
+        for part in ["`theirs`", "angpt", "mine"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_written_as_it_is_read() {
+        for scheme in Registry::default().schemes() {
+            let text = toml::to_string_pretty(&scheme).unwrap();
+            assert!(
+                text.starts_with(&format!("scheme = \"{}\"", scheme.name())),
+                "{text}"
+            );
+            let read = Registry::default().read(text.parse().unwrap()).unwrap();
+            assert_eq!(read, scheme);
+            assert!(read.is_known());
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Run configuration, training loop, metrics and exact checkpoints.
 //!
-//! - [`config`]: one TOML file and overrides, each value with its origin, each key with its meaning.
+//! - [`config`]: one TOML file and overrides, each value with its origin, each key with its meaning; the schemes are those of
+//!   a registry.
 //! - [`Launch`] decides whether a run starts or continues; [`Trainer`] runs it to its [`Summary`].
 //! - [`checkpoint`]: complete or absent, every byte verified. A run that was killed anywhere and resumed equals, on a
 //!   CPU, the run that wasn't, bit for bit.

@@ -44,14 +44,13 @@ fn lacks_options(plan: &str) -> bool {
 }
 
 fn translate(norm: &mut Table, dim: Option<i64>) -> Result<Vec<(String, Value)>, TrainError> {
-    match norm.remove("qk_gain") {
-        Some(Value::String(gain)) if gain != "none" => {
-            let why = format!(
-                "`{gain}` was a scale of unit heads that anGPT doesn't have any more: a program from before reads this run"
-            );
-            return Err(TrainError::invalid("norm.qk_gain", why));
-        }
-        _ => {}
+    if let Some(Value::String(gain)) = norm.remove("qk_gain")
+        && gain != "none"
+    {
+        let why = format!(
+            "`{gain}` was a scale of unit heads that anGPT doesn't have any more: a program from before reads this run"
+        );
+        return Err(TrainError::invalid("norm.qk_gain", why));
     }
     let none = || Value::String("none".to_owned());
     let mut meant = vec![("branch_norm", none()), ("softmax_gain", none())];
