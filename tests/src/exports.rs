@@ -271,6 +271,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 }
 
 /// Models that no class of `transformers` computes.
+#[allow(clippy::too_many_lines)] // one entry per model
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
         Scheme::AnGpt(AnGpt {

@@ -101,9 +101,10 @@ fn full_names<T>(
     let prefix = peer.prefix();
     let own: BTreeSet<String> = stored.keys().cloned().collect();
     let full = |name: String| {
-        let name = match name == OUTPUT && !own.contains(peer.output()) {
-            true => peer.output().to_owned(),
-            false => name,
+        let name = if name == OUTPUT && !own.contains(peer.output()) {
+            peer.output().to_owned()
+        } else {
+            name
         };
         let longer = format!("{prefix}{name}");
         let shorter = name.strip_prefix(prefix).map(str::to_owned);
