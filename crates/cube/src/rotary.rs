@@ -28,12 +28,12 @@ fn turn_kernel<F: Float>(
     let pair = ABSOLUTE_POS % pairs_a_head as usize;
     if pair < pairs as usize {
         let at = (row % positions as usize) * pairs as usize + pair;
-        let cos = f32::cast_from(cos[at]);
-        let sin = f32::cast_from(sin[at]) * direction;
+        let c = f32::cast_from(cos[at]);
+        let s = f32::cast_from(sin[at]) * direction;
         let a = f32::cast_from(x[first]);
         let b = f32::cast_from(x[first + 1]);
-        y[first] = F::cast_from(a * cos - b * sin);
-        y[first + 1] = F::cast_from(a * sin + b * cos);
+        y[first] = F::cast_from(a * c - b * s);
+        y[first + 1] = F::cast_from(a * s + b * c);
     } else {
         y[first] = x[first];
         y[first + 1] = x[first + 1];

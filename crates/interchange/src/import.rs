@@ -55,20 +55,19 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let table = peer.rows();
     let plan = scheme.plan(&sizes)?;
     let mut expected = rows::names(&table, &plan);
-    expected.insert(peer.output().to_owned());
+    expected.insert(output_name(&table).to_owned());
     let floats = match peer.experts() {
         Some(names) => fused::apart(stored.floats, names),
         None => stored.floats,
     };
     let mut theirs = full_names(peer, floats, &expected);
     let others = full_names(peer, stored.others, &expected);
-    let plan =
-        if plan.head.is_none() && tied(&table, &mut theirs, peer.output()) == HeadWeights::Untied {
-            sizes.head = HeadWeights::Untied;
-            scheme.plan(&sizes)?
-        } else {
-            plan
-        };
+    let plan = if plan.head.is_none() && tied(&table, &mut theirs) == HeadWeights::Untied {
+        sizes.head = HeadWeights::Untied;
+        scheme.plan(&sizes)?
+    } else {
+        plan
+    };
     let weights = rows::read(&table, &plan, theirs, &others, path, peer.class())?;
     let mut texts = Texts::read(path, &config, peer.ends())?;
     let tokenizer = folder::text(path, folder::TOKENIZER)?;
@@ -91,6 +90,12 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     })
 }
 
+/// The output layer in the checkpoints of a class.
+fn output_name(table: &[rows::Row]) -> &'static str {
+    let row = table.iter().find(|row| row.ours == ["head.weight"]);
+    row.map_or(OUTPUT, |row| row.theirs)
+}
+
 /// Gives tensors the names that the class has for them, without those that are no parameters of it. A checkpoint of the
 /// class without its output layer lacks the names' first part, and one of a model that holds the class has it twice.
 fn full_names<T>(
@@ -98,12 +103,14 @@ fn full_names<T>(
     stored: BTreeMap<String, T>,
     expected: &BTreeSet<String>,
 ) -> BTreeMap<String, T> {
-    let prefix = peer.prefix();
+    let (prefix, table) = (peer.prefix(), peer.rows());
+    let output = output_name(&table);
     let own: BTreeSet<String> = stored.keys().cloned().collect();
     let full = |name: String| {
-        let name = match name == OUTPUT && !own.contains(peer.output()) {
-            true => peer.output().to_owned(),
-            false => name,
+        let name = if name == OUTPUT && !own.contains(output) {
+            output.to_owned()
+        } else {
+            name
         };
         let longer = format!("{prefix}{name}");
         let shorter = name.strip_prefix(prefix).map(str::to_owned);
@@ -124,19 +131,18 @@ fn full_names<T>(
 
 /// What a checkpoint is whose configuration shares the table of embeddings with the output layer. Some programs store the
 /// table twice, or under the name of the output layer; two different tables are not shared.
-fn tied(
-    table: &[rows::Row],
-    theirs: &mut BTreeMap<String, TensorData>,
-    output_name: &str,
-) -> HeadWeights {
+fn tied(table: &[rows::Row], theirs: &mut BTreeMap<String, TensorData>) -> HeadWeights {
     let row = table.iter().find(|row| row.ours == ["embed.weight"]);
-    let Some((name, output)) = row.map(|row| row.theirs).zip(theirs.remove(output_name)) else {
+    let Some((name, output)) = row
+        .map(|row| row.theirs)
+        .zip(theirs.remove(output_name(table)))
+    else {
         return HeadWeights::Tied;
     };
     match theirs.get(name) {
         Some(first) if *first == output => HeadWeights::Tied,
         Some(_) => {
-            theirs.insert(output_name.to_owned(), output);
+            theirs.insert(output_name(table).to_owned(), output);
             HeadWeights::Untied
         }
         None => {

@@ -37,7 +37,7 @@ const DEFAULTS: Defaults = Defaults {
 const PART: &str = "rotary_pct";
 const EPS: &str = "layer_norm_eps";
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     same("gpt_neox.embed_in.weight", &["embed.weight"]),
     same(
         "gpt_neox.layers.{}.input_layernorm.weight",
@@ -100,6 +100,7 @@ const ROWS: [Row; 15] = [
         &["final_norm.gain.value"],
     ),
     same("gpt_neox.final_layer_norm.bias", &["final_norm.bias"]),
+    out_in("embed_out.weight", &["head.weight"]),
 ];
 
 impl Peer for GptNeoX {
@@ -173,16 +174,11 @@ impl Peer for GptNeoX {
         ]
     }
 
-    fn output(&self) -> &'static str {
-        "embed_out.weight"
-    }
-
     fn prefix(&self) -> &'static str {
         "gpt_neox."
     }
 
     fn rows(&self) -> Vec<Row> {
-        let output = out_in(self.output(), &["head.weight"]);
-        ROWS.into_iter().chain([output]).collect()
+        ROWS.to_vec()
     }
 }

@@ -59,11 +59,6 @@ pub(crate) trait Peer: Sync {
         None
     }
 
-    /// Name of the output layer in a checkpoint.
-    fn output(&self) -> &'static str {
-        "lm_head.weight"
-    }
-
     /// What the names of tensors begin with, output layer apart; checkpoints of the class without that layer leave it out.
     fn prefix(&self) -> &'static str {
         "model."

@@ -309,16 +309,20 @@ fn fraction(
     Ok(channels as f64 / head as f64)
 }
 
-/// The part that [`fraction`] reads as the plan's, in a configuration's keys.
+/// The part whose product with the head's width, rounded down, is a number of channels.
+pub(super) fn part(head: usize, channels: usize) -> f64 {
+    let part = channels as f64 / head as f64;
+    if ((head as f64 * part) as usize) < channels {
+        part.next_up()
+    } else {
+        part
+    }
+}
+
+/// The part of each head that turns, in a configuration's keys.
 pub(super) fn write_part(map: &mut Map<String, Value>, plan: &Plan, key: &str) {
     let d = plan.dims();
-    let (head, channels) = (d.head as f64, d.rope_channels());
-    let exact = channels as f64 / head;
-    // Rounded down, the product may be a channel short.
-    let part = match (head * exact) as usize {
-        found if found < channels => exact.next_up(),
-        _ => exact,
-    };
+    let part = part(d.head, d.rope_channels());
     map.insert(key.to_owned(), json!(part));
     if let Some(rope) = map.get_mut("rope_parameters") {
         rope[PART] = json!(part);

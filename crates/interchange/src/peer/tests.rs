@@ -252,6 +252,22 @@ fn keys_of_every_version_are_read_as_transformers_reads_them() {
 }
 
 #[test]
+fn a_part_that_is_written_is_read_as_the_same_channels() {
+    let mut short = 0;
+    for head in 1..=512_usize {
+        for channels in 1..=head {
+            let exact = channels as f64 / head as f64;
+            short += usize::from(((head as f64 * exact) as usize) < channels);
+            let part = super::sizes::part(head, channels);
+            assert_eq!((head as f64 * part) as usize, channels, "{head}");
+            assert!(part <= 1.0 && (part - exact).abs() < 1e-15);
+        }
+    }
+    // 98 channels of which 2 turn, among others.
+    assert!(short > 0);
+}
+
+#[test]
 fn attention_that_does_not_see_the_whole_context_is_refused() {
     let layers = |kind: &str, count: usize| Value::from(vec![kind; count]);
     for (name, changes, key) in [
