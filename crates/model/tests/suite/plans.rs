@@ -387,7 +387,7 @@ fn geo_norm_turns_by_angles_that_shrink() {
         (AngleDecay::Harmonic, [1.0, 1.0 / 2.0, 1.0 / 3.0]),
         (
             AngleDecay::Sqrt,
-            [1.0, 0.5_f64.sqrt(), 3.0_f64.sqrt().recip()],
+            [1.0, 2.0_f64.sqrt().recip(), 3.0_f64.sqrt().recip()],
         ),
         (AngleDecay::Linear, [1.0, 2.0 / 3.0, 1.0 / 3.0]),
     ] {
