@@ -77,7 +77,7 @@ mod tests {
     use evenburn_model::atoms::Arrays;
     use evenburn_model::plan::MixPlan;
     use evenburn_model::rule::MixRule;
-    use evenburn_model::{Kinds, ModelConfig, Recorded, Scheme};
+    use evenburn_model::{ModelConfig, Recorded, Scheme};
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Serialize, Deserialize)]

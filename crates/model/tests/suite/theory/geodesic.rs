@@ -2,7 +2,7 @@
 
 use super::{Normal, dot, double, length};
 use crate::common::{config, numbers};
-use crate::gradients::{random_decoder, random_tokens};
+use crate::gradients::{random_decoder, random_tokens, values, with};
 use burn::tensor::Device;
 use evenburn_model::atoms::{Arrays, Initializer, Mix};
 use evenburn_model::plan::MixPlan;
@@ -22,7 +22,8 @@ fn turned(rule: Geodesic, deviation: f64, seed: u64) -> [Vec<f64>; 3] {
     let x = draw.tensor([1, TOKENS, WIDTH], deviation, &device);
     let rule = MixPlan::Rule { rule: rule.into() };
     let mix = Mix::new(&rule, WIDTH, &device);
-    let after = mix.forward(h.clone(), x.clone());
+    let start = values(&mix);
+    let after = with(mix, &start).forward(h.clone(), x.clone());
     [numbers(h), numbers(x), numbers(after)]
 }
 
@@ -56,6 +57,8 @@ fn nothing_turns_nothing() {
     };
     let arrays = rule.arrays(WIDTH);
     let arrays = Arrays::new(&arrays, "mix", Initializer::new(0), &device);
+    let start = values(&arrays);
+    let arrays = with(arrays, &start);
     let some = |value| double(vec![value; WIDTH], [1, 1, WIDTH], &device);
     for (h, x) in [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1.0, 2.0)] {
         let (h, x) = (some(h).require_grad(), some(x).require_grad());
