@@ -3,7 +3,7 @@
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_model::strategy::{AnGpt, Ngpt, RowNorm};
+use evenburn_model::strategy::{AnGpt, Ngpt, ResidualFactor, RowNorm, UnitNorm};
 use evenburn_model::{Decoder, ExpertsConfig, ModelConfig, ParamSpec, Registry, Scheme, weights};
 use evenburn_optim::{OptimConfig, RecipeName};
 use evenburn_train::groups;
@@ -29,7 +29,7 @@ fn config(experts: ExpertsConfig) -> ModelConfig {
     }
 }
 
-/// Every scheme, and the other bound of those that have one.
+/// Every scheme, and of those that have a bound the other one and the other way around a branch.
 fn schemes() -> Vec<Scheme> {
     let mut all: Vec<Scheme> = Registry::default().schemes().collect();
     all.push(Scheme::from(Ngpt {
@@ -39,6 +39,14 @@ fn schemes() -> Vec<Scheme> {
     all.push(Scheme::from(AnGpt {
         rows: RowNorm::One,
         ..AnGpt::default()
+    }));
+    all.push(Scheme::from(AnGpt {
+        branch_norm: UnitNorm::None,
+        ..AnGpt::default()
+    }));
+    all.push(Scheme::from(Ngpt {
+        residual_factor: ResidualFactor::SecondMoment,
+        ..Ngpt::default()
     }));
     all
 }

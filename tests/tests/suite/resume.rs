@@ -245,6 +245,28 @@ schemes!(
     angpt
 );
 
+#[test]
+fn angpt_norm_free() {
+    let options = ["--norm.branch_norm", "none", "--norm.softmax_gain", "none"];
+    stopped_and_killed_runs_equal_the_straight_one("angpt", &options);
+}
+
+#[test]
+fn gpt_plus_unit() {
+    stopped_and_killed_runs_equal_the_straight_one("pre_norm", &["--norm.qk", "unit"]);
+}
+
+#[test]
+fn quest() {
+    stopped_and_killed_runs_equal_the_straight_one("pre_norm", &["--norm.qk", "keys"]);
+}
+
+#[test]
+fn ngpt_nu() {
+    let options = ["--norm.residual_factor", "second_moment"];
+    stopped_and_killed_runs_equal_the_straight_one("ngpt", &options);
+}
+
 /// A mixture of experts keeps a state of its own, the routers' corrections; dropout draws anew in each step.
 #[test]
 fn experts() {
