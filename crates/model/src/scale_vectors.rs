@@ -15,7 +15,7 @@
 
 use crate::dims::Site;
 use crate::error::{PlanError, place};
-use crate::function::Unit;
+use crate::function::{Unit, gains_are_last};
 use crate::plan::{
     Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Plan, ResidualPlan, SitePlan,
 };
@@ -205,6 +205,7 @@ pub(crate) fn rewrite(
     let want = Resolved::new(named, switches);
     drop_gains(&mut plan, want.gains);
     if want.placement == Placement::Heterogeneous {
+        gains_are_last(&plan)?;
         let mut moved = 0;
         for layer in &mut plan.layers {
             moved += heterogeneous(layer);

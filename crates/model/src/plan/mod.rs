@@ -21,6 +21,7 @@ pub use visit::{Spot, Visit, VisitMut};
 use crate::config::{HeadWeights, ModelConfig};
 use crate::dims::{Branch, Dims, Positions, Site};
 use crate::error::PlanError;
+use crate::function;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
 use serde::{Deserialize, Serialize};
@@ -184,6 +185,7 @@ impl Plan {
             layers,
             dims,
         };
+        let plan = function::rewrite(plan, config.function.as_ref())?;
         let plan = scale_vectors::rewrite(plan, config.scale_vectors, config.scale)?;
         plan.validate()?;
         Ok(plan)

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use evenburn_model::Kinds;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
@@ -251,11 +252,12 @@ impl Loader {
         for path in plain.into_iter().chain(tagged) {
             self.check(path)?;
         }
-        let config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| {
+        let mut config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| {
             TrainError::Config {
                 message: e.to_string().trim().replace('\n', " "),
             }
         })?;
+        Kinds::default().settle(&mut config.model)?;
         Ok(Resolved {
             config,
             origins: self.origins,
@@ -287,8 +289,7 @@ impl Loader {
                     .find_map(|k| k.only_with.first())
                     .map_or("", |t| t.path.as_str());
                 let actual = lookup(&self.values, tag)
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                    .map_or_else(|| "not set".to_owned(), ToString::to_string);
                 Err(TrainError::WrongVariant {
                     place,
                     key: path.to_owned(),
