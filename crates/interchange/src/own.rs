@@ -3,7 +3,8 @@
 use crate::error::InterchangeError;
 use crate::layout::transposed;
 use burn::tensor::TensorData;
-use evenburn_model::Plan;
+use evenburn_model::plan::{MixPlan, NormPlan, Spot, Visit};
+use evenburn_model::{Kinds, Plan};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,49 @@ pub(crate) const CLASS: &str = "EvenburnForCausalLM";
 pub(crate) const MODULE: &str = "modeling_evenburn";
 /// The module: it reads a plan and computes it.
 pub(crate) const CODE: &str = include_str!("modeling_evenburn.py");
+
+/// Refuses what the module doesn't compute: the functions and rules of other programs.
+pub(crate) fn check(plan: &Plan) -> Result<(), InterchangeError> {
+    struct Foreign {
+        known: Kinds,
+        reasons: Vec<String>,
+    }
+    impl Foreign {
+        fn note(&mut self, at: &Spot, what: &str, name: &str, known: bool) {
+            if !known {
+                let place = &at.param;
+                let reason =
+                    format!("{place}: the {what} `{name}`, which {MODULE}.py doesn't know");
+                self.reasons.push(reason);
+            }
+        }
+    }
+    impl Visit for Foreign {
+        fn norm(&mut self, at: &Spot, plan: &NormPlan) {
+            let name = plan.function.name();
+            let known = self.known.functions().any(|(known, _)| known == name);
+            self.note(at, "normalization function", name, known);
+        }
+        fn mix(&mut self, at: &Spot, plan: &MixPlan) {
+            if let MixPlan::Rule { rule } = plan {
+                let known = self.known.rules().any(|(known, _)| known == rule.name());
+                self.note(at, "residual rule", rule.name(), known);
+            }
+        }
+    }
+    let mut foreign = Foreign {
+        known: Kinds::default(),
+        reasons: Vec::new(),
+    };
+    plan.visit(&mut foreign);
+    match foreign.reasons.is_empty() {
+        true => Ok(()),
+        false => Err(InterchangeError::OtherFunction {
+            class: CLASS,
+            reasons: foreign.reasons,
+        }),
+    }
+}
 
 /// The configuration that `transformers` reads, with the whole plan in it.
 pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError> {
@@ -53,4 +97,17 @@ pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, Te
             (path, data)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_knows_every_function_and_rule_of_this_project() {
+        let known = Kinds::default();
+        for (name, _) in known.functions().chain(known.rules()) {
+            assert!(CODE.contains(&format!("case \"{name}\":")), "{name}");
+        }
+    }
 }

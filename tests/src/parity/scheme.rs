@@ -2,9 +2,7 @@
 
 use super::case::Case;
 use super::names::Source;
-use evenburn_model::function::{
-    Function, GatedNorm, Place, Placed, PreAffine, SeedNorm, Taper,
-};
+use evenburn_model::function::{Function, GatedNorm, Place, Placed, PreAffine, SeedNorm, Taper};
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm,
     LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm,

@@ -19,13 +19,13 @@ pub use erf::Erf;
 pub use gated_norm::GatedNorm;
 pub use layer::Layer;
 pub use placed::{Place, Placed};
+pub(crate) use placed::{gains_are_last, rewrite};
 pub use pre_affine::PreAffine;
 pub use rms::Rms;
 pub use seed_norm::SeedNorm;
 pub use tanh::Tanh;
 pub use taper::Taper;
 pub use unit::Unit;
-pub(crate) use placed::{gains_are_last, rewrite};
 
 use crate::atoms::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};

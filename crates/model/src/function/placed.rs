@@ -118,10 +118,12 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
         return Ok(plan);
     };
     let at = placed.at.unwrap_or_else(|| placed.function.place());
-    let inputs = plan
-        .layers
-        .iter_mut()
-        .flat_map(|layer| [&mut layer.attn_residual.input, &mut layer.mlp_residual.input]);
+    let inputs = plan.layers.iter_mut().flat_map(|layer| {
+        [
+            &mut layer.attn_residual.input,
+            &mut layer.mlp_residual.input,
+        ]
+    });
     let last = match at {
         Place::Inputs => None,
         Place::InputsAndFinal => Some(&mut plan.ends.final_norm),

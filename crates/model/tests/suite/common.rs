@@ -1,6 +1,7 @@
 //! The models that the tests are about.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use evenburn_model::function::{GatedNorm, Place, Placed, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
@@ -147,6 +148,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
         };
         add(&format!("{mlp:?}"), body, Scheme::default());
     }
+    for function in functions() {
+        for scheme in Scheme::all() {
+            let name = format!("of {}", function.function.name());
+            let placed = ModelConfig {
+                function: Some(function.clone()),
+                ..config()
+            };
+            // Schemes without RMSNorm before their branches have no place for it.
+            if Plan::new(&placed, scheme.strategy()).is_ok() {
+                add(&name, placed, scheme);
+            }
+        }
+    }
     for scheme in Scheme::all() {
         let unified = ModelConfig {
             scale_vectors: ScaleVectors::Unified,
@@ -168,6 +182,24 @@ pub(crate) fn subjects() -> Vec<Subject> {
         add("doubly placed", exp, scheme);
     }
     all
+}
+
+/// The functions that take the place of RMSNorm, with options that aren't their defaults.
+pub(crate) fn functions() -> Vec<Placed> {
+    let anywhere = |placed: Placed| Placed {
+        at: Some(Place::InputsAndFinal),
+        ..placed
+    };
+    let taper = |gate| Taper { gate, c: 0.8 };
+    vec![
+        SeedNorm::default().into(),
+        SeedNorm { heads: 3 }.into(),
+        GatedNorm { rank: 5 }.into(),
+        PreAffine {}.into(),
+        taper(0.35).into(),
+        anywhere(taper(0.7).into()),
+        anywhere(taper(0.0).into()),
+    ]
 }
 
 /// Grouped heads whose width is not `dim / heads`, three blocks.

@@ -12,7 +12,7 @@ use evenburn_model::strategy::{AnGpt, PreNorm, Scheme};
 use evenburn_model::{
     Decoder, HeadWeights, KvCache, ModelConfig, Noise, ParamRef, Plan, Recompute, Sampler, weights,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn each_parameter_is_planned_once_and_has_an_address() {
@@ -274,13 +274,14 @@ fn gradients_match_finite_differences() {
         let all = values(&model);
         let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();
         for path in all.keys() {
-            if path.ends_with("moe.correction") {
-                // It decides which experts are chosen, which has no derivative.
-                assert!(!gradients.contains_key(path));
-            } else {
+            if gradients.contains_key(path) {
                 kinds.entry(kind(path)).or_default().push(path);
             }
         }
+        // Everything has a gradient but state.
+        let specs = plan.params().into_iter();
+        let trained: BTreeSet<String> = specs.filter(|s| s.trained).map(|s| s.path).collect();
+        assert!(trained.iter().eq(gradients.keys()), "{}", scheme.name());
         let mut draw = Normal::new(seed as u64);
         for (kind, paths) in kinds {
             let mut direction: BTreeMap<&String, Vec<f64>> = paths
