@@ -91,7 +91,7 @@ class Lerp(nn.Module):
 
 
 class AnGpt(Block):
-    """Constant factors in place of norms, unit queries and keys, interpolated residuals."""
+    """Branch outputs, queries and keys of unit length, a learned scale of the scores, constants, interpolated residuals."""
 
     def __init__(self, dim, heads, hidden):
         super().__init__(dim, heads, hidden)
@@ -103,16 +103,18 @@ class AnGpt(Block):
         density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
         mean = torch.trapezoid(F.silu(z * ratio**-0.5).square() * density, z)
         self.activation = float(mean**-0.5)
+        self.scale = nn.Parameter(torch.full((1,), math.sqrt(self.head)))
 
     def forward(self, h, cos, sin):
         into, out, up_factor, before, down_factor = self.factors
         q, k, v = map(self.split, (self.qkv(h) * into).chunk(3, dim=-1))
         q = F.normalize(rotated(q, cos, sin), dim=-1)
         k = F.normalize(rotated(k, cos, sin), dim=-1)
-        y = self.attend(q, k, v, math.sqrt(self.head))
-        h = self.attn(h, self.o(y) * out)
+        y = self.attend(q, k * self.scale, v, 1.0)
+        h = self.attn(h, F.normalize(self.o(y) * out, dim=-1))
         gate, up = (self.gate_up(h) * up_factor).chunk(2, dim=-1)
-        return self.mlp(h, self.down(self.activation * up * F.silu(before * gate)) * down_factor)
+        x = self.down(self.activation * up * F.silu(before * gate)) * down_factor
+        return self.mlp(h, F.normalize(x, dim=-1))
 
 
 class Decoder(nn.Module):
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(dim, model["vocab_size"], bias=False)
         self.bounded = scheme == "angpt"
         if self.bounded:
-            self.norm, self.logits = nn.Identity(), nn.Parameter(torch.full((model["vocab_size"],), dim**-0.5))
+            self.norm, self.logits = nn.Identity(), nn.Parameter(torch.full((model["vocab_size"],), 0.01))
         else:
             self.norm, self.logits = nn.RMSNorm(dim, 1e-5), None
         pairs = dim // heads // 2
@@ -144,7 +146,7 @@ class Decoder(nn.Module):
             h = block(h, self.cos, self.sin)
         logits = self.head(self.norm(h))
         if self.logits is not None:
-            logits = logits * (self.logits * self.head.in_features**0.5)
+            logits = logits * (self.logits * 100.0)
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     @torch.no_grad()

@@ -51,6 +51,17 @@ PEERS = {
     "gpt2": lambda: transformers.GPT2Config(
         vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4, **ENDS
     ),
+    "gpt_neox": lambda: transformers.GPTNeoXConfig(
+        **COMMON, **ENDS, num_attention_heads=4, intermediate_size=56, use_parallel_residual=False, rotary_pct=0.5,
+        rotary_emb_base=5000,
+    ),
+    "stablelm": lambda: transformers.StableLmConfig(
+        **COMMON, **HEADS, **ENDS, intermediate_size=56, use_qkv_bias=True, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0, "partial_rotary_factor": 0.5},
+    ),
+    "phi3": lambda: transformers.Phi3Config(
+        **COMMON, **HEADS, **ENDS, intermediate_size=56, tie_word_embeddings=True, partial_rotary_factor=0.75,
+    ),
     "mixtral": lambda: transformers.MixtralConfig(
         **COMMON, **HEADS, **ENDS, intermediate_size=24, num_local_experts=4, num_experts_per_tok=2,
         sliding_window=None, tie_word_embeddings=False,
@@ -65,7 +76,8 @@ PEERS = {
 
 CLASSES = [
     transformers.LlamaConfig, transformers.Qwen3Config, transformers.Olmo2Config, transformers.GPT2Config,
-    transformers.Gemma2Config, transformers.MixtralConfig, transformers.Qwen3MoeConfig,
+    transformers.Gemma2Config, transformers.GPTNeoXConfig, transformers.StableLmConfig, transformers.Phi3Config,
+    transformers.MixtralConfig, transformers.Qwen3MoeConfig,
 ]
 DEFAULTS = "defaults.json"
 
@@ -108,6 +120,8 @@ def drawn(config) -> torch.nn.Module:
 
 def saved(config, name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     """A tensor under the names it has in a checkpoint, where each expert's matrices stand alone."""
+    if config.model_type == "gpt_neox":
+        name = name.replace("lm_head", "embed_out")
     mixtral = config.model_type == "mixtral"
     if mixtral:
         name = name.replace(".mlp.", ".block_sparse_moe.")

@@ -1,6 +1,6 @@
 //! A decoder without any normalization, scale or constant: what schemes are compared with.
 
-use evenburn_model::plan::{AttentionFactor, AttentionPlan, EndsPlan, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionPlan, EndsPlan, NormPlan, ResidualPlan};
 use evenburn_model::strategy::{HeadNorm, NormStrategy};
 use evenburn_model::{Branch, Dims};
 
@@ -32,9 +32,7 @@ impl NormStrategy for Bare {
                 HeadNorm::Unit => Some(NormPlan::unit().per_head()),
                 HeadNorm::None => None,
             },
-            qk_gain: None,
-            softmax_scale: (d.head as f64).sqrt().recip(),
-            factor: AttentionFactor::None,
+            ..AttentionPlan::plain(d.head)
         }
     }
 

@@ -3,14 +3,16 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
+use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, PeriNorm, PreNorm,
-    QkGain, QkNorm, SimpleNorm, Statistics,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PostNorm,
+    PreNorm, QkNorm, ResidualFactor, SimpleNorm, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Balance, Biases, Decoder, Double, ExpertsConfig, Gates, HeadWeights, Kept, MlpKind,
-    ModelConfig, Plan, Positions, ScaleSwitches, ScaleVectors, Scheme, Stored, weights,
+    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
+    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors,
+    Scheme, Stored, weights,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -171,7 +173,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 biases: Biases::None,
                 mlp: MlpKind::Relu2,
                 head: HeadWeights::Untied,
-                ..plain
+                ..plain.clone()
             },
             Scheme::PreNorm(PreNorm {
                 qk: QkNorm::None,
@@ -179,6 +181,65 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 ..PreNorm::default()
             }),
             "GPT2LMHeadModel",
+        ),
+        (
+            "gpt_neox",
+            ModelConfig {
+                positions: Positions::Rope,
+                rope_fraction: 2.0 / 3.0,
+                rope_theta: 5000.0,
+                mlp: MlpKind::Gelu,
+                head: HeadWeights::Untied,
+                ..plain.clone()
+            },
+            gpt2(),
+            "GPTNeoXForCausalLM",
+        ),
+        (
+            "gpt_neox_bare_tied",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                biases: Biases::None,
+                dropout: 0.1,
+                ..plain.clone()
+            },
+            Scheme::PreNorm(PreNorm {
+                qk: QkNorm::None,
+                norm: Statistics::Layer,
+                ..PreNorm::default()
+            }),
+            "GPTNeoXForCausalLM",
+        ),
+        (
+            "stablelm",
+            ModelConfig {
+                rope_fraction: 2.0 / 3.0,
+                head_dim: None,
+                ..sizes()
+            },
+            gpt2(),
+            "StableLmForCausalLM",
+        ),
+        (
+            "stablelm_halves_biased",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                rope_fraction: 1.0 / 3.0,
+                biases: Biases::Qkv,
+                head_dim: None,
+                ..sizes()
+            },
+            gpt2(),
+            "StableLmForCausalLM",
+        ),
+        (
+            "phi3",
+            ModelConfig {
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            pre(QkNorm::None),
+            "Phi3ForCausalLM",
         ),
         (
             "gemma2",
@@ -215,10 +276,14 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
         Scheme::AnGpt(AnGpt {
+            branch_norm: UnitNorm::None,
             attention_factor,
-            qk_gain: QkGain::Learned,
             ..AnGpt::default()
         })
+    };
+    let arm = Ngpt {
+        residual_factor: ResidualFactor::SecondMoment,
+        ..Ngpt::default()
     };
     let body = ModelConfig {
         positions: Positions::Learned,
@@ -237,6 +302,26 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     };
     vec![
         ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
+        ("pre_norm_unit", sizes(), pre(QkNorm::Unit)),
+        ("pre_norm_keys", sizes(), pre(QkNorm::Keys)),
+        ("ngpt_with_nu", sizes(), Scheme::Ngpt(arm)),
+        (
+            "angpt_part_of_rope",
+            ModelConfig {
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            angpt(AttentionFactor::None),
+        ),
+        (
+            "part_of_rope_halves",
+            ModelConfig {
+                positions: Positions::RopeHalves,
+                rope_fraction: 0.4,
+                ..sizes()
+            },
+            pre(QkNorm::Head),
+        ),
         ("angpt_dense_factor", sizes(), angpt(AttentionFactor::Dense)),
         ("angpt_exact_factor", sizes(), angpt(AttentionFactor::Exact)),
         (
@@ -268,12 +353,46 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             ModelConfig {
                 scale: ScaleSwitches {
                     double: Some(Double::Plain),
+                    double_at: Some(DoubleAt::All),
                     stored: Some(Stored::UnitProduct),
                     ..ScaleSwitches::default()
                 },
                 ..sizes()
             },
             gemma2(),
+        ),
+        (
+            "sdd",
+            ModelConfig {
+                scale: ScaleSwitches {
+                    double: Some(Double::NormalizedAfter),
+                    double_at: Some(DoubleAt::All),
+                    normalized_over: Some(NormalizedOver::Full),
+                    output_init: Some(OutputInit::PerLayer),
+                    stored: Some(Stored::CenteredExp),
+                    ..ScaleSwitches::default()
+                },
+                ..sizes()
+            },
+            Scheme::PostNorm(PostNorm {
+                norm: Statistics::Rms,
+                start: Start::Sdd,
+                ..PostNorm::default()
+            }),
+        ),
+        (
+            "wide_shared_experts",
+            ModelConfig {
+                scale_vectors: ScaleVectors::Unified,
+                experts: ExpertsConfig {
+                    shared: 1,
+                    shared_hidden: Some(20),
+                    combine: Joined::Sqrt,
+                    ..mixture(Kept::Renormalized)
+                },
+                ..sizes()
+            },
+            pre(QkNorm::None),
         ),
         (
             "angpt_experts",
@@ -302,6 +421,31 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     ]
 }
 
+/// Functions in place of RMSNorm, with a stream that they don't all treat alike.
+fn functions() -> Vec<(&'static str, ModelConfig, Scheme)> {
+    let anywhere = |placed: Placed| Placed {
+        at: Some(PlacedAt::InputsAndFinal),
+        ..placed
+    };
+    let taper = Taper { gate: 0.35, c: 0.8 };
+    let functions: [(&str, Placed); 4] = [
+        ("seed_norm", SeedNorm { heads: 3 }.into()),
+        ("gated_norm", GatedNorm { rank: 5 }.into()),
+        ("pre_affine", PreAffine {}.into()),
+        ("taper", anywhere(taper.into())),
+    ];
+    let functions = functions.into_iter();
+    functions
+        .map(|(name, function)| {
+            let config = ModelConfig {
+                function: Some(function),
+                ..sizes()
+            };
+            (name, config, pre(QkNorm::Head))
+        })
+        .collect()
+}
+
 /// Every case: the classes of `transformers`, every scheme with its defaults, and what takes another way.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, config, scheme, class| Case {
@@ -328,6 +472,7 @@ pub fn cases() -> Vec<Case> {
     });
     let others = others()
         .into_iter()
+        .chain(functions())
         .map(|(name, config, scheme)| case(name, config, scheme, OWN));
     peers.chain(defaults).chain(others).collect()
 }

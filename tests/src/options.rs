@@ -2,8 +2,8 @@
 
 use crate::references::{Reference, listed};
 use evenburn_model::{
-    Biases, Dims, Double, DoubleAt, GainDecay, Gains, Gates, HeadWeights, Kept, MlpKind,
-    ModelConfig, Placement, Positions, ScaleVectors, Stored,
+    Biases, Dims, Double, DoubleAt, GainDecay, Gains, Gates, HeadScale, HeadWeights, Joined, Kept,
+    MlpKind, ModelConfig, NormalizedOver, OutputInit, Placement, Positions, ScaleVectors, Stored,
 };
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
@@ -35,11 +35,14 @@ fn at<'a>(config: &'a Value, key: &str) -> &'a Value {
 /// Scale vectors: a value is proven by a reference whose plan is another one without it.
 pub(crate) fn scale_vectors(references: &[Reference]) -> anyhow::Result<String> {
     let named: Choice = ("scale_vectors", values::<ScaleVectors>());
-    let switches: [Choice; 6] = [
+    let switches: [Choice; 9] = [
         ("gains", values::<Gains>()),
         ("placement", values::<Placement>()),
         ("double", values::<Double>()),
         ("double_at", values::<DoubleAt>()),
+        ("normalized_over", values::<NormalizedOver>()),
+        ("output_init", values::<OutputInit>()),
+        ("head", values::<HeadScale>()),
         ("stored", values::<Stored>()),
         ("decay", values::<GainDecay>()),
     ];
@@ -101,7 +104,7 @@ pub(crate) fn bodies(references: &[Reference]) -> anyhow::Result<String> {
         ("experts.gates", values::<Gates>()),
         ("experts.kept", values::<Kept>()),
     ];
-    let sizes: [Size; 4] = [
+    let sizes: [Size; 7] = [
         (
             "kv_heads",
             "Key and value heads that serve several query heads.",
@@ -112,12 +115,27 @@ pub(crate) fn bodies(references: &[Reference]) -> anyhow::Result<String> {
             "Heads that together are not as wide as the model.",
             |d| d.heads * d.head != d.model,
         ),
+        (
+            "rope_fraction",
+            "A rotary embedding on the first part of each head.",
+            |d| d.rope_channels() < d.head,
+        ),
         ("experts.count", "A mixture of experts.", |d| {
             d.experts.count > 0
         }),
         ("experts.shared", "Experts that every token has.", |d| {
             d.experts.shared > 0
         }),
+        (
+            "experts.shared_hidden",
+            "The width of those, where it is another.",
+            |d| d.experts.shared_hidden.is_some(),
+        ),
+        (
+            "experts.combine",
+            "Experts weighted by the square roots of their gates.",
+            |d| d.experts.combine == Joined::Sqrt,
+        ),
     ];
     let mut page = "
 Around the normalization, with the references computed with each option. What acts in training alone (dropout, balance

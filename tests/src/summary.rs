@@ -5,7 +5,7 @@ use crate::options;
 use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
 use evenburn_geometry::Constraint;
-use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Over};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, Over};
 use evenburn_model::{Decoder, ModelConfig, Plan, Role, Scheme, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,7 +100,11 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
         found.extend(norm.map(|norm| (format!("behind {}", site.name()), norm)));
     }
     let rotated = layer.attention.qk_norm.as_ref();
-    found.extend(rotated.map(|norm| ("q and k after rotation".to_owned(), norm)));
+    let sides = match layer.attention.normed {
+        Normed::Both => "q and k",
+        Normed::Keys => "k",
+    };
+    found.extend(rotated.map(|norm| (format!("{sides} after rotation"), norm)));
     found
 }
 
@@ -157,7 +161,8 @@ fn operations(plan: &Plan) -> String {
         return "none".to_owned();
     };
     // After the rotation q and k are normalized, each by itself.
-    let rotated = usize::from(layer.attention.qk_norm.is_some());
+    let both = layer.attention.normed == Normed::Both;
+    let rotated = usize::from(layer.attention.qk_norm.is_some() && both);
     let normalizations = in_block(layer).len() + rotated;
     // One scale serves both q and k.
     let scales = 2 * usize::from(layer.attention.qk_gain.is_some());

@@ -1,4 +1,5 @@
-//! Operations counted on a device: a folded anGPT has no more than a decoder without norms.
+//! Operations counted on a device: a folded anGPT has no more than GPT+, and one without branch norms no more than a decoder
+//! without norms.
 //!
 //! Burn's autodiff numbers the result of every float operation, fused ones too, from one counter of the process: what
 //! it moved by is how many there were. Other threads would move it too, so this file has one test.
@@ -7,7 +8,9 @@
 
 use burn::backend::autodiff::NodeId;
 use burn::tensor::{DType, Device, Int, Tensor};
-use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy};
+use evenburn_model::strategy::{
+    AnGpt, HeadNorm, NormStrategy, PreNorm, QkNorm, SoftmaxGain, UnitNorm,
+};
 use evenburn_model::{Decoder, KvCache, ModelConfig, Plan, fold, weights};
 use evenburn_tests::bare::Bare;
 
@@ -92,7 +95,7 @@ fn operations(
 }
 
 #[test]
-fn a_folded_angpt_has_no_more_than_a_decoder_without_norms() {
+fn a_folded_angpt_has_no_more_than_what_it_is_compared_with() {
     let device = Device::flex().autodiff();
     let x = Tensor::<2>::ones([2, 3], &device);
     assert_eq!(operations_of(|| drop((x.clone() + x).exp())), 2);
@@ -101,6 +104,8 @@ fn a_folded_angpt_has_no_more_than_a_decoder_without_norms() {
         let (bare, angpt) = (
             Bare { qk },
             AnGpt {
+                branch_norm: UnitNorm::None,
+                softmax_gain: SoftmaxGain::None,
                 qk,
                 ..AnGpt::default()
             },
@@ -129,5 +134,18 @@ fn a_folded_angpt_has_no_more_than_a_decoder_without_norms() {
                 );
             }
         }
+    }
+
+    let gpt_plus = PreNorm {
+        qk: QkNorm::Unit,
+        ..PreNorm::default()
+    };
+    for run in [Run::Sequence, Run::Step] {
+        let of = |scheme: &dyn NormStrategy| operations(scheme, true, run, DType::F32, &device);
+        let (baseline, folded) = (of(&gpt_plus), of(&AnGpt::default()));
+        println!("{run:?}: {baseline:?}, {folded:?}");
+        assert!(folded.block <= baseline.block, "{run:?}: {folded:?}");
+        // No final norm.
+        assert!(folded.ends < baseline.ends, "{run:?}: {folded:?}");
     }
 }

@@ -66,13 +66,14 @@ pub(crate) enum Command {
     /// Fold a trained model: equal logits, with every constant and learned scale in a matrix that can carry it.
     ///
     /// Writes a folder that `sample`, `eval` and `export` take for a run, and says what could not be folded. A folded anGPT
-    /// has no normalization, constant or interpolation left in its residual stream.
+    /// is a sum of branch outputs, each divided by its length and scaled: no normalization, constant or interpolation is
+    /// left in its residual stream.
     #[command(after_help = "Examples:
   evenburn fold runs/20261123T075312Z-run
   evenburn fold runs/20261123T075312Z-run --out folded
   evenburn sample folded --prompt \"The function returns\"")]
     Fold(Fold),
-    /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, Gemma 2, Mixtral, Qwen3-MoE.
+    /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, GPT-NeoX, `StableLM`, Phi-3, Gemma 2, Mixtral, Qwen3-MoE.
     ///
     /// DIR holds config.json and safetensors, in one file or in shards. Writes a folder that `sample`, `eval`, `fold` and
     /// `export` take for a run. What the checkpoint asks for and this program can't compute is refused by its key.

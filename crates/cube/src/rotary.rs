@@ -4,7 +4,8 @@ use crate::Buffer;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-/// `(a, b) -> (a cos - b sin, a sin + b cos)` for every pair; `direction` is 1, or -1 for the way back.
+/// `(a, b) -> (a cos - b sin, a sin + b cos)` for the first `pairs` pairs of each head, which has `pairs_a_head`; the others
+/// stay. `direction` is 1, or -1 for the way back.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 fn turn_kernel<F: Float>(
@@ -13,6 +14,7 @@ fn turn_kernel<F: Float>(
     sin: &[F],
     y: &mut [F],
     pairs_a_row: u32,
+    pairs_a_head: u32,
     pairs: u32,
     positions: u32,
     direction: f32,
@@ -23,14 +25,19 @@ fn turn_kernel<F: Float>(
         terminate!();
     }
     let row = ABSOLUTE_POS / pairs_a_row as usize;
-    let pair = ABSOLUTE_POS % pairs as usize;
-    let at = (row % positions as usize) * pairs as usize + pair;
-    let cos = f32::cast_from(cos[at]);
-    let sin = f32::cast_from(sin[at]) * direction;
-    let a = f32::cast_from(x[first]);
-    let b = f32::cast_from(x[first + 1]);
-    y[first] = F::cast_from(a * cos - b * sin);
-    y[first + 1] = F::cast_from(a * sin + b * cos);
+    let pair = ABSOLUTE_POS % pairs_a_head as usize;
+    if pair < pairs as usize {
+        let at = (row % positions as usize) * pairs as usize + pair;
+        let cos = f32::cast_from(cos[at]);
+        let sin = f32::cast_from(sin[at]) * direction;
+        let a = f32::cast_from(x[first]);
+        let b = f32::cast_from(x[first + 1]);
+        y[first] = F::cast_from(a * cos - b * sin);
+        y[first + 1] = F::cast_from(a * sin + b * cos);
+    } else {
+        y[first] = x[first];
+        y[first + 1] = x[first + 1];
+    }
 }
 
 /// How rows are made of pairs.
@@ -38,13 +45,16 @@ fn turn_kernel<F: Float>(
 pub struct Rows {
     /// Channels of a row, all heads side by side.
     pub width: usize,
-    /// Pairs of a head: the width of the tables.
+    /// Channels of a head, an even number.
+    pub head: usize,
+    /// Pairs of a head that turn: the width of the tables, at most `head / 2`.
     pub pairs: usize,
     /// Lines of the tables; row `r` is turned by line `r % positions`.
     pub positions: usize,
 }
 
-/// Writes the rows of `x`, each pair turned by its angle, to `y`; `direction` -1 turns back, which is the gradient.
+/// Writes the rows of `x`, the first pairs of each head turned by their angles, to `y`; `direction` -1 turns back, which is
+/// the gradient.
 ///
 /// `x` and `y` are `[N, width]`, the tables `[positions, pairs]`, all in the format `dtype`. Source: Su et al. (2021), arXiv
 /// 2104.09864, eq. 15 and 34.
@@ -67,6 +77,7 @@ pub fn turn(
         sin.arg(),
         y.arg(),
         (rows.width / 2) as u32,
+        (rows.head / 2) as u32,
         rows.pairs as u32,
         rows.positions as u32,
         direction,
@@ -82,10 +93,18 @@ mod tests {
     #[test]
     fn agrees_with_its_formula() {
         let gpu = Gpu::new();
-        for (sequences, positions, heads, pairs) in [(1, 1, 1, 1), (2, 5, 3, 10), (3, 65, 2, 17)] {
-            let width = heads * 2 * pairs;
+        // The last turn a part of each head.
+        for (sequences, positions, heads, head, pairs) in [
+            (1, 1, 1, 2, 1),
+            (2, 5, 3, 20, 10),
+            (3, 65, 2, 34, 17),
+            (3, 65, 2, 34, 8),
+            (2, 5, 3, 8, 1),
+        ] {
+            let width = heads * head;
             let rows = Rows {
                 width,
+                head,
                 pairs,
                 positions,
             };
@@ -98,11 +117,16 @@ mod tests {
                 let mut expected = Vec::new();
                 for row in 0..n / width {
                     for pair in 0..width / 2 {
-                        let at = row % positions * pairs + pair % pairs;
-                        let (cos, sin) = (f64::from(cos[at]), f64::from(direction * sin[at]));
+                        let within = pair % (head / 2);
                         let pair = &x[row * width + 2 * pair..][..2];
                         let (a, b) = (f64::from(pair[0]), f64::from(pair[1]));
-                        expected.extend([a * cos - b * sin, a * sin + b * cos]);
+                        if within < pairs {
+                            let at = row % positions * pairs + within;
+                            let (cos, sin) = (f64::from(cos[at]), f64::from(direction * sin[at]));
+                            expected.extend([a * cos - b * sin, a * sin + b * cos]);
+                        } else {
+                            expected.extend([a, b]);
+                        }
                     }
                 }
                 let ys = gpu.empty(n);

@@ -9,7 +9,7 @@ use crate::template::{Around, beginning_with};
 use crate::texts::{ABOUT_TOKENIZER, GENERATION, Texts};
 use crate::{own, rows, same};
 use burn::tensor::TensorData;
-use evenburn_model::{Plan, Positions, settle};
+use evenburn_model::{Dims, Plan, Positions, settle};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +89,7 @@ pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported,
             let peer = peer::of(name).ok_or_else(|| InterchangeError::Inexpressible {
                 path: folder.to_owned(),
                 what: format!("class `{name}`"),
-                why: format!("these are written: {}", peer::names().join(", ")),
+                why: peer::why_not(name, "written"),
             })?;
             write_peer(peer, model)?
         }
@@ -270,7 +270,7 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     if settled.dims().positions == Positions::Rope
         && theirs.dims().positions == Positions::RopeHalves
     {
-        turn(&mut weights, settled.dims().head);
+        turn(&mut weights, settled.dims());
     }
     let dtype = weights.values().next().map(TensorData::dtype);
     for spec in theirs.params() {
@@ -292,8 +292,8 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     })
 }
 
-/// Puts the channels of each head of q and k in the order of a rotation that turns `(i, i + K/2)`.
-fn turn(weights: &mut BTreeMap<String, TensorData>, head: usize) {
+/// Puts the channels of each head of q and k in the order of a rotation that turns `(i, i + R/2)` of the `R` that turn.
+fn turn(weights: &mut BTreeMap<String, TensorData>, dims: &Dims) {
     for (path, data) in weights.iter_mut() {
         let Some((_, part)) = path.split_once(".attn.") else {
             continue;
@@ -301,7 +301,7 @@ fn turn(weights: &mut BTreeMap<String, TensorData>, head: usize) {
         let of_scores = part.starts_with("q.") || part.starts_with("k.");
         let of_output = !part.ends_with("before.value");
         if let (true, Some(channels)) = (of_scores && of_output, data.shape().last().copied()) {
-            *data = ordered(data, &halves(channels, head));
+            *data = ordered(data, &halves(channels, dims.head, dims.rope_channels()));
         }
     }
 }

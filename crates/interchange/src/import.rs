@@ -10,7 +10,7 @@ use evenburn_model::{HeadWeights, ModelConfig, Plan, Scheme};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The output layer in every class.
+/// The output layer in memory in every class, and in the checkpoints of most.
 const OUTPUT: &str = "lm_head.weight";
 
 /// A model that was read.
@@ -46,7 +46,7 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let mut config = Fields::new(&file, folder::json(&file)?);
     let name = config.required_text("model_type")?;
     let Some(peer) = peer::of(name) else {
-        let why = format!("these are read: {}", peer::names().join(", "));
+        let why = peer::why_not(name, "read");
         return Err(config.inexpressible("model_type", &why));
     };
     config.rename(peer.second_names());
@@ -55,19 +55,20 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let table = peer.rows();
     let plan = Plan::new(&sizes, scheme.strategy())?;
     let mut expected = rows::names(&table, &plan);
-    expected.insert(OUTPUT.to_owned());
+    expected.insert(peer.output().to_owned());
     let floats = match peer.experts() {
         Some(names) => fused::apart(stored.floats, names),
         None => stored.floats,
     };
     let mut theirs = full_names(peer, floats, &expected);
     let others = full_names(peer, stored.others, &expected);
-    let plan = if plan.head.is_none() && tied(&table, &mut theirs) == HeadWeights::Untied {
-        sizes.head = HeadWeights::Untied;
-        Plan::new(&sizes, scheme.strategy())?
-    } else {
-        plan
-    };
+    let plan =
+        if plan.head.is_none() && tied(&table, &mut theirs, peer.output()) == HeadWeights::Untied {
+            sizes.head = HeadWeights::Untied;
+            Plan::new(&sizes, scheme.strategy())?
+        } else {
+            plan
+        };
     let weights = rows::read(&table, &plan, theirs, &others, path, peer.class())?;
     let mut texts = Texts::read(path, &config, peer.ends())?;
     let tokenizer = folder::text(path, folder::TOKENIZER)?;
@@ -100,6 +101,10 @@ fn full_names<T>(
     let prefix = peer.prefix();
     let own: BTreeSet<String> = stored.keys().cloned().collect();
     let full = |name: String| {
+        let name = match name == OUTPUT && !own.contains(peer.output()) {
+            true => peer.output().to_owned(),
+            false => name,
+        };
         let longer = format!("{prefix}{name}");
         let shorter = name.strip_prefix(prefix).map(str::to_owned);
         let free = |other: &String| expected.contains(other) && !own.contains(other);
@@ -119,15 +124,19 @@ fn full_names<T>(
 
 /// What a checkpoint is whose configuration shares the table of embeddings with the output layer. Some programs store the
 /// table twice, or under the name of the output layer; two different tables are not shared.
-fn tied(table: &[rows::Row], theirs: &mut BTreeMap<String, TensorData>) -> HeadWeights {
+fn tied(
+    table: &[rows::Row],
+    theirs: &mut BTreeMap<String, TensorData>,
+    output_name: &str,
+) -> HeadWeights {
     let row = table.iter().find(|row| row.ours == ["embed.weight"]);
-    let Some((name, output)) = row.map(|row| row.theirs).zip(theirs.remove(OUTPUT)) else {
+    let Some((name, output)) = row.map(|row| row.theirs).zip(theirs.remove(output_name)) else {
         return HeadWeights::Tied;
     };
     match theirs.get(name) {
         Some(first) if *first == output => HeadWeights::Tied,
         Some(_) => {
-            theirs.insert(OUTPUT.to_owned(), output);
+            theirs.insert(output_name.to_owned(), output);
             HeadWeights::Untied
         }
         None => {

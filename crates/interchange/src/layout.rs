@@ -85,12 +85,29 @@ fn last(data: &TensorData) -> usize {
     data.shape().last().copied().unwrap_or(1)
 }
 
-/// Where each channel of heads of width `head` comes from when pairs `(2 i, 2 i + 1)` become `(i, i + head/2)`.
-pub(crate) fn halves(channels: usize, head: usize) -> Vec<usize> {
+/// Where each channel of heads of width `head` comes from when the pairs `(2 i, 2 i + 1)` of its first `turned` channels
+/// become `(i, i + turned/2)`.
+pub(crate) fn halves(channels: usize, head: usize, turned: usize) -> Vec<usize> {
     (0..channels)
         .map(|to| {
             let (start, within) = (to / head * head, to % head);
-            start + 2 * (within % (head / 2)) + within / (head / 2)
+            if within < turned {
+                start + 2 * (within % (turned / 2)) + within / (turned / 2)
+            } else {
+                to
+            }
+        })
+        .collect()
+}
+
+/// Where each of `channels` comes from when what lies in groups of `parts` heads of width `head`, one head of each part, is
+/// laid out part by part.
+pub(crate) fn part_by_part(channels: usize, parts: usize, head: usize) -> Vec<usize> {
+    let groups = channels / head / parts;
+    (0..channels)
+        .map(|to| {
+            let (part, group, within) = (to / head / groups, to / head % groups, to % head);
+            (group * parts + part) * head + within
         })
         .collect()
 }
@@ -129,10 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn heads_are_laid_out_part_by_part_and_back() {
+        // Two heads of width 2, each with its q, k and v: q0 k0 v0 q1 k1 v1.
+        let order = part_by_part(12, 3, 2);
+        assert_eq!(order, [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]);
+        let row = matrix(1, 12);
+        let back = ordered(&ordered(&row, &order), &part_by_part(12, 2, 2));
+        assert_eq!(values(&back), values(&row));
+    }
+
+    #[test]
     fn neighbours_become_halves_in_each_head() {
         // Two heads of width 4: pairs (0, 1), (2, 3) become (0, 2), (1, 3).
-        assert_eq!(halves(8, 4), [0, 2, 1, 3, 4, 6, 5, 7]);
+        assert_eq!(halves(8, 4, 4), [0, 2, 1, 3, 4, 6, 5, 7]);
+        // The last two of six stay.
+        assert_eq!(halves(6, 6, 4), [0, 2, 1, 3, 4, 5]);
         let row = TensorData::new(vec![0.0_f32, 1.0, 2.0, 3.0], [1, 4]);
-        assert_eq!(values(&ordered(&row, &halves(4, 4))), [0.0, 2.0, 1.0, 3.0]);
+        assert_eq!(
+            values(&ordered(&row, &halves(4, 4, 4))),
+            [0.0, 2.0, 1.0, 3.0]
+        );
     }
 }

@@ -65,7 +65,7 @@ class Gain(nn.Module):
         super().__init__()
         self.plan = plan
         self.value = nn.Parameter(torch.ones(1 if plan["shape"] == "scalar" else width))
-        if plan["form"] in ("product", "exp_product", "unit_product"):
+        if plan["form"] in ("product", "exp_product", "unit_product", "centered_exp"):
             self.magnitude = nn.Parameter(torch.ones(1))
 
     def used(self) -> Tensor:
@@ -82,6 +82,8 @@ class Gain(nn.Module):
                 return self.magnitude.exp() * self.value
             case "unit_product":
                 return self.magnitude * self.value / self.value.square().mean().sqrt()
+            case "centered_exp":
+                return (self.magnitude + self.value - self.value.mean()).exp()
             case form:
                 raise ValueError(f"unknown form of a learned scale {form!r}")
 
@@ -214,22 +216,26 @@ class Residual(nn.Module):
 
 
 class Rotary:
-    """Turns pairs of channels by `position * theta^(-2i/K)`, the angles in double precision.
+    """Turns pairs of the first `R` channels of each head by `position * theta^(-2i/R)`, the angles in double precision.
 
-    Pair `i` is made of the channels `(2i, 2i + 1)` for `rope` and `(i, i + K/2)` for `rope_halves`.
+    Pair `i` is made of the channels `(2i, 2i + 1)` for `rope` and `(i, i + R/2)` for `rope_halves`. `R` is `K` but where
+    the plan has a fraction.
     """
 
     def __init__(self, positions: Tensor, dims: dict, dtype: torch.dtype):
-        exponents = torch.arange(0, dims["head"], 2, dtype=torch.float64, device=positions.device) / dims["head"]
+        channels = round(dims.get("rope_fraction", 1.0) * dims["head"])
+        self.parts = [channels, dims["head"] - channels]
+        exponents = torch.arange(0, channels, 2, dtype=torch.float64, device=positions.device) / channels
         angles = positions[..., None, None] * dims["rope_theta"] ** -exponents
         self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
         self.pairs, self.axis = {"rope": ((-1, 2), -1), "rope_halves": ((2, -1), -2)}[dims["positions"]]
 
     def __call__(self, x: Tensor) -> Tensor:
         """`x [B, T, heads, K]`."""
+        x, rest = x.split(self.parts, -1)
         a, b = x.unflatten(-1, self.pairs).unbind(self.axis)
         turned = (a * self.cos - b * self.sin, a * self.sin + b * self.cos)
-        return torch.stack(turned, self.axis).flatten(-2)
+        return torch.cat([torch.stack(turned, self.axis).flatten(-2), rest], -1)
 
 
 class Scores(nn.Module):
@@ -239,11 +245,13 @@ class Scores(nn.Module):
         super().__init__()
         self.scale, self.factor, self.dropout = plan["softmax_scale"], plan["factor"], dims["dropout"]
         self.norm = norm(plan.get("qk_norm"), dims["head"], dims["head"])
+        self.normed = plan.get("normed", "both")
         self.gain = gain(plan.get("qk_gain"), dims["heads"] * dims["head"])
+        self.softmax = gain(plan.get("softmax_gain"), 1)
 
     def prepare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """`q [B, T, H, K]` and `k [B, T, G, K]` after the rotation."""
-        q, k = self.norm(q), self.norm(k)
+        q, k = self.norm(q) if self.normed == "both" else q, self.softmax(self.norm(k))
         # The gain of each query head stands on both sides of the product: twice on q, a key stays one for its group.
         return self.gain(self.gain(q.flatten(-2))).view_as(q), k
 
@@ -314,7 +322,8 @@ class Experts(nn.Module):
         count, shared = self.plan["count"], self.plan["shared"]
         self.router = Projection(layer["router"]["linear"], dims["model"], count, dims["head"])
         self.experts = nn.ModuleList(Mlp(layer, dims) for _ in range(count))
-        self.shared = nn.ModuleList(Mlp(layer, dims) for _ in range(shared))
+        wide = dims | {"hidden": self.plan.get("shared_hidden", dims["hidden"])}
+        self.shared = nn.ModuleList(Mlp(layer, wide) for _ in range(shared))
         # Moved by the load in training, never by a gradient.
         balanced = self.plan["balance"] == "bias"
         self.correction = nn.Parameter(torch.zeros(count), requires_grad=False) if balanced else None
@@ -330,6 +339,8 @@ class Experts(nn.Module):
         if self.plan["kept"] == "renormalized":
             gates = gates / gates.sum(-1, keepdim=True)
         gates = gates * self.plan["scale"]
+        if self.combine == "sqrt":
+            gates = gates.clamp(min=1e-30).sqrt()
         y = torch.zeros_like(tokens)
         for index, expert in enumerate(self.experts):
             rows, slots = (chosen == index).nonzero(as_tuple=True)
@@ -338,6 +349,8 @@ class Experts(nn.Module):
             y = y + expert(tokens)
         if self.combine == "unit_length":
             y = y / (gates.detach().square().sum(-1, keepdim=True) + self.plan["shared"]).sqrt()
+        if self.combine == "sqrt":
+            y = y / math.sqrt(1 + self.plan["shared"])
         return y.view_as(x)
 
 

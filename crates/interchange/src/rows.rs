@@ -1,7 +1,7 @@
 //! One table of names and layouts a peer, read both ways.
 
 use crate::error::InterchangeError;
-use crate::layout::{joined, split, transposed};
+use crate::layout::{joined, ordered, part_by_part, split, transposed};
 use burn::tensor::TensorData;
 use evenburn_model::Plan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ pub(crate) enum Layout {
     Same,
     /// Transposed: `[out, in]`, as PyTorch's linear layers.
     OutIn,
+    /// The same with the output head by head, each head's part of every one of ours: GPT-NeoX.
+    HeadByHead,
     /// A gain as what is added to 1.
     LessOne,
 }
@@ -46,6 +48,15 @@ pub(crate) const fn out_in(theirs: &'static str, ours: &'static [&'static str]) 
     }
 }
 
+/// Transposed matrices or vectors, the heads of all of them in turn.
+pub(crate) const fn head_by_head(theirs: &'static str, ours: &'static [&'static str]) -> Row {
+    Row {
+        theirs,
+        ours,
+        layout: Layout::HeadByHead,
+    }
+}
+
 /// A gain stored less 1.
 pub(crate) const fn less_one(theirs: &'static str, ours: &'static [&'static str]) -> Row {
     Row {
@@ -69,7 +80,7 @@ impl Cell {
         if let Some(last) = shape.last_mut() {
             *last = self.widths().iter().sum();
         }
-        if self.layout == Layout::OutIn {
+        if matches!(self.layout, Layout::OutIn | Layout::HeadByHead) {
             shape.reverse();
         }
         shape
@@ -168,6 +179,12 @@ pub(crate) fn read(
         let data = match cell.layout {
             Layout::Same | Layout::LessOne => data,
             Layout::OutIn => transposed(data),
+            Layout::HeadByHead => {
+                let data = transposed(data);
+                let channels = cell.widths().iter().sum();
+                let order = part_by_part(channels, cell.ours.len(), plan.dims().head);
+                ordered(&data, &order)
+            }
         };
         let parts = split(&data, &cell.widths());
         found.extend(cell.ours.into_iter().map(|(path, _)| path).zip(parts));
@@ -203,6 +220,11 @@ pub(crate) fn write(
             let data = match cell.layout {
                 Layout::Same => data,
                 Layout::OutIn => transposed(data),
+                Layout::HeadByHead => {
+                    let channels = cell.widths().iter().sum();
+                    let order = part_by_part(channels, plan.dims().heads, plan.dims().head);
+                    transposed(ordered(&data, &order))
+                }
                 Layout::LessOne => less(data, 1.0),
             };
             Some((cell.theirs, data))

@@ -102,10 +102,17 @@ fn normalization() {
 fn rotation() {
     type Way = fn(Tensor<3>, Tensor<2>, Tensor<2>, usize) -> Tensor<3>;
     let ways: [Way; 2] = [evenburn_kernels::rotary, reference::rotary];
-    for (b, t, heads, half) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 65, 2, 17)] {
-        let width = heads * 2 * half;
+    // The last turn a part of each head.
+    for (b, t, heads, k, half) in [
+        (1, 1, 1, 2, 1),
+        (2, 5, 3, 8, 4),
+        (3, 65, 2, 34, 17),
+        (3, 65, 2, 34, 8),
+        (2, 5, 3, 7, 2),
+    ] {
+        let width = heads * k;
         assert_agree(
-            &format!("{b} x {t} x {width}"),
+            &format!("{b} x {t} x {width}, {half} pairs"),
             &[b * t * width],
             ways,
             |rotary, x| {

@@ -88,6 +88,9 @@ pub struct ModelConfig {
     pub context: usize,
     /// Base of the rotary frequencies: 10,000 in Llama 2, 500,000 in Llama 3.
     pub rope_theta: f64,
+    /// Part of each head that a rotary embedding turns, above 0 and at most 1: the first `rope_fraction * head_dim` channels,
+    /// an even number, with the frequencies of a head of that width; 0.25 in GPT-NeoX, 0.5 in anGPT.
+    pub rope_fraction: f64,
     /// Whether the output layer shares the embedding table: `untied` or `tied`.
     pub head: HeadWeights,
     /// How tokens know their order: `rope`, `rope_halves`, `learned` or `none`.
@@ -125,6 +128,7 @@ impl Default for ModelConfig {
             hidden: None,
             context: 256,
             rope_theta: 10_000.0,
+            rope_fraction: 1.0,
             head: HeadWeights::Untied,
             positions: Positions::default(),
             mlp: MlpKind::default(),
@@ -160,7 +164,7 @@ impl ModelConfig {
                 return Err(PlanError::size("dim", why));
             }
         };
-        let dims = Dims {
+        let mut dims = Dims {
             vocab: self.vocab_size,
             model: self.dim,
             layers: self.layers,
@@ -181,8 +185,11 @@ impl ModelConfig {
             dropout: self.dropout,
             context: self.context,
             rope_theta: self.rope_theta,
+            rope_fraction: self.rope_fraction,
         };
         dims.check()?;
+        // However many digits were given, a third of a head is one number.
+        dims.rope_fraction = dims.rope_channels() as f64 / dims.head as f64;
         Ok(dims)
     }
 }
@@ -201,6 +208,72 @@ mod tests {
         .dims()
         .unwrap();
         assert_eq!((dims.head, dims.kv_heads, dims.hidden), (64, 4, 688));
+    }
+
+    #[test]
+    fn the_part_of_a_head_that_turns_is_an_even_number_of_channels() {
+        let config = |rope_fraction, head_dim, positions| ModelConfig {
+            rope_fraction,
+            head_dim: Some(head_dim),
+            positions,
+            ..ModelConfig::default()
+        };
+        let (rope, learned) = (Positions::Rope, Positions::Learned);
+        for (fraction, head, channels) in [
+            (1.0, 64, 64),
+            (0.5, 64, 32),
+            (0.25, 80, 20),
+            (0.4, 10, 4),
+            (0.666_666_67, 96, 64),
+            (4.0 / 7.0, 7, 4),
+        ] {
+            let dims = config(fraction, head, rope).dims().unwrap();
+            assert_eq!(dims.rope_channels(), channels);
+            assert!((dims.rope_fraction - channels as f64 / head as f64).abs() < f64::EPSILON);
+        }
+        // A third needs no digits beyond those that tell it from others.
+        let digits = |fraction| config(fraction, 96, rope).dims().unwrap();
+        assert_eq!(digits(0.333_333_333), digits(1.0 / 3.0));
+        // What turns nothing needs no even width.
+        config(1.0, 7, learned).dims().unwrap();
+        for (fraction, head, positions, named) in [
+            (0.0, 64, rope, ["model.rope_fraction", "model.head_dim"]),
+            (-0.5, 64, rope, ["model.rope_fraction", "model.head_dim"]),
+            (1.5, 64, rope, ["model.rope_fraction", "model.head_dim"]),
+            (
+                f64::NAN,
+                64,
+                rope,
+                ["model.rope_fraction", "model.head_dim"],
+            ),
+            (
+                0.01,
+                64,
+                rope,
+                ["model.rope_fraction", "model.head_dim = 64"],
+            ),
+            (0.3, 8, rope, ["0.3 of model.head_dim = 8", "2.4"]),
+            (
+                0.3,
+                10,
+                rope,
+                ["model.rope_fraction", "model.head_dim = 10"],
+            ),
+            (0.5, 64, learned, ["model.rope_fraction", "model.positions"]),
+            (
+                0.5,
+                64,
+                Positions::None,
+                ["model.rope_fraction", "model.positions"],
+            ),
+        ] {
+            let refused = config(fraction, head, positions).dims().unwrap_err();
+            assert!(matches!(refused, PlanError::Size { .. }));
+            let message = refused.to_string();
+            for part in named {
+                assert!(message.contains(part), "{fraction} of {head}: {message}");
+            }
+        }
     }
 
     #[test]

@@ -287,7 +287,7 @@ impl Decoder {
         let table = Rotary::new(
             start,
             len,
-            d.head,
+            d.rope_channels(),
             d.rope_theta,
             layout,
             weight.dtype(),

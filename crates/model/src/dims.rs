@@ -5,6 +5,7 @@
 
 use crate::error::PlanError;
 use crate::experts::ExpertsConfig;
+use crate::plan::Expert;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -120,6 +121,10 @@ pub struct Dims {
     pub context: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// Part of each head that turns, `r`: its first `r K` channels, with the frequencies of a head of that width. A plan has
+    /// it where it isn't 1.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub rope_fraction: f64,
     /// How tokens know their order.
     pub positions: Positions,
     /// The feed-forward network.
@@ -130,7 +135,80 @@ pub struct Dims {
     pub dropout: f64,
 }
 
+/// The fraction of a head that is all of it.
+fn whole() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_whole(fraction: &f64) -> bool {
+    (fraction - whole()).abs() < f64::EPSILON
+}
+
+/// How far the channels that turn may be from a whole number: one third has no exact floating-point number.
+const CHANNEL: f64 = 1e-6;
+
 impl Dims {
+    /// The same sizes as a shared expert sees them, which may be of another width than the rest.
+    pub fn of_shared_experts(&self) -> Self {
+        Self {
+            hidden: self.experts.shared_hidden.unwrap_or(self.hidden),
+            ..self.clone()
+        }
+    }
+
+    /// The sizes of one network of a mixture of experts, or of the model.
+    pub(crate) fn of(&self, expert: Option<Expert>) -> Self {
+        match expert {
+            Some(Expert::Shared(_)) => self.of_shared_experts(),
+            Some(Expert::Routed(_)) | None => self.clone(),
+        }
+    }
+
+    /// Channels of each head that turn under a rotary embedding: the whole head, or its first ones.
+    ///
+    /// ```
+    /// use evenburn_model::ModelConfig;
+    /// let config = ModelConfig { head_dim: Some(64), rope_fraction: 0.25, ..Default::default() };
+    /// assert_eq!(config.dims()?.rope_channels(), 16);
+    /// # Ok::<(), evenburn_model::PlanError>(())
+    /// ```
+    pub fn rope_channels(&self) -> usize {
+        (self.rope_fraction * self.head as f64).round() as usize
+    }
+
+    /// Checks that an even number of the channels of a head turns, where any do.
+    fn check_rotation(&self) -> Result<(), PlanError> {
+        let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
+        let (fraction, head) = (self.rope_fraction, self.head);
+        if is_whole(&fraction) {
+            if turns && head % 2 == 1 {
+                let why = format!("the rotary embedding turns pairs, but the head width is {head}");
+                return Err(PlanError::size("head_dim", why));
+            }
+            return Ok(());
+        }
+        if !(fraction > 0.0 && fraction <= 1.0) {
+            let why = "must be above 0 and at most 1: the part of model.head_dim that turns";
+            return Err(PlanError::size("rope_fraction", why));
+        }
+        if !turns {
+            let why = format!(
+                "{fraction} of each head can't turn where model.positions is neither rope nor rope_halves"
+            );
+            return Err(PlanError::size("rope_fraction", why));
+        }
+        let channels = fraction * head as f64;
+        let found = self.rope_channels();
+        if (channels - found as f64).abs() > CHANNEL || found == 0 || found % 2 == 1 {
+            let why = format!(
+                "the rotary embedding turns pairs, but {fraction} of model.head_dim = {head} are {channels} channels"
+            );
+            return Err(PlanError::size("rope_fraction", why));
+        }
+        Ok(())
+    }
+
     /// Checks that no size is zero and that they fit together.
     ///
     /// # Errors
@@ -149,14 +227,7 @@ impl Dims {
         if let Some((key, _)) = positive.into_iter().find(|(_, n)| *n == 0) {
             return Err(PlanError::size(key, "must be at least 1"));
         }
-        let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
-        if turns && self.head % 2 == 1 {
-            let why = format!(
-                "the rotary embedding turns pairs, but the head width is {}",
-                self.head
-            );
-            return Err(PlanError::size("head_dim", why));
-        }
+        self.check_rotation()?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let why = format!(
                 "{} does not divide model.heads = {}",

@@ -38,6 +38,25 @@ pub enum Balance {
     Bias,
 }
 
+/// How the outputs of a token's experts join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    /// As the scheme decides: weighted by the gates, or that divided by the length of the gates.
+    #[default]
+    Scheme,
+    /// Weighted by the square roots of the gates; with `S` shared experts everything by `1 / sqrt(1 + S)` besides
+    /// (SqrtGate, 2603.28743).
+    Sqrt,
+}
+
+impl Joined {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's skip_serializing_if
+    fn is_schemes(&self) -> bool {
+        *self == Self::Scheme
+    }
+}
+
 /// A mixture of experts in every block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -49,12 +68,19 @@ pub struct ExpertsConfig {
     pub top_k: usize,
     /// Experts that every token has besides.
     pub shared: usize,
+    /// Width inside those; as wide as the others when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub shared_hidden: Option<usize>,
     /// Weights of the experts: `softmax` or `sigmoid`.
     pub gates: Gates,
     /// Weights of the chosen ones: `renormalized` or `as_is`.
     pub kept: Kept,
     /// Constant on the weights of the chosen ones.
     pub scale: f64,
+    /// How the outputs of a token's experts join: `scheme` (as it decides) or `sqrt`.
+    #[serde(skip_serializing_if = "Joined::is_schemes")]
+    pub combine: Joined,
     /// What keeps the load even: `none`, `layer_loss`, `pooled_loss` or `bias`.
     pub balance: Balance,
     /// Weight of a balancing loss. It is the loss of each micro-batch by itself, averaged over those of a step: the smaller
@@ -73,9 +99,11 @@ impl Default for ExpertsConfig {
             count: 0,
             top_k: 2,
             shared: 0,
+            shared_hidden: None,
             gates: Gates::Softmax,
             kept: Kept::Renormalized,
             scale: 1.0,
+            combine: Joined::Scheme,
             balance: Balance::LayerLoss,
             // Switch's alpha and ST-MoE's c_z; the rate is DeepSeek-V3's gamma.
             balance_coef: 0.01,
@@ -105,6 +133,16 @@ impl ExpertsConfig {
                 self.top_k, self.count
             );
             return Err(PlanError::size("experts.top_k", why));
+        }
+        if self.shared_hidden == Some(0) {
+            return Err(PlanError::size(
+                "experts.shared_hidden",
+                "must be at least 1",
+            ));
+        }
+        if self.shared_hidden.is_some() && self.shared == 0 {
+            let why = "there are no shared experts: model.experts.shared is 0";
+            return Err(PlanError::size("experts.shared_hidden", why));
         }
         for (key, value) in [
             ("experts.scale", self.scale),

@@ -3,7 +3,7 @@
 use crate::config::ModelConfig;
 use crate::error::PlanError;
 use crate::function::{
-    Erf, Function, GatedNorm, Layer, NormFunction, Place, PreAffine, Rms, SeedNorm, Tanh, Taper,
+    Erf, Function, GatedNorm, Layer, NormFunction, PlacedAt, PreAffine, Rms, SeedNorm, Tanh, Taper,
     Unit,
 };
 use crate::named::{Named, Options, Recorded};
@@ -183,7 +183,7 @@ impl Kinds {
 
     /// The JSON schema of the `[model.function]` section: `oneOf` the functions, told apart by `name`.
     pub fn placed_schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        let at = generator.subschema_for::<Place>();
+        let at = generator.subschema_for::<PlacedAt>();
         let functions = self.functions.iter().map(|(name, kind)| {
             let mut schema = (kind.schema)(generator);
             let object = schema.ensure_object();

@@ -46,7 +46,7 @@ pub use decoder::{Decoder, KvCache, Objective};
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, FoldError, PlanError, SampleError, TokenError, WeightsError};
 pub use evenburn_kernels::Precision;
-pub use experts::{Balance, ExpertsConfig, Gates, Kept};
+pub use experts::{Balance, ExpertsConfig, Gates, Joined, Kept};
 pub use fold::{Folded, fold, settle};
 pub use kinds::{Kinds, Twice};
 pub use named::{Named, Options, Recorded};
@@ -54,6 +54,7 @@ pub use noise::Noise;
 pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{
-    Double, DoubleAt, GainDecay, Gains, Placement, ScaleSwitches, ScaleVectors, Stored,
+    Double, DoubleAt, GainDecay, Gains, HeadScale, NormalizedOver, OutputInit, Placement,
+    ScaleSwitches, ScaleVectors, Stored,
 };
 pub use strategy::Scheme;

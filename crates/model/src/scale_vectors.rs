@@ -1,23 +1,38 @@
-//! Scale vectors (2605.26895): where learned scales stand, how they are stored, which of them decay.
+//! Scale vectors (2605.26895v1): where learned scales stand, how they are stored, which of them decay.
 //!
-//! A rewrite of a finished plan, so that it applies to any scheme that normalizes:
+//! A rewrite of a finished plan, so that it applies to any scheme that normalizes. For a linear map `W` that reads the
+//! normalized stream `n = N(x)`, as the paper prints them (section 3, equations 4 to 9, and Table 1):
 //!
 //! ```text
-//! N(x; g) = g * N(x)                                 one gain per normalization (standard)
-//! y = (v * N(x)) W,          v per linear map        heterogeneous
-//! y = u * ((v * N(x)) W)                             doubly placed
-//! y = u * RMS((v * N(x)) W)                          doubly placed with an intermediate normalization
-//! g = m * d | exp(m) * d | m sqrt(n) d / |d|         magnitude and direction
+//! y = (g * n) W                  one gain per normalization                   (what every scheme has)
+//! y = (g_b * n) W                a gain per linear map                 HG     placement = "heterogeneous"
+//! y = g_a * (n W)                behind the map alone                  AP     double = "after"
+//! y = g_a * ((g_b * n) W)        on both sides                         DP     double = "plain"
+//! y = g_a * N((g_b * n) W)       with a normalization between          DNP    double = "normalized"
+//! g = b sqrt(n) a / |a|          magnitude and direction               OR     stored = "unit_product"
+//! g = exp(b) exp(a - mean(a))    the same, positive                    ER     stored = "centered_exp"
 //! ```
 //!
-//! `unified`, the paper's combination, is heterogeneous + doubly placed and normalized + `product` + decay by role.
-//! The paper's full text was not at hand: every choice that it leaves open is a switch here.
+//! The maps are q, k, v, gate and up, and the output layer, which is the one reader of the final normalization; o and
+//! down, which read no normalization, stay as they are (`double_at = "readers"`). `g_a` has the width of the output. The
+//! normalization of DNP runs over each head of q, k and v and over the whole output of gate and up
+//! (`normalized_over = "head"`); on q and k it is the q/k norm. IWD decays what a linear map follows directly: the gains
+//! of pre-norms and of the final norm and every `g_b` (`decay = "literal"`).
+//!
+//! `unified`, the paper's combination, is HG + DNP + OR + IWD and a gain on the logits (`head = "gain"`; whether DNP would
+//! also normalize them is not printed, the parameter counts say the gain alone). Not printed either and decided here: both
+//! parts of a scale under OR and ER decay or neither does; the epsilon of the normalization between; gains start at 1.
+//!
+//! Not from the paper: `double_at = "all"` and `"block_outputs"`, `stored = "product"` (`b a`) and `"exp_product"`
+//! (`exp(b) a`), `decay = "absorbable"`. `double = "normalized_after"` at all seven maps is SDD (2502.15499, equation 1),
+//! with `output_init = "per_layer"`.
 
 use crate::dims::Site;
 use crate::error::{PlanError, place};
 use crate::function::{Unit, gains_are_last};
 use crate::plan::{
-    Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Plan, ResidualPlan, SitePlan,
+    Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Place, Plan, ResidualPlan, SitePlan,
+    Spot, VisitMut,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +46,8 @@ pub enum ScaleVectors {
     Standard,
     /// No gain on any normalization.
     None,
-    /// The combination of 2605.26895.
+    /// The combination of 2605.26895: `heterogeneous`, `normalized` at the `readers` per `head`, `unit_product`, `literal`
+    /// and a gain on the logits.
     Unified,
 }
 
@@ -57,26 +73,74 @@ pub enum Placement {
     Heterogeneous,
 }
 
-/// Whether a linear map has a scale on both sides.
+/// On which sides of a linear map scales stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Double {
-    /// No.
+    /// On its input alone.
     None,
     /// Before and after the product.
     Plain,
     /// The same, with an RMS normalization between the product and the scale after it.
     Normalized,
+    /// After the product alone: the normalization that the map reads loses its gain.
+    After,
+    /// The same, with an RMS normalization between the product and the scale after it.
+    NormalizedAfter,
 }
 
-/// Which linear maps are doubly placed.
+impl Double {
+    /// Whether the product is normalized.
+    fn normalizes(self) -> bool {
+        matches!(self, Self::Normalized | Self::NormalizedAfter)
+    }
+
+    /// Whether the input has a scale too.
+    fn before(self) -> bool {
+        matches!(self, Self::Plain | Self::Normalized)
+    }
+}
+
+/// Which linear maps have a scale behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubleAt {
+    /// Those that read the stream: q, k, v, gate and up.
+    Readers,
     /// All seven of a block.
     All,
     /// The two that write the residual stream.
     BlockOutputs,
+}
+
+/// Over which channels the normalization between a product and its scale runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NormalizedOver {
+    /// Each head of q, k and v; the whole output of the other maps.
+    Head,
+    /// The whole output.
+    Full,
+}
+
+/// Where the scales behind the maps that write the stream start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputInit {
+    /// At 1.
+    One,
+    /// At `1 / sqrt(layers)` (SDD, 2502.15499).
+    PerLayer,
+}
+
+/// Whether the logits have a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadScale {
+    /// As the scheme decides.
+    None,
+    /// A learned scale of each logit, where the scheme has none.
+    Gain,
 }
 
 /// How a scale is stored.
@@ -89,8 +153,23 @@ pub enum Stored {
     Product,
     /// `exp(magnitude) * direction`.
     ExpProduct,
-    /// `magnitude * sqrt(n) * direction / |direction|`.
+    /// `magnitude * sqrt(n) * direction / |direction|`: OR.
     UnitProduct,
+    /// `exp(magnitude) * exp(direction - mean(direction))`: ER.
+    CenteredExp,
+}
+
+impl Stored {
+    /// The form of a gain that the scheme stores as itself.
+    fn form(self) -> Form {
+        match self {
+            Self::Value => Form::Direct,
+            Self::Product => Form::Product,
+            Self::ExpProduct => Form::ExpProduct,
+            Self::UnitProduct => Form::UnitProduct,
+            Self::CenteredExp => Form::CenteredExp,
+        }
+    }
 }
 
 /// Which scales decay.
@@ -99,9 +178,10 @@ pub enum Stored {
 pub enum GainDecay {
     /// Those that the scheme decides.
     Scheme,
-    /// Those that a linear map follows directly.
+    /// Those that a linear map follows directly: IWD.
     Literal,
-    /// Those that a later matrix could absorb: also the ones behind v and up.
+    /// Those that a later matrix could absorb, also the ones behind v and up: this project's reading for schemes that
+    /// normalize products.
     Absorbable,
 }
 
@@ -115,13 +195,23 @@ pub struct ScaleSwitches {
     /// One gain for all readers of a normalization, or one for each: `shared` or `heterogeneous`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    /// A scale on both sides of a linear map: `none`, `plain` or `normalized`.
+    /// Scales behind a linear map: `none`, `plain` (on both sides), `normalized` (the same around a normalization),
+    /// `after` (behind it alone) or `normalized_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub double: Option<Double>,
-    /// Linear maps that are doubly placed: `all` or `block_outputs`.
+    /// Linear maps that have them: `readers` (unless given), `all` or `block_outputs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub double_at: Option<DoubleAt>,
-    /// How a scale is stored: `value`, `product`, `exp_product` or `unit_product`.
+    /// What that normalization runs over at q, k and v: `head` (unless given) or `full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalized_over: Option<NormalizedOver>,
+    /// Where scales behind the maps that write the stream start: `one` (unless given) or `per_layer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_init: Option<OutputInit>,
+    /// A scale of each logit: `none` (as the scheme decides) or `gain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadScale>,
+    /// How a scale is stored: `value`, `product`, `exp_product`, `unit_product` or `centered_exp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<Stored>,
     /// Scales that decay: `scheme`, `literal` or `absorbable`.
@@ -144,6 +234,9 @@ struct Resolved {
     placement: Placement,
     double: Double,
     double_at: DoubleAt,
+    normalized_over: NormalizedOver,
+    output_init: OutputInit,
+    head: HeadScale,
     stored: Stored,
     decay: GainDecay,
 }
@@ -157,7 +250,10 @@ impl Resolved {
             gains: Gains::All,
             placement: Placement::Shared,
             double: Double::None,
-            double_at: DoubleAt::All,
+            double_at: DoubleAt::Readers,
+            normalized_over: NormalizedOver::Head,
+            output_init: OutputInit::One,
+            head: HeadScale::None,
             stored: Stored::Value,
             decay: GainDecay::Scheme,
         };
@@ -170,7 +266,8 @@ impl Resolved {
             ScaleVectors::Unified => Self {
                 placement: Placement::Heterogeneous,
                 double: Double::Normalized,
-                stored: Stored::Product,
+                head: HeadScale::Gain,
+                stored: Stored::UnitProduct,
                 decay: GainDecay::Literal,
                 ..standard
             },
@@ -180,15 +277,38 @@ impl Resolved {
             placement: switches.placement.unwrap_or(base.placement),
             double: switches.double.unwrap_or(base.double),
             double_at: switches.double_at.unwrap_or(base.double_at),
+            normalized_over: switches.normalized_over.unwrap_or(base.normalized_over),
+            output_init: switches.output_init.unwrap_or(base.output_init),
+            head: switches.head.unwrap_or(base.head),
             stored: switches.stored.unwrap_or(base.stored),
             decay: switches.decay.unwrap_or(base.decay),
         }
     }
 
+    /// Whether a linear map of a block has a scale behind it.
     fn doubles(self, site: Site) -> bool {
-        match self.double_at {
-            DoubleAt::All => true,
-            DoubleAt::BlockOutputs => site.writes_stream(),
+        self.double != Double::None
+            && match self.double_at {
+                DoubleAt::Readers => !site.writes_stream(),
+                DoubleAt::All => true,
+                DoubleAt::BlockOutputs => site.writes_stream(),
+            }
+    }
+
+    /// The scale behind a linear map.
+    fn after(self, site: Site, layers: usize) -> GainPlan {
+        let ones = GainPlan::ones(GainRole::Output);
+        match self.output_init {
+            OutputInit::PerLayer if site.writes_stream() => {
+                let start = (layers as f64).sqrt().recip();
+                // Stored as itself: an Adam step moves it by the rate.
+                GainPlan {
+                    init: start,
+                    scale: start,
+                    ..ones
+                }
+            }
+            _ => ones,
         }
     }
 }
@@ -203,119 +323,106 @@ pub(crate) fn rewrite(
     switches: ScaleSwitches,
 ) -> Result<Plan, PlanError> {
     let want = Resolved::new(named, switches);
-    drop_gains(&mut plan, want.gains);
+    want.check(&plan)?;
+    plan.visit_mut(&mut DropGains(want.gains));
     if want.placement == Placement::Heterogeneous {
         gains_are_last(&plan)?;
-        let mut moved = 0;
-        for layer in &mut plan.layers {
-            moved += heterogeneous(layer);
-        }
+        let moved: usize = plan.layers.iter_mut().map(heterogeneous).sum();
         if moved == 0 {
-            return Err(PlanError::Clash {
-                scheme: plan.scheme,
-                place: "every block".to_owned(),
-                first: "scale vectors per linear map".to_owned(),
-                second: "no normalization with a gain before any of them".to_owned(),
-            });
+            return Err(clash(
+                &plan,
+                "scale vectors per linear map",
+                "no normalization with a gain before any of them",
+            ));
         }
     }
-    if want.double != Double::None {
-        for (index, layer) in plan.layers.iter_mut().enumerate() {
-            for site in Site::BLOCK.into_iter().filter(|site| want.doubles(*site)) {
-                double(layer, index, site, want.double, &plan.scheme)?;
-            }
+    double(&mut plan, want)?;
+    if want.head == HeadScale::Gain {
+        plan.ends.logit_gain.get_or_insert_with(|| GainPlan {
+            form: want.stored.form(),
+            ..GainPlan::ones(GainRole::Output)
+        });
+    }
+    plan.visit_mut(&mut Scales(want));
+    Ok(plan)
+}
+
+/// Two decisions about every block that contradict each other.
+fn clash(plan: &Plan, first: &str, second: &str) -> PlanError {
+    PlanError::Clash {
+        scheme: plan.scheme.clone(),
+        place: "every block".to_owned(),
+        first: first.to_owned(),
+        second: second.to_owned(),
+    }
+}
+
+impl Resolved {
+    /// Refuses switches that contradict each other.
+    fn check(self, plan: &Plan) -> Result<(), PlanError> {
+        let on_input = self.placement == Placement::Heterogeneous;
+        let off_input = self.doubles(Site::Q) && !self.double.before();
+        if on_input && off_input {
+            return Err(clash(
+                plan,
+                "a scale for the input of each linear map (scale.placement)",
+                "scales behind the maps alone (scale.double)",
+            ));
+        }
+        if self.output_init == OutputInit::PerLayer && !self.doubles(Site::O) {
+            return Err(clash(
+                plan,
+                "where the scales behind o and down start (scale.output_init)",
+                "no scale behind them (scale.double, scale.double_at)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Takes away the gains of normalizations that are not kept.
+struct DropGains(Gains);
+
+impl VisitMut for DropGains {
+    fn norm(&mut self, _: &Spot, plan: &mut NormPlan) {
+        let role = plan.gain.as_ref().map(|gain| gain.role);
+        let drop = match self.0 {
+            Gains::All => false,
+            Gains::Output => role == Some(GainRole::Input),
+            Gains::None => true,
+        };
+        if drop {
+            plan.gain = None;
         }
     }
-    each_gain(&mut plan, &mut |gain, literal| {
+}
+
+/// Stores and decays every scale that multiplies activations. The step sizes of an interpolation, the scales of the
+/// scores and those of the embedding and of the logits are none.
+struct Scales(Resolved);
+
+impl VisitMut for Scales {
+    fn gain(&mut self, at: &Spot, gain: &mut GainPlan) {
+        let part = at.param.part.as_str();
+        let of_norm = part == "gain" || part.ends_with(".gain");
+        // Where a normalization stands in the stream, its own role says what follows; behind a product no linear map
+        // follows directly.
+        let literal = match at.param.place {
+            Place::Site(Site::Embedding) if part == "norm.gain" => gain.role,
+            Place::Site(Site::Embedding | Site::Head) | Place::Scores | Place::Experts => return,
+            Place::Site(_) if part == "before" => GainRole::Input,
+            Place::Site(_) => GainRole::Output,
+            Place::Residual(_) | Place::FinalNorm if of_norm => gain.role,
+            Place::Residual(_) | Place::FinalNorm => return,
+        };
+        let Self(want) = self;
         if gain.form == Form::Direct {
-            gain.form = match want.stored {
-                Stored::Value => Form::Direct,
-                Stored::Product => Form::Product,
-                Stored::ExpProduct => Form::ExpProduct,
-                Stored::UnitProduct => Form::UnitProduct,
-            };
+            gain.form = want.stored.form();
         }
         match want.decay {
             GainDecay::Scheme => {}
             GainDecay::Literal => gain.decay = literal == GainRole::Input,
             GainDecay::Absorbable => gain.decay = gain.role == GainRole::Input,
-        }
-    });
-    Ok(plan)
-}
-
-/// The normalizations around a branch.
-fn norms(plan: &mut ResidualPlan) -> impl Iterator<Item = &mut NormPlan> {
-    [
-        &mut plan.stream,
-        &mut plan.input,
-        &mut plan.output,
-        &mut plan.skip,
-        &mut plan.after,
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// Every normalization of a plan.
-fn each_norm(plan: &mut Plan, act: &mut impl FnMut(&mut NormPlan)) {
-    plan.ends.embed_norm.iter_mut().for_each(&mut *act);
-    plan.ends.final_norm.iter_mut().for_each(&mut *act);
-    for layer in &mut plan.layers {
-        norms(&mut layer.attn_residual).for_each(&mut *act);
-        norms(&mut layer.mlp_residual).for_each(&mut *act);
-        for site in layer.sites_mut() {
-            site.linear.norm.iter_mut().for_each(&mut *act);
-        }
-    }
-}
-
-fn drop_gains(plan: &mut Plan, kept: Gains) {
-    each_norm(plan, &mut |norm| {
-        let drop = match kept {
-            Gains::All => false,
-            Gains::Output => norm
-                .gain
-                .as_ref()
-                .is_some_and(|g| g.role == GainRole::Input),
-            Gains::None => true,
-        };
-        if drop {
-            norm.gain = None;
-        }
-    });
-}
-
-/// Every scale that multiplies activations, with the role that its place gives it. The step sizes of an
-/// interpolation and the scale of the logits are none.
-fn each_gain(plan: &mut Plan, act: &mut impl FnMut(&mut GainPlan, GainRole)) {
-    // Where a normalization stands in the stream, its own role says what follows; behind a product no linear map
-    // follows directly.
-    let mut whole = |norm: &mut NormPlan| {
-        if let Some(gain) = &mut norm.gain {
-            let role = gain.role;
-            act(gain, role);
-        }
-    };
-    plan.ends.embed_norm.iter_mut().for_each(&mut whole);
-    plan.ends.final_norm.iter_mut().for_each(&mut whole);
-    for layer in &mut plan.layers {
-        norms(&mut layer.attn_residual).for_each(&mut whole);
-        norms(&mut layer.mlp_residual).for_each(&mut whole);
-    }
-    for site in plan.layers.iter_mut().flat_map(LayerPlan::sites_mut) {
-        let LinearPlan {
-            before,
-            norm,
-            after,
-            ..
-        } = &mut site.linear;
-        if let Some(gain) = before {
-            act(gain, GainRole::Input);
-        }
-        let behind = norm.iter_mut().filter_map(|n| n.gain.as_mut());
-        for gain in behind.chain(after) {
-            act(gain, GainRole::Output);
         }
     }
 }
@@ -342,44 +449,62 @@ fn heterogeneous(layer: &mut LayerPlan) -> usize {
     moved
 }
 
-/// Gives a linear map the scales on both sides that it lacks. Where the scheme already normalizes the product, that
-/// normalization and its gain are the ones behind it.
-fn double(
-    layer: &mut LayerPlan,
-    index: usize,
-    site: Site,
-    double: Double,
-    scheme: &str,
-) -> Result<(), PlanError> {
-    let Some(plan) = layer.site_mut(site) else {
-        return Ok(());
-    };
-    let linear = &mut plan.linear;
-    if linear
-        .norm
-        .as_ref()
-        .is_some_and(|n| n.function.is::<Unit>())
-    {
-        return Err(PlanError::Clash {
-            scheme: scheme.to_owned(),
-            place: place(index, site),
-            first: "a product of unit length".to_owned(),
-            second: "a doubly placed scale, which changes its length".to_owned(),
-        });
+/// Gives each linear map that is asked for the scales that it lacks, and takes those away that are to stand behind it
+/// alone.
+fn double(plan: &mut Plan, want: Resolved) -> Result<(), PlanError> {
+    let (scheme, layers) = (&plan.scheme, plan.dims.layers);
+    for (index, layer) in plan.layers.iter_mut().enumerate() {
+        if want.doubles(Site::Q) && !want.double.before() {
+            for residual in [&mut layer.attn_residual, &mut layer.mlp_residual] {
+                if let Some(norm) = &mut residual.input {
+                    norm.gain = None;
+                }
+            }
+        }
+        for site in Site::BLOCK.into_iter().filter(|site| want.doubles(*site)) {
+            if let Some(plan) = layer.site_mut(site) {
+                around(&mut plan.linear, site, want, layers).map_err(|()| PlanError::Clash {
+                    scheme: scheme.clone(),
+                    place: place(index, site),
+                    first: "a product of unit length".to_owned(),
+                    second: "a doubly placed scale, which changes its length".to_owned(),
+                })?;
+            }
+        }
     }
-    // What reads the stream gets its scale from the normalization before it.
-    if linear.before.is_none() && site.writes_stream() {
+    Ok(())
+}
+
+/// The scales around one linear map. Where the scheme already normalizes the product, that normalization and its gain are
+/// the ones behind it.
+///
+/// # Errors
+/// When the product has unit length.
+fn around(linear: &mut LinearPlan, site: Site, want: Resolved, layers: usize) -> Result<(), ()> {
+    let norm = linear.norm.as_ref();
+    if norm.is_some_and(|norm| norm.function.is::<Unit>()) {
+        return Err(());
+    }
+    if !want.double.before() {
+        linear.before = None;
+    } else if linear.before.is_none() && site.writes_stream() {
+        // What reads the stream gets its scale from the normalization before it.
         linear.before = Some(GainPlan::ones(GainRole::Input));
     }
-    if double == Double::Normalized && linear.norm.is_none() {
-        linear.norm = Some(NormPlan {
+    if want.double.normalizes() && linear.norm.is_none() {
+        let norm = NormPlan {
             gain: None,
             ..NormPlan::rms(EPS, GainRole::Output)
+        };
+        let headed = matches!(site, Site::Q | Site::K | Site::V);
+        linear.norm = Some(match want.normalized_over {
+            NormalizedOver::Head if headed => norm.per_head(),
+            _ => norm,
         });
     }
     let gained = linear.norm.as_ref().is_some_and(|n| n.gain.is_some());
     if !gained && linear.after.is_none() {
-        linear.after = Some(GainPlan::ones(GainRole::Output));
+        linear.after = Some(want.after(site, layers));
     }
     Ok(())
 }

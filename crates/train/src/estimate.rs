@@ -6,7 +6,7 @@
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
 
-use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, ResidualPlan};
 use evenburn_model::{Activation, Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
@@ -133,31 +133,37 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
     let mut kept = 2 * q + 2 * kv;
     let networks = networks(d);
     let gated = layer.gate.is_some() && d.mlp.activation() == Activation::Silu;
-    kept += networks * if gated { 2 } else { 3 } * d.hidden;
+    kept += if gated { 2 } else { 3 } * outputs(Site::Up, d);
     if !d.experts.is_dense() {
         // What each expert reads, what it writes, and the router's logits and gates.
         kept += networks * 2 * d.model + 4 * d.experts.count;
     }
+    let normed = match layer.attention.normed {
+        Normed::Both => q,
+        Normed::Keys => 0,
+    };
     kept += layer
         .attention
         .qk_norm
         .as_ref()
-        .map_or(0, |norm| within(norm, q + kv));
+        .map_or(0, |norm| within(norm, normed + kv));
     kept += usize::from(layer.attention.qk_gain.is_some()) * 2 * q;
+    // A scale of the scores goes with a norm of k in one operation.
+    let alone = layer.attention.softmax_gain.is_some() && layer.attention.qk_norm.is_none();
+    kept += usize::from(alone) * kv;
     kept += residual(&layer.attn_residual, d) + residual(&layer.mlp_residual, d);
     for site in Site::BLOCK {
-        let [_, out] = site.shape(d);
+        let out = outputs(site, d);
         let Some(plan) = layer.site(site) else {
             continue;
         };
         if let Some(norm) = &plan.linear.norm {
-            let times = if site.in_mlp() { networks } else { 1 };
             // What comes out of a branch is kept by its normalization alone.
             let of_norm = match site {
                 Site::O | Site::Down => before(norm, out),
                 _ => within(norm, out),
             };
-            kept += times * (of_norm + usize::from(plan.linear.after.is_some()) * out);
+            kept += of_norm + usize::from(plan.linear.after.is_some()) * out;
         }
     }
     kept
@@ -169,6 +175,16 @@ fn networks(d: &Dims) -> usize {
         0 => 1,
         _ => d.experts.top_k + d.experts.shared,
     }
+}
+
+/// What a linear map of a block makes of one token, in all the networks that the token goes through.
+fn outputs(site: Site, d: &Dims) -> usize {
+    let [_, output] = site.shape(d);
+    if !site.in_mlp() || d.experts.is_dense() {
+        return output;
+    }
+    let [_, of_shared] = site.shape(&d.of_shared_experts());
+    d.experts.top_k * output + d.experts.shared * of_shared
 }
 
 /// What the way around a branch keeps of each token: what the branch reads, if it can't be normalized once more, what
@@ -213,14 +229,15 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
         let linear = &layer.site(site)?.linear;
         let direct = linear.norm.is_none() && linear.bias.is_none();
         let behind = direct && linear.after.is_some();
-        let [input, output] = site.shape(d);
         let copies = usize::from(linear.before.is_some()) + usize::from(behind);
-        let times = match d.experts.count {
-            0 => 1,
-            count if site.in_mlp() => count + d.experts.shared,
-            _ => 1,
+        let entries = |d: &Dims| site.shape(d).into_iter().product::<usize>();
+        let entries = match d.experts.count {
+            count if count > 0 && site.in_mlp() => {
+                count * entries(d) + d.experts.shared * entries(&d.of_shared_experts())
+            }
+            _ => entries(d),
         };
-        Some(times * copies * input * output)
+        Some(copies * entries)
     };
     Site::BLOCK.into_iter().filter_map(copies).sum()
 }

@@ -1,4 +1,4 @@
-//! How fast a folded anGPT decodes beside a plain decoder without norms of the same sizes.
+//! How fast a folded norm-free anGPT decodes beside a plain decoder without norms of the same sizes.
 //!
 //! `cargo run --release -p evenburn-tests --bin decode_speed`: both generate with a key/value cache, batch 1, in turns that
 //! begin with each of them equally often; the median of the ratios within a turn is printed with its quartiles, as it is
@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use evenburn_model::strategy::{AnGpt, HeadNorm};
+use evenburn_model::strategy::{AnGpt, HeadNorm, SoftmaxGain, UnitNorm};
 use evenburn_model::{Decoder, ModelConfig, Plan, Recompute, Sampler, fold};
 use evenburn_tests::bare::Bare;
 use std::time::Instant;
@@ -41,6 +41,8 @@ fn main() -> Result<()> {
     };
     for (name, qk) in [("without", HeadNorm::None), ("with", HeadNorm::Unit)] {
         let angpt = AnGpt {
+            branch_norm: UnitNorm::None,
+            softmax_gain: SoftmaxGain::None,
             qk,
             ..AnGpt::default()
         };

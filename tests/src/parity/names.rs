@@ -192,6 +192,8 @@ const FORMULAS: &[Row] = &[
     ("emb", &["embed.weight"]),
     ("head", &["head.weight"]),
     ("sz.w", &["head.after.value"]),
+    ("head_post.alpha", &["head.after.value"]),
+    ("head_post.beta", &["head.after.magnitude"]),
     ("layers.{}.q.w", &["blocks.{}.attn.q.weight"]),
     ("layers.{}.k.w", &["blocks.{}.attn.k.weight"]),
     ("layers.{}.v.w", &["blocks.{}.attn.v.weight"]),
@@ -200,6 +202,8 @@ const FORMULAS: &[Row] = &[
     ("layers.{}.u.w", &["blocks.{}.mlp.up.weight"]),
     ("layers.{}.d.w", &["blocks.{}.mlp.down.weight"]),
     ("es", &["embed.gain.value"]),
+    ("layers.{}.sg", &["blocks.{}.attn.scores.softmax.value"]),
+    ("layers.{}.sqk.w", &["blocks.{}.attn.scores.gain.value"]),
     (
         "layers.{}.aA.w",
         &["blocks.{}.attn_residual.mix.alpha.value"],
@@ -327,7 +331,7 @@ fn by_formula(pattern: &str, case: &Case) -> Option<String> {
         "p1" | "p2" => {
             let residual = if place == "p1" { "attn" } else { "mlp" };
             let at = match scheme? {
-                "post" => format!("{residual}_residual.after"),
+                "post" | "keel" => format!("{residual}_residual.after"),
                 "hybrid" => "mlp_residual.stream".to_owned(),
                 _ => format!("{residual}_residual.output"),
             };

@@ -2,15 +2,15 @@
 
 use super::case::Case;
 use super::names::Source;
-use evenburn_model::function::{Function, GatedNorm, Place, Placed, PreAffine, SeedNorm, Taper};
+use evenburn_model::function::{Function, GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, HeadNorm, HybridNorm,
-    LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RowNorm,
-    SimpleNorm, Start, Statistics,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FirstBlock, GateScale,
+    HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
+    ResidualFactor, RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Double, ExpertsConfig, GainDecay, Gains, HeadWeights, ModelConfig, Placement, ScaleSwitches,
-    ScaleVectors, Scheme, Stored,
+    Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
+    NormalizedOver, Placement, ScaleSwitches, ScaleVectors, Scheme, Stored,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -47,6 +47,7 @@ const NEUTRAL: &[&str] = &[
     "norm_eps",
     "rope",
     "rope_theta",
+    "rope_fraction",
     "base_scale",
 ];
 
@@ -69,10 +70,13 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "gate",
             "taper_c",
             "final_norm",
+            "softmax_gain",
+            "softmax_scale",
             "sv",
         ],
         "post" | "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
+        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
@@ -83,7 +87,20 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "sz_scale",
             "nu_act",
             "residual_factor",
+            "branch_norm",
+            "softmax_gain",
+            "gate_scale",
+            "factors",
             "form",
+        ],
+        "ngpt_nu" => &[
+            "skip_norm",
+            "alpha_init",
+            "alpha_scale",
+            "sqk_init",
+            "sqk_scale",
+            "sz_init",
+            "sz_scale",
         ],
         _ => &[],
     }
@@ -119,6 +136,8 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     let pre = |qk| {
         Scheme::PreNorm(PreNorm {
             qk,
+            softmax_gain: None,
+            softmax_scale: None,
             norm: Statistics::Rms,
             bias: Bias::None,
             eps,
@@ -126,11 +145,18 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             decay: Decay::Matrices,
         })
     };
+    let softmax_gain = match text("softmax_gain") {
+        None | Some("none") => SoftmaxGain::None,
+        Some("learned") => SoftmaxGain::Learned,
+        Some(other) => return Err(format!("softmax gain `{other}`")),
+    };
     let (scale_vectors, scale) = scale_vectors(case)?;
     let qk = match text("qk") {
         None | Some("none") => QkNorm::None,
         Some("head") => QkNorm::Head,
         Some("full") => QkNorm::Full,
+        Some("unit") => QkNorm::Unit,
+        Some("keys") => QkNorm::Keys,
         Some(other) => return Err(format!("q/k norm `{other}`")),
     };
     let statistics = match text("norm") {
@@ -166,6 +192,26 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             };
             (Source::Ngpt, Scheme::Ngpt(ngpt))
         }
+        "ngpt_nu" => {
+            let defaults = Ngpt::default();
+            let ngpt = Ngpt {
+                qk: HeadNorm::Unit,
+                residual_factor: ResidualFactor::SecondMoment,
+                skip_norm: Some(if flag("skip_norm") {
+                    UnitNorm::Unit
+                } else {
+                    UnitNorm::None
+                }),
+                alpha_init: number("alpha_init").unwrap_or(defaults.alpha_init),
+                alpha_scale: number("alpha_scale"),
+                sqk_init: number("sqk_init").unwrap_or(defaults.sqk_init),
+                sqk_scale: number("sqk_scale"),
+                sz_init: number("sz_init").unwrap_or(defaults.sz_init),
+                sz_scale: number("sz_scale"),
+                rows,
+            };
+            (Source::Formulas, Scheme::Ngpt(ngpt))
+        }
         "pre" => match text("norm") {
             Some("dyt") => {
                 let defaults = DyT::default();
@@ -186,8 +232,17 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             }
             Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
             _ => {
+                // Without a scale of its own a case has 1 / sqrt(head width), whatever its q/k norm.
+                let head = size("dim")? as f64 / size("n_heads")? as f64;
                 let pre = PreNorm {
                     qk,
+                    softmax_gain: Some(softmax_gain),
+                    softmax_scale: match softmax_gain {
+                        SoftmaxGain::None => {
+                            Some(number("softmax_scale").unwrap_or(head.sqrt().recip()))
+                        }
+                        SoftmaxGain::Learned => number("softmax_scale"),
+                    },
                     norm: statistics,
                     bias: Bias::None,
                     eps,
@@ -205,6 +260,22 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 ..PostNorm::default()
             };
             (Source::Formulas, Scheme::PostNorm(post))
+        }
+        "keel" => {
+            let keel = Keel {
+                qk,
+                norm: statistics,
+                eps,
+                skip_scale: number("skip_scale"),
+                first_block: match text("first_block") {
+                    Some("pre") => FirstBlock::Pre,
+                    Some("post") => FirstBlock::Post,
+                    other => return Err(format!("`first_block` {other:?}")),
+                },
+                decay,
+                ..Keel::default()
+            };
+            (Source::Formulas, Scheme::Keel(keel))
         }
         "lns" => {
             let lns = LnScaling {
@@ -248,14 +319,24 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             let defaults = AnGpt::default();
             let off = case.config.get("residual_factor") == Some(&Value::Bool(false));
             let angpt = AnGpt {
+                branch_norm: match text("branch_norm") {
+                    None | Some("none") => UnitNorm::None,
+                    Some("unit") => UnitNorm::Unit,
+                    Some(other) => return Err(format!("branch norm `{other}`")),
+                },
                 qk: HeadNorm::Unit,
-                qk_gain: defaults.qk_gain,
+                softmax_gain,
                 attention_factor: defaults.attention_factor,
-                factors: defaults.factors,
+                factors: named(case, "factors")?,
                 alpha_init: number("alpha_init").unwrap_or(defaults.alpha_init),
                 alpha_scale: number("alpha_scale").unwrap_or(defaults.alpha_scale),
                 sz_init: number("sz_init").unwrap_or(defaults.sz_init),
-                sz_scale: number("sz_scale"),
+                sz_scale: number("sz_scale").unwrap_or(defaults.sz_scale),
+                gate_scale: match text("gate_scale") {
+                    None | Some("sqrt_dim") => GateScale::SqrtDim,
+                    Some("one") => GateScale::One,
+                    Some(other) => return Err(format!("gate scale `{other}`")),
+                },
                 activation_factor: number("nu_act"),
                 residual_factor: if off {
                     ResidualFactor::One
@@ -295,6 +376,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             (None, Some(_)) => ModelConfig::default().rope_theta,
             (None, None) => return Err("`rope_theta` is missing".to_owned()),
         },
+        rope_fraction: number("rope_fraction").unwrap_or(1.0),
         head: HeadWeights::Untied,
         function: function(case)?,
         positions: named(case, "positions")?,
@@ -357,9 +439,9 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
         }
     };
     let at = match text("final_norm") {
-        None => Place::InputsAndFinal,
-        Some("rms") => Place::Inputs,
-        Some(other) if other == norm => Place::InputsAndFinal,
+        None => PlacedAt::InputsAndFinal,
+        Some("rms") => PlacedAt::Inputs,
+        Some(other) if other == norm => PlacedAt::InputsAndFinal,
         Some(other) => return Err(format!("final norm `{other}`")),
     };
     let at = Some(at);
@@ -410,6 +492,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         Some("or") => Stored::Product,
         Some("er") => Stored::ExpProduct,
         Some("wn") => Stored::UnitProduct,
+        Some("er_centered") => Stored::CenteredExp,
         Some(other) => return Err(format!("gains of form `{other}`")),
     };
     let mut switches = ScaleSwitches {
@@ -424,24 +507,54 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         return Ok((ScaleVectors::Standard, switches));
     };
     let sv = sv.as_object().ok_or("`sv` is not an object")?;
-    if let Some(key) = sv
-        .keys()
-        .find(|key| !["none", "hg", "post", "pre_out", "mid"].contains(&key.as_str()))
-    {
+    const KEYS: &[&str] = &[
+        "none",
+        "hg",
+        "pre",
+        "post",
+        "pre_out",
+        "mid",
+        "mid_over",
+        "at",
+        "head_post",
+    ];
+    if let Some(key) = sv.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("scale vectors `{key}`"));
     }
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));
+    let before = sv.get("pre") != Some(&Value::Bool(false));
+    let readers = match sv.get("at").map(Value::as_str) {
+        None => false,
+        Some(Some("readers")) => true,
+        Some(other) => return Err(format!("scale vectors at {other:?}")),
+    };
     if on("none") {
         switches.gains = Some(Gains::None);
     }
     if on("hg") {
         switches.placement = Some(Placement::Heterogeneous);
     }
-    switches.double = match (on("post"), on("pre_out"), on("mid")) {
-        (false, false, false) => None,
+    // At the readers, the scale before the product is the one that the normalization had.
+    switches.double = match (on("post"), before && (readers || on("pre_out")), on("mid")) {
+        (false, _, false) if before => None,
         (true, true, false) => Some(Double::Plain),
         (true, true, true) => Some(Double::Normalized),
-        _ => return Err("scale vectors on one side of a linear map only".to_owned()),
+        (true, false, false) if !before => Some(Double::After),
+        (true, false, true) if !before => Some(Double::NormalizedAfter),
+        _ => return Err("scale vectors on some sides of some linear maps".to_owned()),
     };
+    switches.double_at = Some(if readers {
+        DoubleAt::Readers
+    } else {
+        DoubleAt::All
+    });
+    switches.normalized_over = Some(match sv.get("mid_over").map(Value::as_str) {
+        None | Some(Some("full")) => NormalizedOver::Full,
+        Some(Some("head")) => NormalizedOver::Head,
+        Some(other) => return Err(format!("scale vectors normalized over {other:?}")),
+    });
+    if on("head_post") {
+        switches.head = Some(HeadScale::Gain);
+    }
     Ok((ScaleVectors::Standard, switches))
 }

@@ -107,6 +107,16 @@ fn sizes_that_do_not_fit_name_their_key() {
     );
     refused(
         &sandbox,
+        &train(&["--model.rope_fraction", "0.3"]),
+        &["model.rope_fraction", "0.3 of model.head_dim = 16"],
+    );
+    refused(
+        &sandbox,
+        &train(&["--model.rope_fraction", "0.5", "--model.positions", "none"]),
+        &["model.rope_fraction", "model.positions"],
+    );
+    refused(
+        &sandbox,
         &train(&["--model.vocab_size", "300"]),
         &["320", "300"],
     );

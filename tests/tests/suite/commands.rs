@@ -56,6 +56,42 @@ fn a_run_is_evaluated_sampled_and_described() {
 }
 
 #[test]
+fn a_part_of_each_head_turns_in_every_command() {
+    let (_folder, sandbox) = sandbox();
+    let train = |run: &str, fraction: &str| {
+        let more = [
+            "--model.rope_fraction",
+            fraction,
+            "--train.steps",
+            "4",
+            "--no-baselines",
+        ];
+        text(&sandbox, &Sandbox::train("pre_norm", run, &more));
+        std::fs::read_to_string(sandbox.path(run).join("plan.toml")).unwrap()
+    };
+    // Whole heads are not written: a plan that was made before there were parts is the same text.
+    assert!(!train("whole", "1.0").contains("rope_fraction"));
+    assert!(train("part", "0.5").contains("rope_fraction = 0.5"));
+    let described = text(&sandbox, &["describe", "part"]);
+    assert!(
+        described.contains("rotation of 8 of 16 channels"),
+        "{described}"
+    );
+    let described = text(&sandbox, &["describe", "whole"]);
+    assert!(!described.contains("rotation"), "{described}");
+    let sample = |run: &str| {
+        text(
+            &sandbox,
+            &["sample", run, "--prompt", "Item", "--temperature", "0"],
+        )
+    };
+    let score = |run: &str| text(&sandbox, &["eval", run, "--json"]);
+    assert!(score("part") != score("whole"));
+    text(&sandbox, &["fold", "part", "--out", "folded"]);
+    assert_eq!(sample("folded"), sample("part"));
+}
+
+#[test]
 fn data_and_configuration_are_shown() {
     let (_folder, sandbox) = sandbox();
     let arguments = [

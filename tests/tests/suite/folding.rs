@@ -24,7 +24,7 @@ fn a_folded_run_is_evaluated_sampled_and_exported_but_not_trained() {
         &Sandbox::train("angpt", "run", &["--no-baselines"]),
     );
     let folded = text(&sandbox, &["fold", "run"]);
-    assert!(folded.contains("no learned scale is left"), "{folded}");
+    assert!(folded.contains("attn_residual.output.gain"), "{folded}");
     let place = "run/folded/step-00000040";
     assert!(folded.contains(place), "{folded}");
     assert!((loss(&sandbox, "run", &[]) - loss(&sandbox, place, &[])).abs() < 1e-5);

@@ -218,6 +218,9 @@ fn names_are_full_shortened_or_doubled() {
         ("qwen3", "model."),
         ("mixtral", "model."),
         ("qwen3_moe", "model."),
+        ("gpt_neox", "gpt_neox."),
+        ("stablelm", "model."),
+        ("phi3", "model."),
     ] {
         let own = import(&peer(name)).unwrap();
         let short = |n: &str| n.strip_prefix(prefix).unwrap_or(n).to_owned();
@@ -231,9 +234,22 @@ fn names_are_full_shortened_or_doubled() {
     }
 }
 
+/// In memory and in some checkpoints the output layer of GPT-NeoX is called as in the other classes.
+#[test]
+fn the_output_layer_of_gpt_neox_is_read_under_both_names() {
+    let own = import(&peer("gpt_neox")).unwrap();
+    let folder = Folder::new("gpt_neox", &json!({}));
+    let other = renamed(tensors("gpt_neox"), |name| {
+        name.replace("embed_out", "lm_head")
+    });
+    assert!(other.contains_key("lm_head.weight"));
+    folder.file("model.safetensors", &other);
+    assert_eq!(folder.import().unwrap().weights, own.weights);
+}
+
 #[test]
 fn every_floating_point_format_is_read() {
-    for name in ["llama", "gemma2", "qwen3_moe"] {
+    for name in ["llama", "gemma2", "gpt_neox", "qwen3_moe"] {
         let own = import(&peer(name)).unwrap();
         for dtype in [DType::BF16, DType::F16, DType::F64] {
             let stored = tensors(name).into_iter();
@@ -259,6 +275,7 @@ fn a_shared_table_is_found_under_either_name_and_two_tables_are_not_shared() {
         ("llama_tied", "model.embed_tokens.weight"),
         ("gpt2", "transformer.wte.weight"),
         ("gemma2", "model.embed_tokens.weight"),
+        ("phi3", "model.embed_tokens.weight"),
     ] {
         let own = import(&peer(name)).unwrap();
         let read = |tensors: &Tensors| {

@@ -2,7 +2,9 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, export, import};
-use evenburn_model::{Decoder, Plan, weights};
+use evenburn_model::function::{Around, NormFunction};
+use evenburn_model::strategy::PreNorm;
+use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
 use evenburn_tests::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -168,7 +170,7 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 8);
+    assert_eq!(compared, 11);
 }
 
 #[test]
@@ -223,7 +225,7 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
         let found = error(&logits(&again), &logits(&original));
         assert!(found < 1e-12, "{}: {found}", case.name);
     }
-    assert!(classes >= 14);
+    assert!(classes >= 19);
 }
 
 /// A copy of a peer's folder with its configuration changed.
@@ -259,6 +261,25 @@ fn what_no_plan_says_is_refused_by_its_key() {
         ),
         ("qwen3_moe", "mlp_only_layers", json!([0])),
         ("gpt2", "scale_attn_by_inverse_layer_idx", json!(true)),
+        ("llama", "partial_rotary_factor", json!(0.5)),
+        ("gpt_neox", "use_parallel_residual", json!(true)),
+        ("gpt_neox", "attention_bias", json!(false)),
+        ("gpt_neox", "hidden_act", json!("relu")),
+        ("gpt_neox", "head_dim", json!(12)),
+        ("stablelm", "use_parallel_residual", json!(true)),
+        ("stablelm", "qk_layernorm", json!(true)),
+        // Three of eight channels.
+        (
+            "stablelm",
+            "rope_parameters",
+            json!({ "partial_rotary_factor": 0.4 }),
+        ),
+        ("phi3", "sliding_window", json!(8)),
+        (
+            "phi3",
+            "rope_scaling",
+            json!({ "type": "longrope", "short_factor": [1.0] }),
+        ),
     ] {
         let refused = import(changed(peer, key, value).path()).unwrap_err();
         assert!(
@@ -270,6 +291,15 @@ fn what_no_plan_says_is_refused_by_its_key() {
             message.contains(key) && message.contains("config.json"),
             "{message}"
         );
+    }
+    // A class that no plan computes is refused by what it does.
+    for (peer, value) in [("gpt_neox", None), ("llama", Some("phi"))] {
+        let folder = match value {
+            Some(class) => changed(peer, "model_type", json!(class)),
+            None => changed(peer, "use_parallel_residual", Value::Null),
+        };
+        let message = import(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("attention and MLP"), "{message}");
     }
     // A window as wide as the context hides nothing.
     import(changed("mixtral", "sliding_window", json!(4096)).path()).unwrap();
@@ -303,6 +333,28 @@ fn every_tensor_that_does_not_fit_is_listed() {
 }
 
 #[test]
+fn a_class_that_turns_whole_heads_is_refused_by_the_part() {
+    let case = exports::cases()
+        .into_iter()
+        .find(|c| c.name == "phi3")
+        .unwrap();
+    let model = Model {
+        plan: case.plan().unwrap(),
+        weights: weights::collect(&case.decoder(DType::F32).unwrap()),
+        tokenizer: None,
+        ends: Ends::Unknown,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("exported");
+    let refused = export(&model, &Target::Peer("llama".to_owned()), &place).unwrap_err();
+    let message = refused.to_string();
+    assert!(
+        message.contains("dims.rope_fraction: 0.4 here, none there"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_class_that_computes_something_else_is_refused_with_the_difference() {
     let case = exports::cases()
         .into_iter()
@@ -325,10 +377,58 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
     }
     assert!(!place.exists());
     assert!(export(&model(), &target("mamba"), &place).is_err());
+    let message = export(&model(), &target("phi"), &place)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("attention and MLP"), "{message}");
 
     export(&model(), &Target::Own, &place).unwrap();
     let again = export(&model(), &Target::Own, &place)
         .unwrap_err()
         .to_string();
     assert!(again.contains("already exists"), "{again}");
+}
+
+/// Divides by the largest magnitude: a function that this project doesn't have.
+#[derive(Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+struct Largest {}
+
+impl Recorded for Largest {
+    const NAME: &'static str = "largest";
+    const ABOUT: &'static str = "Divides by the largest magnitude.";
+}
+
+impl NormFunction for Largest {
+    fn describe(&self) -> String {
+        "largest magnitude".to_owned()
+    }
+
+    fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
+        around.gained(x.clone() / x.abs().max_dim(1))
+    }
+}
+
+#[test]
+fn a_function_of_another_program_is_refused_by_its_name() {
+    let config = ModelConfig {
+        function: Some(Largest {}.into()),
+        ..ModelConfig::default()
+    };
+    let plan = Plan::new(&config, &PreNorm::default()).unwrap();
+    let decoder = Decoder::new(&plan, 1, &Device::flex());
+    let model = Model {
+        plan,
+        weights: weights::collect(&decoder),
+        tokenizer: None,
+        ends: Ends::Unknown,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("exported");
+    for target in [Target::Auto, Target::Own] {
+        let message = export(&model, &target, &place).unwrap_err().to_string();
+        for part in ["blocks.0.attn_residual.input", "`largest`"] {
+            assert!(message.contains(part), "no `{part}` in {message}");
+        }
+        assert!(!place.exists());
+    }
 }

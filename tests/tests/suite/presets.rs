@@ -26,6 +26,21 @@ fn every_scheme_has_a_preset_that_resolves() {
 }
 
 #[test]
+fn every_function_has_a_preset_that_resolves() {
+    for (name, preset) in [
+        ("seed_norm", "seed_norm"),
+        ("gated_norm", "gated_norm"),
+        ("pre_affine", "pre_affine"),
+        ("taper", "taper_norm"),
+    ] {
+        let config = load(&configs().join(format!("{preset}.toml")));
+        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let input = plan.layers[0].attn_residual.input.as_ref().unwrap();
+        assert_eq!(input.function.name(), name);
+    }
+}
+
+#[test]
 fn every_preset_makes_a_plan() {
     let mut presets = 0;
     for entry in std::fs::read_dir(configs()).unwrap() {
@@ -57,5 +72,23 @@ fn every_recipe_has_a_preset_of_the_default_run() {
         let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
         let decoder = Decoder::new(&plan, 1, &Device::flex().autodiff());
         groups::engine(&plan, &config.optim, 900, &decoder).unwrap();
+    }
+}
+
+/// Plans that were recorded before a decision existed are read as what they were, and written as they were.
+#[test]
+fn a_plan_leaves_out_what_it_does_not_decide() {
+    for scheme in Scheme::all() {
+        let config = RunConfig {
+            norm: scheme,
+            ..RunConfig::default()
+        };
+        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let learned = plan.layers[0].attention.softmax_gain.is_some();
+        assert_eq!(text.contains("softmax_gain"), learned, "{}", plan.scheme);
+        assert!(!text.contains("normed"), "{}", plan.scheme);
+        let again: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, plan);
     }
 }

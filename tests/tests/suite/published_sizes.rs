@@ -1,7 +1,7 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Plan, Role};
+use evenburn_model::{Plan, Role, ScaleVectors};
 use evenburn_train::config::RunConfig;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 /// Counts of peers are those of their checkpoints. SimpleGPT and nGPT publish rounded sizes of their baselines
 /// ([`ROUNDED`]): the exact counts of their own schemes follow from the sizes by hand, for SimpleGPT
 /// `L (2 D^2 + 2 D G K + 3 D F + 3 D + 2 G K + 2 F) + D + 2 V D`, with a scale for each output of the seven maps; for nGPT
-/// `L (4 D^2 + 3 D F + 3 D + 2 F) + 2 V D + V`.
-const SIZES: [(&str, usize); 23] = [
+/// `L (4 D^2 + 3 D F + 3 D + 2 F) + 2 V D + V`; for anGPT `L (4 D^2 + 3 D F + 2 D + 1) + 2 V D + V`, for its GPT+ the same with
+/// `D` in place of the last `V`; with the scale vectors of 2605.26895 the baselines of [`SCALE_VECTORS`] and
+/// `L (2 (3 D + 3) - 2 D + n (2 D + 2 F + 4)) + V + 2` more, `n (..)` summed over the networks of a block.
+const SIZES: [(&str, usize); 44] = [
     ("papers/simplegpt-20m", 19_803_392),
     ("papers/simplegpt-22m", 21_512_960),
     ("papers/simplegpt-35m", 35_217_024),
@@ -28,7 +30,28 @@ const SIZES: [(&str, usize); 23] = [
     ("papers/simplegpt-8b", 8_031_375_360),
     ("papers/ngpt-0.5b", 468_491_520),
     ("papers/ngpt-1b", 1_026_177_280),
-    ("papers/scale-vectors-1b", 1_028_065_024),
+    ("papers/angpt-32m", 32_100_486),
+    ("papers/angpt-62m", 62_284_426),
+    ("papers/angpt-125m", 127_077_522),
+    ("papers/angpt-250m", 247_214_226),
+    ("papers/angpt-0.5b", 505_775_256),
+    ("papers/angpt-1b", 1_072_639_140),
+    ("papers/gpt-plus-32m", 32_050_438),
+    ("papers/gpt-plus-62m", 62_234_506),
+    ("papers/gpt-plus-125m", 127_027_730),
+    ("papers/gpt-plus-250m", 247_164_690),
+    ("papers/gpt-plus-0.5b", 505_725_976),
+    ("papers/gpt-plus-1b", 1_072_590_116),
+    ("papers/scale-vectors-0.12b", 119_846_846),
+    ("papers/scale-vectors-0.25b", 254_208_234),
+    ("papers/scale-vectors-0.48b", 483_008_554),
+    ("papers/scale-vectors-0.75b", 749_558_612),
+    ("papers/scale-vectors-1b", 1_028_562_326),
+    ("papers/scale-vectors-moe-0.25b", 251_548_470),
+    ("papers/scale-vectors-moe-0.5b", 481_809_500),
+    ("papers/scale-vectors-moe-0.8b", 798_511_526),
+    ("papers/scale-vectors-moe-1b", 1_060_433_130),
+    ("papers/scale-vectors-moe-2b", 1_998_892_366),
     ("peers/gpt2", 124_439_808),
     // GPT-2 without its 82,944 biases of maps and 19,200 of norms, with 47 more rows of 768 in the table.
     ("peers/nanogpt", 124_373_760),
@@ -57,6 +80,75 @@ const ROUNDED: [(&str, QkNorm, &str); 15] = [
     ("papers/simplegpt-8b", QkNorm::Full, "8B"),
     ("papers/ngpt-0.5b", QkNorm::None, "468.2M"),
     ("papers/ngpt-1b", QkNorm::None, "1025.7M"),
+];
+
+/// Preset of scale vectors, its baseline's parameters, those that a token meets, and the sizes that 2605.26895 names
+/// (appendix B). Only the 1B mixture does not round to its: 0.38B is printed.
+const SCALE_VECTORS: [(&str, usize, usize, &str, &str); 10] = [
+    (
+        "scale-vectors-0.12b",
+        119_744_256,
+        119_744_256,
+        "0.12B",
+        "0.12B",
+    ),
+    (
+        "scale-vectors-0.25b",
+        254_018_560,
+        254_018_560,
+        "0.25B",
+        "0.25B",
+    ),
+    (
+        "scale-vectors-0.48b",
+        482_696_960,
+        482_696_960,
+        "0.48B",
+        "0.48B",
+    ),
+    (
+        "scale-vectors-0.75b",
+        749_142_528,
+        749_142_528,
+        "0.75B",
+        "0.75B",
+    ),
+    ("scale-vectors-1b", 1_028_065_024, 1_028_065_024, "1B", "1B"),
+    (
+        "scale-vectors-moe-0.25b",
+        251_044_480,
+        113_633_920,
+        "0.25B",
+        "0.11B",
+    ),
+    (
+        "scale-vectors-moe-0.5b",
+        480_942_336,
+        183_671_040,
+        "0.5B",
+        "0.18B",
+    ),
+    (
+        "scale-vectors-moe-0.8b",
+        797_327_040,
+        281_231_040,
+        "0.8B",
+        "0.28B",
+    ),
+    (
+        "scale-vectors-moe-1b",
+        1_058_931_712,
+        354_976_768,
+        "1B",
+        "0.38B",
+    ),
+    (
+        "scale-vectors-moe-2b",
+        1_996_574_720,
+        620_856_320,
+        "2B",
+        "0.62B",
+    ),
 ];
 
 fn configs() -> PathBuf {
@@ -107,6 +199,36 @@ fn baselines_round_to_the_sizes_that_the_papers_name() {
     }
 }
 
+/// anGPT's Table F.1, in millions: anGPT and GPT+.
+const ANGPT: [(&str, &str, &str); 6] = [
+    ("32m", "32.10M", "32.05M"),
+    ("62m", "62.28M", "62.24M"),
+    ("125m", "127.08M", "127.03M"),
+    ("250m", "247.21M", "247.17M"),
+    ("0.5b", "505.78M", "505.73M"),
+    ("1b", "1073M", "1073M"),
+];
+
+/// Of two sizes of GPT+ the printed one has a gain for each channel of a head of q and k, and no scale of the scores.
+#[test]
+fn angpt_and_gpt_plus_round_to_their_table() {
+    for (size, angpt, gpt_plus) in ANGPT {
+        let own = plan(&format!("papers/angpt-{size}")).cost().params;
+        assert_eq!(rounded(own, angpt), angpt, "{size}");
+        let preset = format!("papers/gpt-plus-{size}");
+        let one_scalar = plan(&preset).cost().params;
+        let gains = baseline(&preset, QkNorm::Head).cost().params;
+        let fits = match size {
+            "62m" | "250m" => gains,
+            _ => one_scalar,
+        };
+        assert_eq!(rounded(fits, gpt_plus), gpt_plus, "{size}");
+    }
+    let gains = |size: &str| baseline(&format!("papers/gpt-plus-{size}"), QkNorm::Head);
+    assert_eq!(gains("62m").cost().params, 62_235_776);
+    assert_eq!(gains("250m").cost().params, 247_166_976);
+}
+
 #[test]
 fn the_largest_baselines_are_the_llamas() {
     for (preset, llama) in [
@@ -133,10 +255,34 @@ fn every_preset_of_a_paper_or_a_peer_is_counted() {
     assert_eq!(files, counted);
 }
 
+/// The plan of a preset of scale vectors with one gain per normalization in their place.
+fn standard(preset: &str) -> Plan {
+    let file = configs().join(format!("papers/{preset}.toml"));
+    let mut config = RunConfig::load(Some(&file), &[]).unwrap().config;
+    config.model.scale_vectors = ScaleVectors::Standard;
+    Plan::new(&config.model, config.norm.strategy()).unwrap()
+}
+
+#[test]
+fn the_baselines_of_scale_vectors_are_the_papers() {
+    for (preset, parameters, active, size, active_size) in SCALE_VECTORS {
+        let cost = standard(preset).cost();
+        assert_eq!((cost.params, cost.active), (parameters, active), "{preset}");
+        assert_eq!(rounded(parameters, size), size, "{preset}");
+        // Its sizes as printed make 0.355B, which the preset says.
+        let fits = preset != "scale-vectors-moe-1b";
+        assert_eq!(
+            rounded(active, active_size) == active_size,
+            fits,
+            "{preset}"
+        );
+    }
+}
+
 #[test]
 fn the_scale_vectors_of_the_paper_are_its_count() {
     // 80,640 scales of 1,028,065,024 parameters (2605.26895).
-    let scales: usize = plan("papers/scale-vectors-1b")
+    let scales: usize = standard("scale-vectors-1b")
         .params()
         .iter()
         .filter(|spec| spec.role == Role::Gain)

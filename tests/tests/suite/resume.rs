@@ -233,6 +233,7 @@ schemes!(
     olmo2,
     hybrid_norm,
     deep_norm,
+    keel,
     ln_scaling,
     dyt,
     derf,

@@ -1,11 +1,12 @@
 //! GPT-2: pre-norm with LayerNorm, learned positions, a plain MLP, biases everywhere.
 
+use super::sizes::{self, PLAIN};
 use super::{DefaultEnds, Peer};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, out_in, same};
 use evenburn_model::strategy::{Bias, PreNorm, QkNorm, Start, Statistics};
-use evenburn_model::{Biases, HeadWeights, MlpKind, ModelConfig, Plan, Positions, Scheme};
+use evenburn_model::{Biases, HeadWeights, ModelConfig, Plan, Positions, Scheme};
 use serde_json::{Map, Value, json};
 
 pub(super) struct Gpt2;
@@ -21,17 +22,6 @@ const EPS: f64 = 1e-5;
 const ACTIVATION: &str = "gelu_new";
 const DROPOUT: f64 = 0.1;
 const END: u32 = 50_256;
-
-/// Plain activations by their names in `transformers`; the first of a kind is written.
-const PLAIN: [(&str, MlpKind); 7] = [
-    (ACTIVATION, MlpKind::GeluTanh),
-    ("gelu_pytorch_tanh", MlpKind::GeluTanh),
-    ("gelu_fast", MlpKind::GeluTanh),
-    ("gelu_accurate", MlpKind::GeluTanh),
-    ("gelu", MlpKind::Gelu),
-    ("gelu_python", MlpKind::Gelu),
-    ("relu2", MlpKind::Relu2),
-];
 
 const ROWS: [Row; 17] = [
     same("transformer.wte.weight", &["embed.weight"]),
@@ -117,11 +107,6 @@ impl Peer for Gpt2 {
             |v| *v == json!(false),
             "a decoder attends to itself",
         )?;
-        let name = config.text("activation_function", ACTIVATION)?;
-        let Some((_, mlp)) = PLAIN.iter().find(|(known, _)| *known == name) else {
-            let why = "plain MLPs have gelu, its tanh form or relu2";
-            return Err(config.inexpressible("activation_function", why));
-        };
         let dim = config.size_or("n_embd", DIM)?;
         let model = ModelConfig {
             vocab_size: config.size_or("vocab_size", VOCABULARY)?,
@@ -136,7 +121,7 @@ impl Peer for Gpt2 {
                 HeadWeights::Untied
             },
             positions: Positions::Learned,
-            mlp: *mlp,
+            mlp: PLAIN.read(config, "activation_function", ACTIVATION)?,
             biases: Biases::All,
             dropout: config.number("resid_pdrop", DROPOUT)?,
             ..ModelConfig::default()
@@ -154,8 +139,7 @@ impl Peer for Gpt2 {
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {
         let d = plan.dims();
-        let known = PLAIN.iter().find(|(_, kind)| *kind == d.mlp);
-        let eps = super::sizes::eps(plan);
+        let eps = sizes::eps(plan);
         let written = json!({
             "vocab_size": d.vocab,
             "n_embd": d.model,
@@ -164,7 +148,7 @@ impl Peer for Gpt2 {
             "n_inner": d.hidden,
             "n_positions": d.context,
             "layer_norm_epsilon": eps,
-            "activation_function": known.map_or(ACTIVATION, |(name, _)| name),
+            "activation_function": PLAIN.name(d.mlp),
             "tie_word_embeddings": plan.head.is_none(),
             "resid_pdrop": d.dropout,
             "embd_pdrop": d.dropout,

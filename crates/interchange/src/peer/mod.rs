@@ -2,12 +2,15 @@
 
 mod gemma2;
 mod gpt2;
+mod gpt_neox;
 mod llama;
 mod mixtral;
 mod olmo2;
+mod phi3;
 mod qwen3;
 mod qwen3_moe;
 mod sizes;
+mod stablelm;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +59,11 @@ pub(crate) trait Peer: Sync {
         None
     }
 
+    /// Name of the output layer in a checkpoint.
+    fn output(&self) -> &'static str {
+        "lm_head.weight"
+    }
+
     /// What the names of tensors begin with, output layer apart; checkpoints of the class without that layer leave it out.
     fn prefix(&self) -> &'static str {
         "model."
@@ -80,12 +88,15 @@ impl DefaultEnds {
 }
 
 /// Every peer, those without experts first.
-pub(crate) const ALL: [&dyn Peer; 7] = [
+pub(crate) const ALL: [&dyn Peer; 10] = [
     &llama::Llama,
     &qwen3::Qwen3,
     &olmo2::Olmo2,
     &gemma2::Gemma2,
     &gpt2::Gpt2,
+    &gpt_neox::GptNeoX,
+    &stablelm::StableLm,
+    &phi3::Phi3,
     &mixtral::Mixtral,
     &qwen3_moe::Qwen3Moe,
 ];
@@ -97,6 +108,21 @@ pub(crate) const ALL: [&dyn Peer; 7] = [
 /// ```
 pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|peer| peer.name()).collect()
+}
+
+/// Why no plan has attention and MLP side by side.
+const PARALLEL: &str = "there attention and MLP read one stream side by side, and in a plan one reads what the other has added";
+
+/// Classes that no plan computes, whatever their configuration, each with the reason.
+const REFUSED: [(&str, &str); 1] = [("phi", PARALLEL)];
+
+/// Why a class is not `done`, which is "read" or "written".
+pub(crate) fn why_not(name: &str, done: &str) -> String {
+    let refused = REFUSED.iter().find(|(known, _)| *known == name);
+    match refused {
+        Some((_, why)) => (*why).to_owned(),
+        None => format!("these are {done}: {}", names().join(", ")),
+    }
 }
 
 pub(crate) fn of(name: &str) -> Option<&'static dyn Peer> {

@@ -28,17 +28,35 @@ pub(super) struct Defaults {
     pub(super) head_dim: Option<usize>,
     /// `rope_theta`.
     pub(super) theta: f64,
+    /// Which keys say more about the rotation.
+    pub(super) rotation: Rotation,
     /// `tie_word_embeddings`.
     pub(super) tied: bool,
     /// `max_position_embeddings`.
     pub(super) context: usize,
     /// `hidden_act`.
     pub(super) activation: &'static str,
-    /// `rms_norm_eps`.
+    /// The activations that its MLP may have.
+    pub(super) activations: &'static Activations,
+    /// `rms_norm_eps`, `layer_norm_eps`.
     pub(super) eps: f64,
     /// `bos_token_id`, `eos_token_id` and `pad_token_id`.
     pub(super) ends: DefaultEnds,
 }
+
+/// How a class reads its rotation.
+pub(super) struct Rotation {
+    /// Key of the base beside `rope_parameters`.
+    pub(super) theta: &'static str,
+    /// Key beside `rope_parameters` of the part of each head that turns, and its default; `None` where whole heads do.
+    pub(super) part: Option<(&'static str, f64)>,
+}
+
+/// The keys of most classes.
+pub(super) const WHOLE_HEADS: Rotation = Rotation {
+    theta: "rope_theta",
+    part: None,
+};
 
 /// Of `LlamaConfig`, in `transformers` 5.24 like those of the other classes (`tests/fixtures/peers/defaults.json`).
 pub(super) const LLAMA: Defaults = Defaults {
@@ -50,9 +68,11 @@ pub(super) const LLAMA: Defaults = Defaults {
     kv_heads: None,
     head_dim: None,
     theta: 10_000.0,
+    rotation: WHOLE_HEADS,
     tied: false,
     context: 2048,
     activation: "silu",
+    activations: &GATED,
     eps: 1e-6,
     ends: DefaultEnds {
         bos: Some(1),
@@ -61,17 +81,63 @@ pub(super) const LLAMA: Defaults = Defaults {
     },
 };
 
-/// Gated activations by their names in `transformers`; the first of a kind is written.
-const GATED: [(&str, MlpKind); 8] = [
-    ("silu", MlpKind::Swiglu),
-    ("swish", MlpKind::Swiglu),
-    ("gelu", MlpKind::Geglu),
-    ("gelu_python", MlpKind::Geglu),
-    ("gelu_pytorch_tanh", MlpKind::GegluTanh),
-    ("gelu_new", MlpKind::GegluTanh),
-    ("gelu_fast", MlpKind::GegluTanh),
-    ("gelu_accurate", MlpKind::GegluTanh),
-];
+/// Activations by their names in `transformers`; the first of a kind is written.
+pub(super) struct Activations {
+    known: &'static [(&'static str, MlpKind)],
+    /// Which there are.
+    why: &'static str,
+}
+
+impl Activations {
+    /// The MLP that a key of a configuration asks for.
+    pub(super) fn read(
+        &self,
+        config: &Fields,
+        key: &str,
+        default: &str,
+    ) -> Result<MlpKind, InterchangeError> {
+        let name = config.text(key, default)?;
+        let found = self.known.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| config.inexpressible(key, self.why))
+    }
+
+    /// The name of an MLP's activation, or that of the first where it has no name here.
+    pub(super) fn name(&self, mlp: MlpKind) -> &'static str {
+        let found = self.known.iter().find(|(_, kind)| *kind == mlp);
+        found.or(self.known.first()).map_or("", |(name, _)| name)
+    }
+}
+
+/// Of gated MLPs.
+pub(super) const GATED: Activations = Activations {
+    known: &[
+        ("silu", MlpKind::Swiglu),
+        ("swish", MlpKind::Swiglu),
+        ("gelu", MlpKind::Geglu),
+        ("gelu_python", MlpKind::Geglu),
+        ("gelu_pytorch_tanh", MlpKind::GegluTanh),
+        ("gelu_new", MlpKind::GegluTanh),
+        ("gelu_fast", MlpKind::GegluTanh),
+        ("gelu_accurate", MlpKind::GegluTanh),
+    ],
+    why: "gated MLPs have silu or gelu",
+};
+
+/// Of MLPs without a gate.
+pub(super) const PLAIN: Activations = Activations {
+    known: &[
+        ("gelu_new", MlpKind::GeluTanh),
+        ("gelu_pytorch_tanh", MlpKind::GeluTanh),
+        ("gelu_fast", MlpKind::GeluTanh),
+        ("gelu_accurate", MlpKind::GeluTanh),
+        ("gelu", MlpKind::Gelu),
+        ("gelu_python", MlpKind::Gelu),
+        ("relu2", MlpKind::Relu2),
+    ],
+    why: "plain MLPs have gelu, its tanh form or relu2",
+};
 
 /// The sizes in a configuration; refuses what changes the function of every class and no plan says.
 pub(super) fn read(
@@ -84,12 +150,7 @@ pub(super) fn read(
         |_| false,
         "weights have to be stored as floating-point numbers",
     )?;
-    let name = config.text(activation, defaults.activation)?;
-    let mlp = GATED.iter().find(|(known, _)| *known == name);
-    let Some((_, mlp)) = mlp else {
-        return Err(config.inexpressible(activation, "gated MLPs have silu or gelu"));
-    };
-    Ok(ModelConfig {
+    let model = ModelConfig {
         vocab_size: config.size_or("vocab_size", defaults.vocab)?,
         dim: config.size_or("hidden_size", defaults.dim)?,
         layers: config.size_or("num_hidden_layers", defaults.layers)?,
@@ -98,16 +159,34 @@ pub(super) fn read(
         head_dim: config.size("head_dim")?.or(defaults.head_dim),
         hidden: Some(config.size_or("intermediate_size", defaults.hidden)?),
         context: config.size_or("max_position_embeddings", defaults.context)?,
-        rope_theta: theta(config, defaults.theta)?,
         head: if config.flag("tie_word_embeddings", defaults.tied)? {
             HeadWeights::Tied
         } else {
             HeadWeights::Untied
         },
         positions: Positions::RopeHalves,
-        mlp: *mlp,
+        mlp: defaults
+            .activations
+            .read(config, activation, defaults.activation)?,
         ..ModelConfig::default()
+    };
+    let (rope_theta, rope_fraction) = rotation(config, defaults, &model)?;
+    Ok(ModelConfig {
+        rope_theta,
+        rope_fraction,
+        ..model
     })
+}
+
+/// Refuses heads of another width than `hidden_size / num_attention_heads` in a class that has no key for it.
+pub(super) fn head_of_heads(config: &Fields, model: &ModelConfig) -> Result<(), InterchangeError> {
+    match model.head_dim {
+        Some(head) if head * model.heads != model.dim => {
+            let why = "heads have hidden_size / num_attention_heads channels in this class";
+            Err(config.inexpressible("head_dim", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a window of attention that is shorter than the context, in a class that has one in every block.
@@ -151,37 +230,99 @@ pub(super) fn no_window_in_some(
     }
 }
 
-/// The base of the rotary frequencies: in `rope_scaling` or, by its newer name, `rope_parameters`; else beside them.
-fn theta(config: &Fields, default: f64) -> Result<f64, InterchangeError> {
+/// The base of the rotary frequencies and the part of each head that turns: in `rope_scaling` or, by its newer name,
+/// `rope_parameters`; else beside them.
+fn rotation(
+    config: &Fields,
+    defaults: &Defaults,
+    model: &ModelConfig,
+) -> Result<(f64, f64), InterchangeError> {
     let whole = |part: &Value| part.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12);
-    config.refuse(
-        "partial_rotary_factor",
-        whole,
-        "a rotation turns whole heads",
-    )?;
-    let beside = config.number("rope_theta", default)?;
+    let Rotation { theta, part } = &defaults.rotation;
+    let theta = config.number(theta, defaults.theta)?;
+    let (part_key, part_beside) = match part {
+        Some((key, default)) => (*key, config.number(key, *default)?),
+        None => {
+            let why = "a rotation turns whole heads in this class";
+            config.refuse(PART, whole, why)?;
+            (PART, 1.0)
+        }
+    };
     let given = |key: &&str| {
         let value = config.get(key);
         value.is_some_and(|v| v.as_object().is_none_or(|map| !map.is_empty()))
     };
     // Where both are there, `transformers` takes the older one.
     let Some(key) = ["rope_scaling", "rope_parameters"].into_iter().find(given) else {
-        return Ok(beside);
+        return Ok((theta, fraction(config, part_key, part_beside, model)?));
     };
     let plain = |rope: &Value| {
         let kind = rope.get("rope_type").or_else(|| rope.get("type"));
         let of_kinds = |map: &Map<String, Value>| map.values().any(Value::is_object);
+        let known = |value: &Value| match part {
+            Some(_) => value.is_number(),
+            None => whole(value),
+        };
         kind.is_none_or(|kind| kind == "default")
             && rope.as_object().is_some_and(|map| !of_kinds(map))
-            && rope.get("partial_rotary_factor").is_none_or(whole)
+            && rope.get(PART).is_none_or(known)
     };
     config.refuse(
         key,
         plain,
         "rotary frequencies are the same in every layer and not scaled",
     )?;
-    let within = config.get(key).and_then(|rope| rope.get("rope_theta"));
-    Ok(within.and_then(Value::as_f64).unwrap_or(beside))
+    let within = |name: &str| config.get(key)?.get(name)?.as_f64();
+    let (part_key, part) = match within(PART) {
+        Some(part) => (key, part),
+        None => (part_key, part_beside),
+    };
+    Ok((
+        within("rope_theta").unwrap_or(theta),
+        fraction(config, part_key, part, model)?,
+    ))
+}
+
+/// The part of each head that turns, within `rope_parameters` and in most classes beside them.
+pub(super) const PART: &str = "partial_rotary_factor";
+
+/// What a part of each head is to us: a class turns the whole channels in it, rounded down.
+fn fraction(
+    config: &Fields,
+    key: &str,
+    part: f64,
+    model: &ModelConfig,
+) -> Result<f64, InterchangeError> {
+    let head = model
+        .head_dim
+        .or_else(|| model.dim.checked_div(model.heads));
+    let head = match head {
+        Some(head) if head > 0 && (part - 1.0).abs() > f64::EPSILON => head,
+        // Whatever is wrong with a whole head is refused by the names of the sizes.
+        _ => return Ok(1.0),
+    };
+    let channels = (head as f64 * part) as usize;
+    if !(1..=head).contains(&channels) || part > 1.0 || channels % 2 == 1 {
+        let why = format!("{part} of {head} channels have to be an even number from 2 to {head}");
+        return Err(config.inexpressible(key, &why));
+    }
+    Ok(channels as f64 / head as f64)
+}
+
+/// The part that [`fraction`] reads as the plan's, in a configuration's keys.
+pub(super) fn write_part(map: &mut Map<String, Value>, plan: &Plan, key: &str) {
+    let d = plan.dims();
+    let (head, channels) = (d.head as f64, d.rope_channels());
+    let exact = channels as f64 / head;
+    // Rounded down, the product may be a channel short.
+    let part = match (head * exact) as usize {
+        found if found < channels => exact.next_up(),
+        _ => exact,
+    };
+    map.insert(key.to_owned(), json!(part));
+    if let Some(rope) = map.get_mut("rope_parameters") {
+        rope[PART] = json!(part);
+    }
 }
 
 /// The first epsilon of a plan: classes have one for all their normalizations.
@@ -212,7 +353,6 @@ pub(super) fn biased(plan: &Plan, sites: &[Site]) -> bool {
 /// The keys of every class.
 pub(super) fn write(plan: &Plan, activation: &str) -> Map<String, Value> {
     let d = plan.dims();
-    let known = GATED.iter().find(|(_, kind)| *kind == d.mlp);
     let mut map = Map::new();
     let mut set = |key: &str, value: Value| map.insert(key.to_owned(), value);
     set("vocab_size", json!(d.vocab));
@@ -225,7 +365,7 @@ pub(super) fn write(plan: &Plan, activation: &str) -> Map<String, Value> {
     set("max_position_embeddings", json!(d.context));
     set("rms_norm_eps", json!(eps(plan)));
     set("tie_word_embeddings", json!(plan.head.is_none()));
-    set(activation, json!(known.map_or("silu", |(name, _)| name)));
+    set(activation, json!(GATED.name(d.mlp)));
     // Older versions read the first, newer ones the second.
     set("rope_theta", json!(d.rope_theta));
     let rope = json!({ "rope_type": "default", "rope_theta": d.rope_theta });
@@ -326,4 +466,17 @@ pub(super) const INPUT_NORMS: [Row; 2] = [
         "model.layers.{}.post_attention_layernorm.weight",
         &["blocks.{}.mlp_residual.input.gain.value"],
     ),
+];
+
+/// What LayerNorm adds, before both branches and at the end.
+pub(super) const NORM_BIASES: [Row; 3] = [
+    same(
+        "model.layers.{}.input_layernorm.bias",
+        &["blocks.{}.attn_residual.input.bias"],
+    ),
+    same(
+        "model.layers.{}.post_attention_layernorm.bias",
+        &["blocks.{}.mlp_residual.input.bias"],
+    ),
+    same("model.norm.bias", &["final_norm.bias"]),
 ];

@@ -25,6 +25,9 @@ fn complete(name: &str) -> Map<String, Value> {
     let stored: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(stored["transformers"], "5.24.0");
     let mut map = stored["classes"][name].as_object().unwrap().clone();
+    if name == "gpt_neox" {
+        map.insert("use_parallel_residual".into(), json!(false));
+    }
     if name == "gemma2" {
         map.insert("attn_logit_softcapping".into(), Value::Null);
         map.insert("final_logit_softcapping".into(), Value::Null);
@@ -46,6 +49,7 @@ fn each_key_that_is_left_out_has_the_default_of_its_class() {
         ("gemma2", "final_logit_softcapping"),
         // Longer than the window.
         ("gemma2", "max_position_embeddings"),
+        ("gpt_neox", "use_parallel_residual"),
     ];
     let mut left_out = 0;
     for peer in super::ALL {
@@ -153,6 +157,11 @@ fn null_and_second_names_are_read_as_transformers_reads_them() {
 #[test]
 fn keys_of_every_version_are_read_as_transformers_reads_them() {
     let rope = |theta: f64| json!({ "rope_type": "default", "rope_theta": theta });
+    let part = |theta: f64, part: f64| {
+        let mut rope = rope(theta);
+        rope["partial_rotary_factor"] = json!(part);
+        rope
+    };
     for (name, given, same) in [
         // The base of the rotation, by the keys of every version.
         (
@@ -181,6 +190,32 @@ fn keys_of_every_version_are_read_as_transformers_reads_them() {
             json!({ "rope_parameters": null, "rope_scaling": { "type": "default" } }),
             json!({}),
         ),
+        // The part of each head that turns, rounded down to whole channels.
+        (
+            "gpt_neox",
+            json!({ "rope_parameters": null, "rotary_pct": 0.5, "rotary_emb_base": 5e5 }),
+            json!({ "rope_parameters": part(5e5, 0.5) }),
+        ),
+        (
+            "gpt_neox",
+            json!({ "rope_parameters": rope(5e5) }),
+            json!({ "rope_parameters": part(5e5, 0.25) }),
+        ),
+        (
+            "stablelm",
+            json!({ "rope_parameters": null, "rope_theta": 5e5, "partial_rotary_factor": 0.5 }),
+            json!({ "rope_parameters": part(5e5, 0.5) }),
+        ),
+        (
+            "stablelm",
+            json!({ "rope_scaling": part(5e5, 0.5), "partial_rotary_factor": 0.75 }),
+            json!({ "rope_parameters": part(5e5, 0.5) }),
+        ),
+        (
+            "phi3",
+            json!({ "rope_parameters": null, "partial_rotary_factor": 0.67 }),
+            json!({ "rope_parameters": part(1e4, 64.0 / 96.0 + 1e-9) }),
+        ),
         // One function under several names.
         (
             "llama",
@@ -205,6 +240,11 @@ fn keys_of_every_version_are_read_as_transformers_reads_them() {
         ),
         ("olmo2", json!({ "sliding_window": 8 }), json!({})),
         ("qwen3_moe", json!({ "sliding_window": 8 }), json!({})),
+        (
+            "gpt_neox",
+            json!({ "rope_theta": 5e5, "partial_rotary_factor": 0.5, "num_key_value_heads": 8 }),
+            json!({}),
+        ),
         ("gemma2", json!({ "hidden_act": "silu" }), json!({})),
     ] {
         assert_same(name, &given, &same);

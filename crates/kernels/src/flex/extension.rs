@@ -62,6 +62,7 @@ pub(crate) trait Fused: Backend {
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
+        heads: usize,
     ) -> FloatTensor<Self>;
     fn fused_linear(
         x: FloatTensor<Self>,
@@ -141,8 +142,9 @@ impl Fused for Flex {
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
+        heads: usize,
     ) -> FloatTensor<Self> {
-        rotary::forward(x, cos, sin)
+        rotary::forward(x, cos, sin, heads)
     }
 
     fn fused_linear(
@@ -237,8 +239,9 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
+        heads: usize,
     ) -> FloatTensor<Self> {
-        rotary::tracked(&x, cos, sin)
+        rotary::tracked(&x, cos, sin, heads)
     }
 
     fn fused_linear(

@@ -13,10 +13,11 @@ use burn_cubecl::tensor::CubeTensor;
 use evenburn_cube::rotary::Rows;
 use std::marker::PhantomData;
 
-pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
+pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<3> {
     let ([_, _, width], [positions, pairs]) = (x.dims(), cos.dims());
     let rows = Rows {
         width,
+        head: width / heads,
         pairs,
         positions,
     };

@@ -14,18 +14,20 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
+pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<3> {
     Tensor::from_dispatch(Dispatch::fused_rotary(
         x.into_dispatch(),
         cos.into_dispatch(),
         sin.into_dispatch(),
+        heads,
     ))
 }
 
 simd! {
-    /// One position, all heads; `direction` is 1 or, for the way back, -1.
-    fn turn_in_place(x: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
-        for head in x.chunks_exact_mut(2 * cos.len()) {
+    /// One position, all heads of `head` channels; `direction` is 1 or, for the way back, -1. The tables may be shorter
+    /// than half a head: the channels after the last pair stay.
+    fn turn_in_place(x: &mut [f32], head: usize, cos: &[f32], sin: &[f32], direction: f32) {
+        for head in x.chunks_exact_mut(head) {
             for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
                 let (a, b, sin) = (pair[0], pair[1], sin * direction);
                 pair[0] = a * cos - b * sin;
@@ -37,9 +39,12 @@ simd! {
 
 simd! {
     /// [`turn_in_place`] into another row.
-    fn turn(x: &[f32], y: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
-        let heads = x.chunks_exact(2 * cos.len()).zip(y.chunks_exact_mut(2 * cos.len()));
-        for (x, y) in heads {
+    fn turn(x: &[f32], y: &mut [f32], head: usize, cos: &[f32], sin: &[f32], direction: f32) {
+        for (x, y) in x.chunks_exact(head).zip(y.chunks_exact_mut(head)) {
+            let turned = 2 * cos.len();
+            if turned < head {
+                y[turned..].copy_from_slice(&x[turned..]);
+            }
             let pairs = x.chunks_exact(2).zip(y.chunks_exact_mut(2));
             for ((x, y), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
                 let sin = sin * direction;
@@ -55,6 +60,8 @@ simd! {
 struct Tables {
     cos: FlexTensor,
     sin: FlexTensor,
+    /// Heads of a row.
+    heads: usize,
 }
 
 impl Tables {
@@ -68,6 +75,7 @@ impl Tables {
     fn apply(&self, x: FlexTensor, direction: f32) -> FlexTensor {
         let mut x = contiguous(x);
         let width = x.layout().shape()[2];
+        let head = width / self.heads;
         let rows = rows_per_piece(width);
         let _span = span(|| Work {
             operation: "rotary",
@@ -85,7 +93,7 @@ impl Tables {
             pieces.for_each(|(piece, x)| {
                 for (i, x) in x.chunks_exact_mut(width).enumerate() {
                     let (cos, sin) = self.line(piece * rows + i);
-                    turn_in_place(x, cos, sin, direction);
+                    turn_in_place(x, head, cos, sin, direction);
                 }
             });
             return x;
@@ -98,16 +106,16 @@ impl Tables {
                 let rows_of_piece = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
                 for (i, (x, y)) in rows_of_piece.enumerate() {
                     let (cos, sin) = self.line(piece * rows + i);
-                    turn(x, y, cos, sin, direction);
+                    turn(x, y, head, cos, sin, direction);
                 }
             });
         tensor(y, shape(&x))
     }
 }
 
-pub(crate) fn forward(x: FlexTensor, cos: FlexTensor, sin: FlexTensor) -> FlexTensor {
+pub(crate) fn forward(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, heads: usize) -> FlexTensor {
     let (cos, sin) = (contiguous(cos), contiguous(sin));
-    Tables { cos, sin }.apply(x, 1.0)
+    Tables { cos, sin, heads }.apply(x, 1.0)
 }
 
 #[derive(Debug)]
@@ -130,10 +138,12 @@ pub(crate) fn tracked(
     x: &FloatTensor<Autodiff<Flex>>,
     cos: FloatTensor<Autodiff<Flex>>,
     sin: FloatTensor<Autodiff<Flex>>,
+    heads: usize,
 ) -> FloatTensor<Autodiff<Flex>> {
     let tables = Tables {
         cos: contiguous(cos.into_primitive()),
         sin: contiguous(sin.into_primitive()),
+        heads,
     };
     let y = tables.apply(x.primitive().clone(), 1.0);
     let again = Again::new([x.id()], {

@@ -11,12 +11,13 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// Turns each pair of neighbouring channels of every head:
-/// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`.
+/// Turns the first `P` pairs of neighbouring channels of every head:
+/// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`. The channels after them stay as they are.
 ///
-/// `x` is `[B, T, H K]`, heads side by side, `H = heads`. The tables are `[T, K / 2]`, one line per position, or
-/// `[B T, K / 2]` where each sequence has positions of its own. The result has the shape of `x`; gradients flow to `x`
-/// alone. Source: Su et al. (2021), arXiv 2104.09864, eq. 15 and 34.
+/// `x` is `[B, T, H K]`, heads side by side, `H = heads`. The tables are `[T, P]`, one line per position, or `[B T, P]`
+/// where each sequence has positions of its own; `P` is at most `K / 2`, which turns the whole head. The result has the
+/// shape of `x`; gradients flow to `x` alone. Source: Su et al. (2021), arXiv 2104.09864, eq. 15 and 34; a part of each
+/// head as in GPT-J and GPT-NeoX.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -39,12 +40,16 @@ pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Ten
     {
         use crate::route::{is_plain, on_flex};
         if is_plain(&x) && is_plain(&cos) && is_plain(&sin) && on_flex(&x) {
-            return flex::dispatch(x, cos, sin);
+            return flex::dispatch(x, cos, sin, heads);
         }
     }
     #[cfg(feature = "cube")]
-    if cos.dtype() == x.dtype() && sin.dtype() == x.dtype() && crate::route::on_cube(&x) {
-        return cube::dispatch(x, cos, sin);
+    if cos.dtype() == x.dtype()
+        && sin.dtype() == x.dtype()
+        && x.dims()[2].is_multiple_of(2 * heads)
+        && crate::route::on_cube(&x)
+    {
+        return cube::dispatch(x, cos, sin, heads);
     }
     reference(x, cos, sin, heads)
 }
@@ -53,13 +58,13 @@ pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Ten
 fn check(x: &Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, heads: usize) {
     let [b, t, width] = x.dims();
     assert!(
-        heads > 0 && width.is_multiple_of(2 * heads),
-        "{width} channels don't split into {heads} heads of pairs"
+        heads > 0 && width.is_multiple_of(heads),
+        "{width} channels don't split into {heads} heads"
     );
     let [positions, pairs] = cos.dims();
     assert!(
         (positions == t || positions == b * t)
-            && pairs == width / heads / 2
+            && (1..=width / heads / 2).contains(&pairs)
             && sin.dims() == cos.dims(),
         "tables {:?} and {:?} for {t} positions, {b} sequences and {heads} heads in {width} channels",
         cos.dims(),
@@ -79,14 +84,22 @@ pub fn reference(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> 
     // Sequences share a table of T lines.
     let table = |x: Tensor<2>| -> Tensor<5> { x.reshape([positions / t, t, 1, pairs, 1]) };
     let (cos, sin) = (table(cos), table(sin));
-    let x: Tensor<5> = x.reshape([b, t, heads, pairs, 2]);
-    let (first, second) = (x.clone().narrow(4, 0, 1), x.narrow(4, 1, 1));
-    let turned = Tensor::cat(
+    let head = width / heads;
+    let x: Tensor<4> = x.reshape([b, t, heads, head]);
+    let part: Tensor<5> = (x.clone().narrow(3, 0, 2 * pairs)).reshape([b, t, heads, pairs, 2]);
+    let (first, second) = (part.clone().narrow(4, 0, 1), part.narrow(4, 1, 1));
+    let turned: Tensor<5> = Tensor::cat(
         vec![
             first.clone() * cos.clone() - second.clone() * sin.clone(),
             first * sin + second * cos,
         ],
         4,
     );
-    turned.reshape([b, t, width])
+    let turned: Tensor<4> = turned.reshape([b, t, heads, 2 * pairs]);
+    let whole = if 2 * pairs == head {
+        turned
+    } else {
+        Tensor::cat(vec![turned, x.narrow(3, 2 * pairs, head - 2 * pairs)], 3)
+    };
+    whole.reshape([b, t, width])
 }

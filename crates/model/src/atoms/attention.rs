@@ -6,13 +6,13 @@ use super::{Gain, Norm, Projection, Rotary};
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::noise::Dropout;
-use crate::plan::{AttentionFactor, AttentionPlan, LayerPlan};
+use crate::plan::{AttentionFactor, AttentionPlan, LayerPlan, Normed};
 use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::{AttentionModuleOptions, CausalAlignment};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorCreationOptions};
-use evenburn_kernels::{Precision, causal_attention};
+use evenburn_kernels::{Precision, causal_attention, normalize};
 use std::cell::RefCell;
 
 /// What happens to queries and keys between the rotation and the softmax.
@@ -20,7 +20,11 @@ use std::cell::RefCell;
 pub struct Scores {
     /// One learned scale on both q and k, `[H K]`.
     pub gain: Option<Gain>,
+    /// One learned scale of all scores, `[1]`.
+    pub softmax: Option<Gain>,
     norm: Option<Norm>,
+    #[module(skip)]
+    normed: Normed,
     scale: f64,
     #[module(skip)]
     factor: AttentionFactor,
@@ -34,10 +38,12 @@ impl Scores {
                 .qk_gain
                 .as_ref()
                 .map(|g| Gain::new(g, d.heads * d.head, device)),
+            softmax: plan.softmax_gain.as_ref().map(|g| Gain::new(g, 1, device)),
             norm: plan
                 .qk_norm
                 .as_ref()
                 .map(|n| Norm::new(n, d.head, d.head, device)),
+            normed: plan.normed,
             scale: plan.softmax_scale,
             factor: plan.factor,
         }
@@ -45,10 +51,13 @@ impl Scores {
 
     /// Normalizes and scales `q [B, T, H K]` and `k [B, T, G K]`; with a gain, k is repeated to `H` heads, because
     /// each query head has its own.
+    ///
+    /// The learned scale of the scores multiplies k, which has no more heads than q: the scores themselves need not
+    /// exist.
     fn prepare(&self, q: Tensor<3>, k: Tensor<3>, heads: usize) -> (Tensor<3>, Tensor<3>) {
-        let (q, k) = match &self.norm {
-            Some(norm) => (norm.forward(q), norm.forward(k)),
-            None => (q, k),
+        let (q, k) = match (&self.norm, self.normed) {
+            (Some(norm), Normed::Both) => (norm.forward(q), self.scaled_keys(k)),
+            (_, _) => (q, self.scaled_keys(k)),
         };
         match &self.gain {
             Some(gain) => (
@@ -57,6 +66,29 @@ impl Scores {
             ),
             None => (q, k),
         }
+    }
+
+    /// `softmax norm(k)`, in one operation where the kernels know the norm.
+    fn scaled_keys(&self, k: Tensor<3>) -> Tensor<3> {
+        let scale = self.softmax.as_ref().map(Gain::used);
+        let Some(norm) = &self.norm else {
+            return times(k, scale);
+        };
+        match (norm.fused(), scale) {
+            (Some(fused), Some(scale)) if fused.gain.is_none() => {
+                let gain = Some(scale.expand([fused.group]));
+                normalize(k, gain, fused.size, fused.eps, fused.group)
+            }
+            (_, scale) => times(norm.forward(k), scale),
+        }
+    }
+}
+
+/// `x` times a scalar `[1]`, where there is one.
+fn times(x: Tensor<3>, by: Option<Tensor<1>>) -> Tensor<3> {
+    match by {
+        Some(by) => x * by.unsqueeze(),
+        None => x,
     }
 }
 

@@ -3,6 +3,7 @@
 //! `N` tokens, `D` model, `E` experts, `k` chosen. No token is dropped: tokens are grouped by expert, one network call
 //! for each.
 
+use super::projection::scaled;
 use super::{Mlp, Projection};
 use crate::dims::{Dims, Site};
 use crate::experts::{Balance, ExpertsConfig, Gates, Kept};
@@ -13,11 +14,16 @@ use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 use evenburn_kernels::Precision;
 
+/// Gates whose square root is not told from 0 in single precision.
+const LEAST_GATE: f64 = 1e-30;
+
 /// Routed and shared experts and the router.
 ///
 /// ```text
 /// y = scale sum_chosen g_i FFN_i(x) + sum_shared FFN_s(x),   g = softmax or sigmoid of W_r x
 /// ```
+///
+/// [`Combine`] has the other ways to join them.
 #[derive(Module, Debug)]
 pub struct Experts {
     /// Logits of the experts, `[D, E]`.
@@ -106,9 +112,10 @@ impl Experts {
         device: &Device,
     ) -> Self {
         let config = d.experts.clone();
-        let network = |kind: &str, n: usize| {
+        let network = |kind: &str, n: usize, d: &Dims| {
             Mlp::new(plan, &format!("{block}.moe.{kind}.{n}"), d, init, device)
         };
+        let of_shared = d.of_shared_experts();
         let path = format!("{block}.{}", Site::Router);
         Self {
             router: Projection::new(router, Site::Router, &path, d, init, device),
@@ -116,8 +123,12 @@ impl Experts {
                 let zeros = Tensor::zeros([config.count], device);
                 Param::from_tensor(zeros).set_require_grad(false)
             }),
-            experts: (0..config.count).map(|n| network("experts", n)).collect(),
-            shared: (0..config.shared).map(|n| network("shared", n)).collect(),
+            experts: (0..config.count)
+                .map(|n| network("experts", n, d))
+                .collect(),
+            shared: (0..config.shared)
+                .map(|n| network("shared", n, &of_shared))
+                .collect(),
             combine: plan.mlp.combine,
             config,
         }
@@ -162,6 +173,11 @@ impl Experts {
         };
         let gates = gates.mul_scalar(self.config.scale);
         let shrink = self.shrink(&gates);
+        let gates = match self.combine {
+            Combine::Sum | Combine::UnitLength => gates,
+            // The root of 0 has no derivative; a gate this small has no weight.
+            Combine::Sqrt => gates.clamp_min(LEAST_GATE).sqrt(),
+        };
         let gates: Tensor<2> = gates.reshape([tokens * top_k, 1]);
 
         let flat: Tensor<2> = x.clone().reshape([tokens, width]);
@@ -190,7 +206,7 @@ impl Experts {
             Some(factor) => y * factor.reshape([b, t, 1]),
             None => y,
         };
-        (y, routing)
+        (scaled(y, self.share()), routing)
     }
 
     fn choose(&self, gates: &Tensor<2>) -> Choice {
@@ -223,12 +239,21 @@ impl Experts {
     /// their sum has the length of one. Shared experts have weight 1. No gradient passes.
     fn shrink(&self, gates: &Tensor<2>) -> Option<Tensor<2>> {
         match self.combine {
-            Combine::Sum => None,
+            Combine::Sum | Combine::Sqrt => None,
             Combine::UnitLength => {
                 let square = gates.clone().detach().square().sum_dim(1);
                 let square = square.add_scalar(self.config.shared as f64);
                 Some(square.sqrt().recip())
             }
+        }
+    }
+
+    /// What of each summand's length is left to it beside the shared experts, where gates are square roots: their squares
+    /// sum to 1.
+    fn share(&self) -> f64 {
+        match self.combine {
+            Combine::Sum | Combine::UnitLength => 1.0,
+            Combine::Sqrt => (1.0 + self.config.shared as f64).sqrt().recip(),
         }
     }
 

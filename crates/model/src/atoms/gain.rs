@@ -64,8 +64,19 @@ impl Gain {
                 let mean_square = scaled.clone().square().mean_dim(0);
                 scaled / mean_square.sqrt() * magnitude
             }
+            (Form::CenteredExp, Some(magnitude)) => {
+                let centered = scaled.clone() - scaled.mean_dim(0);
+                (centered + magnitude).exp()
+            }
             // A form with a magnitude is always built with one.
-            (Form::Direct | Form::Product | Form::ExpProduct | Form::UnitProduct, _) => scaled,
+            (
+                Form::Direct
+                | Form::Product
+                | Form::ExpProduct
+                | Form::UnitProduct
+                | Form::CenteredExp,
+                _,
+            ) => scaled,
         }
     }
 

@@ -5,13 +5,14 @@ use evenburn_kernels::rotary;
 
 /// Cosines and sines for a range of positions.
 ///
-/// Which channels make pair `i` is the layout's choice. Pair `i` of a head of width `K` turns by `position * theta^(-2i/K)`:
+/// The first `R` of the `K` channels of a head turn, and the others stay; `R = K` turns the whole head. Which channels make
+/// pair `i` is the layout's choice. It turns by `position * theta^(-2i/R)`:
 /// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`. Angles are computed in f64.
 #[derive(Debug, Clone)]
 pub struct Rotary {
-    /// `[T or B T, K / 2]`
+    /// `[T or B T, R / 2]`
     cos: Tensor<2>,
-    /// `[T or B T, K / 2]`
+    /// `[T or B T, R / 2]`
     sin: Tensor<2>,
     layout: Layout,
 }
@@ -21,25 +22,26 @@ pub struct Rotary {
 pub enum Layout {
     /// `(2 i, 2 i + 1)`.
     Neighbours,
-    /// `(i, i + K/2)`.
+    /// `(i, i + R/2)`.
     Halves,
 }
 
 impl Rotary {
-    /// Tables for `len` positions from `start`, heads of width `head` (even), in the number format `dtype`.
+    /// Tables for `len` positions from `start` that turn the first `channels` of a head (even), in the number format `dtype`.
     pub fn new(
         start: usize,
         len: usize,
-        head: usize,
+        channels: usize,
         theta: f64,
         layout: Layout,
         dtype: DType,
         device: &Device,
     ) -> Self {
-        let pairs = head / 2;
+        let pairs = channels / 2;
         let angles: Vec<f64> = (start..start + len)
             .flat_map(|position| {
-                (0..pairs).map(move |i| position as f64 * theta.powf(-2.0 * i as f64 / head as f64))
+                (0..pairs)
+                    .map(move |i| position as f64 * theta.powf(-2.0 * i as f64 / channels as f64))
             })
             .collect();
         let table = |f: fn(f64) -> f64| {
@@ -68,19 +70,35 @@ impl Rotary {
 
     /// Turns each of the `heads` heads of `x`, shape `[B, T, heads K]`.
     pub fn forward(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
+        let [b, t, width] = x.dims();
+        let (head, turned) = (width / heads, 2 * self.cos.dims()[1]);
         match self.layout {
             Layout::Neighbours => rotary(x, self.cos.clone(), self.sin.clone(), heads),
+            Layout::Halves if turned == head => self.halves(x, heads),
             Layout::Halves => {
-                let x = swapped(x, heads, 2);
-                let y = rotary(x, self.cos.clone(), self.sin.clone(), heads);
-                let pairs = y.dims()[2] / heads / 2;
-                swapped(y, heads, pairs)
+                let x: Tensor<4> = x.reshape([b, t, heads, head]);
+                let rest = x.clone().narrow(3, turned, head - turned);
+                let first = x.narrow(3, 0, turned).reshape([b, t, heads * turned]);
+                let first: Tensor<4> = self.halves(first, heads).reshape([b, t, heads, turned]);
+                Tensor::cat(vec![first, rest], 3).reshape([b, t, width])
             }
         }
     }
+
+    /// Turns all channels of `x`, pairs half a head apart.
+    fn halves(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
+        let y = rotary(
+            swapped(x, heads, 2),
+            self.cos.clone(),
+            self.sin.clone(),
+            heads,
+        );
+        let pairs = self.cos.dims()[1];
+        swapped(y, heads, pairs)
+    }
 }
 
-/// Reads each head as a matrix of `rows` rows and transposes it: with 2 rows, halves become neighbours; with K/2 rows,
+/// Reads each head as a matrix of `rows` rows and transposes it: with 2 rows, halves become neighbours; with R/2 rows,
 /// neighbours become halves.
 fn swapped(x: Tensor<3>, heads: usize, rows: usize) -> Tensor<3> {
     let [b, t, channels] = x.dims();

@@ -3,22 +3,34 @@
 use super::Work;
 use crate::dims::{Branch, Site};
 use crate::error::FoldError;
-use crate::plan::{LayerPlan, LerpFactor, MixPlan, Plan, ResidualPlan};
+use crate::plan::{
+    GainPlan, GainRole, LayerPlan, LerpFactor, MixPlan, NormPlan, Plan, ResidualPlan,
+};
 
 /// Below this part of the stream, what an interpolation keeps is lost in rounding.
 const LEAST_KEPT: f64 = 1e-3;
 
+/// Whether no normalization sees the stream. One of what a branch writes doesn't.
 fn bare(plan: &ResidualPlan) -> bool {
     let ruled = matches!(plan.mix, MixPlan::Rule { .. });
-    plan.norms().next().is_none() && !ruled
+    plan.norms().all(|(name, _)| name == "output") && !ruled
+}
+
+/// Whether what multiplies a branch has a place: the gain of its output norm, or the matrix that it ends with.
+fn takes_scale(plan: &ResidualPlan, layer: &LayerPlan, writer: Site) -> bool {
+    let plain = |site| layer.site(site).is_some_and(|s| s.linear.norm.is_none());
+    plan.output.is_some() || plain(writer)
 }
 
 /// Whether a scale of the stream reaches the output layer through linear maps alone.
 fn applies(plan: &Plan) -> bool {
     let linear = |layer: &LayerPlan| {
-        let written = [Site::O, Site::Down].into_iter();
-        let plain = |site| layer.site(site).is_some_and(|s| s.linear.norm.is_none());
-        bare(&layer.attn_residual) && bare(&layer.mlp_residual) && written.into_iter().all(plain)
+        [
+            (&layer.attn_residual, Site::O),
+            (&layer.mlp_residual, Site::Down),
+        ]
+        .into_iter()
+        .all(|(residual, writer)| bare(residual) && takes_scale(residual, layer, writer))
     };
     let lerps = |mix: &MixPlan| matches!(mix, MixPlan::Lerp { .. });
     let any = plan
@@ -48,6 +60,9 @@ impl Work {
                     }
                 }
                 let written = self.mix(index, branch, &mut scale)?;
+                if self.output_norm(index, branch, &written) {
+                    continue;
+                }
                 for at in self.at(index, writer) {
                     self.tensors.last(&format!("{at}.weight"), &written);
                     self.tensors.last(&format!("{at}.bias"), &written);
@@ -57,6 +72,29 @@ impl Work {
         self.untie();
         self.tensors.rows("head.weight", &scale);
         Ok(())
+    }
+
+    /// Multiplies what the output norm of a branch makes, with the gain that it has or gets; `false` without such a norm.
+    fn output_norm(&mut self, index: usize, branch: Branch, by: &[f64]) -> bool {
+        let layer = &mut self.plan.layers[index];
+        let plan = match branch {
+            Branch::Attention => &mut layer.attn_residual,
+            Branch::Mlp => &mut layer.mlp_residual,
+        };
+        let Some(NormPlan { gain, factor, .. }) = &mut plan.output else {
+            return false;
+        };
+        let at = format!("blocks.{index}.{}.output", branch.path());
+        let value = format!("{at}.gain.value");
+        if gain.is_none() {
+            *gain = Some(GainPlan::ones(GainRole::Output));
+            self.tensors.set_vector(value.clone(), vec![1.0; by.len()]);
+        }
+        let factor = std::mem::replace(factor, 1.0);
+        self.tensors.scale(&value, factor);
+        self.tensors.last(&value, by);
+        self.tensors.last(&format!("{at}.bias"), by);
+        true
     }
 
     /// Makes one interpolation a sum: moves `scale` past it and returns what multiplies the branch.

@@ -2,7 +2,7 @@
 
 use super::Work;
 use crate::dims::{Dims, Site};
-use crate::plan::{BiasPlan, LinearPlan, Over};
+use crate::plan::{BiasPlan, LinearPlan, NormPlan, Over};
 
 /// Whether a constant does anything.
 #[allow(clippy::float_cmp)] // exactly 1 is what does nothing
@@ -88,19 +88,25 @@ impl Work {
     fn behind_norm(&mut self, index: usize, site: Site, reader: Site) {
         let (paths, readers) = (self.at(index, site), self.at(index, reader));
         let d = self.plan.dims.clone();
-        let Some(norm) = self.linear(index, site).and_then(|l| l.norm.as_mut()) else {
+        let Some(linear) = self.linear(index, site) else {
             return;
         };
-        if norm.bias.is_some() || !norm.function.gain_is_last() {
+        let movable = |norm: &&mut NormPlan| norm.bias.is_none() && norm.function.gain_is_last();
+        let Some(norm) = linear.norm.as_mut().filter(movable) else {
             return;
-        }
-        let (over, gained) = (norm.over, norm.gain.take().is_some());
+        };
         let factor = std::mem::replace(&mut norm.factor, 1.0);
+        // One of them at most stands behind a normalization.
+        let scale = if norm.gain.take().is_some() {
+            Some(("norm.gain", norm.over))
+        } else {
+            linear.after.take().map(|_| ("after", Over::Full))
+        };
         for (at, reader) in paths.iter().zip(&readers) {
             let weight = format!("{reader}.weight");
             self.tensors.scale(&weight, factor);
-            if gained {
-                let gain = self.tensors.take(&format!("{at}.norm.gain.value"));
+            if let Some((part, over)) = scale {
+                let gain = self.tensors.take(&format!("{at}.{part}.value"));
                 let by = match site {
                     Site::V => per_query_head(&gain, over, &d),
                     _ => gain,

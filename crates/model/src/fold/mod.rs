@@ -3,20 +3,23 @@
 //! ```text
 //! y = after * (factor * ((before * x) W))      ->  y = x (diag(before) W diag(factor * after))
 //! h' = nu (h + a (x - h))                      ->  h' = h + x, scaled by what the streams shrink by
+//! softmax(g q k)                               ->  the constant inside the softmax
 //! ```
 //!
 //! A learned scale beside a linear map goes into its matrix; one that a nonlinearity, a rotation or a sum separates
 //! from the next matrix stays, stored as its used value. A normalization before linear maps that is a scale of channels by now
 //! (`TaperNorm` at gate 0) goes into them whole. An interpolation whose stream is never normalized becomes a
 //! sum (2505.22014): with `k_l = nu (1 - a)` and `c_l = k_1 .. k_l`, `h_l / c_l` obeys
-//! `h_{l+1} / c_{l+1} = h_l / c_l + (a nu / c_{l+1}) x`; the bracket goes into the matrix that made `x`, `c_l` into those
-//! that read `h_l`.
+//! `h_{l+1} / c_{l+1} = h_l / c_l + (a nu / c_{l+1}) x`; `c_l` goes into the matrices that read `h_l`, and the
+//! bracket into the gain of the norm that `x` comes from, or without one into the matrix. So a folded anGPT is a sum of
+//! branch outputs of unit length times gains, with no norm in the stream; without those norms only q's and k's are left.
 //!
 //! Everything is computed in f64 on the host.
 
 mod ends;
 mod lerp;
 mod linear;
+mod scores;
 mod settle;
 mod tensors;
 
@@ -64,6 +67,7 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
     };
     work.settle();
     for index in 0..plan.layers.len() {
+        work.scores(index);
         work.linears(index);
         work.inputs(index);
     }

@@ -35,6 +35,13 @@ fn used(plan: &GainPlan, stored: &[f64], magnitude: &[f64]) -> Vec<f64> {
             let square: f64 = stored.iter().map(|v| v * v).sum();
             times(magnitude / (square / stored.len() as f64).sqrt())
         }
+        Form::CenteredExp => {
+            let mean = stored.iter().sum::<f64>() / stored.len() as f64;
+            stored
+                .iter()
+                .map(|v| (magnitude + v - mean).exp())
+                .collect()
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod unit;
 pub use erf::Erf;
 pub use gated_norm::GatedNorm;
 pub use layer::Layer;
-pub use placed::{Place, Placed};
+pub use placed::{Placed, PlacedAt};
 pub(crate) use placed::{gains_are_last, rewrite};
 pub use pre_affine::PreAffine;
 pub use rms::Rms;
@@ -126,8 +126,8 @@ pub trait NormFunction: Debug + Send + Sync {
     }
 
     /// Which normalizations of a scheme it takes the place of, unless a configuration says so: see [`Placed`].
-    fn place(&self) -> Place {
-        Place::InputsAndFinal
+    fn placed_at(&self) -> PlacedAt {
+        PlacedAt::InputsAndFinal
     }
 
     /// The scale of each channel that it is with these arrays, `f(x; gain) = scale * x`, where it is one: folding then takes

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 /// Which normalizations of a scheme a function takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum PlacedAt {
     /// Those of what the branches read.
     Inputs,
     /// The same, and the one before the output layer.
@@ -50,8 +50,8 @@ pub enum Place {
 pub struct Placed {
     /// The function; one that was read from a file does nothing until [`Kinds::settle`] has given it its object.
     pub function: Function,
-    /// Where; as [`NormFunction::place`] says when not given.
-    pub at: Option<Place>,
+    /// Where; as [`NormFunction::placed_at`] says when not given.
+    pub at: Option<PlacedAt>,
 }
 
 impl<F: NormFunction + Recorded> From<F> for Placed {
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for Placed {
             _ => return Err(de::Error::custom("a function needs its `name`")),
         };
         let at = match options.remove(AT) {
-            Some(at) => Some(Place::deserialize(at).map_err(de::Error::custom)?),
+            Some(at) => Some(PlacedAt::deserialize(at).map_err(de::Error::custom)?),
             None => None,
         };
         let made = <dyn NormFunction>::unknown(&name);
@@ -117,7 +117,7 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
     let Some(placed) = placed else {
         return Ok(plan);
     };
-    let at = placed.at.unwrap_or_else(|| placed.function.place());
+    let at = placed.at.unwrap_or_else(|| placed.function.placed_at());
     let inputs = plan.layers.iter_mut().flat_map(|layer| {
         [
             &mut layer.attn_residual.input,
@@ -125,8 +125,8 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
         ]
     });
     let last = match at {
-        Place::Inputs => None,
-        Place::InputsAndFinal => Some(&mut plan.ends.final_norm),
+        PlacedAt::Inputs => None,
+        PlacedAt::InputsAndFinal => Some(&mut plan.ends.final_norm),
     };
     let mut replaced = 0;
     for norm in inputs.chain(last).flatten() {
@@ -139,8 +139,8 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
         return Ok(plan);
     }
     let second = match at {
-        Place::Inputs => "a scheme without RMSNorm before its branches",
-        Place::InputsAndFinal => "a scheme without RMSNorm before its branches or at its end",
+        PlacedAt::Inputs => "a scheme without RMSNorm before its branches",
+        PlacedAt::InputsAndFinal => "a scheme without RMSNorm before its branches or at its end",
     };
     Err(PlanError::Clash {
         scheme: plan.scheme,

@@ -1,6 +1,6 @@
 //! `TaperNorm` (2602.10408): RMSNorm that becomes a scale.
 
-use super::{Around, NormFunction, Place, Scales};
+use super::{Around, NormFunction, PlacedAt, Scales};
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Role};
 use burn::tensor::Tensor;
@@ -64,8 +64,8 @@ impl NormFunction for Taper {
         false
     }
 
-    fn place(&self) -> Place {
-        Place::Inputs
+    fn placed_at(&self) -> PlacedAt {
+        PlacedAt::Inputs
     }
 
     fn as_scale(&self, arrays: Scales<'_>) -> Option<Vec<f64>> {

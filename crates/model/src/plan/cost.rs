@@ -1,7 +1,7 @@
 //! What a model costs: parameters, floating-point operations, memory.
 
 use super::{ParamSpec, Plan, Role};
-use crate::dims::Site;
+use crate::dims::{Dims, Site};
 use serde::Serialize;
 
 /// Counts that follow from a plan alone.
@@ -33,17 +33,22 @@ impl Plan {
         let total = |keep: fn(&ParamSpec) -> bool| -> usize {
             specs.iter().filter(|s| keep(s)).map(ParamSpec::len).sum()
         };
-        let product = |site: Site| {
+        let product_in = |site: Site, d: &Dims| {
             let [input, output] = site.shape(d);
             2.0 * (input * output) as f64
         };
+        let product = |site: Site| product_in(site, d);
         let keys_seen = (d.context + 1) as f64 / 2.0;
         let attention = 4.0 * (d.heads * d.head) as f64 * keys_seen;
         // Each token goes through the experts that it chooses and the shared ones.
         let experts = &d.experts;
-        let networks = match experts.count {
-            0 => 1.0,
-            _ => (experts.top_k + experts.shared) as f64,
+        let shared = d.of_shared_experts();
+        let networks = |site: Site| match experts.count {
+            0 => product(site),
+            _ => {
+                let (chosen, always) = (experts.top_k as f64, experts.shared as f64);
+                chosen * product(site) + always * product_in(site, &shared)
+            }
         };
         let idle: usize = specs
             .iter()
@@ -57,11 +62,11 @@ impl Plan {
             .map(|layer| {
                 let sites = Site::BLOCK.into_iter().chain([Site::Router]);
                 let products = sites.filter(|site| layer.site(*site).is_some());
-                let times = |site: Site| if site.in_mlp() { networks } else { 1.0 };
-                products
-                    .map(|site| times(site) * product(site))
-                    .sum::<f64>()
-                    + attention
+                let of = |site: Site| match site.in_mlp() {
+                    true => networks(site),
+                    false => product(site),
+                };
+                products.map(of).sum::<f64>() + attention
             })
             .sum();
         let forward = blocks + product(Site::Head);

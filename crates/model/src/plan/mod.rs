@@ -13,14 +13,15 @@ pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
     AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Over, ResidualPlan,
-    WeightPlan,
+    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Normed, Over,
+    ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 
 use crate::config::{HeadWeights, ModelConfig};
 use crate::dims::{Branch, Dims, Positions, Site};
-use crate::error::PlanError;
+use crate::error::{PlanError, place};
+use crate::experts::Joined;
 use crate::function;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
@@ -156,6 +157,13 @@ impl Plan {
                 linear,
             }
         };
+        let network = |layer| {
+            let mut mlp = strategy.mlp(layer, &dims);
+            if dims.experts.combine == Joined::Sqrt {
+                mlp.combine = Combine::Sqrt;
+            }
+            mlp
+        };
         let layers = (0..dims.layers)
             .map(|layer| LayerPlan {
                 attn_residual: strategy.residual(layer, Branch::Attention, &dims),
@@ -168,10 +176,11 @@ impl Plan {
                 router: (!dims.experts.is_dense()).then(|| site(layer, Site::Router)),
                 gate: (dims.mlp.inside() == Site::Gate).then(|| site(layer, Site::Gate)),
                 up: site(layer, Site::Up),
-                mlp: strategy.mlp(layer, &dims),
+                mlp: network(layer),
                 down: site(layer, Site::Down),
             })
             .collect();
+        one_plan_for_all_experts(strategy, &dims)?;
         let plan = Self {
             scheme: strategy.name().to_owned(),
             embedding: strategy.weight(0, Site::Embedding, &dims),
@@ -195,4 +204,31 @@ impl Plan {
     pub fn dims(&self) -> &Dims {
         &self.dims
     }
+}
+
+/// Refuses shared experts of another width in a scheme that would plan them otherwise: there is one plan for all experts.
+fn one_plan_for_all_experts(strategy: &dyn NormStrategy, d: &Dims) -> Result<(), PlanError> {
+    let shared = d.of_shared_experts();
+    for layer in 0..d.layers {
+        for site in [Site::Gate, Site::Up, Site::Down] {
+            let plan = |d: &Dims| {
+                let around = strategy.linear(layer, site, d);
+                (
+                    around,
+                    strategy.mlp(layer, d),
+                    strategy.weight(layer, site, d),
+                )
+            };
+            if plan(d) != plan(&shared) {
+                return Err(PlanError::Clash {
+                    scheme: strategy.name().to_owned(),
+                    place: place(layer, site),
+                    first: "decisions that depend on the width of the network".to_owned(),
+                    second: "shared experts of another width (model.experts.shared_hidden)"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
 }

@@ -232,7 +232,7 @@ impl Visit for Collector<'_> {
     fn matrix(&mut self, at: &Spot, site: Site, plan: &WeightPlan) {
         self.specs.push(ParamSpec {
             path: at.param.to_string(),
-            shape: site.shape(self.dims).to_vec(),
+            shape: site.shape(&self.dims.of(at.param.expert)).to_vec(),
             role: match site {
                 Site::Embedding | Site::Positions => Role::Embedding,
                 Site::Head => Role::Head,

@@ -22,12 +22,17 @@ pub enum Form {
     ExpProduct,
     /// `used = magnitude * sqrt(n) * stored / |stored|` for `n` entries, as weight normalization does.
     UnitProduct,
+    /// `used = exp(magnitude) * exp(stored - mean(stored))`: positive (2605.26895, ER).
+    CenteredExp,
 }
 
 impl Form {
     /// Whether a learned scalar stands beside the stored vector.
     pub fn has_magnitude(self) -> bool {
-        matches!(self, Self::Product | Self::ExpProduct | Self::UnitProduct)
+        matches!(
+            self,
+            Self::Product | Self::ExpProduct | Self::UnitProduct | Self::CenteredExp
+        )
     }
 }
 
@@ -76,6 +81,7 @@ impl GainPlan {
     pub fn stored_init(&self) -> f64 {
         match self.form {
             Form::OnePlus => self.init - 1.0,
+            Form::CenteredExp => 0.0,
             _ => self.scale,
         }
     }
@@ -87,6 +93,7 @@ impl GainPlan {
             Form::Product => Some(self.init / self.scale),
             Form::ExpProduct => Some((self.init / self.scale).ln()),
             Form::UnitProduct => Some(self.init * self.scale.signum()),
+            Form::CenteredExp => Some(self.init.ln()),
         }
     }
 
@@ -107,6 +114,16 @@ impl GainPlan {
             form: Form::Direct,
             role,
             decay: false,
+        }
+    }
+
+    /// One scalar for all channels, stored as itself, not decayed.
+    pub fn scalar(init: f64) -> Self {
+        Self {
+            shape: GainShape::Scalar,
+            init,
+            scale: init,
+            ..Self::ones(GainRole::Output)
         }
     }
 
@@ -368,13 +385,53 @@ pub struct AttentionPlan {
     /// Normalization of each head of q and k after the rotation; it has no gain of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qk_norm: Option<NormPlan>,
+    /// Which of the two `qk_norm` normalizes.
+    #[serde(default, skip_serializing_if = "Normed::is_both")]
+    pub normed: Normed,
     /// One learned scale of `H K` entries on both q and k, after `qk_norm` (nGPT's `s_qk`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qk_gain: Option<GainPlan>,
-    /// Multiplies the scores before the softmax.
+    /// Multiplies the scores before the softmax; 1 where `softmax_gain` does.
     pub softmax_scale: f64,
+    /// One learned scalar that multiplies the scores in place of the constant (`g` of anGPT and GPT+, 2505.22014,
+    /// Table 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub softmax_gain: Option<GainPlan>,
     /// Multiplies the mean of the values that a query takes.
     pub factor: AttentionFactor,
+}
+
+impl AttentionPlan {
+    /// `softmax(q k / sqrt(K))` for heads of width `K`.
+    pub fn plain(head: usize) -> Self {
+        Self {
+            qk_norm: None,
+            normed: Normed::Both,
+            qk_gain: None,
+            softmax_scale: (head as f64).sqrt().recip(),
+            softmax_gain: None,
+            factor: AttentionFactor::None,
+        }
+    }
+}
+
+/// Which of the two sides of a score a normalization after the rotation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normed {
+    /// Queries and keys.
+    #[default]
+    Both,
+    /// Keys alone: a query's own length says how sharp its softmax is (QUEST, 2604.00199).
+    Keys,
+}
+
+impl Normed {
+    /// Whether it is for both sides.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // what `serde` calls takes a reference
+    pub fn is_both(&self) -> bool {
+        *self == Self::Both
+    }
 }
 
 /// What restores the length of a mean of values: weights `a_j` on independent unit vectors give `sqrt(sum_j a_j^2)`.
@@ -408,6 +465,9 @@ pub enum Combine {
     Sum,
     /// `sum_i g_i y_i / sqrt(sum_i g_i^2)`, the divisor without a gradient: keeps the length of independent vectors.
     UnitLength,
+    /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
+    /// too, and the gradient passes (SqrtGate, 2603.28743).
+    Sqrt,
 }
 
 /// Decisions at both ends of the decoder.

@@ -2,7 +2,7 @@
 
 use super::{
     AttentionFactor, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan,
-    MixPlan, NormPlan, Over, Plan, ResidualPlan, WeightPlan,
+    MixPlan, NormPlan, Normed, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
@@ -20,6 +20,7 @@ fn gain(plan: &GainPlan) -> String {
         Form::Product => ", magnitude x direction",
         Form::ExpProduct => ", exp(magnitude) x direction",
         Form::UnitProduct => ", magnitude x unit direction",
+        Form::CenteredExp => ", exp(magnitude) x exp(centered direction)",
     };
     let decay = if plan.decay { ", decays" } else { "" };
     if (plan.scale - plan.init).abs() < f64::EPSILON {
@@ -132,7 +133,17 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
         }
         if site == Site::O {
             let a = &layer.attention;
-            let mut parts = vec![format!("softmax scale {:.4}", a.softmax_scale)];
+            let scale = a.softmax_gain.as_ref().map(gain);
+            let scale = scale.unwrap_or_else(|| format!("{:.4}", a.softmax_scale));
+            let mut parts = Vec::new();
+            if d.rope_channels() < d.head {
+                parts.push(format!(
+                    "rotation of {} of {} channels",
+                    d.rope_channels(),
+                    d.head
+                ));
+            }
+            parts.push(format!("softmax scale {scale}"));
             parts.extend(match a.factor {
                 AttentionFactor::None => None,
                 AttentionFactor::Dense => Some("factor sqrt(keys)".to_owned()),
@@ -140,10 +151,14 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
                     Some("factor 1 / sqrt(sum of squared weights)".to_owned())
                 }
             });
+            let sides = match a.normed {
+                Normed::Both => "q, k",
+                Normed::Keys => "k",
+            };
             parts.extend(
                 a.qk_norm
                     .as_ref()
-                    .map(|n| format!("q, k after rotation: {}", norm(n))),
+                    .map(|n| format!("{sides} after rotation: {}", norm(n))),
             );
             parts.extend(a.qk_gain.as_ref().map(|g| format!("q, k: {}", gain(g))));
             rows.push(["attn.scores".into(), String::new(), parts.join("; ")]);

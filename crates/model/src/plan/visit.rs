@@ -188,7 +188,7 @@ macro_rules! walk {
                     plan: &$($mutable)? LayerPlan,
                 ) {
                     let Some(plan) = plan.$site(site) else { return };
-                    let [input, output] = site.shape(d);
+                    let [input, output] = site.shape(&d.of(expert));
                     let at = Spot::new(Some(layer), Place::Site(site), "", output).of(expert);
                     v.matrix(&at.inner("weight", output), site, &$($mutable)? plan.weight);
                     let plan = &$($mutable)? plan.linear;
@@ -224,6 +224,7 @@ macro_rules! walk {
                     norm(visitor, &scores.inner("norm", d.head), d.head, plan.qk_norm.$as_ref());
                     let width = d.heads * d.head;
                     gain(visitor, &scores.inner("gain", width), plan.qk_gain.$as_ref());
+                    gain(visitor, &scores.inner("softmax", 1), plan.softmax_gain.$as_ref());
                     site(visitor, index, Site::O, None, d, layer);
                     let plan = &$($mutable)? layer.mlp_residual;
                     residual(visitor, &around(Branch::Mlp), d.head, plan);

@@ -1,21 +1,24 @@
-//! anGPT (2505.22014): constant factors instead of norms.
+//! anGPT (2505.22014): branch outputs of unit length, and constant factors instead of every other norm.
 //!
 //! ```text
-//! h = nu(a) (h + a (x - h)),  nu(a) = 1 / sqrt(a^2 + (1 - a)^2)
-//! q, k, v = nu_qkv (W h);  q, k = unit(RoPE(.)) per head;  scores = sqrt(K) q k;  x = nu_p (Wo concat)
-//! u, g = nu_u (W h);  y = nu_act u silu(sqrt(D) g);  x = nu_d (Wd y);  logits = s_z (W h)
+//! h = nu(a) (h + a (unit(x) - h)),  nu(a) = 1 / sqrt(a^2 + (1 - a)^2),  unit(x) = x / |x|
+//! q, k, v = nu_qkv (W h);  q, k = unit(RoPE(.)) per head;  scores = g q k;  x = nu_p (Wo concat)
+//! u, z = nu_uz (W h);  x = nu_d Wd (nu_acf u silu(sqrt(D) z));  logits = s_z (W h)
 //! ```
 //!
 //! Rows of every matrix have length 1 at the start and at most 1 after every step. A map with `r` unit rows of
 //! width `d` takes a unit vector to length sqrt(r / d) on average, so its factor is sqrt(d / r): that gives every
-//! constant here, for any ratio of widths, and `nu_act` is 1 / sqrt(E[silu(z)^2]) with z of variance `D / F`.
+//! constant here, for any ratio of widths, and `nu_acf` is 1 / sqrt(E[silu(z)^2]) with z of variance `D / F`.
+//!
+//! Every constant but `nu_uz` of z cancels in front of a unit(.). They are applied nevertheless: they set the size of the
+//! numbers that it divides. With `branch_norm = "none"` nothing divides and each of them acts.
 
-use super::ngpt::{base_scale, stored};
-use super::{HeadNorm, NormStrategy, RowNorm};
+use super::ngpt::stored;
+use super::{HeadNorm, NormStrategy, RowNorm, SoftmaxGain, UnitNorm};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
     AttentionFactor, AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan,
-    MlpPlan, NormPlan, ResidualPlan, WeightPlan,
+    MlpPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Axis;
 use schemars::JsonSchema;
@@ -27,21 +30,32 @@ use serde::{Deserialize, Serialize};
 pub enum ResidualFactor {
     /// `1 / sqrt(a^2 + (1 - a)^2)`.
     SecondMoment,
-    /// 1: the ablation that the paper reports as unstable.
+    /// 1. In the paper's ablation of anGPT it trains, to a loss 3.04 % higher (Table L.1: 2.719 for 2.638).
     One,
 }
 
-/// Whether unit heads of q and k have a learned scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum QkGain {
-    /// They have none.
-    None,
-    /// `s_qk` of nGPT.
-    Learned,
+impl ResidualFactor {
+    /// What it is to an interpolation.
+    pub(crate) fn plan(self) -> LerpFactor {
+        match self {
+            Self::SecondMoment => LerpFactor::SecondMoment,
+            Self::One => LerpFactor::One,
+        }
+    }
 }
 
-/// What multiplies each constant factor. The paper reports that an error of 2 % changes nothing.
+/// What multiplies the argument of the gate's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateScale {
+    /// `sqrt(D)`, which the paper's value of `nu_acf` is computed with.
+    SqrtDim,
+    /// 1: the other reading, as the paper prints the root in nGPT's column only.
+    One,
+}
+
+/// What multiplies each constant factor. The paper's ablation (Table L.1, loss 2.638): all of them halved 2.647
+/// (+.34 %), doubled 2.642 (+.12 %), none 2.667 (+1.09 %). Only `up` acts where branch outputs have unit length.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FactorScales {
@@ -69,22 +83,24 @@ impl Default for FactorScales {
     }
 }
 
-/// anGPT with the paper's values where they are known and nGPT's where they are not.
+/// anGPT as the paper prints it (Table 1), with nGPT's values where it prints none.
 ///
 /// ```
 /// use evenburn_model::{MlpKind, strategy::AnGpt};
-/// // The paper's Monte Carlo value for F = 4 D is 3.74, and it says that 2 % do not matter.
+/// // The paper's Monte Carlo value for F = 4 D is 3.74.
 /// let factor = AnGpt::activation_factor(MlpKind::Swiglu, 64, 256);
 /// assert!((factor - 3.7203).abs() < 1e-4);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnGpt {
+    /// Output of each branch: `unit` (divided by its length) or `none` (as it is).
+    pub branch_norm: UnitNorm,
     /// Unit heads of q and k after the rotation: `unit` or `none`.
     pub qk: HeadNorm,
-    /// Learned scale of the unit heads, as nGPT has it: `none` or `learned`.
-    pub qk_gain: QkGain,
-    /// Factor on what attention takes: `none`, `dense` or `exact`. The paper leaves it open.
+    /// Scale of the scores, sqrt(head width) at the start: `learned` (one scalar a layer) or `none` (the constant).
+    pub softmax_gain: SoftmaxGain,
+    /// Factor on what attention takes: `none`, `dense` or `exact`. No part of the paper's architecture.
     pub attention_factor: AttentionFactor,
     /// Multiples of the constant factors, each 1 unless an ablation changes it.
     pub factors: FactorScales,
@@ -94,9 +110,11 @@ pub struct AnGpt {
     pub alpha_scale: f64,
     /// Initial scale of the logits.
     pub sz_init: f64,
-    /// Stored initial value of the logit scale; 1 / sqrt(dim) when not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sz_scale: Option<f64>,
+    /// Stored initial value of the logit scale, so that an Adam step moves the scale by `lr * sz_init / sz_scale`; the
+    /// paper's text has 0.01, its Table F.2 0.001.
+    pub sz_scale: f64,
+    /// Constant on the gate, inside the activation: `sqrt_dim` or `one`.
+    pub gate_scale: GateScale,
     /// Constant after the activation; computed for the model's ratio of widths when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation_factor: Option<f64>,
@@ -109,14 +127,16 @@ pub struct AnGpt {
 impl Default for AnGpt {
     fn default() -> Self {
         Self {
+            branch_norm: UnitNorm::Unit,
             qk: HeadNorm::Unit,
-            qk_gain: QkGain::None,
+            softmax_gain: SoftmaxGain::Learned,
             attention_factor: AttentionFactor::None,
             factors: FactorScales::default(),
             alpha_init: 0.05,
             alpha_scale: 0.01,
             sz_init: 1.0,
-            sz_scale: None,
+            sz_scale: 0.01,
+            gate_scale: GateScale::SqrtDim,
             activation_factor: None,
             residual_factor: ResidualFactor::SecondMoment,
             rows: RowNorm::AtMostOne,
@@ -167,12 +187,10 @@ impl NormStrategy for AnGpt {
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
         ResidualPlan {
+            output: self.branch_norm.plan(),
             mix: MixPlan::Lerp {
                 alpha: stored(self.alpha_init, self.alpha_scale, Form::Direct),
-                factor: match self.residual_factor {
-                    ResidualFactor::SecondMoment => LerpFactor::SecondMoment,
-                    ResidualFactor::One => LerpFactor::One,
-                },
+                factor: self.residual_factor.plan(),
             },
             ..ResidualPlan::plain()
         }
@@ -194,23 +212,20 @@ impl NormStrategy for AnGpt {
     }
 
     fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
-        AttentionPlan {
-            qk_norm: match self.qk {
-                HeadNorm::Unit => Some(NormPlan::unit().per_head()),
-                HeadNorm::None => None,
-            },
-            qk_gain: match self.qk_gain {
-                QkGain::None => None,
-                QkGain::Learned => Some(stored(1.0, base_scale(d), Form::Direct)),
-            },
-            softmax_scale: (d.head as f64).sqrt(),
+        let plan = AttentionPlan {
+            qk_norm: self.qk.plan(),
             factor: self.attention_factor,
-        }
+            ..AttentionPlan::plain(d.head)
+        };
+        self.softmax_gain.plan((d.head as f64).sqrt(), plan)
     }
 
     fn mlp(&self, _: usize, d: &Dims) -> MlpPlan {
         MlpPlan {
-            before: (d.model as f64).sqrt(),
+            before: match self.gate_scale {
+                GateScale::SqrtDim => (d.model as f64).sqrt(),
+                GateScale::One => 1.0,
+            },
             after: self.factors.activation
                 * self
                     .activation_factor
@@ -221,14 +236,13 @@ impl NormStrategy for AnGpt {
     }
 
     fn ends(&self, d: &Dims) -> EndsPlan {
-        let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
         EndsPlan {
             // Two independent unit vectors, a token's and a position's, sum to length sqrt(2).
             embed_factor: match d.positions {
                 Positions::Learned => std::f64::consts::FRAC_1_SQRT_2,
                 Positions::Rope | Positions::RopeHalves | Positions::None => 1.0,
             },
-            logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
+            logit_gain: Some(stored(self.sz_init, self.sz_scale, Form::Direct)),
             ..EndsPlan::plain()
         }
     }

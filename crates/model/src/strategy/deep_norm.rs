@@ -9,7 +9,8 @@
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
@@ -27,7 +28,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeepNorm {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
@@ -73,6 +75,10 @@ impl NormStrategy for DeepNorm {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm())
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {

@@ -66,7 +66,7 @@ pub struct DyT {
     pub embed_scalar: EmbedScalar,
     /// Learned vector behind the function: `learned` or `none`.
     pub bias: Bias,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,

@@ -39,7 +39,7 @@ pub struct HybridNorm {
     pub first: FirstLayer,
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` (the published configuration) or `matrices`.
     pub decay: Decay,

@@ -8,7 +8,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LnScaling {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
@@ -69,6 +72,10 @@ impl NormStrategy for LnScaling {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {

@@ -8,6 +8,7 @@ mod deep_norm;
 mod derf;
 mod dyt;
 mod hybrid_norm;
+mod keel;
 mod ln_scaling;
 mod ngpt;
 mod olmo2;
@@ -15,14 +16,16 @@ mod peri_norm;
 mod post_norm;
 mod pre_norm;
 mod registry;
+mod scores;
 mod simple_norm;
 mod start;
 
-pub use angpt::{AnGpt, FactorScales, QkGain, ResidualFactor};
+pub use angpt::{AnGpt, FactorScales, GateScale, ResidualFactor};
 pub use deep_norm::DeepNorm;
 pub use derf::Derf;
 pub use dyt::{Bias, DyT, EmbedScalar};
 pub use hybrid_norm::{FirstLayer, HybridNorm};
+pub use keel::{FirstBlock, Keel};
 pub use ln_scaling::LnScaling;
 pub use ngpt::{Ngpt, RowNorm};
 pub use olmo2::Olmo2;
@@ -30,13 +33,14 @@ pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
 pub use registry::Scheme;
+pub use scores::{HeadNorm, QkNorm, SoftmaxGain};
 pub use simple_norm::{RouterNorm, SimpleNorm};
 pub use start::{Decay, Start};
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionFactor, AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan,
-    NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
@@ -93,12 +97,7 @@ pub trait NormStrategy: Debug + Send + Sync {
 
     /// Decisions between the projections of attention.
     fn attention(&self, _layer: usize, d: &Dims) -> AttentionPlan {
-        AttentionPlan {
-            qk_norm: None,
-            qk_gain: None,
-            softmax_scale: (d.head as f64).sqrt().recip(),
-            factor: AttentionFactor::None,
-        }
+        AttentionPlan::plain(d.head)
     }
 
     /// Decisions between the branches of the MLP.
@@ -128,34 +127,6 @@ pub trait NormStrategy: Debug + Send + Sync {
     }
 }
 
-/// Where queries and keys are normalized in the schemes that leave it open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum QkNorm {
-    /// Not at all.
-    None,
-    /// Each head by itself.
-    Head,
-    /// The whole projected vector, before it is split into heads.
-    Full,
-}
-
-impl QkNorm {
-    /// What this makes of a normalization at a site: it stands behind q and k only, and the rotation follows, so no
-    /// linear map could absorb its gain.
-    pub(crate) fn linear(self, site: Site, norm: NormPlan) -> LinearPlan {
-        let norm = match (site, self) {
-            (Site::Q | Site::K, Self::Head) => Some(norm.per_head()),
-            (Site::Q | Site::K, Self::Full) => Some(norm),
-            _ => None,
-        };
-        LinearPlan {
-            norm,
-            ..LinearPlan::default()
-        }
-    }
-}
-
 /// Which statistics a normalization layer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -176,13 +147,23 @@ impl Statistics {
     }
 }
 
-/// Whether the schemes whose q/k norm has one form have it.
+/// Whether a vector is divided by its length, in the places that a scheme may leave alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum HeadNorm {
-    /// Heads of q and k have unit length.
+pub enum UnitNorm {
+    /// Its length is exactly 1.
     #[default]
     Unit,
-    /// They keep the length that the projection gives them.
+    /// It stays as it is.
     None,
+}
+
+impl UnitNorm {
+    /// The normalization of the whole vector.
+    pub(crate) fn plan(self) -> Option<NormPlan> {
+        match self {
+            Self::Unit => Some(NormPlan::unit()),
+            Self::None => None,
+        }
+    }
 }

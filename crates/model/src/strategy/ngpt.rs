@@ -8,12 +8,16 @@
 //!
 //! norm is the plain L2 normalization. Every matrix is normalized along the model axis at the start and after every
 //! step. Stored scales and their initial values are those of the official code.
+//!
+//! With `residual_factor = "second_moment"` this is the ablation arm of 2505.22014, `h = nu(|a|) (h + |a| (norm(branch(h)) -
+//! h))`: anGPT's factor in place of the outer norm, and none of the skip connection, behind which only the last `h` would
+//! differ from nGPT's.
 
-use super::{HeadNorm, NormStrategy};
+use super::{HeadNorm, NormStrategy, ResidualFactor, UnitNorm};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionFactor, AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
-    LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LinearPlan, MixPlan,
+    NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::{Axis, Constraint};
 use schemars::JsonSchema;
@@ -45,11 +49,23 @@ impl RowNorm {
 pub struct Ngpt {
     /// Unit heads of q and k after the rotation: `unit` or `none`.
     pub qk: HeadNorm,
+    /// What keeps the length of the interpolation: `one` (a norm behind it) or `second_moment` (the factor nu in its
+    /// place).
+    pub residual_factor: ResidualFactor,
+    /// Skip connection: `unit` (divided by its length) or `none` (as it is); when not given `unit` with the norm behind
+    /// the interpolation and `none` with the factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_norm: Option<UnitNorm>,
     /// Initial step size of both branches.
     pub alpha_init: f64,
     /// Stored initial value of the step sizes; 1 / sqrt(dim) when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha_scale: Option<f64>,
+    /// Initial scale of the unit heads of q and k.
+    pub sqk_init: f64,
+    /// Stored initial value of that scale; 1 / sqrt(dim) when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqk_scale: Option<f64>,
     /// Initial scale of the logits.
     pub sz_init: f64,
     /// Stored initial value of the logit scale; 1 / sqrt(dim) when not given.
@@ -63,8 +79,12 @@ impl Default for Ngpt {
     fn default() -> Self {
         Self {
             qk: HeadNorm::Unit,
+            residual_factor: ResidualFactor::One,
+            skip_norm: None,
             alpha_init: 0.05,
             alpha_scale: None,
+            sqk_init: 1.0,
+            sqk_scale: None,
             sz_init: 1.0,
             sz_scale: None,
             rows: RowNorm::One,
@@ -73,7 +93,7 @@ impl Default for Ngpt {
 }
 
 /// nGPT's stored initial value of most scales, 1 / sqrt(D).
-pub(super) fn base_scale(d: &Dims) -> f64 {
+fn base_scale(d: &Dims) -> f64 {
     (d.model as f64).sqrt().recip()
 }
 
@@ -96,14 +116,18 @@ impl NormStrategy for Ngpt {
 
     fn residual(&self, _: usize, _: Branch, d: &Dims) -> ResidualPlan {
         let scale = self.alpha_scale.unwrap_or_else(|| base_scale(d));
+        let (skip, after) = match self.residual_factor {
+            ResidualFactor::One => (UnitNorm::Unit, Some(NormPlan::unit())),
+            ResidualFactor::SecondMoment => (UnitNorm::None, None),
+        };
         ResidualPlan {
-            skip: Some(NormPlan::unit()),
+            skip: self.skip_norm.unwrap_or(skip).plan(),
             output: Some(NormPlan::unit()),
             mix: MixPlan::Lerp {
                 alpha: stored(self.alpha_init, scale, Form::Absolute),
-                factor: LerpFactor::One,
+                factor: self.residual_factor.plan(),
             },
-            after: Some(NormPlan::unit()),
+            after,
             ..ResidualPlan::plain()
         }
     }
@@ -127,14 +151,12 @@ impl NormStrategy for Ngpt {
     }
 
     fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        let scale = self.sqk_scale.unwrap_or_else(|| base_scale(d));
         AttentionPlan {
-            qk_norm: match self.qk {
-                HeadNorm::Unit => Some(NormPlan::unit().per_head()),
-                HeadNorm::None => None,
-            },
-            qk_gain: Some(stored(1.0, base_scale(d), Form::Direct)),
+            qk_norm: self.qk.plan(),
+            qk_gain: Some(stored(self.sqk_init, scale, Form::Direct)),
             softmax_scale: (d.head as f64).sqrt(),
-            factor: AttentionFactor::None,
+            ..AttentionPlan::plain(d.head)
         }
     }
 

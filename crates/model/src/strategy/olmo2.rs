@@ -2,7 +2,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, Start};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +20,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Olmo2 {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
@@ -62,6 +65,10 @@ impl NormStrategy for Olmo2 {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {

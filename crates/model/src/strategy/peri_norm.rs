@@ -5,7 +5,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, Form, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, Form, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +53,8 @@ pub enum GainForm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeriNorm {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// Normalization of the embedded tokens: `normalized` or `none`.
     pub embed_norm: EmbedNorm,
@@ -63,7 +66,7 @@ pub struct PeriNorm {
     pub norm: Statistics,
     /// Epsilon of every normalization.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
@@ -109,6 +112,10 @@ impl NormStrategy for PeriNorm {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
     }
 
     fn ends(&self, d: &Dims) -> EndsPlan {

@@ -1,11 +1,14 @@
 //! Pre-norm: `h + branch(N(h))` with N = RMSNorm, a final N before the output layer.
 //!
-//! With `qk = "head"` this is GPT+, the baseline of anGPT (2505.22014); with `qk = "full"` SimpleGPT's
-//! LLaMA2 + QKNorm; with `qk = "none"` Llama 2.
+//! With `qk = "unit"` this is GPT+ as its paper prints it (2505.22014, Table 1), with `qk = "head"` as some of its
+//! printed sizes have it; with `qk = "full"` SimpleGPT's LLaMA2 + QKNorm; with `qk = "keys"` QUEST (2604.00199); with
+//! `qk = "none"` Llama 2.
 
-use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SoftmaxGain, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +24,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreNorm {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
+    /// Scale of the scores: `none` (the constant) or `learned` (one scalar a layer); when not given learned under
+    /// `qk = "unit"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub softmax_gain: Option<SoftmaxGain>,
+    /// That constant, or where the scalar starts; when not given sqrt(head width) under `qk = "unit"`, 1 under
+    /// `qk = "keys"`, else 1 / sqrt(head width).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub softmax_scale: Option<f64>,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
     /// Learned vector behind the normalizations of the stream: `none` or `learned` (GPT-2).
     pub bias: Bias,
     /// Epsilon of every normalization.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
@@ -39,6 +51,8 @@ impl Default for PreNorm {
     fn default() -> Self {
         Self {
             qk: QkNorm::Head,
+            softmax_gain: None,
+            softmax_scale: None,
             norm: Statistics::Rms,
             bias: Bias::None,
             eps: RMS_EPS,
@@ -75,6 +89,16 @@ impl NormStrategy for PreNorm {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        let plan = self.qk.scored(self.softmax_gain, self.softmax_scale, d);
+        AttentionPlan {
+            softmax_gain: plan
+                .softmax_gain
+                .map(|gain| gain.decayed(self.decay.gains())),
+            ..plan
+        }
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {

@@ -1,7 +1,7 @@
 //! The list of schemes: one line each.
 
 use super::{
-    AnGpt, DeepNorm, Derf, DyT, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
+    AnGpt, DeepNorm, Derf, DyT, HybridNorm, Keel, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
     PostNorm, PreNorm, SimpleNorm,
 };
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ macro_rules! registry {
 }
 
 registry! {
-    /// RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.
+    /// RMSNorm before each branch, with or without q/k norm: GPT+, QUEST, Llama, GPT-2.
     PreNorm = "pre_norm",
     /// LayerNorm or RMSNorm of the sum: the original transformer.
     PostNorm = "post_norm",
@@ -63,6 +63,8 @@ registry! {
     HybridNorm = "hybrid_norm",
     /// DeepNorm: post-norm with an up-weighted skip connection (2203.00555).
     DeepNorm = "deep_norm",
+    /// Keel: post-norm with an up-weighted skip connection and a normalization before each branch (2601.19895).
+    Keel = "keel",
     /// Pre-norm with the normalized input divided by the square root of the layer's number (2502.05795).
     LnScaling = "ln_scaling",
     /// DyT: tanh in place of normalization (2503.10622).
@@ -73,7 +75,7 @@ registry! {
     SimpleNorm = "simple_norm",
     /// nGPT: everything on the unit sphere (2410.01131).
     Ngpt = "ngpt",
-    /// anGPT: constants instead of norms, rows of weights of length at most 1 (2505.22014).
+    /// anGPT: branch outputs of unit length, constants instead of other norms, rows of weights of length at most 1 (2505.22014).
     AnGpt = "angpt",
 }
 

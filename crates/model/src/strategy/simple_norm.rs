@@ -42,7 +42,7 @@ pub struct SimpleNorm {
     pub eps: f64,
     /// Normalization of the logits of a mixture's router: `none` or `normalized`.
     pub router: RouterNorm,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,

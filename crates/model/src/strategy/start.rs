@@ -32,9 +32,11 @@ pub enum Start {
     SimpleGpt,
     /// GPT-2's: 0.02 everywhere, o and down 0.02 / sqrt(2 L).
     Gpt2,
+    /// SDD's: 1 / sqrt(2.5 D) in every linear map (2502.15499); here in the embedding and the output layer too.
+    Sdd,
 }
 
-/// Deviation of both starts (GPT-2; SimpleGPT's `init_std`).
+/// Deviation of most matrices (GPT-2; SimpleGPT's `init_std`).
 const STD: f64 = 0.02;
 
 impl Start {
@@ -51,6 +53,9 @@ impl Start {
             },
             (Self::Gpt2, Site::O | Site::Down) => Init::Normal {
                 std: STD / (2.0 * d.layers as f64).sqrt(),
+            },
+            (Self::Sdd, _) => Init::Normal {
+                std: (2.5 * d.model as f64).sqrt().recip(),
             },
             _ => Init::Normal { std: STD },
         };

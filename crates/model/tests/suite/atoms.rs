@@ -54,6 +54,9 @@ fn every_form_of_a_gain_is_its_formula() {
     // 1.5 times the vector divided by its root mean square.
     let rms = ((9.0 + 1.0 + 0.25) / 3.0_f64).sqrt();
     close(Form::UnitProduct, 1.5, [4.5 / rms, -1.5 / rms, 0.75 / rms]);
+    let mean = 2.5 / 3.0;
+    let centered = [3.0, -1.0, 0.5].map(|v: f64| (1.5 + v - mean).exp());
+    close(Form::CenteredExp, 1.5, centered);
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn every_normalization_is_its_formula() {
                     other => panic!("{other}"),
                 };
                 let shape = [values.len()];
-                (path, TensorData::new(values, shape))
+                (path, TensorData::new(values, shape).convert::<f32>())
             });
             let norm = weights::replace(norm, values.collect()).unwrap();
             let found = numbers(norm.forward(Tensor::<2>::from_floats([x], &device)));
@@ -334,19 +337,22 @@ fn a_number_that_comes_back_begins_a_new_document() {
 #[test]
 fn a_rotary_embedding_rotates() {
     let device = Device::flex();
-    // Two heads of four channels at position 3: pair i of each turns by 3 * 100^(-i/2).
+    // Two heads of four channels at position 3: pair i of each turns by 3 * 100^(-i/2); of two channels alone, by 3.
     let x = [1.0, 2.0, 3.0, 4.0, -1.0, 0.5, 2.0, -3.0_f64];
     let turn = |a: f64, b: f64, angle: f64| {
         let (sin, cos) = angle.sin_cos();
         (a * cos - b * sin, a * sin + b * cos)
     };
     for (layout, pairs) in [
-        (Layout::Neighbours, [[0, 1], [2, 3]]),
-        (Layout::Halves, [[0, 2], [1, 3]]),
+        (Layout::Neighbours, vec![[0, 1], [2, 3]]),
+        (Layout::Halves, vec![[0, 2], [1, 3]]),
+        (Layout::Neighbours, vec![[0, 1]]),
+        (Layout::Halves, vec![[0, 1]]),
     ] {
+        let channels = 2 * pairs.len();
         let mut expected = x;
         for head in [0, 4] {
-            for (i, [a, b]) in pairs.into_iter().enumerate() {
+            for (i, &[a, b]) in pairs.iter().enumerate() {
                 let angle = 3.0 * [1.0, 0.1][i];
                 let (left, right) = turn(x[head + a], x[head + b], angle);
                 expected[head + a] = left;
@@ -354,11 +360,34 @@ fn a_rotary_embedding_rotates() {
             }
         }
         let dtype = burn::tensor::DType::F32;
-        let rotary = Rotary::new(3, 1, 4, 100.0, layout, dtype, &device);
+        let rotary = Rotary::new(3, 1, channels, 100.0, layout, dtype, &device);
         let x: Tensor<3> = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 1, 8]);
         let turned = numbers(rotary.forward(x.clone(), 2));
-        assert!(distance(&turned, &expected) < 1e-5, "{layout:?}");
+        assert!(distance(&turned, &expected) < 1e-5, "{layout:?} {channels}");
         assert!(distance(&turned, &numbers(x)) > 1.0, "{layout:?}");
+    }
+}
+
+/// A head of which a part turns is that narrower head beside channels that stay, in both layouts.
+#[test]
+fn a_part_of_each_head_turns_as_a_narrower_head() {
+    let device = Device::flex();
+    let (heads, head, channels) = (3, 10, 6);
+    let wave: Vec<f64> = (0..2 * 4 * heads * head)
+        .map(|i| (i as f64).sin())
+        .collect();
+    let x: Tensor<4> =
+        Tensor::<1>::from_floats(wave.as_slice(), &device).reshape([2, 4, heads, head]);
+    for layout in [Layout::Neighbours, Layout::Halves] {
+        let dtype = burn::tensor::DType::F32;
+        let rotary = Rotary::new(5, 4, channels, 100.0, layout, dtype, &device);
+        let first = x.clone().narrow(3, 0, channels);
+        let first = rotary.forward(first.reshape([2, 4, heads * channels]), heads);
+        let first: Tensor<4> = first.reshape([2, 4, heads, channels]);
+        let rest = x.clone().narrow(3, channels, head - channels);
+        let expected = numbers(Tensor::cat(vec![first, rest], 3));
+        let turned = rotary.forward(x.clone().reshape([2, 4, heads * head]), heads);
+        assert!(distance(&numbers(turned), &expected) < 1e-6, "{layout:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
-use evenburn_model::strategy::{AnGpt, HeadNorm};
+use evenburn_model::strategy::{AnGpt, HeadNorm, SoftmaxGain, UnitNorm};
 use evenburn_model::{Decoder, KvCache, ModelConfig, Plan, weights};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,9 @@ fn plan(attention_factor: AttentionFactor) -> Plan {
         ..ModelConfig::default()
     };
     let scheme = AnGpt {
+        // A norm behind them would divide the factors out.
+        branch_norm: UnitNorm::None,
+        softmax_gain: SoftmaxGain::None,
         qk: HeadNorm::None,
         attention_factor,
         ..AnGpt::default()

@@ -1,15 +1,17 @@
 //! The models that the tests are about.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::function::{GatedNorm, Place, Placed, PreAffine, SeedNorm, Taper};
+use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HeadNorm, HybridNorm, Ngpt, PeriNorm,
-    PreNorm, QkGain, QkNorm, Scheme, Statistics,
+    AnGpt, Bias, EmbedNorm, EmbedScale, FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm,
+    HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme,
+    SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{
-    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Kept, MlpKind, ModelConfig,
-    Plan, Positions, ScaleSwitches, ScaleVectors, Stored, weights,
+    Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
+    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors, Stored,
+    weights,
 };
 use std::collections::BTreeMap;
 
@@ -46,35 +48,66 @@ pub(crate) fn subjects() -> Vec<Subject> {
             scheme,
         });
     };
-    for qk in [QkNorm::None, QkNorm::Full] {
+    for qk in [QkNorm::None, QkNorm::Full, QkNorm::Unit, QkNorm::Keys] {
         let scheme = PreNorm {
             qk,
             ..PreNorm::default()
         };
-        add("qk", config(), Scheme::PreNorm(scheme));
+        add(&format!("{qk:?}"), config(), Scheme::PreNorm(scheme));
+        // The other choice than the one it brings along.
+        let softmax_gain = Some(match qk {
+            QkNorm::Unit => SoftmaxGain::None,
+            _ => SoftmaxGain::Learned,
+        });
+        let scheme = PreNorm {
+            qk,
+            softmax_gain,
+            softmax_scale: Some(0.7),
+            ..PreNorm::default()
+        };
+        let name = format!("{qk:?} scored otherwise");
+        add(&name, config(), Scheme::PreNorm(scheme));
     }
+    let keys = PostNorm {
+        qk: QkNorm::Keys,
+        ..PostNorm::default()
+    };
+    add("keys", config(), Scheme::PostNorm(keys));
     let qk = HeadNorm::None;
     let ngpt = Ngpt {
         qk,
         ..Ngpt::default()
     };
     add("without q/k norm", config(), Scheme::Ngpt(ngpt));
+    for skip_norm in [None, Some(UnitNorm::Unit)] {
+        let ngpt = Ngpt {
+            residual_factor: ResidualFactor::SecondMoment,
+            skip_norm,
+            ..Ngpt::default()
+        };
+        let name = format!("with nu, skip {skip_norm:?}");
+        add(&name, config(), Scheme::Ngpt(ngpt));
+    }
     let angpt = AnGpt {
         qk,
         ..AnGpt::default()
     };
     add("without q/k norm", config(), Scheme::AnGpt(angpt));
     for (name, attention_factor) in [
+        ("norm-free", AttentionFactor::None),
         ("dense", AttentionFactor::Dense),
         ("exact", AttentionFactor::Exact),
     ] {
-        let angpt = AnGpt {
-            attention_factor,
-            qk_gain: QkGain::Learned,
-            ..AnGpt::default()
-        };
-        add(name, config(), Scheme::AnGpt(angpt));
+        add(name, config(), norm_free(attention_factor));
     }
+    let ablation = AnGpt {
+        gate_scale: GateScale::One,
+        softmax_gain: SoftmaxGain::None,
+        residual_factor: ResidualFactor::One,
+        attention_factor: AttentionFactor::Exact,
+        ..AnGpt::default()
+    };
+    add("ablation", config(), Scheme::AnGpt(ablation));
     let gpt2 = PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
@@ -111,9 +144,23 @@ pub(crate) fn subjects() -> Vec<Subject> {
         ..config()
     };
     add("three queries to a key", grouped, Scheme::default());
+    for positions in [Positions::Rope, Positions::RopeHalves] {
+        let part = ModelConfig {
+            positions,
+            rope_fraction: 0.4,
+            ..config()
+        };
+        add(
+            &format!("{positions:?} of 4 in 10"),
+            part,
+            Scheme::default(),
+        );
+    }
     for scheme in Scheme::all() {
         add("with another body", plain.clone(), scheme);
     }
+    let bare = norm_free(AttentionFactor::None);
+    add("norm-free with another body", plain, bare);
     for scheme in Scheme::all() {
         let experts = ExpertsConfig {
             count: 4,
@@ -181,13 +228,58 @@ pub(crate) fn subjects() -> Vec<Subject> {
         };
         add("doubly placed", exp, scheme);
     }
+    let sdd = ModelConfig {
+        scale: ScaleSwitches {
+            double: Some(Double::NormalizedAfter),
+            double_at: Some(DoubleAt::All),
+            normalized_over: Some(NormalizedOver::Full),
+            output_init: Some(OutputInit::PerLayer),
+            stored: Some(Stored::CenteredExp),
+            ..ScaleSwitches::default()
+        },
+        ..config()
+    };
+    let post = PostNorm {
+        norm: Statistics::Rms,
+        start: Start::Sdd,
+        ..PostNorm::default()
+    };
+    add("SDD", sdd, Scheme::PostNorm(post));
+    let after = ModelConfig {
+        scale: ScaleSwitches {
+            double: Some(Double::After),
+            ..ScaleSwitches::default()
+        },
+        ..config()
+    };
+    add("after", after, Scheme::PreNorm(PreNorm::default()));
+    let roots = ModelConfig {
+        scale_vectors: ScaleVectors::Unified,
+        experts: ExpertsConfig {
+            count: 4,
+            shared: 2,
+            shared_hidden: Some(28),
+            combine: Joined::Sqrt,
+            ..ExpertsConfig::default()
+        },
+        ..config()
+    };
+    add("roots of gates", roots, Scheme::PreNorm(PreNorm::default()));
+    let first_block = FirstBlock::Post;
+    let keel = Keel {
+        first_block,
+        norm: Statistics::Rms,
+        skip_scale: Some(1.5),
+        ..Keel::default()
+    };
+    add("from the first block on", config(), Scheme::Keel(keel));
     all
 }
 
 /// The functions that take the place of RMSNorm, with options that aren't their defaults.
 pub(crate) fn functions() -> Vec<Placed> {
     let anywhere = |placed: Placed| Placed {
-        at: Some(Place::InputsAndFinal),
+        at: Some(PlacedAt::InputsAndFinal),
         ..placed
     };
     let taper = |gate| Taper { gate, c: 0.8 };
@@ -200,6 +292,16 @@ pub(crate) fn functions() -> Vec<Placed> {
         anywhere(taper(0.7).into()),
         anywhere(taper(0.0).into()),
     ]
+}
+
+/// anGPT without norms but those of q and k.
+pub(crate) fn norm_free(attention_factor: AttentionFactor) -> Scheme {
+    Scheme::AnGpt(AnGpt {
+        branch_norm: UnitNorm::None,
+        softmax_gain: SoftmaxGain::None,
+        attention_factor,
+        ..AnGpt::default()
+    })
 }
 
 /// Grouped heads whose width is not `dim / heads`, three blocks.

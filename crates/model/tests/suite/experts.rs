@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::atoms::{Experts, Initializer, penalty};
 use evenburn_model::strategy::{AnGpt, NormStrategy, PreNorm, SimpleNorm};
 use evenburn_model::{
-    Balance, Decoder, ExpertsConfig, Gates, Kept, ModelConfig, Plan, PlanError, weights,
+    Balance, Decoder, ExpertsConfig, Gates, Joined, Kept, ModelConfig, Plan, PlanError, weights,
 };
 use std::collections::BTreeMap;
 
@@ -371,4 +371,80 @@ fn impossible_mixtures_name_their_key() {
         ..base
     });
     assert!(nan.to_string().contains("experts.scale"), "{nan}");
+}
+
+/// `y = (sum_i sqrt(g_i) E_i(x) + sum_s E_s(x)) / sqrt(1 + S)`, `g` the softmax over the logits that are kept, token by
+/// token (SqrtGate, 2603.28743).
+#[test]
+fn gates_may_be_square_roots() {
+    let device = Device::flex();
+    for shared in [0, 1, 2] {
+        let of = ExpertsConfig {
+            count: 5,
+            top_k: 2,
+            shared,
+            shared_hidden: (shared > 0).then_some(40),
+            combine: Joined::Sqrt,
+            ..ExpertsConfig::default()
+        };
+        let (plan, block) = experts(&config(of), &PreNorm::default(), &device);
+        let widths = |kind: &str| -> Vec<usize> {
+            let specs = plan.params().into_iter();
+            specs
+                .filter(|s| s.path.contains(kind) && s.path.ends_with("up.weight"))
+                .map(|s| s.shape[1])
+                .collect()
+        };
+        assert!(widths("moe.experts").iter().all(|width| *width == 24));
+        assert_eq!(widths("moe.shared"), vec![40; 2 * shared]);
+
+        let x = wave([1, TOKENS, WIDTH], 0.3, &device);
+        let logits = numbers(block.router.forward(x.clone()));
+        let routed: Vec<_> = block
+            .experts
+            .iter()
+            .map(|e| numbers(e.forward(x.clone())))
+            .collect();
+        let always: Vec<_> = block
+            .shared
+            .iter()
+            .map(|e| numbers(e.forward(x.clone())))
+            .collect();
+        let mut expected = Vec::new();
+        for (token, logits) in logits.chunks(5).enumerate() {
+            let mut order: Vec<usize> = (0..5).collect();
+            order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+            let sum: f64 = order[..2].iter().map(|e| logits[*e].exp()).sum();
+            for channel in token * WIDTH..(token + 1) * WIDTH {
+                let mut y = 0.0;
+                for expert in &order[..2] {
+                    y += (logits[*expert].exp() / sum).sqrt() * routed[*expert][channel];
+                }
+                for expert in &always {
+                    y += expert[channel];
+                }
+                expected.push(y / (1.0 + shared as f64).sqrt());
+            }
+        }
+        close(&numbers(block.forward(x).0), &expected, "roots of gates");
+    }
+}
+
+#[test]
+fn shared_experts_of_another_width_need_decisions_that_ignore_it() {
+    let wide = ExpertsConfig {
+        count: 4,
+        shared: 1,
+        shared_hidden: Some(40),
+        ..ExpertsConfig::default()
+    };
+    // anGPT's constants depend on the width.
+    let refused = Plan::new(&config(wide.clone()), &AnGpt::default()).unwrap_err();
+    assert!(refused.to_string().contains("shared_hidden"), "{refused}");
+    let none = ExpertsConfig { shared: 0, ..wide };
+    let refused = Plan::new(&config(none), &PreNorm::default()).unwrap_err();
+    assert!(
+        refused.to_string().contains("experts.shared_hidden"),
+        "{refused}"
+    );
 }

@@ -2,10 +2,14 @@
 
 use crate::common::{Subject, config, distance, model, numbers, plan, subjects, tokens};
 use burn::tensor::{DType, Device, TensorData};
-use evenburn_model::function::{Place, Placed, Taper};
-use evenburn_model::plan::{Form, GainPlan, LinearPlan, MixPlan, NormPlan, Plan, ResidualPlan};
-use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy, PreNorm};
-use evenburn_model::{Branch, Decoder, Dims, FoldError, ModelConfig, Scheme, Site, fold, weights};
+use evenburn_model::function::{Placed, PlacedAt, Taper};
+use evenburn_model::plan::{
+    Form, GainPlan, GainRole, LinearPlan, MixPlan, NormPlan, Normed, Plan, ResidualPlan,
+};
+use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy, PreNorm, QkNorm, UnitNorm};
+use evenburn_model::{
+    Branch, Decoder, Dims, FoldError, Folded, ModelConfig, Scheme, Site, fold, weights,
+};
 use std::collections::BTreeMap;
 
 fn logits(model: &Decoder) -> Vec<f64> {
@@ -51,8 +55,9 @@ fn linear_is_folded(site: Site, plan: &LinearPlan, gated: bool) -> bool {
         && match &plan.norm {
             None => plan.after.is_none(),
             Some(norm) => {
-                norm_is_folded(norm, !absorbed || norm.bias.is_some())
-                    && plan.after.as_ref().is_none_or(stays)
+                let kept = !absorbed || norm.bias.is_some();
+                let after = plan.after.as_ref();
+                norm_is_folded(norm, kept) && after.is_none_or(|gain| kept && stays(gain))
             }
         }
 }
@@ -71,6 +76,7 @@ fn nothing_foldable_is_left(plan: &Plan) -> Result<(), String> {
     }
     let gated = plan.dims.mlp.inside() == Site::Gate;
     for (n, layer) in plan.layers.iter().enumerate() {
+        check(layer.attention.softmax_gain.is_none(), "softmax scale")?;
         check(
             is_one(layer.mlp.before) && is_one(layer.mlp.after),
             "activation",
@@ -200,19 +206,24 @@ fn operations(mut plan: Plan) -> String {
     format!("{plan:?}")
 }
 
-#[test]
-fn a_folded_angpt_has_the_operations_of_a_decoder_without_norms() {
+fn folded_angpt(scheme: AnGpt) -> Folded {
     let device = Device::flex();
+    let subject = Subject {
+        name: "angpt".to_owned(),
+        config: config(),
+        scheme: Scheme::AnGpt(scheme),
+    };
+    fold(&plan(&subject), &model(&subject, &device), &device).unwrap()
+}
+
+#[test]
+fn a_folded_norm_free_angpt_has_the_operations_of_a_decoder_without_norms() {
     let fold_of = |qk| {
-        let subject = Subject {
-            name: "angpt".to_owned(),
-            config: config(),
-            scheme: Scheme::AnGpt(AnGpt {
-                qk,
-                ..AnGpt::default()
-            }),
-        };
-        fold(&plan(&subject), &model(&subject, &device), &device).unwrap()
+        folded_angpt(AnGpt {
+            branch_norm: UnitNorm::None,
+            qk,
+            ..AnGpt::default()
+        })
     };
     let plain = operations(Plan::new(&config(), &Plain).unwrap());
     let without = fold_of(HeadNorm::None);
@@ -225,6 +236,84 @@ fn a_folded_angpt_has_the_operations_of_a_decoder_without_norms() {
         assert!(layer.attention.qk_norm.take().is_some());
     }
     assert_eq!(operations(with), plain);
+}
+
+/// Normalizations that a token goes through, those of q and k as two.
+fn norms(plan: &Plan) -> usize {
+    let ends = [&plan.ends.embed_norm, &plan.ends.final_norm];
+    let mut count = ends.into_iter().flatten().count();
+    for layer in &plan.layers {
+        let attention = &layer.attention;
+        let sides = match attention.normed {
+            Normed::Both => 2,
+            Normed::Keys => 1,
+        };
+        count += usize::from(attention.qk_norm.is_some()) * sides;
+        for residual in [&layer.attn_residual, &layer.mlp_residual] {
+            let around = [
+                &residual.stream,
+                &residual.input,
+                &residual.output,
+                &residual.skip,
+                &residual.after,
+            ];
+            count += around.into_iter().flatten().count();
+        }
+        let sites = Site::BLOCK.into_iter().filter_map(|site| layer.site(site));
+        count += sites.filter(|site| site.linear.norm.is_some()).count();
+    }
+    count
+}
+
+/// A sum of branch outputs with gains, no norm in the stream (2505.22014 claims GPT+'s time).
+#[test]
+fn a_folded_angpt_is_an_output_norm_net_with_the_norms_of_gpt_plus_less_its_final_one() {
+    let gpt_plus = PreNorm {
+        qk: QkNorm::Unit,
+        ..PreNorm::default()
+    };
+    let gpt_plus = Plan::new(&config(), &gpt_plus).unwrap();
+    let Folded { plan, kept, .. } = folded_angpt(AnGpt::default());
+    assert_eq!(norms(&plan), norms(&gpt_plus) - 1);
+    for layer in &plan.layers {
+        for residual in [&layer.attn_residual, &layer.mlp_residual] {
+            let expected = ResidualPlan {
+                output: Some(NormPlan {
+                    gain: Some(GainPlan::ones(GainRole::Output)),
+                    ..NormPlan::unit()
+                }),
+                ..ResidualPlan::plain()
+            };
+            assert_eq!(*residual, expected);
+        }
+        assert_eq!(layer.attention.softmax_gain, None);
+    }
+    let gains = |path: &String| path.ends_with("_residual.output.gain");
+    assert_eq!(kept.len(), 2 * plan.layers.len());
+    assert!(kept.iter().all(gains), "{kept:?}");
+}
+
+#[test]
+fn a_softmax_scale_that_no_constant_may_be_stays_learned() {
+    let device = Device::flex();
+    let subject = Subject {
+        name: "angpt".to_owned(),
+        config: config(),
+        scheme: Scheme::AnGpt(AnGpt::default()),
+    };
+    let trained = model(&subject, &device);
+    let mut values: BTreeMap<_, _> = weights::collect(&trained).into_iter().collect();
+    let path = "blocks.1.attn.scores.softmax.value";
+    values.insert(path.to_owned(), TensorData::new(vec![-2.0_f64], [1]));
+    let trained = weights::replace(trained, values).unwrap();
+    let folded = fold(&plan(&subject), &trained, &device).unwrap();
+    assert!(
+        folded
+            .kept
+            .contains(&"blocks.1.attn.scores.softmax".to_owned())
+    );
+    assert!(folded.plan.layers[0].attention.softmax_gain.is_none());
+    assert!(error(&logits(&folded.decoder), &logits(&trained)) < 1e-9);
 }
 
 #[test]
@@ -264,7 +353,7 @@ fn what_has_tapered_off_is_gone() {
     let device = Device::flex();
     let taper = |gate| ModelConfig {
         function: Some(Placed {
-            at: Some(Place::InputsAndFinal),
+            at: Some(PlacedAt::InputsAndFinal),
             ..Taper { gate, c: 0.8 }.into()
         }),
         ..config()

@@ -6,7 +6,7 @@ use crate::theory::Normal;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_model::atoms::Norm;
 use evenburn_model::function::{
-    Function, GatedNorm, Layer, Place, Placed, PreAffine, SeedNorm, Taper,
+    Function, GatedNorm, Layer, Placed, PlacedAt, PreAffine, SeedNorm, Taper,
 };
 use evenburn_model::plan::{GainPlan, GainRole, NormPlan};
 use evenburn_model::strategy::{Bias, Decay, Olmo2, PreNorm, Statistics};
@@ -205,7 +205,7 @@ fn a_function_stands_where_it_is_meant_to() {
     let everywhere = with_function(SeedNorm { heads: 3 }.into(), &PreNorm::default());
     let inputs = with_function(Taper::default().into(), &PreNorm::default());
     let chosen = Placed {
-        at: Some(Place::Inputs),
+        at: Some(PlacedAt::Inputs),
         ..SeedNorm::default().into()
     };
     let chosen = with_function(chosen, &PreNorm::default());
@@ -366,7 +366,7 @@ fn a_section_is_read_back_and_settled() {
     assert!(unknown.unwrap_err().to_string().contains("`seed_norm`"));
     Kinds::default().settle(&mut read).unwrap();
     let placed = Placed {
-        at: Some(Place::Inputs),
+        at: Some(PlacedAt::Inputs),
         ..SeedNorm { heads: 3 }.into()
     };
     assert_eq!(read.function, Some(placed));

@@ -10,6 +10,8 @@ mod experts;
 mod fold;
 mod functions;
 mod gradients;
+mod open;
 mod plans;
+mod scale_vectors;
 mod theory;
 mod validation;

@@ -7,13 +7,13 @@ use evenburn_geometry::{Axis, Constraint};
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::plan::{
     AttentionFactor, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
-    LerpFactor, LinearPlan, MixPlan, NormPlan, Over, ResidualPlan,
+    LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over, ResidualPlan,
 };
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
-    FirstLayer, GainForm, HeadNorm, HybridNorm, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm,
-    PostNorm, PreNorm, QkGain, QkNorm, ResidualFactor, RouterNorm, RowNorm, Scheme, SimpleNorm,
-    Start, Statistics,
+    FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt,
+    NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm,
+    Scheme, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
 };
 use evenburn_model::{Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Site};
 
@@ -419,6 +419,46 @@ fn deep_norm_has_its_two_constants() {
 }
 
 #[test]
+fn keel_scales_the_skip_behind_its_first_block() {
+    let layer = |role| normed(Layer {}, 1e-5, role);
+    let scaled = |skip, norm: &dyn Fn(GainRole) -> NormPlan| ResidualPlan {
+        mix: MixPlan::Scaled { skip },
+        after: Some(norm(GainRole::Output)),
+        ..input(norm(GainRole::Input))
+    };
+    let scheme = Keel::default();
+    streams(&scheme, |index, _| match index {
+        0 => input(layer(GainRole::Input)),
+        // 2 L.
+        _ => scaled(6.0, &layer),
+    });
+    linear_norms(&scheme, |_| None);
+    ends(&scheme, None);
+    plain_branches(&scheme);
+    deviations(&scheme, gpt2);
+    let all = Keel {
+        qk: QkNorm::Head,
+        norm: Statistics::Rms,
+        skip_scale: Some(1.5),
+        first_block: FirstBlock::Post,
+        decay: Decay::All,
+        ..Keel::default()
+    };
+    let rms = |role| decayed(normed(Rms {}, 1e-5, role));
+    streams(&all, |_, _| scaled(1.5, &rms));
+    linear_norms(&all, qk(&per_head(rms(GainRole::Output))));
+}
+
+#[test]
+fn sdd_starts_by_the_width_alone() {
+    let post = PostNorm {
+        start: Start::Sdd,
+        ..PostNorm::default()
+    };
+    deviations(&post, |_, _| (1.0 / (2.5 * D).sqrt(), None));
+}
+
+#[test]
 fn ln_scaling_divides_by_the_root_of_the_layers_number() {
     let rms = |role| normed(Rms {}, 1e-5, role);
     let scheme = LnScaling::default();
@@ -592,18 +632,135 @@ fn ngpt_is_on_the_sphere_everywhere() {
 }
 
 #[test]
-fn angpt_replaces_norms_with_constants() {
+fn the_ablation_arm_of_ngpt_has_a_factor_for_its_norm() {
+    let alpha = learned(0.05, 1.0 / D.sqrt(), Form::Absolute);
+    for (residual_factor, skip_norm, factor, skip) in [
+        (
+            ResidualFactor::SecondMoment,
+            None,
+            LerpFactor::SecondMoment,
+            None,
+        ),
+        (
+            ResidualFactor::SecondMoment,
+            Some(UnitNorm::Unit),
+            LerpFactor::SecondMoment,
+            Some(unit()),
+        ),
+        (
+            ResidualFactor::One,
+            Some(UnitNorm::None),
+            LerpFactor::One,
+            None,
+        ),
+    ] {
+        let scheme = Ngpt {
+            residual_factor,
+            skip_norm,
+            ..Ngpt::default()
+        };
+        streams(&scheme, |_, _| ResidualPlan {
+            skip: skip.clone(),
+            output: Some(unit()),
+            mix: MixPlan::Lerp {
+                alpha: alpha.clone(),
+                factor,
+            },
+            after: (factor == LerpFactor::One).then(unit),
+            ..ResidualPlan::plain()
+        });
+    }
+}
+
+/// One learned scalar, stored as itself.
+fn scalar(init: f64) -> GainPlan {
+    GainPlan {
+        shape: GainShape::Scalar,
+        ..learned(init, init, Form::Direct)
+    }
+}
+
+#[test]
+fn scores_have_the_scale_of_their_norm() {
+    let of = |qk, softmax_gain, softmax_scale| {
+        let scheme = PreNorm {
+            qk,
+            softmax_gain,
+            softmax_scale,
+            ..PreNorm::default()
+        };
+        let plan = scheme.attention(0, &dims());
+        let site = scheme.linear(0, Site::K, &dims());
+        assert_eq!(
+            site.norm.is_some(),
+            matches!(qk, QkNorm::Head | QkNorm::Full)
+        );
+        let after = plan.qk_norm.is_some().then_some(plan.normed);
+        assert_eq!(plan.qk_norm, after.map(|_| per_head(unit())));
+        (after, plan.softmax_gain, plan.softmax_scale)
+    };
+    for (qk, after, natural) in [
+        (QkNorm::None, None, 1.0 / K.sqrt()),
+        (QkNorm::Head, None, 1.0 / K.sqrt()),
+        (QkNorm::Full, None, 1.0 / K.sqrt()),
+        (QkNorm::Unit, Some(Normed::Both), K.sqrt()),
+        (QkNorm::Keys, Some(Normed::Keys), 1.0),
+    ] {
+        let constant = (after, None, natural);
+        let free = (after, Some(scalar(natural)), 1.0);
+        let own = if qk == QkNorm::Unit { &free } else { &constant };
+        assert_eq!(of(qk, None, None), *own, "{qk:?}");
+        assert_eq!(of(qk, Some(SoftmaxGain::None), None), constant, "{qk:?}");
+        assert_eq!(of(qk, Some(SoftmaxGain::Learned), None), free, "{qk:?}");
+        let given = of(qk, Some(SoftmaxGain::None), Some(0.3));
+        assert_eq!(given, (after, None, 0.3), "{qk:?}");
+        let given = of(qk, Some(SoftmaxGain::Learned), Some(0.3));
+        assert_eq!(given, (after, Some(scalar(0.3)), 1.0), "{qk:?}");
+    }
+    // Decay of everything takes the scalar too.
+    let all = PreNorm {
+        qk: QkNorm::Unit,
+        decay: Decay::All,
+        ..PreNorm::default()
+    };
+    let gain = all.attention(0, &dims()).softmax_gain;
+    assert!(gain.is_some_and(|gain| gain.decay));
+}
+
+#[test]
+fn one_scalar_a_layer_is_a_parameter_of_its_own() {
+    let plan = Plan::new(&config(), &AnGpt::default()).unwrap();
+    for layer in 0..LAYERS {
+        let path = format!("blocks.{layer}.attn.scores.softmax.value");
+        let spec = plan.params().into_iter().find(|spec| spec.path == path);
+        let spec = spec.unwrap();
+        assert_eq!((spec.shape, spec.decay), (vec![1], false));
+    }
+}
+
+#[test]
+fn angpt_divides_what_branches_write_and_replaces_other_norms_with_constants() {
     let scheme = AnGpt::default();
-    let base = 1.0 / D.sqrt();
-    for (residual_factor, factor) in [
-        (ResidualFactor::SecondMoment, LerpFactor::SecondMoment),
-        (ResidualFactor::One, LerpFactor::One),
+    for (branch_norm, residual_factor, factor) in [
+        (
+            UnitNorm::Unit,
+            ResidualFactor::SecondMoment,
+            LerpFactor::SecondMoment,
+        ),
+        (UnitNorm::Unit, ResidualFactor::One, LerpFactor::One),
+        (
+            UnitNorm::None,
+            ResidualFactor::SecondMoment,
+            LerpFactor::SecondMoment,
+        ),
     ] {
         let scheme = AnGpt {
+            branch_norm,
             residual_factor,
             ..AnGpt::default()
         };
         streams(&scheme, |_, _| ResidualPlan {
+            output: (branch_norm == UnitNorm::Unit).then(unit),
             mix: MixPlan::Lerp {
                 alpha: learned(0.05, 0.01, Form::Direct),
                 factor,
@@ -651,17 +808,23 @@ fn angpt_replaces_norms_with_constants() {
     let attention = scheme.attention(0, &dims());
     assert_eq!(attention.qk_norm, Some(per_head(unit())));
     assert_eq!(attention.qk_gain, None);
-    near(attention.softmax_scale, K.sqrt(), "scores");
-    let gain = AnGpt {
+    assert_eq!(attention.softmax_gain, Some(scalar(K.sqrt())));
+    near(attention.softmax_scale, 1.0, "scores");
+    let other = AnGpt {
         qk: HeadNorm::None,
-        qk_gain: QkGain::Learned,
+        softmax_gain: SoftmaxGain::None,
+        gate_scale: GateScale::One,
         attention_factor: AttentionFactor::Dense,
         ..AnGpt::default()
     };
-    let attention = gain.attention(0, &dims());
-    assert_eq!(attention.qk_norm, None);
-    assert_eq!(attention.qk_gain, Some(learned(1.0, base, Form::Direct)));
+    let attention = other.attention(0, &dims());
+    assert_eq!((attention.qk_norm, attention.softmax_gain), (None, None));
+    near(attention.softmax_scale, K.sqrt(), "scores");
     assert_eq!(attention.factor, AttentionFactor::Dense);
+    // The other reading of the gate keeps the constant behind the activation: it cancels.
+    let mlp = other.mlp(0, &dims());
+    near(mlp.before, 1.0, "before the activation");
+    near(mlp.after, computed, "after the activation");
     // The row that makes one output; of the embedding, one token's vector.
     let rows = |site| match site {
         Site::Embedding | Site::Positions => Axis::Out,
@@ -689,7 +852,7 @@ fn angpt_shares_the_unit_length_between_token_and_position() {
         };
         let plan = Plan::new(&config, &AnGpt::default()).unwrap();
         near(plan.ends.embed_factor, factor, &format!("{positions:?}"));
-        let gain = learned(1.0, 1.0 / D.sqrt(), Form::Direct);
+        let gain = learned(1.0, 0.01, Form::Direct);
         assert_eq!(plan.ends.logit_gain, Some(gain));
         assert_eq!(plan.ends.final_norm, None);
     }

@@ -42,6 +42,7 @@ impl Absorbed<'_> {
             Place::Site(Site::Head) => Some("the softmax behind it"),
             Place::Site(_) if part == "before" => None,
             Place::Site(site) => obstacle(site, self.inside),
+            Place::Scores if part == "softmax" => Some("the softmax behind it"),
             Place::Scores => Some("the product of q and k behind it"),
             Place::Residual(branch) => match part {
                 "input" => None,

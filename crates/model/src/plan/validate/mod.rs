@@ -40,8 +40,8 @@ impl Check<'_> {
     }
 
     fn gain(&self, at: &str, plan: &GainPlan) -> Result<(), PlanError> {
-        // 1 + stored is the only form that needs no stored scale.
-        let scale_ok = plan.form == Form::OnePlus || plan.scale != 0.0;
+        // These forms need no stored scale.
+        let scale_ok = matches!(plan.form, Form::OnePlus | Form::CenteredExp) || plan.scale != 0.0;
         self.usable(at, "the stored initial value", plan.scale, scale_ok)?;
         self.usable(at, "the initial value", plan.init, true)?;
         if let Some(magnitude) = plan.magnitude_init() {
@@ -163,6 +163,27 @@ impl Check<'_> {
         }
     }
 
+    /// One scalar in the constant's place.
+    #[allow(clippy::float_cmp)] // exactly 1 is what does nothing
+    fn softmax_gain(&self, at: &str, gain: &GainPlan, constant: f64) -> Result<(), PlanError> {
+        let learned = "a learned softmax scale";
+        self.usable(
+            at,
+            "the softmax scale at the start",
+            gain.init,
+            gain.init > 0.0,
+        )?;
+        if gain.shape != GainShape::Scalar {
+            let channels = "an entry for each channel, which the product sums";
+            return Err(self.clash(at, learned, channels));
+        }
+        if constant != 1.0 {
+            let second = format!("the constant {constant} beside it, which it would learn away");
+            return Err(self.clash(at, learned, second));
+        }
+        Ok(())
+    }
+
     fn attention(&self, index: usize, attention: &AttentionPlan) -> Result<(), PlanError> {
         let at = format!("block {index}, attention scores");
         if let Some(norm) = &attention.qk_norm {
@@ -180,6 +201,9 @@ impl Check<'_> {
                     "its place after the rotation, where qk_gain is the gain",
                 ));
             }
+        }
+        if let Some(gain) = &attention.softmax_gain {
+            self.softmax_gain(&at, gain, attention.softmax_scale)?;
         }
         let scale = attention.softmax_scale;
         self.usable(&at, "the softmax scale", scale, scale > 0.0)

@@ -14,7 +14,7 @@ use super::Check;
 use crate::dims::{Branch, Site};
 use crate::error::PlanError;
 use crate::function::Effect;
-use crate::plan::{LayerPlan, LinearPlan, NormPlan, Over, Plan, ResidualPlan};
+use crate::plan::{LayerPlan, LinearPlan, NormPlan, Normed, Over, Plan, ResidualPlan};
 
 /// What happens to a vector on its way from one normalization to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,11 @@ impl Check<'_> {
         let Some(after) = &layer.attention.qk_norm else {
             return Ok(());
         };
-        for site in [Site::Q, Site::K] {
+        let sites: &[Site] = match layer.attention.normed {
+            Normed::Both => &[Site::Q, Site::K],
+            Normed::Keys => &[Site::K],
+        };
+        for site in sites.iter().copied() {
             let linear = layer.site(site).map(|site| &site.linear);
             if let Some(before) = linear.and_then(product_norm) {
                 let at = format!("block {index}, {site}");

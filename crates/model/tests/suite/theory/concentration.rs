@@ -1,4 +1,5 @@
-//! Lengths of random vectors concentrate, which is why anGPT may divide by constants (2505.22014).
+//! Lengths of random vectors concentrate, which is why anGPT may divide by constants (2505.22014): with its branch norms
+//! what reaches them has nearly their length already, and without them the stream keeps it.
 //!
 //! `D` model, `F` hidden, `H` heads, `K` head width, `B` batch, `T` time.
 
@@ -8,7 +9,7 @@ use crate::gradients::{random_tokens, values, with};
 use burn::tensor::{DType, Device, Tensor};
 use evenburn_model::atoms::{Layout, Projection, Rotary, Scene, Visibility};
 use evenburn_model::plan::AttentionFactor;
-use evenburn_model::strategy::{AnGpt, FactorScales};
+use evenburn_model::strategy::{AnGpt, FactorScales, UnitNorm};
 use evenburn_model::{Activation, Decoder, MlpKind, ModelConfig, Plan};
 
 /// A vector of length 1 in a random direction.
@@ -183,11 +184,16 @@ fn size(lengths: &[f64]) -> f64 {
 #[test]
 fn constant_factors_keep_lengths_near_one() {
     // The exact factor is the one that undoes an attention that is not dense.
-    let scheme = AnGpt {
-        attention_factor: AttentionFactor::Exact,
-        ..AnGpt::default()
-    };
-    for seed in 0..2 {
+    for (branch_norm, seed) in [
+        (UnitNorm::Unit, 0),
+        (UnitNorm::None, 0),
+        (UnitNorm::None, 1),
+    ] {
+        let scheme = AnGpt {
+            branch_norm,
+            attention_factor: AttentionFactor::Exact,
+            ..AnGpt::default()
+        };
         for (place, lengths) in walk(&scheme, seed) {
             let (size, (_, spread)) = (size(&lengths), spread(&lengths));
             assert!((size - 1.0).abs() < 0.05, "{place}: {size}");

@@ -1,5 +1,6 @@
 //! What the papers prove about their schemes, checked in f64 on random models and random inputs.
 
+mod cancellation;
 mod concentration;
 mod deep_linear;
 mod hessian;

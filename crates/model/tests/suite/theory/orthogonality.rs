@@ -6,7 +6,8 @@ use crate::common::{VOCAB, config};
 use crate::gradients::{by_path, random_decoder, random_tokens, values};
 use burn::tensor::Device;
 use evenburn_model::strategy::{
-    AnGpt, HybridNorm, Ngpt, NormStrategy, Olmo2, PeriNorm, PreNorm, QkNorm, SimpleNorm, Statistics,
+    AnGpt, HybridNorm, Ngpt, NormStrategy, Olmo2, PeriNorm, PreNorm, QkNorm, SimpleNorm,
+    Statistics, UnitNorm,
 };
 use evenburn_model::{ExpertsConfig, ModelConfig, Plan, Site};
 use std::collections::BTreeMap;
@@ -122,7 +123,7 @@ fn matrices_that_a_norm_follows_are() {
     // A norm on what a branch writes also forgets the size of v and of the linear branch of the MLP.
     let branches = [Site::V, Site::O, Site::Up, Site::Down];
     let all_but_gate = [Site::Q, Site::K, Site::V, Site::O, Site::Up, Site::Down];
-    let schemes: [(&dyn NormStrategy, &[Site]); 7] = [
+    let schemes: [(&dyn NormStrategy, &[Site]); 8] = [
         (
             &PreNorm {
                 eps,
@@ -160,7 +161,14 @@ fn matrices_that_a_norm_follows_are() {
             &[Site::Q, Site::K, Site::V],
         ),
         (&Ngpt::default(), &all_but_gate),
-        (&AnGpt::default(), &[Site::Q, Site::K]),
+        (&AnGpt::default(), &all_but_gate),
+        (
+            &AnGpt {
+                branch_norm: UnitNorm::None,
+                ..AnGpt::default()
+            },
+            &[Site::Q, Site::K],
+        ),
     ];
     for (scheme, orthogonal) in schemes {
         check(&config(), scheme, orthogonal);

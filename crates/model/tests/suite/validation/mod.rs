@@ -23,6 +23,7 @@ struct Custom {
     linear: LinearPlan,
     qk_norm: Option<NormPlan>,
     qk_gain: Option<GainPlan>,
+    softmax: (f64, Option<GainPlan>),
     ends: EndsPlan,
 }
 
@@ -34,6 +35,7 @@ impl Default for Custom {
             linear: LinearPlan::default(),
             qk_norm: None,
             qk_gain: None,
+            softmax: (1.0, None),
             ends: EndsPlan::plain(),
         }
     }
@@ -57,6 +59,8 @@ impl NormStrategy for Custom {
         AttentionPlan {
             qk_norm: self.qk_norm.clone(),
             qk_gain: self.qk_gain.clone(),
+            softmax_scale: self.softmax.0,
+            softmax_gain: self.softmax.1.clone(),
             ..Scheme::default().strategy().attention(layer, d)
         }
     }
@@ -165,7 +169,7 @@ fn a_scale_of_one_entry_does_not_stand_behind_a_normalization() {
     Decoder::new(&plan, 0, &burn::tensor::Device::flex());
 }
 
-/// What a folded plan no longer has must not make it a contradiction, and every scheme may lose its gains.
+/// What a folded plan no longer has must not make it a contradiction, and schemes may lose their gains.
 #[test]
 fn whatever_follows_from_a_scheme_is_a_plan() {
     let device = burn::tensor::Device::flex();
@@ -180,7 +184,14 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
             scale_vectors: ScaleVectors::None,
             ..config()
         };
-        Plan::new(&named, scheme.strategy()).unwrap();
+        let without = Plan::new(&named, scheme.strategy());
+        if scheme.name() == "keel" {
+            // Its input norms do something else than the norms of the sum through their gains alone.
+            let refused = without.unwrap_err().to_string();
+            assert!(refused.contains("the input norm right behind it, which repeats it"));
+        } else {
+            without.unwrap();
+        }
         let output = ModelConfig {
             scale: ScaleSwitches {
                 gains: Some(Gains::Output),
@@ -222,9 +233,53 @@ fn stored_scales_that_cannot_start_are_refused() {
         gain(Form::Direct, f64::NAN, 1.0),
         // exp(m) is never negative.
         gain(Form::ExpProduct, -1.0, 1.0),
+        gain(Form::CenteredExp, -1.0, 1.0),
     ] {
         let refused = build(bad).unwrap_err();
         assert!(matches!(refused, PlanError::Number { .. }), "{refused}");
     }
     build(gain(Form::OnePlus, 1.0, 0.0)).unwrap();
+    build(gain(Form::CenteredExp, 0.5, 0.0)).unwrap();
+}
+
+#[test]
+fn a_learned_softmax_scale_is_one_positive_number_in_the_constants_place() {
+    let build = |scale, gain| {
+        let custom = Custom {
+            softmax: (scale, Some(gain)),
+            ..Custom::default()
+        };
+        custom.build()
+    };
+    build(1.0, GainPlan::scalar(2.0)).unwrap();
+    let place = "block 0, attention scores";
+    let learned = "a learned softmax scale";
+    let vector = GainPlan::ones(GainRole::Output);
+    clash(
+        build(1.0, vector),
+        place,
+        learned,
+        "an entry for each channel",
+    );
+    clash(
+        build(0.5, GainPlan::scalar(2.0)),
+        place,
+        learned,
+        "the constant 0.5",
+    );
+    let input = GainPlan {
+        role: GainRole::Input,
+        ..GainPlan::scalar(2.0)
+    };
+    clash(
+        build(1.0, input),
+        place,
+        "to absorb",
+        "the softmax behind it",
+    );
+    for init in [0.0, -1.0, f64::NAN] {
+        let refused = build(1.0, GainPlan::scalar(init)).unwrap_err();
+        assert!(matches!(refused, PlanError::Number { .. }), "{refused}");
+        assert!(refused.to_string().contains(place), "{refused}");
+    }
 }

@@ -69,7 +69,7 @@ fn plans_whose_sizes_disagree_are_refused() {
         },
         ..config()
     };
-    let sizes: [(&str, Change); 14] = [
+    let sizes: [(&str, Change); 16] = [
         ("vocab_size", |p| p.dims.vocab = 0),
         ("dim", |p| p.dims.model = 0),
         ("layers", |p| p.dims.layers = 0),
@@ -81,6 +81,8 @@ fn plans_whose_sizes_disagree_are_refused() {
         ("hidden", |p| p.dims.hidden = 0),
         ("context", |p| p.dims.context = 0),
         ("rope_theta", |p| p.dims.rope_theta = f64::NAN),
+        ("rope_fraction", |p| p.dims.rope_fraction = f64::NAN),
+        ("rope_fraction", |p| p.dims.rope_fraction = 0.3),
         ("dropout", |p| p.dims.dropout = 1.0),
         ("experts.top_k", |p| p.dims.experts.top_k = 5),
         ("experts.top_k", |p| p.dims.experts.top_k = 0),
