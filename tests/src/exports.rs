@@ -6,13 +6,14 @@ use evenburn::interchange::{Ends, Model, Target, Token, export};
 use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstLayer, GainForm, HybridNorm, Ngpt, PeriNorm, PostNorm,
-    PreNorm, QkNorm, ResidualFactor, SimpleNorm, Start, Statistics, UnitNorm,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
+    HybridNorm, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, SiameseNorm, SimpleNorm,
+    Start, Statistics, Streams, UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
-    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors,
-    Scheme, Stored, weights,
+    MlpKind, ModelConfig, NormalizedOver, OutputInit, Plan, Positions, Registry, ScaleSwitches,
+    ScaleVectors, Scheme, Stored, weights,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,14 +67,14 @@ fn sizes() -> ModelConfig {
 }
 
 fn pre(qk: QkNorm) -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk,
         ..PreNorm::default()
     })
 }
 
 fn gpt2() -> Scheme {
-    Scheme::PreNorm(PreNorm {
+    Scheme::from(PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
         bias: Bias::Learned,
@@ -82,7 +83,7 @@ fn gpt2() -> Scheme {
 }
 
 fn gemma2() -> Scheme {
-    Scheme::PeriNorm(PeriNorm {
+    Scheme::from(PeriNorm {
         gain: GainForm::OnePlus,
         embed_norm: EmbedNorm::None,
         embed_scale: EmbedScale::SqrtDim,
@@ -175,7 +176,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 head: HeadWeights::Untied,
                 ..plain.clone()
             },
-            Scheme::PreNorm(PreNorm {
+            Scheme::from(PreNorm {
                 qk: QkNorm::None,
                 norm: Statistics::Layer,
                 ..PreNorm::default()
@@ -203,7 +204,7 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
                 dropout: 0.1,
                 ..plain.clone()
             },
-            Scheme::PreNorm(PreNorm {
+            Scheme::from(PreNorm {
                 qk: QkNorm::None,
                 norm: Statistics::Layer,
                 ..PreNorm::default()
@@ -273,9 +274,10 @@ fn peers() -> Vec<(&'static str, ModelConfig, Scheme, &'static str)> {
 }
 
 /// Models that no class of `transformers` computes.
+#[allow(clippy::too_many_lines)] // one entry per case
 fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     let angpt = |attention_factor| {
-        Scheme::AnGpt(AnGpt {
+        Scheme::from(AnGpt {
             branch_norm: UnitNorm::None,
             attention_factor,
             ..AnGpt::default()
@@ -296,6 +298,17 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         first: FirstLayer::PreNorm,
         ..HybridNorm::default()
     };
+    let hybrid = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    let geo = GeoNorm {
+        decay: AngleDecay::Sqrt,
+        clamp: 0.3,
+        embed_norm: EmbedNorm::Normalized,
+        final_norm: FinalNorm::Rms,
+        ..GeoNorm::default()
+    };
     let layer = SimpleNorm {
         norm: Statistics::Layer,
         ..SimpleNorm::default()
@@ -304,7 +317,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
         ("pre_norm_full_width", sizes(), pre(QkNorm::Full)),
         ("pre_norm_unit", sizes(), pre(QkNorm::Unit)),
         ("pre_norm_keys", sizes(), pre(QkNorm::Keys)),
-        ("ngpt_with_nu", sizes(), Scheme::Ngpt(arm)),
+        ("ngpt_with_nu", sizes(), Scheme::from(arm)),
         (
             "angpt_part_of_rope",
             ModelConfig {
@@ -329,8 +342,10 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             body.clone(),
             angpt(AttentionFactor::None),
         ),
-        ("hybrid_star", sizes(), Scheme::HybridNorm(star)),
-        ("simple_norm_layer", body, Scheme::SimpleNorm(layer)),
+        ("hybrid_star", sizes(), Scheme::from(star)),
+        ("siamese_hybrid", sizes(), Scheme::from(hybrid)),
+        ("geo_norm_sqrt", sizes(), Scheme::from(geo)),
+        ("simple_norm_layer", body, Scheme::from(layer)),
         (
             "no_positions_relu2",
             ModelConfig {
@@ -374,7 +389,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
                 },
                 ..sizes()
             },
-            Scheme::PostNorm(PostNorm {
+            Scheme::from(PostNorm {
                 norm: Statistics::Rms,
                 start: Start::Sdd,
                 ..PostNorm::default()
@@ -403,7 +418,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
                 },
                 ..sizes()
             },
-            Scheme::AnGpt(AnGpt::default()),
+            Scheme::from(AnGpt::default()),
         ),
         (
             "sigmoid_experts",
@@ -457,7 +472,8 @@ pub fn cases() -> Vec<Case> {
     let peers = peers()
         .into_iter()
         .map(|(name, config, scheme, class)| case(name, config, scheme, class));
-    let defaults = Scheme::all().into_iter().map(|scheme| {
+    let registry = Registry::default();
+    let defaults = registry.schemes().map(|scheme| {
         let class = match scheme.name() {
             "pre_norm" => "Qwen3ForCausalLM",
             "olmo2" => "Olmo2ForCausalLM",
@@ -483,7 +499,7 @@ impl Case {
     /// # Errors
     /// When sizes and scheme don't fit.
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        Ok(Plan::new(&self.config, self.scheme.strategy())?)
+        Ok(self.scheme.plan(&self.config)?)
     }
 
     /// Weights in a number format, every vector uneven so that a misplaced one shows.

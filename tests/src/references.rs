@@ -27,7 +27,7 @@ pub(crate) struct Reference {
 impl Reference {
     /// The plan of the same scheme and sizes under another configuration.
     pub(crate) fn plan(&self, config: &ModelConfig) -> anyhow::Result<Plan> {
-        Ok(Plan::new(config, self.scheme.strategy())?)
+        Ok(self.scheme.plan(config)?)
     }
 
     /// The configuration with the learned scales that the scheme has by itself.

@@ -6,7 +6,7 @@ use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
 use evenburn_geometry::Constraint;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, Over};
-use evenburn_model::{Decoder, ModelConfig, Plan, Role, Scheme, Site, fold};
+use evenburn_model::{Decoder, ModelConfig, Plan, Registry, Role, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table with what its columns mean.
@@ -38,8 +38,8 @@ in the next table.
         Plan::new(&config, &Bare::default())?.dims().hidden,
         config.vocab_size
     );
-    for scheme in Scheme::all() {
-        let plan = Plan::new(&config, scheme.strategy())?;
+    for scheme in Registry::default().schemes() {
+        let plan = scheme.plan(&config)?;
         let own = |reference: &&Reference| reference.scheme.name() == scheme.name();
         page += &format!(
             "| [`{0}`](#{0}) | {1} | {2} | {3} | {4} | {5} | {6} | {7} |\n",
@@ -87,6 +87,7 @@ fn in_block(layer: &LayerPlan) -> Vec<(String, &NormPlan)> {
         found.extend(plan.norms().map(|(name, norm)| {
             let place = match name {
                 "stream" => "stream before",
+                "companion" => "companion before",
                 "input" => "before",
                 "output" => "after",
                 "skip" => "skip around",
@@ -121,8 +122,15 @@ fn norms(plan: &Plan) -> BTreeSet<String> {
         ("embedding", &plan.ends.embed_norm),
         ("final", &plan.ends.final_norm),
     ];
+    let joined = plan.ends.join.iter().flat_map(|join| {
+        [
+            ("stream at the join", &join.stream),
+            ("companion at the join", &join.companion),
+        ]
+    });
     let ends = ends
         .into_iter()
+        .chain(joined)
         .filter_map(|(place, norm)| Some((place.to_owned(), norm.as_ref()?)));
     let blocks = plan.layers.iter().flat_map(in_block);
     blocks.chain(ends).map(described).collect()

@@ -10,12 +10,16 @@ use crate::workspace::{capture, cargo};
 
 /// What each package may depend on. A package under `crates/` that isn't here is an error; tests and examples may
 /// depend on all of these, and nothing on them.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("evenburn-geometry", &[]),
     ("evenburn-cube", &[]),
     ("evenburn-kernels", &["evenburn-cube"]),
     ("evenburn-data", &[]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
+    (
+        "evenburn-conformance",
+        &["evenburn-geometry", "evenburn-kernels", "evenburn-model"],
+    ),
     ("evenburn-optim", &["evenburn-geometry", "evenburn-kernels"]),
     ("evenburn-interchange", &["evenburn-model"]),
     (

@@ -6,6 +6,7 @@ use crate::args::{Command, Config, Data, TokenizerCommand};
 use crate::failure::WrongInput;
 use crate::overrides::Overrides;
 use anyhow::Result;
+use evenburn_model::Registry;
 use evenburn_train::config::{RunConfig, keys};
 
 /// Which keys a command takes.
@@ -86,7 +87,7 @@ impl Taken {
 }
 
 /// Refuses keys that a command would ignore.
-pub(crate) fn check(command: &Command, overrides: &Overrides) -> Result<()> {
+pub(crate) fn check(registry: &Registry, command: &Command, overrides: &Overrides) -> Result<()> {
     let taken = Taken::by(command);
     let Some(refused) = overrides.iter().find(|(key, _)| !taken.takes(key)) else {
         return Ok(());
@@ -95,8 +96,8 @@ pub(crate) fn check(command: &Command, overrides: &Overrides) -> Result<()> {
     let why = match taken {
         Taken::Some(names) if !names.is_empty() => {
             // For a key that doesn't exist, the configuration knows the one that was meant.
-            if !keys().iter().any(|known| known.path == *key) {
-                RunConfig::from_toml("", "", std::slice::from_ref(refused))?;
+            if !keys(registry).iter().any(|known| known.path == *key) {
+                RunConfig::from_toml(registry, "", "", std::slice::from_ref(refused))?;
             }
             let names: Vec<String> = names.iter().map(|name| format!("--{name}")).collect();
             format!(
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_taken_exists() {
-        let all = keys();
+        let all = keys(&Registry::default());
         for name in [COMPUTE, EVAL, IDS, TOKENIZER, IMPORT].concat() {
             assert!(all.iter().any(|key| key.path == name), "{name}");
         }
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn evaluation_takes_all_of_the_data_but_the_tokenizer() {
-        for key in keys() {
+        for key in keys(&Registry::default()) {
             let data = key.path.starts_with("data.") && !key.path.starts_with("data.tokenizer");
             assert_eq!(
                 EVAL.contains(&key.path.as_str()),

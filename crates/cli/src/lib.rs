@@ -1,6 +1,6 @@
 //! Pre-training of language models whose normalization is a choice.
 //!
-//! This crate is the command line ([`main`]) and one name for the project's libraries:
+//! This crate is the command line ([`run`]) and one name for the project's libraries:
 //!
 //! - [`geometry`]: axes by role, norms, projections onto constraint sets.
 //! - [`kernels`]: fused differentiable operations.
@@ -33,14 +33,35 @@ pub use evenburn_optim as optim;
 pub use evenburn_train as train;
 
 use clap::{CommandFactory, Parser};
+use evenburn_model::Registry;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs the command line of this process.
+/// Runs the command line of this process, with the schemes of a registry in every command. A program that adds its own is
+///
+/// ```no_run
+/// use evenburn::model::{Registry, RegistryError};
+/// use std::process::ExitCode;
+///
+/// evenburn::kernels::training_allocator!();
+///
+/// fn main() -> Result<ExitCode, RegistryError> {
+///     let registry = Registry::default(); // .with_scheme::<Mine>()?
+///     Ok(evenburn::run(&registry))
+/// }
+/// ```
 ///
 /// Exits with 0 on success, 1 on a failure and 2 on wrong input; with 141 where whoever read its output stopped reading.
-pub fn main() -> ExitCode {
+pub fn run(registry: &Registry) -> ExitCode {
+    run_line(registry, std::env::args_os())
+}
+
+/// [`run`] for another command line, of which the first word is the program's name.
+pub fn run_line(registry: &Registry, line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Where it declines, training is only slower.
+    let _ = kernels::work_along();
     let options = overrides::options_with_values(&args::Arguments::command());
-    let (rest, overrides) = match overrides::split(std::env::args_os(), &options) {
+    let (rest, overrides) = match overrides::split(line, &options) {
         Ok(split) => split,
         Err(failure) => return failure.report(),
     };
@@ -48,7 +69,7 @@ pub fn main() -> ExitCode {
     if arguments.kernels == args::Kernels::Reference {
         kernels::use_references();
     }
-    match commands::run(arguments.command, overrides) {
+    match commands::run(registry, arguments.command, overrides) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::Failure::from(error).report(),
     }

@@ -240,7 +240,6 @@ struct Written {
 }
 
 fn write_own(model: &Model) -> Result<Written, InterchangeError> {
-    own::check(&model.plan)?;
     Ok(Written {
         class: own::CLASS,
         config: own::config(&model.plan)?,
@@ -260,7 +259,9 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     let (sizes, scheme) = peer
         .read(&fields)
         .map_err(|e| refused(vec![e.to_string()]))?;
-    let theirs = Plan::new(&sizes, scheme.strategy()).map_err(|e| refused(vec![e.to_string()]))?;
+    let theirs = scheme
+        .plan(&sizes)
+        .map_err(|e| refused(vec![e.to_string()]))?;
     let reasons = same::differences(&model.plan, &theirs);
     if !reasons.is_empty() {
         return Err(refused(reasons));

@@ -53,7 +53,7 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let (mut sizes, scheme) = peer.read(&config)?;
     let stored = folder::tensors(path, config.map())?;
     let table = peer.rows();
-    let plan = Plan::new(&sizes, scheme.strategy())?;
+    let plan = scheme.plan(&sizes)?;
     let mut expected = rows::names(&table, &plan);
     expected.insert(peer.output().to_owned());
     let floats = match peer.experts() {
@@ -65,7 +65,7 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
     let plan =
         if plan.head.is_none() && tied(&table, &mut theirs, peer.output()) == HeadWeights::Untied {
             sizes.head = HeadWeights::Untied;
-            Plan::new(&sizes, scheme.strategy())?
+            scheme.plan(&sizes)?
         } else {
             plan
         };

@@ -184,15 +184,44 @@ class Projection(nn.Linear):
         return self.after(self.norm(y if self.bias is None else y + self.bias))
 
 
+class Geodesic(nn.Module):
+    """`h` turned towards `x` by an angle of at most `clamp`, its length kept."""
+
+    def __init__(self, factor: float, clamp: float):
+        super().__init__()
+        self.factor, self.clamp = factor, clamp
+        self.scale, self.bias = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        square = h.square().sum(-1, keepdim=True).clamp(min=1e-12)
+        tangent = x - h * ((h * x).sum(-1, keepdim=True) / square)
+        length, radius = tangent.square().sum(-1, keepdim=True).clamp(min=1e-16).sqrt(), square.sqrt()
+        angle = (length / radius).clamp(max=self.clamp)
+        angle = ((angle * self.scale + self.bias) * self.factor).clamp(max=self.clamp)
+        return h * angle.cos() + tangent * (radius * angle.sin() / length)
+
+
+# Residual rules by the names that plans have for them.
+RULES: dict[str, type[nn.Module]] = {"geodesic": Geodesic}
+
+
 class Mix(nn.Module):
-    """`skip * h + x`, or `nu * (h + alpha * (x - h))` with a learned `alpha`."""
+    """`skip * h + x`, `nu * (h + alpha * (x - h))` with a learned `alpha`, or a rule of its own."""
 
     def __init__(self, plan: dict, width: int):
         super().__init__()
         self.skip, self.factor = plan.get("skip", 1.0), plan.get("factor")
         self.alpha = Gain(plan["alpha"], width) if plan["kind"] == "lerp" else None
+        self.rule = None
+        if plan["kind"] == "rule":
+            # A rule without options is its name alone.
+            rule = plan["rule"] if isinstance(plan["rule"], dict) else {plan["rule"]: {}}
+            [(name, options)] = rule.items()
+            self.rule = RULES[name](**options)
 
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        if self.rule is not None:
+            return self.rule(h, x)
         if self.alpha is None:
             return self.skip * h + x
         alpha = self.alpha.used()
@@ -200,19 +229,50 @@ class Mix(nn.Module):
         return nu * (1 - alpha) * h + nu * alpha * x
 
 
-class Residual(nn.Module):
-    """The stream around a branch: `h = stream(h)`, then `after( mix( skip(h), output( branch( input(h) ) ) ) )`."""
+class Companion(nn.Module):
+    """The second component `y` of the stream at a branch, which reads `scale * h + norm(y)`."""
 
     def __init__(self, plan: dict, dims: dict):
         super().__init__()
+        self.scale = gain(plan.get("scale"), dims["model"])
+        self.norm = norm(plan.get("norm"), dims["model"], dims["head"])
+        self.factor = plan["factor"]
+
+    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        return self.scale(h) + self.norm(y)
+
+
+class Join(nn.Module):
+    """Where the two components of the stream become one: `stream(h) + companion(y)`."""
+
+    def __init__(self, plan: dict, dims: dict):
+        super().__init__()
+        self.stream = norm(plan.get("stream"), dims["model"], dims["head"])
+        self.companion = norm(plan.get("companion"), dims["model"], dims["head"])
+
+    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        return self.stream(h) + self.companion(y)
+
+
+class Residual(nn.Module):
+    """The stream around a branch: `h = stream(h)`, then `after( mix( skip(h), output( branch( input(h) ) ) ) )`.
+
+    Where it has a second component `y`, the branch reads both, and `y` takes what it writes.
+    """
+
+    def __init__(self, plan: dict, dims: dict):
+        super().__init__()
+        self.companion = Companion(plan["companion"], dims) if "companion" in plan else None
         for place in ("stream", "input", "output", "skip", "after"):
             setattr(self, place, norm(plan.get(place), dims["model"], dims["head"]))
         self.mix = Mix(plan["mix"], dims["model"])
 
-    def forward(self, h: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, h: Tensor, y: Tensor, branch: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         h = self.stream(h)
-        x = self.output(branch(self.input(h)))
-        return self.after(self.mix(self.skip(h), x))
+        x = self.output(branch(self.input(h if self.companion is None else self.companion(h, y))))
+        if self.companion is not None:
+            y, x = y + x, x * self.companion.factor
+        return self.after(self.mix(self.skip(h), x)), y
 
 
 class Rotary:
@@ -366,10 +426,12 @@ class Block(nn.Module):
         self.moe = Experts(layer, dims) if "router" in layer else None
         self.drop = nn.Dropout(dims["dropout"])
 
-    def forward(self, h: Tensor, rotary: Rotary | None, visible: Tensor, cache: Cache | None) -> Tensor:
-        h = self.attn_residual(h, lambda x: self.drop(self.attn(x, rotary, visible, cache)))
+    def forward(
+        self, h: Tensor, y: Tensor, rotary: Rotary | None, visible: Tensor, cache: Cache | None
+    ) -> tuple[Tensor, Tensor]:
+        h, y = self.attn_residual(h, y, lambda x: self.drop(self.attn(x, rotary, visible, cache)))
         network = self.moe if self.mlp is None else self.mlp
-        return self.mlp_residual(h, lambda x: self.drop(network(x)))
+        return self.mlp_residual(h, y, lambda x: self.drop(network(x)))
 
 
 class Embedding(nn.Embedding):
@@ -405,6 +467,7 @@ class EvenburnForCausalLM(PreTrainedModel, GenerationMixin):
         self.dims = dims = plan["dims"]
         self.embed = Embedding(plan)
         self.blocks = nn.ModuleList(Block(layer, dims, index) for index, layer in enumerate(plan["layers"]))
+        self.join = Join(ends["join"], dims) if "join" in ends else None
         self.final_norm = norm(ends.get("final_norm"), dims["model"], dims["head"])
         output = {"factor": 1.0, "after": ends.get("logit_gain")}
         self.head = Projection(output, dims["model"], dims["vocab"], dims["head"])
@@ -449,8 +512,11 @@ class EvenburnForCausalLM(PreTrainedModel, GenerationMixin):
         rotates = self.dims["positions"] in ("rope", "rope_halves")
         rotary = Rotary(position_ids, self.dims, self.embed.weight.dtype) if rotates else None
         h = self.drop(self.embed(input_ids, position_ids))
+        # Both components of the stream begin as the embedding; where there is one, nothing touches the other.
+        y = h
         for block in self.blocks:
-            h = block(h, rotary, visible, cache)
+            h, y = block(h, y, rotary, visible, cache)
+        h = h if self.join is None else self.join(h, y)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.head(self.final_norm(h)[:, kept])
         loss = None

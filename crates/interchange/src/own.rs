@@ -3,8 +3,7 @@
 use crate::error::InterchangeError;
 use crate::layout::transposed;
 use burn::tensor::TensorData;
-use evenburn_model::plan::{MixPlan, NormPlan, Spot, Visit};
-use evenburn_model::{Kinds, Plan};
+use evenburn_model::{Kinds, Plan, PlanError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -15,51 +14,9 @@ pub(crate) const MODULE: &str = "modeling_evenburn";
 /// The module: it reads a plan and computes it.
 pub(crate) const CODE: &str = include_str!("modeling_evenburn.py");
 
-/// Refuses what the module doesn't compute: the functions and rules of other programs.
-pub(crate) fn check(plan: &Plan) -> Result<(), InterchangeError> {
-    struct Foreign {
-        known: Kinds,
-        reasons: Vec<String>,
-    }
-    impl Foreign {
-        fn note(&mut self, at: &Spot, what: &str, name: &str, known: bool) {
-            if !known {
-                let place = &at.param;
-                let reason =
-                    format!("{place}: the {what} `{name}`, which {MODULE}.py doesn't know");
-                self.reasons.push(reason);
-            }
-        }
-    }
-    impl Visit for Foreign {
-        fn norm(&mut self, at: &Spot, plan: &NormPlan) {
-            let name = plan.function.name();
-            let known = self.known.functions().any(|(known, _)| known == name);
-            self.note(at, "normalization function", name, known);
-        }
-        fn mix(&mut self, at: &Spot, plan: &MixPlan) {
-            if let MixPlan::Rule { rule } = plan {
-                let known = self.known.rules().any(|(known, _)| known == rule.name());
-                self.note(at, "residual rule", rule.name(), known);
-            }
-        }
-    }
-    let mut foreign = Foreign {
-        known: Kinds::default(),
-        reasons: Vec::new(),
-    };
-    plan.visit(&mut foreign);
-    match foreign.reasons.is_empty() {
-        true => Ok(()),
-        false => Err(InterchangeError::OtherFunction {
-            class: CLASS,
-            reasons: foreign.reasons,
-        }),
-    }
-}
-
 /// The configuration that `transformers` reads, with the whole plan in it.
 pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError> {
+    built_in(plan)?;
     let d = plan.dims();
     let described = serde_json::to_value(plan)
         .map_err(|e| InterchangeError::malformed(std::path::Path::new("plan"), e.to_string()))?;
@@ -84,6 +41,20 @@ pub(crate) fn config(plan: &Plan) -> Result<Map<String, Value>, InterchangeError
     })
 }
 
+/// Refuses functions and rules that a program brings along: the module has what is built in.
+fn built_in(plan: &Plan) -> Result<(), InterchangeError> {
+    let known = Kinds::default().resolve(&mut plan.clone());
+    known.map_err(|error| InterchangeError::OtherFunction {
+        class: CLASS,
+        reasons: vec![match error {
+            PlanError::Unknown {
+                place, what, name, ..
+            } => format!("the {what} `{name}` at {place} is not one that it has"),
+            other => other.to_string(),
+        }],
+    })
+}
+
 /// Tensors under our paths, with the matrices of linear maps as PyTorch has them, `[out, in]`.
 pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
     let is_table = |path: &str| path == "embed.weight" || path == "embed.positions";
@@ -102,12 +73,51 @@ pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, Te
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Tensor;
+    use evenburn_model::atoms::Arrays;
+    use evenburn_model::plan::MixPlan;
+    use evenburn_model::rule::MixRule;
+    use evenburn_model::{Kinds, ModelConfig, Recorded, Scheme};
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    struct Half {}
+
+    impl Recorded for Half {
+        const NAME: &'static str = "half";
+        const ABOUT: &'static str = "Takes half of the branch.";
+    }
+
+    impl MixRule for Half {
+        fn describe(&self) -> String {
+            "h + x / 2".to_owned()
+        }
+
+        fn forward(&self, h: Tensor<3>, x: Tensor<3>, _: &Arrays) -> Tensor<3> {
+            h + x.mul_scalar(0.5)
+        }
+    }
 
     #[test]
-    fn the_module_knows_every_function_and_rule_of_this_project() {
+    fn what_a_program_brings_along_is_refused_by_name() {
+        let scheme = Scheme::default();
+        let mut plan = scheme.plan(&ModelConfig::default()).unwrap();
+        config(&plan).unwrap();
+        let rule = Half {}.into();
+        plan.layers[1].mlp_residual.mix = MixPlan::Rule { rule };
+        let refused = config(&plan).unwrap_err().to_string();
+        for part in [CLASS, "residual rule `half`", "blocks.1.mlp_residual.mix"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    /// The names in the module are those of what is built in.
+    #[test]
+    fn the_module_has_what_is_built_in() {
         let known = Kinds::default();
         for (name, _) in known.functions().chain(known.rules()) {
-            assert!(CODE.contains(&format!("case \"{name}\":")), "{name}");
+            assert!(CODE.contains(&format!("\"{name}\"")), "{name}");
         }
     }
 }

@@ -49,8 +49,9 @@ fn function(plan: &Plan) -> Value {
 }
 
 /// Keys that only training reads.
-const TRAINING: [&str; 8] = [
+const TRAINING: [&str; 9] = [
     "scheme",
+    "options",
     "embedding",
     "weight",
     "decay",

@@ -1,11 +1,11 @@
 //! One block: attention, then MLP, each inside its residual.
 
-use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene};
+use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene, Stream};
 use crate::dims::{Branch, Dims};
 use crate::init::Initializer;
 use crate::plan::LayerPlan;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use evenburn_kernels::Precision;
 
 /// One block of the decoder.
@@ -60,15 +60,15 @@ impl Block {
 
     pub(crate) fn forward(
         &self,
-        h: Tensor<3>,
+        stream: Stream,
         scene: &Scene<'_>,
         past: Option<&mut Past>,
         routing: &mut Vec<Routing>,
-    ) -> Tensor<3> {
-        let h = self
-            .attn_residual
-            .forward(h, |x| scene.drop(self.attn.forward(x, scene, past), "attn"));
-        self.mlp_residual.forward(h, |x| {
+    ) -> Stream {
+        let stream = self.attn_residual.carry(stream, |x| {
+            scene.drop(self.attn.forward(x, scene, past), "attn")
+        });
+        self.mlp_residual.carry(stream, |x| {
             let y = match (&self.mlp, &self.moe) {
                 (Some(mlp), _) => mlp.forward(x),
                 (None, Some(moe)) => {

@@ -3,7 +3,8 @@
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
 use crate::atoms::{
-    Embedding, Head, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Visibility, penalty,
+    Embedding, Head, Join, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Stream, Visibility,
+    penalty,
 };
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
@@ -37,6 +38,8 @@ pub struct Decoder {
     pub embed: Embedding,
     /// Blocks, first to last.
     pub blocks: Vec<Block>,
+    /// Where the two components of the stream become one, in schemes that have two.
+    pub join: Option<Join>,
     /// Normalization before the output layer.
     pub final_norm: Option<Norm>,
     /// Output layer.
@@ -58,6 +61,11 @@ impl Decoder {
                 .enumerate()
                 .map(|(index, layer)| Block::new(layer, index, d, init, device))
                 .collect(),
+            join: plan
+                .ends
+                .join
+                .as_ref()
+                .map(|join| Join::new(join, d, init, device)),
             final_norm: plan
                 .ends
                 .final_norm
@@ -155,16 +163,17 @@ impl Decoder {
             None => h,
         };
         let mut routing = Vec::new();
-        let h = self.blocks.iter().enumerate().fold(h, |h, (n, block)| {
+        let blocks = self.blocks.iter().enumerate();
+        let stream = blocks.fold(self.entered(h), |stream, (n, block)| {
             let scene = Scene {
                 rotary: rotary.as_ref(),
                 visible: &visible,
                 dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
                 largest,
             };
-            block.forward(h, &scene, None, &mut routing)
+            block.forward(stream, &scene, None, &mut routing)
         });
-        (self.normalized(h), routing)
+        (self.normalized(stream), routing)
     }
 
     /// `hidden [B, T, D]` to logits `[B, T, V]`.
@@ -248,7 +257,7 @@ impl Decoder {
             });
         }
         let rotary = self.rotary(cache.len, time);
-        let mut h = self.embed.forward(tokens, cache.len, None);
+        let mut stream = self.entered(self.embed.forward(tokens, cache.len, None));
         let scene = Scene {
             rotary: rotary.as_ref(),
             visible: &Visibility::Causal,
@@ -257,13 +266,23 @@ impl Decoder {
         };
         let mut routing = Vec::new();
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
-            h = block.forward(h, &scene, Some(past), &mut routing);
+            stream = block.forward(stream, &scene, Some(past), &mut routing);
         }
         cache.len += time;
-        Ok(self.logits(self.normalized(h)))
+        Ok(self.logits(self.normalized(stream)))
     }
 
-    fn normalized(&self, h: Tensor<3>) -> Tensor<3> {
+    /// The stream as the first block finds it: where it has two components, both are the embedded tokens.
+    fn entered(&self, h: Tensor<3>) -> Stream {
+        let companion = self.join.as_ref().map(|_| h.clone());
+        Stream { h, companion }
+    }
+
+    fn normalized(&self, stream: Stream) -> Tensor<3> {
+        let h = match &self.join {
+            Some(join) => join.forward(stream),
+            None => stream.h,
+        };
         match &self.final_norm {
             Some(norm) => norm.forward(h),
             None => h,

@@ -26,6 +26,14 @@ pub enum PlanError {
         /// The other one.
         second: String,
     },
+    /// A scheme that can decide nothing: this program doesn't know it.
+    #[error("the scheme `{scheme}` {why}")]
+    Scheme {
+        /// Its name.
+        scheme: String,
+        /// Why it can't, as the end of a sentence about it.
+        why: String,
+    },
     /// A number that no decision may have.
     #[error("{scheme}, {place}: {what} is {value}, which is not a usable number")]
     Number {

@@ -46,7 +46,7 @@ pub enum Joined {
     #[default]
     Scheme,
     /// Weighted by the square roots of the gates; with `S` shared experts everything by `1 / sqrt(1 + S)` besides
-    /// (SqrtGate, 2603.28743).
+    /// (`SqrtGate`, 2603.28743).
     Sqrt,
 }
 

@@ -8,7 +8,8 @@ use crate::function::{
 };
 use crate::named::{Named, Options, Recorded};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
-use crate::rule::{MixRule, Rule};
+use crate::registry::RegistryError;
+use crate::rule::{Geodesic, MixRule, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,16 +57,6 @@ impl std::fmt::Debug for Kinds {
     }
 }
 
-/// A kind whose name is taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {what} `{name}` is registered twice")]
-pub struct Twice {
-    /// What it is.
-    pub what: &'static str,
-    /// Its name.
-    pub name: &'static str,
-}
-
 impl Default for Kinds {
     /// Everything built in, one line each.
     fn default() -> Self {
@@ -82,7 +73,7 @@ impl Default for Kinds {
                 function::<Taper>(),
             ]
             .into(),
-            rules: BTreeMap::new(),
+            rules: [rule::<Geodesic>()].into(),
         }
     }
 }
@@ -113,12 +104,15 @@ impl Kinds {
     /// The same with a normalization function of one's own.
     ///
     /// # Errors
-    /// [`Twice`] if its name is taken.
-    pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, Twice> {
+    /// [`RegistryError::Twice`] if its name is taken.
+    pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, RegistryError> {
         let (name, kind) = function::<F>();
         let what = "normalization function";
         match self.functions.insert(name, kind) {
-            Some(_) => Err(Twice { what, name }),
+            Some(_) => Err(RegistryError::Twice {
+                kind: what,
+                name: name.to_owned(),
+            }),
             None => Ok(self),
         }
     }
@@ -126,12 +120,15 @@ impl Kinds {
     /// The same with a residual rule of one's own.
     ///
     /// # Errors
-    /// [`Twice`] if its name is taken.
-    pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, Twice> {
+    /// [`RegistryError::Twice`] if its name is taken.
+    pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, RegistryError> {
         let (name, kind) = rule::<R>();
         let what = "residual rule";
         match self.rules.insert(name, kind) {
-            Some(_) => Err(Twice { what, name }),
+            Some(_) => Err(RegistryError::Twice {
+                kind: what,
+                name: name.to_owned(),
+            }),
             None => Ok(self),
         }
     }

@@ -33,6 +33,7 @@ mod kinds;
 mod named;
 mod noise;
 pub mod plan;
+mod registry;
 pub mod rule;
 mod sample;
 mod scale_vectors;
@@ -48,13 +49,14 @@ pub use error::{CacheError, FoldError, PlanError, SampleError, TokenError, Weigh
 pub use evenburn_kernels::Precision;
 pub use experts::{Balance, ExpertsConfig, Gates, Joined, Kept};
 pub use fold::{Folded, fold, settle};
-pub use kinds::{Kinds, Twice};
+pub use kinds::Kinds;
 pub use named::{Named, Options, Recorded};
 pub use noise::Noise;
 pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
+pub use registry::{Registry, RegistryError};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{
     Double, DoubleAt, GainDecay, Gains, HeadScale, NormalizedOver, OutputInit, Placement,
     ScaleSwitches, ScaleVectors, Stored,
 };
-pub use strategy::Scheme;
+pub use strategy::{Scheme, SchemeOptions};

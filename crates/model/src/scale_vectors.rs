@@ -404,7 +404,6 @@ struct Scales(Resolved);
 impl VisitMut for Scales {
     fn gain(&mut self, at: &Spot, gain: &mut GainPlan) {
         let part = at.param.part.as_str();
-        let of_norm = part == "gain" || part.ends_with(".gain");
         // Where a normalization stands in the stream, its own role says what follows; behind a product no linear map
         // follows directly.
         let literal = match at.param.place {
@@ -412,8 +411,8 @@ impl VisitMut for Scales {
             Place::Site(Site::Embedding | Site::Head) | Place::Scores | Place::Experts => return,
             Place::Site(_) if part == "before" => GainRole::Input,
             Place::Site(_) => GainRole::Output,
-            Place::Residual(_) | Place::FinalNorm if of_norm => gain.role,
-            Place::Residual(_) | Place::FinalNorm => return,
+            Place::Residual(_) if part == "mix.alpha" => return,
+            Place::Residual(_) | Place::Join | Place::FinalNorm => gain.role,
         };
         let Self(want) = self;
         if gain.form == Form::Direct {
@@ -428,7 +427,7 @@ impl VisitMut for Scales {
 }
 
 /// Takes the gains off the input normalizations of a block and gives one to each linear map that reads them; returns
-/// how many normalizations had one.
+/// how many normalizations had one. The router of a mixture reads the bare normalization.
 fn heterogeneous(layer: &mut LayerPlan) -> usize {
     let mut moved = 0;
     let mut give = |from: &mut ResidualPlan, to: &mut [&mut SitePlan]| {

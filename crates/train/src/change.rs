@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use evenburn_model::Registry;
 use evenburn_optim::Warmup;
 
 use crate::config::{Origin, Resolved, RunConfig};
@@ -122,11 +123,12 @@ pub(crate) fn keep_warmup(old: &RunConfig, new: &mut RunConfig) -> Result<(), Tr
 /// [`TrainError::ConfigDiffers`], [`TrainError::PastDiffers`], and [`TrainError::Invalid`] for a budget that the run is
 /// beyond, or that a decay started by hand has overruled.
 pub(crate) fn check(
+    registry: &Registry,
     run: &Path,
     given: &Resolved,
     start: &Start,
 ) -> Result<Option<String>, TrainError> {
-    let recorded = RunConfig::load(Some(&run_dir::config_of(run)), &[])?.config;
+    let recorded = run_dir::config(registry, run)?;
     let taken = taken(start)?;
     let resets = given.config.train.reset_optimizer;
     let (was, is) = (binding(&recorded)?, binding(&given.config)?);
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_key_of_budget_and_rate_exists() {
-        let keys = crate::config::keys();
+        let keys = crate::config::keys(&Registry::default());
         for name in BUDGET.into_iter().chain(RATE) {
             assert!(keys.iter().any(|key| key.path == name), "{name}");
         }

@@ -8,10 +8,10 @@ use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use evenburn_model::Registry;
 use evenburn_optim::{Cooldown, Descent, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::frozen::Frozen;
 use crate::run_dir::CHECKPOINTS;
@@ -36,7 +36,12 @@ struct Request {
 /// [`TrainError::NotARun`] or [`TrainError::Frozen`] for a folder that can't be trained, [`TrainError::Invalid`] where
 /// a decay has begun already and where the rate has come down as far as it goes, [`TrainError::Io`] where the request can't
 /// be written.
-pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Result<(), TrainError> {
+pub fn request(
+    registry: &Registry,
+    run: &Path,
+    steps: NonZeroU64,
+    descent: Option<Descent>,
+) -> Result<(), TrainError> {
     run_dir::require_run(run)?;
     if let Some(frozen) = Frozen::read(run)? {
         let path = run.to_owned();
@@ -49,7 +54,7 @@ pub fn request(run: &Path, steps: NonZeroU64, descent: Option<Descent>) -> Resul
         let why = format!("{} decays since step {start}", run.display());
         return Err(TrainError::invalid("cooldown", why));
     }
-    let config = RunConfig::load(Some(&run_dir::config_of(run)), &[])?.config;
+    let config = run_dir::config(registry, run)?;
     let total = config.train.total_steps(config.model.context)?;
     let newest = checkpoint::newest(&run.join(CHECKPOINTS))?;
     let step = newest.as_deref().and_then(checkpoint::step_at).unwrap_or(0);
@@ -189,7 +194,7 @@ mod tests {
     fn a_request_begins_once() {
         let nothing = tempfile::tempdir().unwrap();
         let steps = NonZeroU64::new(4).unwrap();
-        let refused = request(nothing.path(), steps, None).unwrap_err();
+        let refused = request(&Registry::default(), nothing.path(), steps, None).unwrap_err();
         assert!(matches!(refused, TrainError::NotARun { .. }));
 
         let run = run(
@@ -199,9 +204,15 @@ mod tests {
         let schedule = Schedule::default();
         let of_run = |step| of_run(run.path(), &schedule, step, 40);
         assert_eq!(of_run(3).unwrap(), Found::Nothing);
-        request(run.path(), NonZeroU64::MIN, Some(Descent::Linear)).unwrap();
+        request(
+            &Registry::default(),
+            run.path(),
+            NonZeroU64::MIN,
+            Some(Descent::Linear),
+        )
+        .unwrap();
         // Nobody has begun: the later request counts.
-        request(run.path(), steps, None).unwrap();
+        request(&Registry::default(), run.path(), steps, None).unwrap();
         let decay = Cooldown {
             start: 7,
             steps: 4,
@@ -211,7 +222,7 @@ mod tests {
         assert_eq!(begun(run.path()).unwrap(), Some(7));
         // Also when the run goes on from an earlier checkpoint.
         assert_eq!(of_run(5).unwrap(), Found::Decay(decay));
-        let refused = request(run.path(), steps, None).unwrap_err();
+        let refused = request(&Registry::default(), run.path(), steps, None).unwrap_err();
         assert!(
             refused.to_string().contains("decays since step 7"),
             "{refused}"
@@ -259,7 +270,7 @@ mod tests {
         for (schedule, checkpoints, expected) in cases {
             let toml = format!("[train]\nsteps = 40\n[optim]\nschedule = \"{schedule}\"\n");
             let run = run(&toml, checkpoints);
-            let found = request(run.path(), steps, None);
+            let found = request(&Registry::default(), run.path(), steps, None);
             match expected {
                 None => found.unwrap(),
                 Some(part) => {
@@ -279,7 +290,13 @@ mod tests {
             "[train]\nsteps = 40\n[optim]\nschedule = \"linear\"\n",
             &[4],
         );
-        request(run.path(), NonZeroU64::new(4).unwrap(), None).unwrap();
+        request(
+            &Registry::default(),
+            run.path(),
+            NonZeroU64::new(4).unwrap(),
+            None,
+        )
+        .unwrap();
         let Found::TooLate(why) = of_run(run.path(), &schedule, 40, 40).unwrap() else {
             panic!("it began");
         };

@@ -40,7 +40,7 @@ pub enum TrainError {
         nearest: Option<String>,
     },
     /// A value of another type, or outside the values allowed.
-    #[error("{place}: `{key}` must be {expected}, not {found}")]
+    #[error("{place}: `{key}` must be {expected}, not {found}{}", nearest.as_ref().map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default())]
     WrongValue {
         /// Where it was set.
         place: Origin,
@@ -50,6 +50,8 @@ pub enum TrainError {
         expected: String,
         /// What it is.
         found: String,
+        /// The word most like it, where it must be one of some.
+        nearest: Option<String>,
     },
     /// A key of another variant of a tagged section.
     #[error("{place}: `{key}` {why}")]
@@ -220,8 +222,10 @@ impl TrainError {
     /// Whether the fault is in what the user gave (exit code 2), not in the machine or the run (exit code 1).
     ///
     /// ```
+    /// use evenburn_model::Registry;
     /// use evenburn_train::config::RunConfig;
-    /// assert!(RunConfig::from_toml("x.toml", "[modell]", &[]).unwrap_err().is_wrong_input());
+    /// let error = RunConfig::from_toml(&Registry::default(), "x.toml", "[modell]", &[]).unwrap_err();
+    /// assert!(error.is_wrong_input());
     /// ```
     pub fn is_wrong_input(&self) -> bool {
         match self {

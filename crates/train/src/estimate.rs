@@ -62,11 +62,10 @@ impl Memory {
 /// [`TrainError::Optim`] for a configuration that makes no rules.
 ///
 /// ```
-/// use evenburn_model::Plan;
 /// use evenburn_train::{config::RunConfig, estimate};
 ///
 /// let config = RunConfig::default();
-/// let plan = Plan::new(&config.model, config.norm.strategy())?;
+/// let plan = config.norm.plan(&config.model)?;
 /// let memory = estimate::memory(&plan, &config)?;
 /// assert_eq!(memory.weights, 4 * plan.cost().params as u64);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -110,7 +109,12 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     let tokens = (config.train.batch_size * d.context) as u64;
     let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
     // The last stream, normalized, and its gradient, which comes with the loss.
-    let ends = 3 * d.model;
+    let mut ends = 3 * d.model;
+    if let Some(join) = &plan.ends.join {
+        // What the norm of each of its components reads.
+        let norms = join.stream.iter().chain(&join.companion);
+        ends += norms.map(|norm| before(norm, d.model)).sum::<usize>();
+    }
     let copies: usize = plan
         .layers
         .iter()
@@ -198,9 +202,12 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
         MixPlan::Rule { .. } => 3 * d.model,
         MixPlan::Lerp { .. } => unless_again(plan.output.as_ref(), d.model),
     };
+    // A learned scale beside a companion keeps what it multiplies.
+    let scale = plan.companion.as_ref().and_then(|c| c.scale.as_ref());
+    let scaled = scale.map_or(0, |_| d.model);
     // Without a normalization of its own, a branch reads the stream as the one before has left it.
     let read = plan.input.as_ref().or(plan.after.as_ref());
-    unless_again(read, d.model) + norms + mix
+    unless_again(read, d.model) + norms + mix + scaled
 }
 
 /// Whether a normalization is computed once more on the way back instead of being kept.
@@ -245,7 +252,6 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 #[cfg(test)]
 mod tests {
     use evenburn_data::DocumentMask;
-    use evenburn_model::Scheme;
     use evenburn_model::strategy::SimpleNorm;
     use evenburn_optim::RecipeName;
 
@@ -254,11 +260,11 @@ mod tests {
     fn of(change: impl FnOnce(&mut RunConfig)) -> Memory {
         let mut config = RunConfig {
             // A scheme without factors on its matrices: everything kept grows with the batch.
-            norm: Scheme::SimpleNorm(SimpleNorm::default()),
+            norm: SimpleNorm::default().into(),
             ..RunConfig::default()
         };
         change(&mut config);
-        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let plan = config.norm.plan(&config.model).unwrap();
         memory(&plan, &config).unwrap()
     }
 

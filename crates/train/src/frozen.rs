@@ -4,7 +4,7 @@
 //! DIR/
 //!   frozen.json     where it came from
 //!   config.toml     the configuration it is evaluated with
-//!   plan.toml       every decision of the model: here the plan is read, not made
+//!   plan.toml       every decision of the model
 //!   tokenizer.json  if there is one
 //!   checkpoints/    one
 //! ```
@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evenburn_data::Cursor;
-use evenburn_model::{Kinds, Plan};
+use evenburn_model::Plan;
 use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,8 +25,8 @@ use crate::checkpoint::{Checkpoints, FORMAT, Named, State};
 use crate::config::RunConfig;
 use crate::durable;
 use crate::error::TrainError;
+use crate::recorded_plan::RecordedPlan;
 use crate::run_dir::{self, CHECKPOINTS, CONFIG, FROZEN, PLAN, TOKENIZER};
-use crate::trainer::{plan_text, same};
 
 /// Where a model without its training came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,29 +99,6 @@ impl Frozen {
     }
 }
 
-/// The plan that a folder records, which must be the one its checkpoint was written with.
-pub(crate) fn plan(dir: &Path, state: &State) -> Result<Plan, TrainError> {
-    same(dir, "plan", &state.plan, &hash(&run_dir::plan_of(dir)?))?;
-    read_plan(dir)
-}
-
-/// The plan that a folder records.
-pub(crate) fn read_plan(dir: &Path) -> Result<Plan, TrainError> {
-    let text = run_dir::plan_of(dir)?;
-    let mut plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
-        file: dir.join(PLAN),
-        why: e.to_string(),
-        intact: None,
-    })?;
-    Kinds::default().resolve(&mut plan)?;
-    plan.validate()?;
-    Ok(plan)
-}
-
-fn hash(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
-}
-
 /// A model to be written.
 #[derive(Debug)]
 pub struct Model<'a> {
@@ -166,7 +143,7 @@ impl Model<'_> {
     }
 
     fn fill(self, dir: &Path) -> Result<(), TrainError> {
-        let plan = plan_text(self.plan)?;
+        let plan = RecordedPlan::new(self.plan.clone())?;
         let about =
             serde_json::to_vec_pretty(&self.frozen).map_err(|e| TrainError::Unwritable {
                 what: "the origin of the model",
@@ -174,7 +151,7 @@ impl Model<'_> {
             })?;
         durable::write(&dir.join(FROZEN), &about)?;
         durable::write(&dir.join(CONFIG), self.config.to_toml()?.as_bytes())?;
-        durable::write(&dir.join(PLAN), plan.as_bytes())?;
+        durable::write(&dir.join(PLAN), plan.text.as_bytes())?;
         if let Some(tokenizer) = self.tokenizer {
             durable::write(&dir.join(TOKENIZER), tokenizer.as_bytes())?;
         }
@@ -188,7 +165,7 @@ impl Model<'_> {
             optim: Counts::default(),
             metrics_bytes: 0,
             config: String::new(),
-            plan: hash(&plan),
+            plan: plan.hash(),
             corpus: String::new(),
         };
         let weights = self.weights;

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use evenburn_model::{Plan, Registry};
+
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::frozen::Frozen;
 use crate::place::{Place, locate};
+use crate::recorded_plan::RecordedPlan;
 use crate::{change, checkpoint, run_dir};
 
 /// Whether to continue a run.
@@ -87,8 +90,16 @@ const FREE: [&str; 20] = [
 ];
 
 impl Start {
+    /// The plan with which a launch begins or goes on: the one its configuration makes, or the one that its run recorded.
+    ///
+    /// # Errors
+    /// [`TrainError::Plan`] for a scheme that makes none of these sizes; what is wrong with the recorded one.
+    pub fn plan(&self, registry: &Registry, config: &RunConfig) -> Result<Plan, TrainError> {
+        Ok(RecordedPlan::at(registry, self, config)?.plan)
+    }
+
     /// The run that goes on, if one does.
-    fn run(&self) -> Option<&Path> {
+    pub(crate) fn run(&self) -> Option<&Path> {
         match self {
             Self::Fresh(_) => None,
             Self::Continue(run) | Self::Branch { run, .. } => Some(run),
@@ -105,7 +116,7 @@ pub fn own_tokenizer(resolved: &Resolved, start: &Start) -> Option<PathBuf> {
 }
 
 impl Launch {
-    /// Reads the configuration and finds the run to continue. Without a configuration file a resumed run keeps its own
+    /// Reads the configuration, with the schemes of a registry, and finds the run to continue. Without a configuration file a resumed run keeps its own
     /// configuration, but for `train.stop_after` and `train.reset_optimizer`, which were instructions to the launch before.
     ///
     /// Under another budget, a warm-up that is a fraction of the run stays as many steps as it was.
@@ -115,8 +126,8 @@ impl Launch {
     /// [`TrainError::NotARun`] for a folder without one; [`TrainError::Frozen`] for a model without its training;
     /// [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past; [`TrainError::PastDiffers`]
     /// for a budget or a schedule under which steps that are taken would have had other rates.
-    pub fn resolve(&self) -> Result<(Resolved, Start), TrainError> {
-        let (resolved, start) = self.find()?;
+    pub fn resolve(&self, registry: &Registry) -> Result<(Resolved, Start), TrainError> {
+        let (resolved, start) = self.find(registry)?;
         let config = &resolved.config;
         // Asked before any text is read: a run needs a budget.
         config
@@ -126,7 +137,7 @@ impl Launch {
         Ok((resolved, start))
     }
 
-    fn find(&self) -> Result<(Resolved, Start), TrainError> {
+    fn find(&self, registry: &Registry) -> Result<(Resolved, Start), TrainError> {
         let in_run = |run| Place {
             run,
             checkpoint: None,
@@ -137,13 +148,14 @@ impl Launch {
             Resume::Auto => match &self.run_dir {
                 Some(path) => run_dir::is_run(path).then(|| in_run(path.clone())),
                 None => {
-                    run_dir::newest(&self.load(self.file.as_deref())?.config.run.dir)?.map(in_run)
+                    let config = self.load(registry, self.file.as_deref())?.config;
+                    run_dir::newest(&config.run.dir)?.map(in_run)
                 }
             },
         };
         let Some(place) = place else {
             return Ok((
-                self.load(self.file.as_deref())?,
+                self.load(registry, self.file.as_deref())?,
                 Start::Fresh(self.run_dir.clone()),
             ));
         };
@@ -162,16 +174,15 @@ impl Launch {
             },
             None => Start::Continue(run.clone()),
         };
-        let given = self.given(&run, change::taken(&start)?)?;
+        let given = self.given(registry, &run, change::taken(&start)?)?;
         // Once more when the run is locked; asked here before any text is read.
-        change::check(&run, &given, &start)?;
+        change::check(registry, &run, &given, &start)?;
         Ok((given, start))
     }
 
     /// The configuration that a run which has taken `taken` steps is to go on with.
-    fn given(&self, run: &Path, taken: u64) -> Result<Resolved, TrainError> {
-        let recorded = run_dir::config_of(run);
-        let mut given = self.load(Some(self.file.as_deref().unwrap_or(&recorded)))?;
+    fn given(&self, registry: &Registry, run: &Path, taken: u64) -> Result<Resolved, TrainError> {
+        let mut given = self.load(registry, Some(self.file.as_deref().unwrap_or(run)))?;
         let asked = |key| self.file.is_some() || given.origins.of(key) == Origin::CommandLine;
         let (stop, reset) = (asked("train.stop_after"), asked("train.reset_optimizer"));
         if !stop {
@@ -181,27 +192,30 @@ impl Launch {
             given.config.train.reset_optimizer = false;
         }
         if taken > 0 {
-            let recorded = RunConfig::load(Some(&recorded), &[])?.config;
+            let recorded = run_dir::config(registry, run)?;
             change::keep_warmup(&recorded, &mut given.config)?;
         }
         Ok(given)
     }
 
-    fn load(&self, file: Option<&Path>) -> Result<Resolved, TrainError> {
-        RunConfig::load(file, &self.overrides)
+    fn load(&self, registry: &Registry, file: Option<&Path>) -> Result<Resolved, TrainError> {
+        RunConfig::load(registry, file, &self.overrides)
     }
 }
 
 /// Keys that `train.reset_optimizer` frees.
 pub(crate) const OPTIMIZER: &str = "optim.";
 
+/// What the keys of the scheme begin with.
+const SCHEME: &str = "norm.";
+
 /// BLAKE3 of the keys that decide the numbers of a run and don't have their defaults, so that a key that a later version
-/// adds changes nothing.
+/// adds changes nothing. What the scheme decides is in the plan, which has an identity of its own.
 pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
     let defaults = RunConfig::default().flatten()?;
     let lines: String = binding(config)?
         .iter()
-        .filter(|(key, value)| defaults.get(*key) != Some(value))
+        .filter(|(key, value)| !key.starts_with(SCHEME) && defaults.get(*key) != Some(value))
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();
     Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
@@ -222,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_free_key_exists() {
-        let keys = crate::config::keys();
+        let keys = crate::config::keys(&Registry::default());
         for free in FREE {
             assert!(keys.iter().any(|key| key.path == free), "{free}");
         }

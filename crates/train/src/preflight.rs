@@ -204,8 +204,8 @@ fn free_bytes(_: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use evenburn_model::ModelConfig;
     use evenburn_model::strategy::PreNorm;
+    use evenburn_model::{ModelConfig, Registry};
 
     use super::*;
     use crate::config::RunConfig;
@@ -334,7 +334,9 @@ mod tests {
             ),
         ];
         for (positions, start, file, text, tokens, part) in cases {
-            let resolved = RunConfig::from_toml(file, &format!("[train]\n{text}"), &[]).unwrap();
+            let resolved =
+                RunConfig::from_toml(&Registry::default(), file, &format!("[train]\n{text}"), &[])
+                    .unwrap();
             let plan = plan(|config| config.positions = positions);
             let found = check(&resolved, &plan, &tokenizer, start)
                 .map_err(|error| error.locate(&resolved.origins).to_string());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use evenburn_data::DataConfig;
+use evenburn_model::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;
@@ -159,9 +160,13 @@ impl RunDir {
     ///
     /// # Errors
     /// [`TrainError::Io`] if it can't be written.
-    pub(crate) fn record_data(&self, data: &DataConfig) -> Result<(), TrainError> {
+    pub(crate) fn record_data(
+        &self,
+        registry: &Registry,
+        data: &DataConfig,
+    ) -> Result<(), TrainError> {
         let recorded = config_of(&self.path);
-        let mut config = RunConfig::load(Some(&recorded), &[])?.config;
+        let mut config = config(registry, &self.path)?;
         let now = DataConfig {
             path: data.path.clone(),
             validation_path: data.validation_path.clone(),
@@ -221,6 +226,11 @@ pub(crate) fn config_of(run: &Path) -> PathBuf {
     run.join(CONFIG)
 }
 
+/// The configuration that a run recorded.
+pub(crate) fn config(registry: &Registry, run: &Path) -> Result<RunConfig, TrainError> {
+    Ok(RunConfig::recorded(registry, run, &config_of(run), &[])?.config)
+}
+
 /// Keeps a configuration that a run had until it had taken `step` steps; the first one of a step is the one it trained
 /// with.
 pub(crate) fn keep_config(config: &Path, run: &Path, step: u64) -> Result<(), TrainError> {
@@ -248,14 +258,18 @@ pub(crate) fn configs(run: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
 }
 
 /// The configuration that a run took step `step` with.
-pub(crate) fn config_at(run: &Path, step: u64) -> Result<RunConfig, TrainError> {
+pub(crate) fn config_at(
+    registry: &Registry,
+    run: &Path,
+    step: u64,
+) -> Result<RunConfig, TrainError> {
     let mut until = configs(run)?
         .into_iter()
         .filter(|(until, _)| *until >= step);
     let path = until
         .next()
         .map_or_else(|| config_of(run), |(_, path)| path);
-    Ok(RunConfig::load(Some(&path), &[])?.config)
+    Ok(RunConfig::recorded(registry, run, &path, &[])?.config)
 }
 
 /// The recorded plan of a run, as TOML.
@@ -472,7 +486,11 @@ mod tests {
         write(50);
         // What was recorded again before another step was taken trained nothing.
         for (step, steps) in [(0, 10), (10, 10), (11, 20), (15, 20), (16, 40), (1001, 50)] {
-            let found = config_at(run, step).unwrap().train.steps.unwrap();
+            let found = config_at(&Registry::default(), run, step)
+                .unwrap()
+                .train
+                .steps
+                .unwrap();
             assert_eq!(found.get(), steps, "{step}");
         }
     }

@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use evenburn_model::strategy::NormStrategy;
-use evenburn_model::{Decoder, Plan, weights};
+use evenburn_model::{Decoder, Plan, Registry, weights};
 
 use crate::checkpoint::{Loaded, State};
 use crate::config::{RunConfig, TrainConfig};
 use crate::device::{self, Choice};
 use crate::error::TrainError;
-use crate::frozen::{self, Frozen};
+use crate::frozen::Frozen;
 use crate::place::locate;
+use crate::recorded_plan::RecordedPlan;
 use crate::run_dir;
 use crate::task::{Task, untrained};
-use crate::trainer::{plan_text, same};
 
 /// A trained model with what it was made from.
 #[derive(Debug)]
@@ -47,14 +46,16 @@ impl TrainedRun {
 /// Loads the newest checkpoint of a run, or the one that `path` names: `RUN/checkpoints/step-...`, `RUN/checkpoints/latest`,
 /// or a link to either. A folded or an imported model is one too.
 ///
+/// The model is that of the recorded plan: its scheme may be one that the registry doesn't know.
+///
 /// It computes on the device of its configuration where this build has it, else on the CPU, with a note in
 /// [`TrainedRun::notes`].
 ///
 /// # Errors
-/// [`TrainError::NotARun`] for another folder, [`TrainError::Damaged`] for a file that isn't what was written, and
-/// [`TrainError::Foreign`] for a run of a strategy that is not in the registry: [`load_run_with`] takes it.
-pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
-    load_run_as(path, &[])
+/// [`TrainError::NotARun`] for another folder, [`TrainError::Damaged`] for a file that isn't what was written,
+/// [`TrainError::Foreign`] for a plan that isn't the checkpoint's.
+pub fn load_run(registry: &Registry, path: &Path) -> Result<TrainedRun, TrainError> {
+    load_run_as(registry, path, &[])
 }
 
 /// [`load_run`] with configuration keys for this occasion, `(key, VALUE)` as on a command line. `train.device` and
@@ -63,43 +64,16 @@ pub fn load_run(path: &Path) -> Result<TrainedRun, TrainError> {
 /// # Errors
 /// As [`load_run`]; what [`RunConfig::load`] finds wrong with a key; [`TrainError::Device`] for a device that was given
 /// and isn't in this build.
-pub fn load_run_as(path: &Path, overrides: &[(String, String)]) -> Result<TrainedRun, TrainError> {
-    let found = Found::at(path, overrides)?;
-    match Frozen::read(&found.run)? {
-        None => {
-            let strategy = found.config.norm.clone();
-            made_by(found, strategy.strategy())
-        }
-        Some(frozen) => {
-            let loaded = Loaded::read(&found.checkpoint)?;
-            let plan = frozen::plan(&found.run, &loaded.state)?;
-            build(found, plan, loaded, Some(frozen))
-        }
-    }
-}
-
-/// [`load_run`] for a run of a strategy of one's own.
-///
-/// # Errors
-/// As [`load_run`]; [`TrainError::Foreign`] if the strategy doesn't make the plan the run recorded.
-pub fn load_run_with(path: &Path, strategy: &dyn NormStrategy) -> Result<TrainedRun, TrainError> {
-    made_by(Found::at(path, &[])?, strategy)
-}
-
-fn made_by(found: Found, strategy: &dyn NormStrategy) -> Result<TrainedRun, TrainError> {
-    let plan = Plan::new(&found.config.model, strategy)?;
-    let recorded = run_dir::plan_of(&found.run)?;
-    same(&found.run, "plan", &recorded, &plan_text(&plan)?)?;
-    let loaded = Loaded::read(&found.checkpoint)?;
-    build(found, plan, loaded, None)
-}
-
-fn build(
-    found: Found,
-    plan: Plan,
-    loaded: Loaded,
-    frozen: Option<Frozen>,
+pub fn load_run_as(
+    registry: &Registry,
+    path: &Path,
+    overrides: &[(String, String)],
 ) -> Result<TrainedRun, TrainError> {
+    let found = Found::at(registry, path, overrides)?;
+    let loaded = Loaded::read(&found.checkpoint)?;
+    let recorded = RecordedPlan::read(registry, &found.run)?;
+    recorded.check(&found.checkpoint, &loaded.state.plan)?;
+    let plan = recorded.plan;
     let train = TrainConfig {
         precision: found.device.precision,
         ..found.config.train.clone()
@@ -112,7 +86,7 @@ fn build(
         state: loaded.state,
         checkpoint: found.checkpoint,
         tokenizer: found.run.join(run_dir::TOKENIZER),
-        frozen,
+        frozen: Frozen::read(&found.run)?,
         notes: found.device.notes,
     })
 }
@@ -127,11 +101,15 @@ struct Found {
 
 impl Found {
     /// The run and the checkpoint a path names.
-    fn at(path: &Path, overrides: &[(String, String)]) -> Result<Self, TrainError> {
+    fn at(
+        registry: &Registry,
+        path: &Path,
+        overrides: &[(String, String)],
+    ) -> Result<Self, TrainError> {
         let place = locate(path)?;
         let (checkpoint, run) = (place.checkpoint()?, place.run);
-        let recorded = RunConfig::load(Some(&run), &[])?.config.train;
-        let given = RunConfig::load(Some(&run), overrides)?;
+        let recorded = RunConfig::load(registry, Some(&run), &[])?.config.train;
+        let given = RunConfig::load(registry, Some(&run), overrides)?;
         let device = device::choose(&given.config.train, &given.origins)?;
         let mut config = given.config;
         (config.train.device, config.train.precision) = (recorded.device, recorded.precision);
@@ -161,15 +139,19 @@ pub struct Recorded {
 /// [`TrainError::NotARun`] for another folder, what [`RunConfig::load`] finds wrong with a key, [`TrainError::Plan`] for
 /// sizes that make no model, [`TrainError::Invalid`] for a key of `model` or `norm` beside a folded or imported model,
 /// whose plan nothing makes again.
-pub fn recorded(path: &Path, overrides: &[(String, String)]) -> Result<Recorded, TrainError> {
+pub fn recorded(
+    registry: &Registry,
+    path: &Path,
+    overrides: &[(String, String)],
+) -> Result<Recorded, TrainError> {
     let run = locate(path)?.run;
-    let given = RunConfig::load(Some(&run), overrides)?;
+    let given = RunConfig::load(registry, Some(&run), overrides)?;
     let shapes = |key: &str| key.starts_with("model.") || key.starts_with("norm.");
     let reshaped = overrides.iter().find(|(key, _)| shapes(key));
     let config = given.config;
     let plan = match (reshaped, Frozen::read(&run)?) {
-        (None, _) => frozen::read_plan(&run)?,
-        (Some(_), None) => Plan::new(&config.model, config.norm.strategy())?,
+        (None, _) => RecordedPlan::read(registry, &run)?.plan,
+        (Some(_), None) => config.norm.plan(&config.model)?,
         (Some((key, _)), Some(frozen)) => {
             let why = format!(
                 "{} holds a model that was {frozen}: its plan is as it is",

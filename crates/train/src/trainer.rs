@@ -14,7 +14,7 @@ use burn_train::{
     FileApplicationLoggerInstaller, Interrupter, Learner, SupervisedTraining, TrainingStrategy,
 };
 use evenburn_data::{Corpus, Score};
-use evenburn_model::{Decoder, Plan, weights};
+use evenburn_model::{Decoder, Registry, weights};
 use evenburn_optim::Engine;
 
 use crate::branch::Branch;
@@ -29,6 +29,7 @@ use crate::launch::{self, Start};
 use crate::metrics::MetricsFile;
 use crate::preflight::{self, Preflight};
 use crate::progress::{Display, Progress};
+use crate::recorded_plan::{RecordedPlan, same};
 use crate::run_dir::{self, RunDir};
 use crate::samples::Samples;
 use crate::task::{Task, untrained};
@@ -37,11 +38,12 @@ use crate::{device, groups, memory};
 
 /// A run that is ready to start or to continue.
 ///
-/// The plan may come from a strategy this crate has never heard of: nothing here asks which one decided.
+/// A new run's plan is what its configuration's scheme makes of its sizes, whether that scheme is in the registry or not. A
+/// run that goes on has the plan it recorded: its scheme needs not be known.
 ///
 /// ```
 /// use evenburn_data::prepare;
-/// use evenburn_model::{Plan, strategy::AnGpt};
+/// use evenburn_model::Registry;
 /// use evenburn_train::config::RunConfig;
 /// use evenburn_train::{Ended, Start, Trainer};
 ///
@@ -55,18 +57,18 @@ use crate::{device, groups, memory};
 ///      [train]\nsteps = 3\nbatch_size = 2\nsample_tokens = 4\n",
 ///     text.display()
 /// );
-/// let resolved = RunConfig::from_toml("example.toml", &toml, &[])?;
+/// let registry = Registry::default();
+/// let resolved = RunConfig::from_toml(&registry, "example.toml", &toml, &[])?;
 /// let corpus = prepare(&resolved.config.data, &dir.path().join("cache"), &())?;
-/// let plan = Plan::new(&resolved.config.model, &AnGpt::default())?;
-/// let summary = Trainer::new(resolved, plan, corpus)
+/// let summary = Trainer::new(&registry, resolved, corpus)
 ///     .start(Start::Fresh(Some(dir.path().join("run"))))
 ///     .run()?;
 /// assert_eq!((summary.ended, summary.step), (Ended::Finished, 3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Trainer {
+    registry: Registry,
     resolved: Resolved,
-    plan: Plan,
     corpus: Corpus,
     start: Start,
     display: Display,
@@ -105,11 +107,11 @@ pub struct Summary {
 }
 
 impl Trainer {
-    /// A new run of a plan on a corpus.
-    pub fn new(resolved: Resolved, plan: Plan, corpus: Corpus) -> Self {
+    /// A new run on a corpus. The registry reads what a run that goes on has recorded.
+    pub fn new(registry: &Registry, resolved: Resolved, corpus: Corpus) -> Self {
         Self {
+            registry: registry.clone(),
             resolved,
-            plan,
             corpus,
             start: Start::Fresh(None),
             display: Display::Silent,
@@ -157,15 +159,16 @@ impl Trainer {
             .map_err(|e| e.locate(&self.resolved.origins))?;
         let total = config.train.total_steps(config.model.context)?;
         let tokenizer = &self.corpus.tokenizer;
-        tokenizer.check_vocab(self.plan.dims().vocab)?;
-        let mut preflight = preflight::check(&self.resolved, &self.plan, tokenizer, &self.start)
+        let recorded = RecordedPlan::at(&self.registry, &self.start, config)?;
+        let plan = &recorded.plan;
+        tokenizer.check_vocab(plan.dims().vocab)?;
+        let mut preflight = preflight::check(&self.resolved, plan, tokenizer, &self.start)
             .map_err(|e| e.locate(&self.resolved.origins))?;
         let device = device::open(&config.train).map_err(|e| e.locate(&self.resolved.origins))?;
-        let plan = plan_text(&self.plan)?;
-        let identities = Identities::new(&self.resolved, &plan, &self.corpus)?;
+        let identities = Identities::new(&self.resolved, &recorded, &self.corpus)?;
 
-        let decoder = untrained(&self.plan, &config.train, &device.clone().autodiff());
-        let engine = groups::engine(&self.plan, &config.optim, total, &decoder)?;
+        let decoder = untrained(plan, &config.train, &device.clone().autodiff());
+        let engine = groups::engine(plan, &config.optim, total, &decoder)?;
         let feed = Feed::open(
             &self.corpus,
             config.model.context,
@@ -173,24 +176,25 @@ impl Trainer {
             config.train.seed,
         )?;
         // From here on something is written: everything the user gave has been checked.
-        let (run, news) = self.open(&plan)?;
+        let (run, news) = self.open(&recorded)?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
         preflight::writable(checkpoints.dir())?;
         if preflight.sample_tokens > 0 {
             preflight::writable(&run.samples())?;
         }
-        let room = preflight::room(&self.resolved, &self.plan, checkpoints.dir())?;
+        let room = preflight::room(&self.resolved, plan, checkpoints.dir())?;
         preflight.notes.extend(room);
         let taken = change::taken(&self.start)?;
         let setup = Setup {
             trainer: &self,
             run: &run,
             total,
+            recorded,
             identities,
             preflight,
         };
         let (task, mut work) = setup.prepare(decoder, engine, feed, checkpoints)?;
-        run.record_data(&config.data)?;
+        run.record_data(&self.registry, &config.data)?;
         if let Some(news) = news {
             run.record(config, taken)?;
             work.notes.push(news);
@@ -199,17 +203,18 @@ impl Trainer {
     }
 
     /// The run directory, and what is new in the configuration it goes on with.
-    fn open(&self, plan: &str) -> Result<(RunDir, Option<String>), TrainError> {
+    fn open(&self, recorded: &RecordedPlan) -> Result<(RunDir, Option<String>), TrainError> {
+        let config = &self.resolved.config;
         let create = |at: Option<&Path>, branch: Option<&Branch>| {
             let tokenizer = self.corpus.tokenizer.json();
-            RunDir::create(at, &self.resolved, plan, tokenizer, branch)
+            RunDir::create(at, &self.resolved, &recorded.text, tokenizer, branch)
         };
         match &self.start {
             Start::Fresh(at) => Ok((create(at.as_deref(), None)?, None)),
             Start::Continue(path) => {
                 let run = RunDir::open(path)?;
-                let news = change::check(path, &self.resolved, &self.start)?;
-                same(path, "plan", &run.plan()?, plan)?;
+                let news = change::check(&self.registry, path, &self.resolved, &self.start)?;
+                recorded.check_made_by(path, config)?;
                 Ok((run, news))
             }
             Start::Branch {
@@ -217,8 +222,8 @@ impl Trainer {
                 checkpoint,
                 at,
             } => {
-                let news = change::check(run, &self.resolved, &self.start)?;
-                same(run, "plan", &run_dir::plan_of(run)?, plan)?;
+                let news = change::check(&self.registry, run, &self.resolved, &self.start)?;
+                recorded.check_made_by(run, config)?;
                 let branch = Branch::at(run, checkpoint)?;
                 Ok((create(at.as_deref(), Some(&branch))?, news))
             }
@@ -316,14 +321,6 @@ fn summary(
     }
 }
 
-/// The plan as it is recorded.
-pub(crate) fn plan_text(plan: &Plan) -> Result<String, TrainError> {
-    toml::to_string_pretty(plan).map_err(|e| TrainError::Unwritable {
-        what: "the plan",
-        why: e.to_string(),
-    })
-}
-
 /// What a checkpoint must agree with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identities {
@@ -335,18 +332,21 @@ struct Identities {
 }
 
 impl Identities {
-    fn new(resolved: &Resolved, plan: &str, corpus: &Corpus) -> Result<Self, TrainError> {
+    fn new(
+        resolved: &Resolved,
+        recorded: &RecordedPlan,
+        corpus: &Corpus,
+    ) -> Result<Self, TrainError> {
         Ok(Self {
             config: launch::identity(&resolved.config)?,
-            plan: blake3::hash(plan.as_bytes()).to_hex().to_string(),
+            plan: recorded.hash(),
             corpus: corpus.manifest.fingerprint(),
             first_corpus: corpus.manifest.first_fingerprint(),
         })
     }
 
-    /// What stays the same whatever a run goes on with.
-    fn check(&self, path: &Path, state: &State) -> Result<(), TrainError> {
-        same(path, "plan", &state.plan, &self.plan)?;
+    /// The corpus stays the same whatever a run goes on with.
+    fn check_corpus(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         let corpus = match state.format {
             FIRST_FORMAT => &self.first_corpus,
             _ => &self.corpus,
@@ -363,33 +363,12 @@ impl Identities {
     }
 }
 
-/// Texts that must be equal; the first line that isn't is named.
-pub(crate) fn same(
-    path: &Path,
-    what: &'static str,
-    recorded: &str,
-    now: &str,
-) -> Result<(), TrainError> {
-    if recorded == now {
-        return Ok(());
-    }
-    let pairs = recorded.lines().zip(now.lines()).enumerate();
-    let why = pairs.into_iter().find(|(_, (a, b))| a != b).map_or_else(
-        || "one is longer than the other".to_owned(),
-        |(n, (a, b))| format!("line {} was `{a}` and is now `{b}`", n + 1),
-    );
-    Err(TrainError::Foreign {
-        path: path.to_owned(),
-        what,
-        why,
-    })
-}
-
 /// What the loop is made from.
 struct Setup<'t> {
     trainer: &'t Trainer,
     run: &'t RunDir,
     total: u64,
+    recorded: RecordedPlan,
     identities: Identities,
     preflight: Preflight,
 }
@@ -408,7 +387,8 @@ impl Setup<'_> {
             None => (decoder, None),
             Some(path) => {
                 let loaded = Loaded::read(&path)?;
-                self.identities.check(&path, &loaded.state)?;
+                self.recorded.check(&path, &loaded.state.plan)?;
+                self.identities.check_corpus(&path, &loaded.state)?;
                 let keeps_state = self.keeps_state(&path, &loaded.state)?;
                 let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
                 if keeps_state {
@@ -443,7 +423,7 @@ impl Setup<'_> {
         notes.extend(lost);
         let work = Loop {
             notes,
-            plan: self.trainer.plan.clone(),
+            plan: self.recorded.plan,
             engine,
             schedule: config.optim.schedule(),
             total: self.total,
@@ -473,10 +453,10 @@ impl Setup<'_> {
         if state.config == self.identities.config {
             return Ok(true);
         }
-        let made_with = run_dir::config_at(self.run.path(), state.step)?;
-        // A checkpoint of the first format has a hash of keys that are free by now; it was made with what is recorded.
-        let first = state.format == FIRST_FORMAT;
-        if first || launch::identity(&made_with)? == state.config {
+        let made_with = run_dir::config_at(&self.trainer.registry, self.run.path(), state.step)?;
+        // A checkpoint of an earlier format has a hash of other keys; it was made with what is recorded.
+        let earlier = state.format < FORMAT;
+        if earlier || launch::identity(&made_with)? == state.config {
             let now = &self.trainer.resolved.config;
             match change::between(&made_with, now, state.step)? {
                 Change::Nothing | Change::Later(_) => return Ok(true),

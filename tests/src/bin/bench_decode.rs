@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::Parser;
 use evenburn::kernels::work_along;
-use evenburn_model::{Decoder, Plan, Recompute, Sampler};
+use evenburn_model::{Decoder, Recompute, Registry, Sampler};
 use evenburn_train::config::RunConfig;
 use serde_json::json;
 use std::io::{BufRead, Write, stdin, stdout};
@@ -29,8 +29,8 @@ fn main() -> Result<()> {
     // Llama's block, which is what the peer has.
     let keys = [("norm.scheme", "pre_norm"), ("norm.qk", "none")];
     let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = RunConfig::load(Some(&arguments.model), &keys)?.config;
-    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let config = RunConfig::load(&Registry::default(), Some(&arguments.model), &keys)?.config;
+    let plan = config.norm.plan(&config.model)?;
     let decoder = Decoder::new(&plan, 1, &Device::flex());
     let greedy = Sampler {
         temperature: 0.0,

@@ -17,7 +17,7 @@ use clap::Parser;
 use evenburn::data::{Batch, Boundaries, DocumentMask, Sample};
 use evenburn::kernels::profile::{self, Cost};
 use evenburn::kernels::{Precision, linear};
-use evenburn_model::{Decoder, Noise, Plan};
+use evenburn_model::{Decoder, Noise, Registry};
 use evenburn_optim::Engine;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{MicroBatch, Task, groups, peak_rss};
@@ -219,8 +219,13 @@ fn main() -> Result<()> {
         .use_current_thread()
         .build_global()?;
     let arguments = Arguments::parse();
-    let config = RunConfig::load(Some(&arguments.model), &arguments.keys)?.config;
-    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let config = RunConfig::load(
+        &Registry::default(),
+        Some(&arguments.model),
+        &arguments.keys,
+    )?
+    .config;
+    let plan = config.norm.plan(&config.model)?;
     let cost = plan.cost();
     let decoder = Decoder::new(&plan, 1, &Device::flex().autodiff());
     let decoder = decoder.with_precision(config.train.precision.into());

@@ -212,6 +212,22 @@ const FORMULAS: &[Row] = &[
         "layers.{}.aM.w",
         &["blocks.{}.mlp_residual.mix.alpha.value"],
     ),
+    (
+        "layers.{}.geoA.scale",
+        &["blocks.{}.attn_residual.mix.rule.scale"],
+    ),
+    (
+        "layers.{}.geoA.bias",
+        &["blocks.{}.attn_residual.mix.rule.bias"],
+    ),
+    (
+        "layers.{}.geoM.scale",
+        &["blocks.{}.mlp_residual.mix.rule.scale"],
+    ),
+    (
+        "layers.{}.geoM.bias",
+        &["blocks.{}.mlp_residual.mix.rule.bias"],
+    ),
 ];
 
 const TORCH_SCALE: &[Row] = &[
@@ -315,6 +331,8 @@ fn by_formula(pattern: &str, case: &Case) -> Option<String> {
     if let Some((place, part)) = pattern.split_once('.') {
         let end = match place {
             "ne" => Some("embed.norm"),
+            "xf" => Some("join.stream"),
+            "yf" => Some("join.companion"),
             "nf" => Some("final_norm"),
             _ => None,
         };
@@ -326,8 +344,12 @@ fn by_formula(pattern: &str, case: &Case) -> Option<String> {
     let (place, part) = rest.split_once('.')?;
     let scheme = case.config.get("scheme").and_then(|s| s.as_str());
     let at = match place {
-        "n1" => "attn_residual.input",
-        "n2" => "mlp_residual.input",
+        "n1" | "i1" => "attn_residual.input",
+        "n2" | "i2" => "mlp_residual.input",
+        "x1" => "attn_residual.stream",
+        "x2" => "mlp_residual.stream",
+        "y1" => "attn_residual.companion.norm",
+        "y2" => "mlp_residual.companion.norm",
         "p1" | "p2" => {
             let residual = if place == "p1" { "attn" } else { "mlp" };
             let at = match scheme? {

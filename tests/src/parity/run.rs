@@ -27,7 +27,7 @@ pub(super) fn compare(case: &Case, model: &Model) -> Result<Outcome> {
 
 fn run(case: &Case, model: &Model, mapped: &[Mapped], dtype: DType) -> Result<Precision> {
     let device = Device::flex().autodiff();
-    let plan = Plan::new(&model.config, model.scheme.strategy())?;
+    let plan = model.scheme.plan(&model.config)?;
     let specs = plan.params();
     let decoder = load(case, (&plan, &model.state), &specs, mapped, dtype, &device)?;
 

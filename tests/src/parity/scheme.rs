@@ -4,9 +4,10 @@ use super::case::Case;
 use super::names::Source;
 use evenburn_model::function::{Function, GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FirstBlock, GateScale,
-    HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
-    ResidualFactor, RowNorm, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FinalNorm, FirstBlock,
+    GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm,
+    PreNorm, QkNorm, ResidualFactor, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Start,
+    Statistics, UnitNorm,
 };
 use evenburn_model::{
     Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
@@ -74,11 +75,22 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "softmax_scale",
             "sv",
         ],
-        "post" | "lns" => &["qk", "form", "norm", "sv"],
+        "post" => &["qk", "form", "norm", "sv", "final_norm"],
+        "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
-        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
+        "keel" => &[
+            "qk",
+            "form",
+            "norm",
+            "sv",
+            "skip_scale",
+            "first_block",
+            "final_norm",
+        ],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
+        "geonorm" => &["decay", "clamp", "embed_norm", "final_norm", "form"],
+        "siamese" => &["streams", "form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
         "angpt" => &[
             "alpha_init",
@@ -132,9 +144,12 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
+    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+        return Err(format!("final norm `{last}` of scheme `{name}`"));
+    }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
-        Scheme::PreNorm(PreNorm {
+        Scheme::from(PreNorm {
             qk,
             softmax_gain: None,
             softmax_scale: None,
@@ -182,7 +197,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..SimpleNorm::default()
             };
-            (Source::SimpleGpt, Scheme::SimpleNorm(simple))
+            (Source::SimpleGpt, Scheme::from(simple))
         }
         "ngpt_baseline" => (Source::Ngpt, pre(QkNorm::None)),
         "ngpt" => {
@@ -190,7 +205,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 rows,
                 ..Ngpt::default()
             };
-            (Source::Ngpt, Scheme::Ngpt(ngpt))
+            (Source::Ngpt, Scheme::from(ngpt))
         }
         "ngpt_nu" => {
             let defaults = Ngpt::default();
@@ -210,7 +225,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 sz_scale: number("sz_scale"),
                 rows,
             };
-            (Source::Formulas, Scheme::Ngpt(ngpt))
+            (Source::Formulas, Scheme::from(ngpt))
         }
         "pre" => match text("norm") {
             Some("dyt") => {
@@ -228,9 +243,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     decay,
                     ..defaults
                 };
-                (Source::Formulas, Scheme::DyT(dyt))
+                (Source::Formulas, Scheme::from(dyt))
             }
-            Some("derf") => (Source::Formulas, Scheme::Derf(Derf::default())),
+            Some("derf") => (Source::Formulas, Scheme::from(Derf::default())),
             _ => {
                 // Without a scale of its own a case has 1 / sqrt(head width), whatever its q/k norm.
                 let head = size("dim")? as f64 / size("n_heads")? as f64;
@@ -249,7 +264,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     start: Start::SimpleGpt,
                     decay,
                 };
-                (Source::Formulas, Scheme::PreNorm(pre))
+                (Source::Formulas, Scheme::from(pre))
             }
         },
         "post" => {
@@ -259,7 +274,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..PostNorm::default()
             };
-            (Source::Formulas, Scheme::PostNorm(post))
+            (Source::Formulas, Scheme::from(post))
         }
         "keel" => {
             let keel = Keel {
@@ -275,7 +290,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 decay,
                 ..Keel::default()
             };
-            (Source::Formulas, Scheme::Keel(keel))
+            (Source::Formulas, Scheme::from(keel))
         }
         "lns" => {
             let lns = LnScaling {
@@ -284,7 +299,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..LnScaling::default()
             };
-            (Source::Formulas, Scheme::LnScaling(lns))
+            (Source::Formulas, Scheme::from(lns))
         }
         "peri" => {
             let peri = PeriNorm {
@@ -298,7 +313,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 ..PeriNorm::default()
             };
-            (Source::Formulas, Scheme::PeriNorm(peri))
+            (Source::Formulas, Scheme::from(peri))
         }
         "olmo2" => {
             let olmo2 = Olmo2 {
@@ -306,14 +321,46 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 eps,
                 ..Olmo2::default()
             };
-            (Source::Formulas, Scheme::Olmo2(olmo2))
+            (Source::Formulas, Scheme::from(olmo2))
+        }
+        "geonorm" => {
+            let defaults = GeoNorm::default();
+            let geo = GeoNorm {
+                decay: match case.config.get("decay") {
+                    None => defaults.decay,
+                    Some(_) => required(case, "decay")?,
+                },
+                clamp: number("clamp").unwrap_or(defaults.clamp),
+                embed_norm: if flag("embed_norm") {
+                    EmbedNorm::Normalized
+                } else {
+                    EmbedNorm::None
+                },
+                final_norm: match text("final_norm") {
+                    None | Some("none") => FinalNorm::None,
+                    Some("rms") => FinalNorm::Rms,
+                    Some("ln") => FinalNorm::Layer,
+                    Some(other) => return Err(format!("final norm `{other}`")),
+                },
+                eps,
+                start: defaults.start,
+            };
+            (Source::Formulas, Scheme::from(geo))
+        }
+        "siamese" => {
+            let siamese = SiameseNorm {
+                streams: required(case, "streams")?,
+                eps,
+                ..SiameseNorm::default()
+            };
+            (Source::Formulas, Scheme::from(siamese))
         }
         "hybrid" => {
             let hybrid = HybridNorm {
                 eps,
                 ..HybridNorm::default()
             };
-            (Source::Formulas, Scheme::HybridNorm(hybrid))
+            (Source::Formulas, Scheme::from(hybrid))
         }
         "angpt" => {
             let defaults = AnGpt::default();
@@ -345,7 +392,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 },
                 rows,
             };
-            (Source::Formulas, Scheme::AnGpt(angpt))
+            (Source::Formulas, Scheme::from(angpt))
         }
         "deep_norm" => {
             let deep = DeepNorm {
@@ -354,7 +401,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 decay,
                 ..DeepNorm::default()
             };
-            (Source::TorchScale, Scheme::DeepNorm(deep))
+            (Source::TorchScale, Scheme::from(deep))
         }
         other => return Err(format!("scheme `{other}`")),
     };
@@ -479,11 +526,28 @@ fn state(case: &Case, layers: usize) -> Result<Vec<(String, f64)>, String> {
 fn named<T: DeserializeOwned + Default>(case: &Case, key: &str) -> Result<T, String> {
     match case.config.get(key) {
         None => Ok(T::default()),
-        Some(value) => {
-            serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
-        }
+        Some(_) => required(case, key),
     }
 }
+
+/// The same without a default.
+fn required<T: DeserializeOwned>(case: &Case, key: &str) -> Result<T, String> {
+    let value = case.config.get(key);
+    let value = value.ok_or_else(|| format!("`{key}` is missing"))?;
+    serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
+}
+/// Keys of `sv`.
+const SCALE_KEYS: &[&str] = &[
+    "none",
+    "hg",
+    "pre",
+    "post",
+    "pre_out",
+    "mid",
+    "mid_over",
+    "at",
+    "head_post",
+];
 
 /// What a case says of its learned scales, as switches: a named combination would hide a wrong one.
 fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
@@ -507,18 +571,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         return Ok((ScaleVectors::Standard, switches));
     };
     let sv = sv.as_object().ok_or("`sv` is not an object")?;
-    const KEYS: &[&str] = &[
-        "none",
-        "hg",
-        "pre",
-        "post",
-        "pre_out",
-        "mid",
-        "mid_over",
-        "at",
-        "head_post",
-    ];
-    if let Some(key) = sv.keys().find(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = sv.keys().find(|key| !SCALE_KEYS.contains(&key.as_str())) {
         return Err(format!("scale vectors `{key}`"));
     }
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));

@@ -1,6 +1,7 @@
 //! What the program makes of the words it is given.
 
 use crate::program::{refusal, sandbox, text};
+use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
 use evenburn_train::config::RunConfig;
 use std::fs;
@@ -29,7 +30,9 @@ fn printed(sandbox: &Sandbox, key: &str, given: &[&str]) -> String {
 
 /// A value of a configuration file.
 fn value(file: &str, key: &str) -> String {
-    let config = RunConfig::from_toml("file", file, &[]).unwrap().config;
+    let config = RunConfig::from_toml(&Registry::default(), "file", file, &[])
+        .unwrap()
+        .config;
     let flat = config.flatten().unwrap();
     flat[key].as_str().unwrap().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use evenburn_model::{
-    Decoder, ExpertsConfig, HeadWeights, MlpKind, ModelConfig, Plan, Scheme, weights,
+    Decoder, ExpertsConfig, HeadWeights, MlpKind, ModelConfig, Registry, weights,
 };
 
 /// Multiplications and additions of every matrix product of one forward pass, counted on the tensors of the model
@@ -38,7 +38,7 @@ fn counted_flops(model: &Decoder, tied: bool) -> f64 {
 
 #[test]
 fn operations_and_parameters_are_those_of_the_model() {
-    for scheme in Scheme::all() {
+    for scheme in Registry::default().schemes() {
         let mixture = ExpertsConfig {
             count: 5,
             shared: 1,
@@ -65,7 +65,7 @@ fn operations_and_parameters_are_those_of_the_model() {
                 experts,
                 ..ModelConfig::default()
             };
-            let plan = Plan::new(&config, scheme.strategy()).unwrap();
+            let plan = scheme.plan(&config).unwrap();
             let model = Decoder::new(&plan, 0, &Device::flex());
             let counted = counted_flops(&model, head == HeadWeights::Tied);
             let error = plan.cost().forward_flops_per_token / counted - 1.0;

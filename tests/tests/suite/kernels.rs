@@ -1,7 +1,7 @@
 //! Training by fused operations against training by their references, and in bf16 against single precision.
 
 use crate::program::{sandbox, text};
-use evenburn_model::Scheme;
+use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
 
 const STEPS: u64 = 20;
@@ -54,7 +54,7 @@ fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str, precision: &str) -> Ve
 fn losses_stay_within_1e_5_of_the_references() {
     let (_folder, sandbox) = sandbox();
     let mut off = Vec::new();
-    for scheme in Scheme::NAMES {
+    for scheme in Registry::default().names() {
         let [fused, reference] =
             ["fused", "reference"].map(|way| losses(&sandbox, scheme, way, "f32"));
         assert_eq!(

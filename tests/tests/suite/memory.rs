@@ -1,7 +1,7 @@
 //! The memory that `describe` estimates, against what runs take.
 
 use crate::program::{sandbox, text};
-use evenburn_model::Scheme;
+use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
 
 /// The most memory that a run of a few steps takes, in bytes. The run is removed: a dozen of them are a gigabyte of
@@ -55,9 +55,8 @@ fn memory_is_estimated_within_a_fifth() {
         "176",
     ];
     let mixture = [&sizes[..], &experts].concat();
-    let dense = Scheme::NAMES
-        .iter()
-        .map(|scheme| (*scheme, *scheme, &sizes));
+    let registry = Registry::default();
+    let dense = registry.names().map(|scheme| (scheme, scheme, &sizes));
     // The first run tokenizes, which takes memory of its own; all others find the tokens in the cache.
     peak(&sandbox, "pre_norm", &sizes);
     let mut off = Vec::new();

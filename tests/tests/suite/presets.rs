@@ -1,7 +1,7 @@
 //! The presets of `configs/` are what they say and can be trained.
 
 use burn::tensor::Device;
-use evenburn_model::{Decoder, Plan, Scheme};
+use evenburn_model::{Decoder, Plan, Registry};
 use evenburn_optim::RecipeName;
 use evenburn_train::config::RunConfig;
 use evenburn_train::groups;
@@ -12,16 +12,18 @@ fn configs() -> PathBuf {
 }
 
 fn load(file: &Path) -> RunConfig {
-    RunConfig::load(Some(file), &[]).unwrap().config
+    RunConfig::load(&Registry::default(), Some(file), &[])
+        .unwrap()
+        .config
 }
 
 #[test]
 fn every_scheme_has_a_preset_that_resolves() {
-    for scheme in Scheme::NAMES {
+    for scheme in Registry::default().names() {
         let file = configs().join(format!("{scheme}.toml"));
         let config = load(&file);
-        assert_eq!(config.norm.name(), *scheme);
-        Plan::new(&config.model, config.norm.strategy()).unwrap();
+        assert_eq!(config.norm.name(), scheme);
+        config.norm.plan(&config.model).unwrap();
     }
 }
 
@@ -34,7 +36,7 @@ fn every_function_has_a_preset_that_resolves() {
         ("taper", "taper_norm"),
     ] {
         let config = load(&configs().join(format!("{preset}.toml")));
-        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let plan = config.norm.plan(&config.model).unwrap();
         let input = plan.layers[0].attn_residual.input.as_ref().unwrap();
         assert_eq!(input.function.name(), name);
     }
@@ -50,10 +52,10 @@ fn every_preset_makes_a_plan() {
             continue;
         }
         let config = load(&path);
-        Plan::new(&config.model, config.norm.strategy()).unwrap();
+        config.norm.plan(&config.model).unwrap();
         presets += 1;
     }
-    assert!(presets > Scheme::NAMES.len());
+    assert!(presets > Registry::default().names().count());
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn every_recipe_has_a_preset_of_the_default_run() {
             (&default.model, &default.norm, &default.data, &default.train),
             "{name}"
         );
-        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let plan = config.norm.plan(&config.model).unwrap();
         let decoder = Decoder::new(&plan, 1, &Device::flex().autodiff());
         groups::engine(&plan, &config.optim, 900, &decoder).unwrap();
     }
@@ -78,12 +80,12 @@ fn every_recipe_has_a_preset_of_the_default_run() {
 /// Plans that were recorded before a decision existed are read as what they were, and written as they were.
 #[test]
 fn a_plan_leaves_out_what_it_does_not_decide() {
-    for scheme in Scheme::all() {
+    for scheme in Registry::default().schemes() {
         let config = RunConfig {
             norm: scheme,
             ..RunConfig::default()
         };
-        let plan = Plan::new(&config.model, config.norm.strategy()).unwrap();
+        let plan = config.norm.plan(&config.model).unwrap();
         let text = serde_json::to_string(&plan).unwrap();
         let learned = plan.layers[0].attention.softmax_gain.is_some();
         assert_eq!(text.contains("softmax_gain"), learned, "{}", plan.scheme);

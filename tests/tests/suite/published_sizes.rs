@@ -1,7 +1,7 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Plan, Role, ScaleVectors};
+use evenburn_model::{Plan, Registry, Role, ScaleVectors};
 use evenburn_train::config::RunConfig;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -157,14 +157,18 @@ fn configs() -> PathBuf {
 
 fn plan(preset: &str) -> Plan {
     let file = configs().join(format!("{preset}.toml"));
-    let config = RunConfig::load(Some(&file), &[]).unwrap().config;
-    Plan::new(&config.model, config.norm.strategy()).unwrap()
+    let config = RunConfig::load(&Registry::default(), Some(&file), &[])
+        .unwrap()
+        .config;
+    config.norm.plan(&config.model).unwrap()
 }
 
 /// The plan of a preset with pre-norm in place of its own scheme.
 fn baseline(preset: &str, qk: QkNorm) -> Plan {
     let file = configs().join(format!("{preset}.toml"));
-    let config = RunConfig::load(Some(&file), &[]).unwrap().config;
+    let config = RunConfig::load(&Registry::default(), Some(&file), &[])
+        .unwrap()
+        .config;
     let pre_norm = PreNorm {
         qk,
         ..PreNorm::default()
@@ -258,9 +262,11 @@ fn every_preset_of_a_paper_or_a_peer_is_counted() {
 /// The plan of a preset of scale vectors with one gain per normalization in their place.
 fn standard(preset: &str) -> Plan {
     let file = configs().join(format!("papers/{preset}.toml"));
-    let mut config = RunConfig::load(Some(&file), &[]).unwrap().config;
+    let mut config = RunConfig::load(&Registry::default(), Some(&file), &[])
+        .unwrap()
+        .config;
     config.model.scale_vectors = ScaleVectors::Standard;
-    Plan::new(&config.model, config.norm.strategy()).unwrap()
+    config.norm.plan(&config.model).unwrap()
 }
 
 #[test]

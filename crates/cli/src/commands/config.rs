@@ -4,13 +4,14 @@ use crate::args::Config;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
+use evenburn_model::Registry;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
-pub(super) fn run(arguments: &Config, overrides: &Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: &Config, overrides: &Overrides) -> Result<()> {
     match arguments {
-        Config::Keys => Ok(say!("{}", list().trim_end())?),
+        Config::Keys => Ok(say!("{}", list(registry).trim_end())?),
         Config::Print { config } => {
-            let resolved = RunConfig::load(config.as_deref(), overrides)?;
+            let resolved = RunConfig::load(registry, config.as_deref(), overrides)?;
             let flat = resolved.config.flatten()?;
             let width = flat.keys().map(String::len).max().unwrap_or(0);
             for (key, value) in &flat {
@@ -27,9 +28,9 @@ pub(super) fn run(arguments: &Config, overrides: &Overrides) -> Result<()> {
 }
 
 /// Every key: path, type, default, the scheme it goes with, and its meaning.
-fn list() -> String {
+fn list(registry: &Registry) -> String {
     let mut text = String::new();
-    for key in keys() {
+    for key in keys(registry) {
         let default = key
             .default
             .as_deref()

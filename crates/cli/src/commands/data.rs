@@ -10,6 +10,7 @@ use evenburn_data::grouped as count;
 use evenburn_data::{
     DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
 };
+use evenburn_model::Registry;
 use evenburn_train::config::RunConfig;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,14 @@ use std::sync::Arc;
 /// Characters of a document or sample that are shown.
 const SHOWN: usize = 600;
 
-pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: &Data, overrides: &Overrides) -> Result<()> {
     match arguments {
         Data::Inspect {
             config,
             documents,
             samples,
         } => {
-            let config = RunConfig::load(config.as_deref(), overrides)?.config;
+            let config = RunConfig::load(registry, config.as_deref(), overrides)?.config;
             let options = InspectOptions {
                 documents: *documents,
                 samples: *samples,
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: &Data, overrides: &Overrides) -> Result<()> {
             tokenizer,
             path,
             documents,
-        } => ids(tokenizer, &texts(path, overrides)?, *documents),
+        } => ids(tokenizer, &texts(registry, path, overrides)?, *documents),
     }
 }
 
@@ -94,7 +95,11 @@ fn cut(text: &str) -> String {
 }
 
 /// The texts that a command line names, read as the keys on it say.
-pub(super) fn texts(paths: &[PathBuf], overrides: &Overrides) -> Result<DataConfig> {
+pub(super) fn texts(
+    registry: &Registry,
+    paths: &[PathBuf],
+    overrides: &Overrides,
+) -> Result<DataConfig> {
     let text = |path: &PathBuf| {
         path.to_str().map(str::to_owned).ok_or_else(|| {
             let why = "is not valid UTF-8; name the folder it is in";
@@ -104,7 +109,7 @@ pub(super) fn texts(paths: &[PathBuf], overrides: &Overrides) -> Result<DataConf
     let path = paths.iter().map(text).collect::<Result<_, _>>()?;
     Ok(DataConfig {
         path: PathList(path),
-        ..RunConfig::load(None, overrides)?.config.data
+        ..RunConfig::load(registry, None, overrides)?.config.data
     })
 }
 

@@ -5,21 +5,21 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
-use evenburn_model::Plan;
+use evenburn_model::{Plan, Registry};
 use evenburn_optim::Rule;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{estimate, groups, recorded};
 use std::collections::BTreeMap;
 
-pub(super) fn run(arguments: &Describe, overrides: &Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrides) -> Result<()> {
     let (config, plan) = match &arguments.config {
         Some(run) if run.is_dir() => {
-            let run = recorded(run, overrides)?;
+            let run = recorded(registry, run, overrides)?;
             (run.config, run.plan)
         }
         file => {
-            let config = RunConfig::load(file.as_deref(), overrides)?.config;
-            let plan = Plan::new(&config.model, config.norm.strategy())?;
+            let config = RunConfig::load(registry, file.as_deref(), overrides)?.config;
+            let plan = config.norm.plan(&config.model)?;
             (config, plan)
         }
     };

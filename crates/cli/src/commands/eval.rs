@@ -8,10 +8,11 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_data::{Baselines, Score};
+use evenburn_model::Registry;
 use evenburn_train::evaluate;
 
-pub(super) fn run(arguments: Eval, overrides: Overrides) -> Result<()> {
-    let run = load(&arguments.run, arguments.compute, overrides)?;
+pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {
+    let run = load(registry, &arguments.run, arguments.compute, overrides)?;
     let corpus = run_data::corpus(&run)?;
     let split = match arguments.split {
         Split::Train => evenburn_data::Split::Train,

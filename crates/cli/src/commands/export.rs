@@ -7,15 +7,15 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::{DataError, Tokenizer};
 use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
-use evenburn_model::weights;
+use evenburn_model::{Registry, weights};
 use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
 
-pub(super) fn run(arguments: Export, overrides: Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: Export, overrides: Overrides) -> Result<()> {
     let given = overrides
         .iter()
         .any(|(key, _)| key == "data.eod_token" || key == "data.bos_token");
-    let run = load(&arguments.run, arguments.compute, overrides)?;
+    let run = load(registry, &arguments.run, arguments.compute, overrides)?;
     let target = match arguments.class.as_str() {
         "auto" => Target::Auto,
         "evenburn" => Target::Own,

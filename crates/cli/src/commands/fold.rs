@@ -5,12 +5,12 @@ use crate::args::Fold;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_model::{fold, weights};
+use evenburn_model::{Registry, fold, weights};
 use evenburn_train::frozen::{Frozen, Model};
 use std::collections::BTreeSet;
 
-pub(super) fn run(arguments: Fold, overrides: Overrides) -> Result<()> {
-    let run = load(&arguments.run, arguments.compute, overrides)?;
+pub(super) fn run(registry: &Registry, arguments: Fold, overrides: Overrides) -> Result<()> {
+    let run = load(registry, &arguments.run, arguments.compute, overrides)?;
     let device = run.decoder.embed.weight.val().device();
     let folded = fold(&run.plan, &run.decoder, &device)?;
     let tokenizer = tokenizer_json(&run)?;

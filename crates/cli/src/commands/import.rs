@@ -6,10 +6,11 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_interchange::import;
+use evenburn_model::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::frozen::{Frozen, Model};
 
-pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides) -> Result<()> {
     let folder = &arguments.folder;
     let read = import(folder)?;
     let mut config = RunConfig {
@@ -24,8 +25,13 @@ pub(super) fn run(arguments: &Import, overrides: &Overrides) -> Result<()> {
         config.data.eod_token.clone_from(token);
     }
     config.data.bos_token.clone_from(&read.texts.begin_token);
-    let config =
-        RunConfig::from_toml("the imported configuration", &config.to_toml()?, overrides)?.config;
+    let config = RunConfig::from_toml(
+        registry,
+        "the imported configuration",
+        &config.to_toml()?,
+        overrides,
+    )?
+    .config;
     let parameters = read.plan.cost().params;
     let mut said = read.left_out;
     said.extend(about_texts(

@@ -19,26 +19,27 @@ use crate::output::tell;
 use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
+use evenburn_model::Registry;
 use evenburn_train::frozen::Frozen;
 use evenburn_train::{TrainedRun, load_run_as};
 use std::fs;
 use std::path::Path;
 
 /// Runs one command.
-pub(crate) fn run(command: Command, overrides: Overrides) -> Result<()> {
-    keys::check(&command, &overrides)?;
+pub(crate) fn run(registry: &Registry, command: Command, overrides: Overrides) -> Result<()> {
+    keys::check(registry, &command, &overrides)?;
     match command {
-        Command::Train(arguments) => train::run(arguments, overrides),
-        Command::Eval(arguments) => eval::run(arguments, overrides),
-        Command::Describe(arguments) => describe::run(&arguments, &overrides),
-        Command::Config(arguments) => config::run(&arguments, &overrides),
-        Command::Data(arguments) => data::run(&arguments, &overrides),
-        Command::Cooldown(arguments) => cooldown::run(&arguments),
-        Command::Sample(arguments) => sample::run(arguments, overrides),
-        Command::Fold(arguments) => fold::run(arguments, overrides),
-        Command::Import(arguments) => import::run(&arguments, &overrides),
-        Command::Export(arguments) => export::run(arguments, overrides),
-        Command::Tokenizer(arguments) => tokenizer::run(arguments, overrides),
+        Command::Train(arguments) => train::run(registry, arguments, overrides),
+        Command::Eval(arguments) => eval::run(registry, arguments, overrides),
+        Command::Describe(arguments) => describe::run(registry, &arguments, &overrides),
+        Command::Config(arguments) => config::run(registry, &arguments, &overrides),
+        Command::Data(arguments) => data::run(registry, &arguments, &overrides),
+        Command::Cooldown(arguments) => cooldown::run(registry, &arguments),
+        Command::Sample(arguments) => sample::run(registry, arguments, overrides),
+        Command::Fold(arguments) => fold::run(registry, arguments, overrides),
+        Command::Import(arguments) => import::run(registry, &arguments, &overrides),
+        Command::Export(arguments) => export::run(registry, arguments, overrides),
+        Command::Tokenizer(arguments) => tokenizer::run(registry, arguments, overrides),
     }
 }
 
@@ -61,9 +62,14 @@ fn imported_texts(run: &TrainedRun) -> Result<Option<Texts>> {
 
 /// The model of a run where the command line wants it computed, with the keys that it sets. What the run recorded and
 /// this machine lacks is said.
-fn load(run: &Path, compute: Compute, mut overrides: Overrides) -> Result<TrainedRun> {
+fn load(
+    registry: &Registry,
+    run: &Path,
+    compute: Compute,
+    mut overrides: Overrides,
+) -> Result<TrainedRun> {
     keys::add(&mut overrides, "--device", "train.device", compute.device)?;
-    let run = load_run_as(run, &overrides)?;
+    let run = load_run_as(registry, run, &overrides)?;
     for note in &run.notes {
         tell!("{note}");
     }

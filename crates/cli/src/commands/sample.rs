@@ -6,14 +6,14 @@ use crate::output::{say, tell};
 use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
-use evenburn_model::Sampler;
+use evenburn_model::{Registry, Sampler};
 use evenburn_train::{room, sample};
 
 /// Tokens of a sample where nobody says.
 const TOKENS: usize = 128;
 
-pub(super) fn run(arguments: Sample, overrides: Overrides) -> Result<()> {
-    let run = load(&arguments.run, arguments.compute, overrides)?;
+pub(super) fn run(registry: &Registry, arguments: Sample, overrides: Overrides) -> Result<()> {
+    let run = load(registry, &arguments.run, arguments.compute, overrides)?;
     let tokenizer = tokenizing::tokenizer(&run.tokenizer, &run.config.data)?;
     let ends = imported_texts(&run)?.map_or_else(Vec::new, |texts| texts.stops);
     let count = arguments.count.get();

@@ -10,16 +10,21 @@ use crate::tokenizing::bar;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_data::train_tokenizer;
+use evenburn_model::Registry;
 use std::sync::Arc;
 
-pub(super) fn run(arguments: TokenizerCommand, mut overrides: Overrides) -> Result<()> {
+pub(super) fn run(
+    registry: &Registry,
+    arguments: TokenizerCommand,
+    mut overrides: Overrides,
+) -> Result<()> {
     let TokenizerCommand::Train { path, vocab, out } = arguments;
     if out.exists() {
         let why = format!("{}: already exists; name another file", out.display());
         return Err(WrongInput(why).into());
     }
     keys::add(&mut overrides, "--vocab", "data.tokenizer_vocab", vocab)?;
-    let config = texts(&path, &overrides)?;
+    let config = texts(registry, &path, &overrides)?;
     let tokenizer = train_tokenizer(&config, &bar(Arc::default())).map_err(without_key)?;
     tokenizer.save(&out)?;
     say!(

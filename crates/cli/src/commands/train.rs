@@ -7,13 +7,13 @@ use crate::overrides::Overrides;
 use crate::{signals, tokenizing};
 use anyhow::Result;
 use evenburn_data::{BaselineScores, Corpus, grouped as count};
-use evenburn_model::Plan;
+use evenburn_model::{Plan, Registry};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
+pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -> Result<()> {
     let launch = Launch {
         file: arguments.config,
         overrides,
@@ -24,9 +24,9 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
         },
         run_dir: arguments.run_dir,
     };
-    let (resolved, start) = launch.resolve()?;
+    let (resolved, start) = launch.resolve(registry)?;
     let config = resolved.config.clone();
-    let plan = Plan::new(&config.model, config.norm.strategy())?;
+    let plan = start.plan(registry, &config)?;
     let stop = signals::stop_flag()?;
     let corpus = tokenizing::corpus(
         &config,
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: Train, overrides: Overrides) -> Result<()> {
     } else {
         Display::detect()
     };
-    let summary = Trainer::new(resolved, plan, corpus.clone())
+    let summary = Trainer::new(registry, resolved, corpus.clone())
         .start(start)
         .display(display)
         .stop_flag(stop)

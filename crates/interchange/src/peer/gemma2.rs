@@ -101,7 +101,7 @@ impl Peer for Gemma2 {
             eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..PeriNorm::default()
         };
-        Ok((model, Scheme::PeriNorm(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

@@ -134,7 +134,7 @@ impl Peer for Gpt2 {
             start: Start::Gpt2,
             ..PreNorm::default()
         };
-        Ok((model, Scheme::PreNorm(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

@@ -135,7 +135,7 @@ impl Peer for GptNeoX {
             eps: config.number(EPS, DEFAULTS.eps)?,
             ..PreNorm::default()
         };
-        Ok((model, Scheme::PreNorm(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

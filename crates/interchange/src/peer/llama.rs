@@ -42,7 +42,7 @@ impl Peer for Llama {
             eps: config.number("rms_norm_eps", sizes::LLAMA.eps)?,
             ..PreNorm::default()
         };
-        Ok((model, Scheme::PreNorm(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

@@ -87,7 +87,7 @@ impl Peer for Mixtral {
             eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..PreNorm::default()
         };
-        Ok((model, Scheme::PreNorm(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

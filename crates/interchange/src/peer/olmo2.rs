@@ -52,7 +52,7 @@ impl Peer for Olmo2 {
             eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
             ..Default::default()
         };
-        Ok((model, Scheme::Olmo2(scheme)))
+        Ok((model, Scheme::from(scheme)))
     }
 
     fn write(&self, plan: &Plan) -> Map<String, Value> {

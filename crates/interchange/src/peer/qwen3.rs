@@ -28,7 +28,7 @@ const FIRST_WINDOW: usize = 28;
 
 /// Pre-norm with q/k norm per head.
 pub(super) fn scheme(config: &Fields) -> Result<Scheme, InterchangeError> {
-    Ok(Scheme::PreNorm(PreNorm {
+    Ok(Scheme::from(PreNorm {
         qk: QkNorm::Head,
         eps: config.number("rms_norm_eps", DEFAULTS.eps)?,
         ..PreNorm::default()

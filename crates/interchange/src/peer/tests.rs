@@ -15,7 +15,7 @@ fn read(name: &str, map: &Map<String, Value>) -> Result<(Plan, Texts), Interchan
     fields.rename(peer.second_names());
     let (sizes, scheme) = peer.read(&fields)?;
     let texts = Texts::read(Path::new("nowhere"), &fields, peer.ends())?;
-    Ok((Plan::new(&sizes, scheme.strategy())?, texts))
+    Ok((scheme.plan(&sizes)?, texts))
 }
 
 /// Every key of a class with its default (`tests/reference/peers.py`), and what makes it a plan of ours.

@@ -13,6 +13,7 @@ mod norm;
 mod projection;
 mod residual;
 mod rotary;
+mod stream;
 
 pub use arrays::Arrays;
 pub use attention::{Attention, Largest, Past, Scene, Scores, Visibility};
@@ -23,8 +24,9 @@ pub use head::Head;
 pub use mlp::Mlp;
 pub use norm::Norm;
 pub use projection::Projection;
-pub use residual::{Mix, Residual};
+pub use residual::{Companion, Mix, Residual};
 pub use rotary::{Layout, Rotary};
+pub use stream::{Join, Stream};
 
 pub use crate::init::Initializer;
 pub use crate::noise::Dropout;

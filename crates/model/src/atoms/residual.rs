@@ -1,10 +1,10 @@
 //! The way of the residual stream around a branch.
 
 use super::projection::scaled;
-use super::{Arrays, Gain, Norm};
+use super::{Arrays, Gain, Norm, Stream};
 use crate::dims::Dims;
 use crate::init::Initializer;
-use crate::plan::{LerpFactor, MixPlan, NormPlan, ResidualPlan};
+use crate::plan::{CompanionPlan, LerpFactor, MixPlan, NormPlan, ResidualPlan};
 use crate::rule::Rule;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -77,11 +77,46 @@ impl Mix {
     }
 }
 
+/// The second component of the stream at a branch, which reads `scale * h + norm(y)`.
+#[derive(Module, Debug)]
+pub struct Companion {
+    /// Learned scale of the first component where both are read.
+    pub scale: Option<Gain>,
+    /// Of the second component where both are read.
+    pub norm: Option<Norm>,
+    /// Constant on what the first component takes of the branch.
+    #[module(skip)]
+    factor: f64,
+}
+
+impl Companion {
+    fn new(plan: &CompanionPlan, path: &str, d: &Dims, init: Initializer, device: &Device) -> Self {
+        let path = format!("{path}.companion.norm");
+        let (scale, norm) = (plan.scale.as_ref(), plan.norm.as_ref());
+        Self {
+            scale: scale.map(|scale| Gain::new(scale, d.model, device)),
+            norm: norm.map(|norm| Norm::drawn(norm, [d.model, d.head], &path, init, device)),
+            factor: plan.factor,
+        }
+    }
+
+    /// What the branch reads, from both components, all `[B, T, D]`.
+    fn read(&self, h: Tensor<3>, y: Tensor<3>) -> Tensor<3> {
+        let h = match &self.scale {
+            Some(scale) => h * scale.used().unsqueeze(),
+            None => h,
+        };
+        h + apply(self.norm.as_ref(), y)
+    }
+}
+
 /// The stream around one branch: `after( mix( skip(h), output( branch( input(h) ) ) ) )`, `h = stream(h)` first.
 #[derive(Module, Debug)]
 pub struct Residual {
     /// Before the split.
     pub stream: Option<Norm>,
+    /// The stream's second component, where there is one.
+    pub companion: Option<Companion>,
     /// Of what the branch reads.
     pub input: Option<Norm>,
     /// Of what the branch writes.
@@ -95,7 +130,7 @@ pub struct Residual {
 }
 
 /// Applies a normalization where there is one.
-fn apply(norm: Option<&Norm>, x: Tensor<3>) -> Tensor<3> {
+pub(super) fn apply(norm: Option<&Norm>, x: Tensor<3>) -> Tensor<3> {
     match norm {
         Some(norm) => norm.forward(x),
         None => x,
@@ -117,8 +152,10 @@ impl Residual {
             let plan = plan.as_ref();
             plan.map(|plan| Norm::drawn(plan, [d.model, d.head], &path, init, device))
         };
+        let companion = plan.companion.as_ref();
         Self {
             stream: norm("stream", &plan.stream),
+            companion: companion.map(|plan| Companion::new(plan, path, d, init, device)),
             input: norm("input", &plan.input),
             output: norm("output", &plan.output),
             skip: norm("skip", &plan.skip),
@@ -127,12 +164,27 @@ impl Residual {
         }
     }
 
-    /// `[B, T, D] -> [B, T, D]` around `branch`.
+    /// `[B, T, D] -> [B, T, D]` around `branch`, for a stream of one component.
     pub fn forward(&self, h: Tensor<3>, branch: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
-        let h = apply(self.stream.as_ref(), h);
-        let x = branch(apply(self.input.as_ref(), h.clone()));
+        self.carry(h.into(), branch).h
+    }
+
+    /// The stream behind `branch`.
+    pub fn carry(&self, stream: Stream, branch: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Stream {
+        let h = apply(self.stream.as_ref(), stream.h);
+        let beside = self.companion.as_ref().zip(stream.companion);
+        let read = match &beside {
+            Some((plan, y)) => plan.read(h.clone(), y.clone()),
+            None => h.clone(),
+        };
+        let x = branch(apply(self.input.as_ref(), read));
         let x = apply(self.output.as_ref(), x);
+        let (x, companion) = match beside {
+            Some((plan, y)) => (scaled(x.clone(), plan.factor), Some(y + x)),
+            None => (x, None),
+        };
         let h = apply(self.skip.as_ref(), h);
-        apply(self.after.as_ref(), self.mix.forward(h, x))
+        let h = apply(self.after.as_ref(), self.mix.forward(h, x));
+        Stream { h, companion }
     }
 }

@@ -13,7 +13,7 @@ const LEAST_KEPT: f64 = 1e-3;
 /// Whether no normalization sees the stream. One of what a branch writes doesn't.
 fn bare(plan: &ResidualPlan) -> bool {
     let ruled = matches!(plan.mix, MixPlan::Rule { .. });
-    plan.norms().all(|(name, _)| name == "output") && !ruled
+    plan.norms().all(|(name, _)| name == "output") && plan.companion.is_none() && !ruled
 }
 
 /// Whether what multiplies a branch has a place: the gain of its output norm, or the matrix that it ends with.

@@ -43,12 +43,12 @@ impl Plan {
         // Each token goes through the experts that it chooses and the shared ones.
         let experts = &d.experts;
         let shared = d.of_shared_experts();
-        let networks = |site: Site| match experts.count {
-            0 => product(site),
-            _ => {
-                let (chosen, always) = (experts.top_k as f64, experts.shared as f64);
-                chosen * product(site) + always * product_in(site, &shared)
+        let of = |site: Site| {
+            if !site.in_mlp() || experts.is_dense() {
+                return product(site);
             }
+            let (chosen, always) = (experts.top_k as f64, experts.shared as f64);
+            chosen * product(site) + always * product_in(site, &shared)
         };
         let idle: usize = specs
             .iter()
@@ -62,10 +62,6 @@ impl Plan {
             .map(|layer| {
                 let sites = Site::BLOCK.into_iter().chain([Site::Router]);
                 let products = sites.filter(|site| layer.site(*site).is_some());
-                let of = |site: Site| match site.in_mlp() {
-                    true => networks(site),
-                    false => product(site),
-                };
                 products.map(of).sum::<f64>() + attention
             })
             .sum();

@@ -12,9 +12,9 @@ pub use arrays::{ArrayPlan, Start};
 pub use cost::Cost;
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionFactor, AttentionPlan, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan, Normed, Over,
-    ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan,
+    GainRole, GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
+    Normed, Over, ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 
@@ -26,6 +26,7 @@ use crate::function;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 /// One linear map of a block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ impl LayerPlan {
 pub struct Plan {
     /// Name of the scheme that decided.
     pub scheme: String,
+    /// Its options, where the scheme was chosen by name: [`Scheme::plan`](crate::Scheme::plan) puts them here.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub options: Table,
     /// Sizes.
     pub dims: Dims,
     /// The embedding table.
@@ -183,6 +187,7 @@ impl Plan {
         one_plan_for_all_experts(strategy, &dims)?;
         let plan = Self {
             scheme: strategy.name().to_owned(),
+            options: Table::new(),
             embedding: strategy.weight(0, Site::Embedding, &dims),
             positions: (dims.positions == Positions::Learned)
                 .then(|| strategy.weight(0, Site::Positions, &dims)),

@@ -35,6 +35,8 @@ pub enum Place {
     Residual(Branch),
     /// A mixture of experts, beside its router and its networks.
     Experts,
+    /// Where a stream of two components becomes one.
+    Join,
     /// The normalization before the output layer.
     FinalNorm,
 }
@@ -58,7 +60,7 @@ pub enum Expert {
 }
 
 /// Paths of the places, longest first where one begins another.
-const PLACES: [(&str, Place); 15] = [
+const PLACES: [(&str, Place); 16] = [
     ("embed", Place::Site(Site::Embedding)),
     ("attn.q", Place::Site(Site::Q)),
     ("attn.k", Place::Site(Site::K)),
@@ -72,6 +74,7 @@ const PLACES: [(&str, Place); 15] = [
     ("moe", Place::Experts),
     ("attn_residual", Place::Residual(Branch::Attention)),
     ("mlp_residual", Place::Residual(Branch::Mlp)),
+    ("join", Place::Join),
     ("final_norm", Place::FinalNorm),
     ("head", Place::Site(Site::Head)),
 ];
@@ -126,7 +129,7 @@ impl ParamRef {
             .ok_or_else(unknown)?;
         let at_an_end = matches!(
             place,
-            Place::Site(Site::Embedding | Site::Head) | Place::FinalNorm
+            Place::Site(Site::Embedding | Site::Head) | Place::Join | Place::FinalNorm
         );
         let misplaced = expert.is_some() && !matches!(place, Place::Site(site) if site.in_mlp());
         if part.is_empty() || at_an_end == layer.is_some() || misplaced {
@@ -305,6 +308,7 @@ mod tests {
             "blocks.1.moe.experts.3.up.weight",
             "blocks.1.moe.shared.0.down.norm.gain.value",
             "blocks.0.attn.scores.gain.value",
+            "join.companion.gain.value",
             "final_norm.gain.value",
             "head.after.value",
         ] {

@@ -331,11 +331,16 @@ pub enum LerpFactor {
 /// ```text
 /// h = stream(h);  h' = after( mix( skip(h), output( branch( input(h) ) ) ) )
 /// ```
+///
+/// Where the stream has a second component `y`, the branch reads both and writes both: see [`CompanionPlan`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResidualPlan {
     /// Normalization of the stream before it splits into skip and branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<NormPlan>,
+    /// The stream's second component.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub companion: Option<CompanionPlan>,
     /// Normalization of what the branch reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<NormPlan>,
@@ -357,6 +362,7 @@ impl ResidualPlan {
     pub fn plain() -> Self {
         Self {
             stream: None,
+            companion: None,
             input: None,
             output: None,
             skip: None,
@@ -367,16 +373,49 @@ impl ResidualPlan {
 
     /// Its normalizations by name, in the order in which they are applied.
     pub fn norms(&self) -> impl Iterator<Item = (&'static str, &NormPlan)> {
+        let companion = self.companion.as_ref().and_then(|c| c.norm.as_ref());
         [
-            ("stream", &self.stream),
-            ("input", &self.input),
-            ("output", &self.output),
-            ("skip", &self.skip),
-            ("after", &self.after),
+            ("stream", self.stream.as_ref()),
+            ("companion", companion),
+            ("input", self.input.as_ref()),
+            ("output", self.output.as_ref()),
+            ("skip", self.skip.as_ref()),
+            ("after", self.after.as_ref()),
         ]
         .into_iter()
-        .filter_map(|(name, norm)| Some((name, norm.as_ref()?)))
+        .filter_map(|(name, norm)| Some((name, norm?)))
     }
+}
+
+/// A second component `y` of the stream `h` at one branch, in place of the way around it:
+///
+/// ```text
+/// h = stream(h);  x = output( branch( input( scale * h + norm(y) ) ) )
+/// h' = after( mix( skip(h), factor x ) );  y' = y + x
+/// ```
+///
+/// Both components begin as the embedded tokens and end in a [`JoinPlan`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompanionPlan {
+    /// Learned scale of `h` where both are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<GainPlan>,
+    /// Normalization of `y` where both are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<NormPlan>,
+    /// Constant on what `h` takes of the branch.
+    pub factor: f64,
+}
+
+/// How the two components of a stream become one behind the last block: `stream(h) + companion(y)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinPlan {
+    /// Normalization of the first component.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<NormPlan>,
+    /// Normalization of the second one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub companion: Option<NormPlan>,
 }
 
 /// Decisions inside attention that no single linear map owns.
@@ -466,7 +505,7 @@ pub enum Combine {
     /// `sum_i g_i y_i / sqrt(sum_i g_i^2)`, the divisor without a gradient: keeps the length of independent vectors.
     UnitLength,
     /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
-    /// too, and the gradient passes (SqrtGate, 2603.28743).
+    /// too, and the gradient passes (`SqrtGate`, 2603.28743).
     Sqrt,
 }
 
@@ -481,6 +520,9 @@ pub struct EndsPlan {
     /// Normalization of the embedded tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embed_norm: Option<NormPlan>,
+    /// Where a stream of two components becomes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<JoinPlan>,
     /// Normalization before the output layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_norm: Option<NormPlan>,
@@ -496,6 +538,7 @@ impl EndsPlan {
             embed_factor: 1.0,
             embed_gain: None,
             embed_norm: None,
+            join: None,
             final_norm: None,
             logit_gain: None,
         }

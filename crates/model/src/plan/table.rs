@@ -1,8 +1,8 @@
 //! A plan as a person reads it.
 
 use super::{
-    AttentionFactor, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor, LinearPlan,
-    MixPlan, NormPlan, Normed, Over, Plan, ResidualPlan, WeightPlan,
+    AttentionFactor, Combine, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor,
+    LinearPlan, MixPlan, NormPlan, Normed, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
@@ -73,6 +73,11 @@ fn residual(plan: &ResidualPlan) -> String {
         }
         MixPlan::Rule { rule } => rule.describe(),
     });
+    if let Some(companion) = &plan.companion {
+        let scale = companion.scale.as_ref();
+        parts.extend(scale.map(|scale| format!("h beside y: {}", gain(scale))));
+        parts.push(format!("y + x, {:.4} x for h", companion.factor));
+    }
     parts.extend(after.into_iter().map(text));
     parts.join("; ")
 }
@@ -174,12 +179,22 @@ fn rows(layer: &LayerPlan, d: &Dims) -> Vec<[String; 3]> {
             && let Some(router) = &layer.router
         {
             let experts = &d.experts;
-            let text = format!(
+            let mut text = format!(
                 "{} of {} experts for each token, {} shared",
                 experts.top_k, experts.count, experts.shared
             );
+            if let Some(width) = experts.shared_hidden {
+                text += &format!(" of width {width}");
+            }
+            let joined = match layer.mlp.combine {
+                Combine::Sum => "",
+                Combine::UnitLength => "divided by the length of their weights",
+                Combine::Sqrt => "weighted by the square roots of their gates",
+            };
             let around = linear(&router.linear);
-            let text = [text, around].into_iter().filter(|t| !t.is_empty());
+            let text = [text, joined.to_owned(), around]
+                .into_iter()
+                .filter(|t| !t.is_empty());
             rows.push([
                 Site::Router.path().into(),
                 weight(&router.weight),
@@ -263,6 +278,14 @@ impl fmt::Display for Plan {
                 row(f, r)?;
             }
             first += count;
+        }
+        if let Some(plan) = &self.ends.join {
+            let norms = [("h", &plan.stream), ("y", &plan.companion)];
+            let norms = norms.map(|(name, plan)| match plan {
+                Some(plan) => format!("{name}: {}", norm(plan)),
+                None => name.to_owned(),
+            });
+            row(f, &["join".into(), String::new(), norms.join("; ")])?;
         }
         if let Some(plan) = &self.ends.final_norm {
             row(f, &["final_norm".into(), String::new(), norm(plan)])?;

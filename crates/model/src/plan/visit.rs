@@ -76,6 +76,9 @@ impl Spot {
             (Place::Residual(_), "after") => ", norm after",
             (Place::Residual(_), "mix") => ", mix",
             (Place::Residual(_), "mix.alpha") => ", alpha",
+            (Place::Residual(_), "companion.scale") => ", scale beside the companion",
+            (Place::Join, part) => return format!("{part} norm at the join"),
+            (Place::Residual(_), "companion.norm") => ", companion norm",
             (Place::Residual(_), part) => return format!("{block}{place}, {part} norm"),
             (_, "before") => ", scale before",
             (_, "after") => ", scale after",
@@ -163,6 +166,11 @@ macro_rules! walk {
                     v.residual(at, plan);
                     let width = at.width;
                     norm(v, &at.inner("stream", width), head, plan.stream.$as_ref());
+                    if let Some(plan) = plan.companion.$as_ref() {
+                        let at = at.inner("companion", width);
+                        gain(v, &at.inner("scale", width), plan.scale.$as_ref());
+                        norm(v, &at.inner("norm", width), head, plan.norm.$as_ref());
+                    }
                     norm(v, &at.inner("input", width), head, plan.input.$as_ref());
                     norm(v, &at.inner("output", width), head, plan.output.$as_ref());
                     norm(v, &at.inner("skip", width), head, plan.skip.$as_ref());
@@ -244,6 +252,11 @@ macro_rules! walk {
                             site(visitor, index, name, expert, d, layer);
                         }
                     }
+                }
+                if let Some(plan) = ends.join.$as_ref() {
+                    let join = |part| end(Place::Join, part, d.model);
+                    norm(visitor, &join("stream"), d.head, plan.stream.$as_ref());
+                    norm(visitor, &join("companion"), d.head, plan.companion.$as_ref());
                 }
                 let at = end(Place::FinalNorm, "", d.model);
                 norm(visitor, &at, d.head, ends.final_norm.$as_ref());

@@ -14,7 +14,7 @@
 //! numbers that it divides. With `branch_norm = "none"` nothing divides and each of them acts.
 
 use super::ngpt::stored;
-use super::{HeadNorm, NormStrategy, RowNorm, SoftmaxGain, UnitNorm};
+use super::{HeadNorm, NormStrategy, RowNorm, SchemeOptions, SoftmaxGain, UnitNorm};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
     AttentionFactor, AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan,
@@ -180,9 +180,15 @@ impl AnGpt {
     }
 }
 
+impl SchemeOptions for AnGpt {
+    const NAME: &'static str = "angpt";
+    const ABOUT: &'static str =
+        "anGPT: constants instead of norms, rows of weights of length at most 1 (2505.22014).";
+}
+
 impl NormStrategy for AnGpt {
     fn name(&self) -> &'static str {
-        "angpt"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -6,7 +6,7 @@
 //!
 //! Matrices start from a Xavier normal distribution, q and k with gain 1; these are the decoder-only values.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan,
@@ -58,9 +58,15 @@ impl DeepNorm {
     }
 }
 
+impl SchemeOptions for DeepNorm {
+    const NAME: &'static str = "deep_norm";
+    const ABOUT: &'static str =
+        "DeepNorm: post-norm with an up-weighted skip connection (2203.00555).";
+}
+
 impl NormStrategy for DeepNorm {
     fn name(&self) -> &'static str {
-        "deep_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, d: &Dims) -> ResidualPlan {

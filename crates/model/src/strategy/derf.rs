@@ -1,7 +1,7 @@
 //! Derf (2512.10938): `w * erf(a x + s) + b` in the places of pre-norm, with learned scalars `a` and `s`.
 
 use super::dyt::Bias;
-use super::{Decay, NormStrategy, Start};
+use super::{Decay, NormStrategy, SchemeOptions, Start};
 use crate::dims::{Branch, Dims, Site};
 use crate::function::Erf;
 use crate::plan::{EndsPlan, GainRole, NormPlan, ResidualPlan, WeightPlan};
@@ -51,9 +51,14 @@ impl Derf {
     }
 }
 
+impl SchemeOptions for Derf {
+    const NAME: &'static str = "derf";
+    const ABOUT: &'static str = "Derf: erf in place of normalization (2512.10938).";
+}
+
 impl NormStrategy for Derf {
     fn name(&self) -> &'static str {
-        "derf"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -3,7 +3,7 @@
 //! Initial slopes of the paper's LLaMA runs (before attention, before the MLP, final): 0.8, 0.2, 0.2 at 7B; 0.6,
 //! 0.15, 0.15 at 13B; 0.2, 0.05, 0.05 at 34B and 70B; 0.5 everywhere else.
 
-use super::{Decay, NormStrategy, Start};
+use super::{Decay, NormStrategy, SchemeOptions, Start};
 use crate::dims::{Branch, Dims, Site};
 use crate::function::Tanh;
 use crate::plan::{
@@ -95,9 +95,14 @@ impl DyT {
     }
 }
 
+impl SchemeOptions for DyT {
+    const NAME: &'static str = "dyt";
+    const ABOUT: &'static str = "DyT: tanh in place of normalization (2503.10622).";
+}
+
 impl NormStrategy for DyT {
     fn name(&self) -> &'static str {
-        "dyt"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, branch: Branch, _: &Dims) -> ResidualPlan {

@@ -7,7 +7,7 @@
 //!
 //! `HybridNorm*` treats the first block apart: its attention has a norm before it, and its MLP a plain pre-norm.
 
-use super::{Decay, NormStrategy, RMS_EPS, Start};
+use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Start};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -62,9 +62,15 @@ impl HybridNorm {
     }
 }
 
+impl SchemeOptions for HybridNorm {
+    const NAME: &'static str = "hybrid_norm";
+    const ABOUT: &'static str =
+        "HybridNorm: q, k, v normalized per head, and a post-normed MLP (2503.04598).";
+}
+
 impl NormStrategy for HybridNorm {
     fn name(&self) -> &'static str {
-        "hybrid_norm"
+        Self::NAME
     }
 
     fn residual(&self, layer: usize, branch: Branch, _: &Dims) -> ResidualPlan {

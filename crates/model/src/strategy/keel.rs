@@ -8,7 +8,7 @@
 //! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, and what exactly the first block
 //! leaves out, are options; initial weights are this project's choice.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -74,9 +74,14 @@ impl Keel {
     }
 }
 
+impl SchemeOptions for Keel {
+    const NAME: &'static str = "keel";
+    const ABOUT: &'static str = "Keel: post-norm with an up-weighted skip connection and a normalization before each branch (2601.19895).";
+}
+
 impl NormStrategy for Keel {
     fn name(&self) -> &'static str {
-        "keel"
+        Self::NAME
     }
 
     fn residual(&self, layer: usize, _: Branch, d: &Dims) -> ResidualPlan {

@@ -6,7 +6,7 @@
 //!
 //! The authors advise against combining it with initial weights that shrink with depth.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -57,9 +57,14 @@ impl LnScaling {
     }
 }
 
+impl SchemeOptions for LnScaling {
+    const NAME: &'static str = "ln_scaling";
+    const ABOUT: &'static str = "Pre-norm with the normalized input divided by the square root of the layer's number (2502.05795).";
+}
+
 impl NormStrategy for LnScaling {
     fn name(&self) -> &'static str {
-        "ln_scaling"
+        Self::NAME
     }
 
     fn residual(&self, layer: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -7,6 +7,7 @@ mod angpt;
 mod deep_norm;
 mod derf;
 mod dyt;
+mod geo_norm;
 mod hybrid_norm;
 mod keel;
 mod ln_scaling;
@@ -16,7 +17,9 @@ mod peri_norm;
 mod post_norm;
 mod pre_norm;
 mod registry;
+pub(crate) mod scheme;
 mod scores;
+mod siamese_norm;
 mod simple_norm;
 mod start;
 
@@ -24,6 +27,7 @@ pub use angpt::{AnGpt, FactorScales, GateScale, ResidualFactor};
 pub use deep_norm::DeepNorm;
 pub use derf::Derf;
 pub use dyt::{Bias, DyT, EmbedScalar};
+pub use geo_norm::{AngleDecay, FinalNorm, GeoNorm};
 pub use hybrid_norm::{FirstLayer, HybridNorm};
 pub use keel::{FirstBlock, Keel};
 pub use ln_scaling::LnScaling;
@@ -32,10 +36,13 @@ pub use olmo2::Olmo2;
 pub use peri_norm::{EmbedNorm, EmbedScale, GainForm, PeriNorm};
 pub use post_norm::PostNorm;
 pub use pre_norm::PreNorm;
-pub use registry::Scheme;
+pub use scheme::{Scheme, SchemeOptions};
 pub use scores::{HeadNorm, QkNorm, SoftmaxGain};
+pub use siamese_norm::{SiameseNorm, Streams};
 pub use simple_norm::{RouterNorm, SimpleNorm};
 pub use start::{Decay, Start};
+
+pub(crate) use registry::built_in;
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{

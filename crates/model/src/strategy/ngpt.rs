@@ -13,7 +13,7 @@
 //! h))`: anGPT's factor in place of the outer norm, and none of the skip connection, behind which only the last `h` would
 //! differ from nGPT's.
 
-use super::{HeadNorm, NormStrategy, ResidualFactor, UnitNorm};
+use super::{HeadNorm, NormStrategy, ResidualFactor, SchemeOptions, UnitNorm};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LinearPlan, MixPlan,
@@ -109,9 +109,14 @@ pub(super) fn stored(init: f64, scale: f64, form: Form) -> GainPlan {
     }
 }
 
+impl SchemeOptions for Ngpt {
+    const NAME: &'static str = "ngpt";
+    const ABOUT: &'static str = "nGPT: everything on the unit sphere (2410.01131).";
+}
+
 impl NormStrategy for Ngpt {
     fn name(&self) -> &'static str {
-        "ngpt"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, d: &Dims) -> ResidualPlan {

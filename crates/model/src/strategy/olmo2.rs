@@ -1,6 +1,6 @@
 //! OLMo 2 (2501.00656): `h + N(branch(h))`, q and k normalized over their full width.
 
-use super::{Decay, NormStrategy, QkNorm, Start};
+use super::{Decay, NormStrategy, QkNorm, SchemeOptions, Start};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -51,9 +51,14 @@ impl Olmo2 {
     }
 }
 
+impl SchemeOptions for Olmo2 {
+    const NAME: &'static str = "olmo2";
+    const ABOUT: &'static str = "OLMo 2: RMSNorm after each branch, q/k norm over the full width.";
+}
+
 impl NormStrategy for Olmo2 {
     fn name(&self) -> &'static str {
-        "olmo2"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

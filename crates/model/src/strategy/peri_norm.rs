@@ -3,7 +3,7 @@
 //! Gemma 2 and 3 have the same blocks; they store gains as `1 + g`, scale the embedding by the square root of its
 //! width and do not normalize it.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, Form, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -97,9 +97,14 @@ impl PeriNorm {
     }
 }
 
+impl SchemeOptions for PeriNorm {
+    const NAME: &'static str = "peri_norm";
+    const ABOUT: &'static str = "Norms before and after each branch (2502.02732; Gemma 2 and 3).";
+}
+
 impl NormStrategy for PeriNorm {
     fn name(&self) -> &'static str {
-        "peri_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

@@ -1,6 +1,6 @@
 //! Post-norm: `h = N(h + branch(h))`, the original transformer (1706.03762), with no normalization at the end.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -53,9 +53,14 @@ impl PostNorm {
     }
 }
 
+impl SchemeOptions for PostNorm {
+    const NAME: &'static str = "post_norm";
+    const ABOUT: &'static str = "LayerNorm or RMSNorm of the sum: the original transformer.";
+}
+
 impl NormStrategy for PostNorm {
     fn name(&self) -> &'static str {
-        "post_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

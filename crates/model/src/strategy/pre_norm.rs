@@ -4,7 +4,9 @@
 //! printed sizes have it; with `qk = "full"` SimpleGPT's LLaMA2 + QKNorm; with `qk = "keys"` QUEST (2604.00199); with
 //! `qk = "none"` Llama 2.
 
-use super::{Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SoftmaxGain, Start, Statistics};
+use super::{
+    Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, SoftmaxGain, Start, Statistics,
+};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -75,9 +77,15 @@ impl PreNorm {
     }
 }
 
+impl SchemeOptions for PreNorm {
+    const NAME: &'static str = "pre_norm";
+    const ABOUT: &'static str =
+        "RMSNorm before each branch, with or without q/k norm; GPT+ when the q/k norm is per head.";
+}
+
 impl NormStrategy for PreNorm {
     fn name(&self) -> &'static str {
-        "pre_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

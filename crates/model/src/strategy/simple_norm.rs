@@ -7,7 +7,7 @@
 //! N is RMSNorm (or LayerNorm) over the whole projected vector, before the split into heads and the rotation. The embedding and
 //! the output layer stay plain, and one RMSNorm stands before the output layer, as in the official code.
 
-use super::{Decay, NormStrategy, RMS_EPS, Start, Statistics};
+use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
@@ -66,9 +66,15 @@ impl SimpleNorm {
     }
 }
 
+impl SchemeOptions for SimpleNorm {
+    const NAME: &'static str = "simple_norm";
+    const ABOUT: &'static str =
+        "SimpleGPT: RMSNorm right after every linear map of a block (2602.01212).";
+}
+
 impl NormStrategy for SimpleNorm {
     fn name(&self) -> &'static str {
-        "simple_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {

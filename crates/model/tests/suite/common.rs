@@ -1,46 +1,26 @@
 //! The models that the tests are about.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
-    AnGpt, Bias, EmbedNorm, EmbedScale, FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm,
-    HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, Scheme,
-    SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstBlock, FirstLayer, GainForm,
+    GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm,
+    ResidualFactor, Scheme, SiameseNorm, SoftmaxGain, Start, Statistics, Streams, UnitNorm,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
-    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, ScaleSwitches, ScaleVectors, Stored,
-    weights,
+    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, Registry, ScaleSwitches,
+    ScaleVectors, Stored,
 };
-use std::collections::BTreeMap;
 
-pub(crate) const VOCAB: usize = 37;
-
-/// A model that every test is about.
-pub(crate) struct Subject {
-    pub(crate) name: String,
-    pub(crate) config: ModelConfig,
-    pub(crate) scheme: Scheme,
-}
-
-impl Subject {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-}
+pub(crate) use evenburn_conformance::{Subject, VOCAB, config, distance, numbers, tokens};
 
 /// Every scheme, and the variants that take another way through the atoms.
 #[allow(clippy::too_many_lines)] // one entry per variant
 pub(crate) fn subjects() -> Vec<Subject> {
-    let mut all: Vec<Subject> = Scheme::all()
-        .into_iter()
-        .map(|scheme| Subject {
-            name: scheme.name().to_owned(),
-            config: config(),
-            scheme,
-        })
-        .collect();
+    let registry = Registry::default();
+    let mut all: Vec<Subject> = registry.schemes().map(Subject::of).collect();
     let mut add = |name: &str, config: ModelConfig, scheme: Scheme| {
         all.push(Subject {
             name: format!("{} {name}", scheme.name()),
@@ -53,7 +33,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             qk,
             ..PreNorm::default()
         };
-        add(&format!("{qk:?}"), config(), Scheme::PreNorm(scheme));
+        add(&format!("{qk:?}"), config(), Scheme::from(scheme));
         // The other choice than the one it brings along.
         let softmax_gain = Some(match qk {
             QkNorm::Unit => SoftmaxGain::None,
@@ -66,19 +46,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
             ..PreNorm::default()
         };
         let name = format!("{qk:?} scored otherwise");
-        add(&name, config(), Scheme::PreNorm(scheme));
+        add(&name, config(), Scheme::from(scheme));
     }
     let keys = PostNorm {
         qk: QkNorm::Keys,
         ..PostNorm::default()
     };
-    add("keys", config(), Scheme::PostNorm(keys));
+    add("keys", config(), Scheme::from(keys));
     let qk = HeadNorm::None;
     let ngpt = Ngpt {
         qk,
         ..Ngpt::default()
     };
-    add("without q/k norm", config(), Scheme::Ngpt(ngpt));
+    add("without q/k norm", config(), Scheme::from(ngpt));
     for skip_norm in [None, Some(UnitNorm::Unit)] {
         let ngpt = Ngpt {
             residual_factor: ResidualFactor::SecondMoment,
@@ -86,13 +66,13 @@ pub(crate) fn subjects() -> Vec<Subject> {
             ..Ngpt::default()
         };
         let name = format!("with nu, skip {skip_norm:?}");
-        add(&name, config(), Scheme::Ngpt(ngpt));
+        add(&name, config(), Scheme::from(ngpt));
     }
     let angpt = AnGpt {
         qk,
         ..AnGpt::default()
     };
-    add("without q/k norm", config(), Scheme::AnGpt(angpt));
+    add("without q/k norm", config(), Scheme::from(angpt));
     for (name, attention_factor) in [
         ("norm-free", AttentionFactor::None),
         ("dense", AttentionFactor::Dense),
@@ -107,7 +87,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         attention_factor: AttentionFactor::Exact,
         ..AnGpt::default()
     };
-    add("ablation", config(), Scheme::AnGpt(ablation));
+    add("ablation", config(), Scheme::from(ablation));
     let gpt2 = PreNorm {
         qk: QkNorm::None,
         norm: Statistics::Layer,
@@ -120,7 +100,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         biases: Biases::All,
         ..config()
     };
-    add("as GPT-2", plain.clone(), Scheme::PreNorm(gpt2));
+    add("as GPT-2", plain.clone(), Scheme::from(gpt2));
     let gemma = PeriNorm {
         gain: GainForm::OnePlus,
         embed_norm: EmbedNorm::None,
@@ -133,12 +113,30 @@ pub(crate) fn subjects() -> Vec<Subject> {
         biases: Biases::Qkv,
         ..config()
     };
-    add("as Gemma", geglu, Scheme::PeriNorm(gemma));
+    add("as Gemma", geglu, Scheme::from(gemma));
     let star = HybridNorm {
         first: FirstLayer::PreNorm,
         ..HybridNorm::default()
     };
-    add("star", config(), Scheme::HybridNorm(star));
+    add("star", config(), Scheme::from(star));
+    for (decay, final_norm) in [
+        (AngleDecay::Sqrt, FinalNorm::Rms),
+        (AngleDecay::Linear, FinalNorm::Layer),
+    ] {
+        let geo = GeoNorm {
+            decay,
+            clamp: 0.3,
+            embed_norm: EmbedNorm::Normalized,
+            final_norm,
+            ..GeoNorm::default()
+        };
+        add("normalized", config(), Scheme::from(geo));
+    }
+    let siamese = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    add("hybrid", config(), Scheme::from(siamese));
     let grouped = ModelConfig {
         heads: 6,
         ..config()
@@ -156,12 +154,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
             Scheme::default(),
         );
     }
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         add("with another body", plain.clone(), scheme);
     }
     let bare = norm_free(AttentionFactor::None);
     add("norm-free with another body", plain, bare);
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         let experts = ExpertsConfig {
             count: 4,
             shared: 1,
@@ -196,25 +194,25 @@ pub(crate) fn subjects() -> Vec<Subject> {
         add(&format!("{mlp:?}"), body, Scheme::default());
     }
     for function in functions() {
-        for scheme in Scheme::all() {
+        for scheme in registry.schemes() {
             let name = format!("of {}", function.function.name());
             let placed = ModelConfig {
                 function: Some(function.clone()),
                 ..config()
             };
             // Schemes without RMSNorm before their branches have no place for it.
-            if Plan::new(&placed, scheme.strategy()).is_ok() {
+            if scheme.plan(&placed).is_ok() {
                 add(&name, placed, scheme);
             }
         }
     }
-    for scheme in Scheme::all() {
+    for scheme in registry.schemes() {
         let unified = ModelConfig {
             scale_vectors: ScaleVectors::Unified,
             ..config()
         };
         // Schemes without an input norm have nothing to give to each linear map.
-        if Plan::new(&unified, scheme.strategy()).is_ok() {
+        if scheme.plan(&unified).is_ok() {
             add("unified", unified, scheme.clone());
         }
         let exp = ModelConfig {
@@ -244,7 +242,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         start: Start::Sdd,
         ..PostNorm::default()
     };
-    add("SDD", sdd, Scheme::PostNorm(post));
+    add("SDD", sdd, Scheme::from(post));
     let after = ModelConfig {
         scale: ScaleSwitches {
             double: Some(Double::After),
@@ -252,7 +250,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         },
         ..config()
     };
-    add("after", after, Scheme::PreNorm(PreNorm::default()));
+    add("after", after, Scheme::from(PreNorm::default()));
     let roots = ModelConfig {
         scale_vectors: ScaleVectors::Unified,
         experts: ExpertsConfig {
@@ -264,7 +262,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         },
         ..config()
     };
-    add("roots of gates", roots, Scheme::PreNorm(PreNorm::default()));
+    add("roots of gates", roots, Scheme::from(PreNorm::default()));
     let first_block = FirstBlock::Post;
     let keel = Keel {
         first_block,
@@ -272,7 +270,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
         skip_scale: Some(1.5),
         ..Keel::default()
     };
-    add("from the first block on", config(), Scheme::Keel(keel));
+    add("from the first block on", config(), Scheme::from(keel));
     all
 }
 
@@ -296,7 +294,7 @@ pub(crate) fn functions() -> Vec<Placed> {
 
 /// anGPT without norms but those of q and k.
 pub(crate) fn norm_free(attention_factor: AttentionFactor) -> Scheme {
-    Scheme::AnGpt(AnGpt {
+    Scheme::from(AnGpt {
         branch_norm: UnitNorm::None,
         softmax_gain: SoftmaxGain::None,
         attention_factor,
@@ -304,65 +302,11 @@ pub(crate) fn norm_free(attention_factor: AttentionFactor) -> Scheme {
     })
 }
 
-/// Grouped heads whose width is not `dim / heads`, three blocks.
-pub(crate) fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: VOCAB,
-        dim: 24,
-        layers: 3,
-        heads: 4,
-        kv_heads: Some(2),
-        head_dim: Some(10),
-        hidden: Some(40),
-        context: 16,
-        ..Default::default()
-    }
-}
-
 pub(crate) fn plan(subject: &Subject) -> Plan {
-    Plan::new(&subject.config, subject.scheme.strategy()).unwrap()
+    subject.plan()
 }
 
 /// A model in f64 whose gains are not all equal, so that a misplaced one shows.
-pub(crate) fn model(scheme: &Subject, device: &Device) -> Decoder {
-    let model = Decoder::new(&plan(scheme), 11, device);
-    let values: BTreeMap<_, _> = weights::collect(&model)
-        .into_iter()
-        .enumerate()
-        .map(|(n, (path, data))| {
-            let shape = data.shape().clone();
-            let mut v: Vec<f64> = data.convert::<f64>().try_to_vec().unwrap();
-            if shape.len() == 1 {
-                for (i, v) in v.iter_mut().enumerate() {
-                    let wave = 0.3 * ((i * 7 + n * 3) as f64).sin();
-                    // What starts at zero is added, the rest multiplies.
-                    *v = if *v == 0.0 { wave } else { *v * (1.0 + wave) };
-                }
-            }
-            (path, TensorData::new(v, shape))
-        })
-        .collect();
-    weights::replace(model, values).unwrap()
-}
-
-pub(crate) fn tokens(seed: usize, device: &Device) -> Tensor<2, Int> {
-    let values: Vec<i32> = (0..24)
-        .map(|i| ((i * i * 5 + i * seed + seed) % VOCAB) as i32)
-        .collect();
-    Tensor::from_data(TensorData::new(values, [2, 12]), device)
-}
-
-pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.into_data().convert::<f64>().try_to_vec().unwrap()
-}
-
-pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).fold(0.0, |m: f64, (a, b)| {
-        if (a - b).is_nan() {
-            f64::NAN
-        } else {
-            m.max((a - b).abs())
-        }
-    })
+pub(crate) fn model(subject: &Subject, device: &Device) -> Decoder {
+    subject.model(device)
 }

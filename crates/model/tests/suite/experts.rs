@@ -374,7 +374,7 @@ fn impossible_mixtures_name_their_key() {
 }
 
 /// `y = (sum_i sqrt(g_i) E_i(x) + sum_s E_s(x)) / sqrt(1 + S)`, `g` the softmax over the logits that are kept, token by
-/// token (SqrtGate, 2603.28743).
+/// token (`SqrtGate`, 2603.28743).
 #[test]
 fn gates_may_be_square_roots() {
     let device = Device::flex();

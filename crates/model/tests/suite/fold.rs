@@ -131,16 +131,16 @@ fn logits_are_preserved_and_nothing_foldable_is_left() {
             let (plan, trained) = (plan(&subject), model(&subject, &device));
             let folded = fold(&plan, &trained, &device).unwrap();
             let found = error(&logits(&folded.decoder), &logits(&trained));
-            assert!(found < 1e-9, "{}: {found}", subject.name());
+            assert!(found < 1e-9, "{}: {found}", subject.name);
             if let Err(what) = nothing_foldable_is_left(&folded.plan) {
-                panic!("{}: {what} is left", subject.name());
+                panic!("{}: {what} is left", subject.name);
             }
             let planned: Vec<_> = folded.plan.params().into_iter().map(|s| s.path).collect();
             let built: Vec<_> = weights::collect(&folded.decoder)
                 .into_iter()
                 .map(|(path, _)| path)
                 .collect();
-            assert_eq!(planned, built, "{}", subject.name());
+            assert_eq!(planned, built, "{}", subject.name);
             for path in &folded.kept {
                 assert!(built.contains(&format!("{path}.value")), "{path}");
             }
@@ -148,7 +148,7 @@ fn logits_are_preserved_and_nothing_foldable_is_left() {
             let single = in_single(trained);
             let folded = fold(&plan, &single, &device).unwrap();
             let found = error(&logits(&folded.decoder), &logits(&single));
-            assert!(found < 1e-4, "{} in f32: {found}", subject.name());
+            assert!(found < 1e-4, "{} in f32: {found}", subject.name);
         }
     }
 }
@@ -159,7 +159,7 @@ fn folding_twice_changes_nothing() {
     for subject in subjects() {
         let first = fold(&plan(&subject), &model(&subject, &device), &device).unwrap();
         let again = fold(&first.plan, &first.decoder, &device).unwrap();
-        assert_eq!(again.plan, first.plan, "{}", subject.name());
+        assert_eq!(again.plan, first.plan, "{}", subject.name);
         assert_eq!(logits(&again.decoder), logits(&first.decoder));
     }
 }
@@ -183,6 +183,7 @@ impl NormStrategy for Plain {
 /// A plan without what makes no operation: how weights start, where they may go, and the constant inside the softmax.
 fn operations(mut plan: Plan) -> String {
     plan.scheme.clear();
+    plan.options.clear();
     let plain = Plan::new(&config(), &Plain).unwrap();
     plan.embedding = plain.embedding.clone();
     plan.head.clone_from(&plain.head);
@@ -211,7 +212,7 @@ fn folded_angpt(scheme: AnGpt) -> Folded {
     let subject = Subject {
         name: "angpt".to_owned(),
         config: config(),
-        scheme: Scheme::AnGpt(scheme),
+        scheme: Scheme::from(scheme),
     };
     fold(&plan(&subject), &model(&subject, &device), &device).unwrap()
 }
@@ -299,7 +300,7 @@ fn a_softmax_scale_that_no_constant_may_be_stays_learned() {
     let subject = Subject {
         name: "angpt".to_owned(),
         config: config(),
-        scheme: Scheme::AnGpt(AnGpt::default()),
+        scheme: Scheme::from(AnGpt::default()),
     };
     let trained = model(&subject, &device);
     let mut values: BTreeMap<_, _> = weights::collect(&trained).into_iter().collect();
@@ -322,7 +323,7 @@ fn an_interpolation_that_keeps_nothing_is_refused_by_its_place() {
     let subject = Subject {
         name: "angpt".to_owned(),
         config: config(),
-        scheme: Scheme::AnGpt(AnGpt {
+        scheme: Scheme::from(AnGpt {
             alpha_init: 1.0,
             alpha_scale: 1.0,
             ..AnGpt::default()

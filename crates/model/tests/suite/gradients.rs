@@ -1,38 +1,10 @@
 //! Gradients by path, and models whose learned vectors are random.
 
 use crate::theory::Normal;
-use burn::module::Module;
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use evenburn_model::{Decoder, Plan, weights};
-use std::collections::BTreeMap;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use evenburn_model::{Decoder, Plan};
 
-/// The gradient of every parameter that has one.
-pub(crate) fn by_path<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, Vec<f64>> {
-    weights::gradients(module, gradients)
-        .into_iter()
-        .map(|(path, data)| (path, data.convert::<f64>().try_to_vec().unwrap()))
-        .collect()
-}
-
-/// Every parameter in f64.
-pub(crate) fn values<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
-    weights::collect(module)
-        .into_iter()
-        .map(|(path, data)| (path, data.convert::<f64>().try_to_vec().unwrap()))
-        .collect()
-}
-
-/// The module with these values, of the shapes that it has.
-pub(crate) fn with<M: Module>(module: M, values: &BTreeMap<String, Vec<f64>>) -> M {
-    let data = weights::collect(&module)
-        .into_iter()
-        .map(|(path, old)| {
-            let new = TensorData::new(values[&path].clone(), old.shape().clone());
-            (path, new)
-        })
-        .collect();
-    weights::replace(module, data).unwrap()
-}
+pub(crate) use evenburn_conformance::{by_path, values, with};
 
 /// A decoder in f64 that a seed decides: its matrices as the plan draws them, its learned vectors away from where they
 /// start.

@@ -6,16 +6,21 @@ use crate::common::config;
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::plan::{
-    AttentionFactor, BiasPlan, Combine, EndsPlan, Form, GainPlan, GainRole, GainShape, Init,
-    LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over, ResidualPlan,
+    AttentionFactor, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan, GainRole,
+    GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over,
+    ResidualPlan,
 };
+use evenburn_model::rule::Geodesic;
 use evenburn_model::strategy::{
-    AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale, FactorScales,
-    FirstBlock, FirstLayer, GainForm, GateScale, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt,
-    NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, RouterNorm, RowNorm,
-    Scheme, SimpleNorm, SoftmaxGain, Start, Statistics, UnitNorm,
+    AnGpt, AngleDecay, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale,
+    FactorScales, FinalNorm, FirstBlock, FirstLayer, GainForm, GateScale, GeoNorm, HeadNorm,
+    HybridNorm, Keel, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
+    ResidualFactor, RouterNorm, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Start, Statistics,
+    Streams, UnitNorm,
 };
-use evenburn_model::{Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Site};
+use evenburn_model::{
+    Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Registry, Site,
+};
 
 const D: f64 = 24.0;
 const K: f64 = 10.0;
@@ -214,8 +219,9 @@ fn input(norm: NormPlan) -> ResidualPlan {
 
 #[test]
 fn strategies_and_registry_agree_on_names() {
-    for scheme in Scheme::all() {
-        assert_eq!(scheme.strategy().name(), scheme.name());
+    let registry = Registry::default();
+    for (name, scheme) in registry.names().zip(registry.schemes()) {
+        assert_eq!(scheme.strategy().unwrap().name(), name);
     }
 }
 
@@ -373,6 +379,143 @@ fn hybrid_norm_normalizes_q_k_v_and_the_stream_before_the_mlp() {
         0 => input(rms(GainRole::Input)),
         _ => rest(branch),
     });
+}
+
+#[test]
+fn geo_norm_turns_by_angles_that_shrink() {
+    for (decay, factors) in [
+        (AngleDecay::Harmonic, [1.0, 1.0 / 2.0, 1.0 / 3.0]),
+        (
+            AngleDecay::Sqrt,
+            [1.0, 0.5_f64.sqrt(), 3.0_f64.sqrt().recip()],
+        ),
+        (AngleDecay::Linear, [1.0, 2.0 / 3.0, 1.0 / 3.0]),
+    ] {
+        let scheme = GeoNorm {
+            decay,
+            ..GeoNorm::default()
+        };
+        streams(&scheme, |layer, _| {
+            let factor = factors[layer];
+            let clamp = std::f64::consts::FRAC_PI_4;
+            ResidualPlan {
+                mix: MixPlan::Rule {
+                    rule: Geodesic { factor, clamp }.into(),
+                },
+                ..ResidualPlan::plain()
+            }
+        });
+        linear_norms(&scheme, |_| None);
+        ends(&scheme, None);
+        plain_branches(&scheme);
+        deviations(&scheme, simple_gpt);
+    }
+    let plan = Plan::new(&config(), &GeoNorm::default()).unwrap();
+    let own: Vec<_> = plan
+        .params()
+        .into_iter()
+        .filter(|spec| spec.path.contains("mix"))
+        .map(|spec| (spec.path, spec.shape, spec.decay))
+        .collect();
+    assert_eq!(own.len(), 2 * 2 * LAYERS);
+    let scale = "blocks.0.attn_residual.mix.rule.scale".to_owned();
+    assert_eq!(own[0], (scale, vec![1], false));
+
+    let normed_ends = GeoNorm {
+        embed_norm: EmbedNorm::Normalized,
+        final_norm: FinalNorm::Rms,
+        ..GeoNorm::default()
+    };
+    let expected = EndsPlan {
+        embed_norm: Some(normed(Rms {}, 1e-5, GainRole::Output)),
+        final_norm: Some(normed(Rms {}, 1e-5, GainRole::Input)),
+        ..EndsPlan::plain()
+    };
+    assert_eq!(normed_ends.ends(&dims()), expected);
+    for clamp in [0.0, -1.0, 4.0, f64::NAN] {
+        let scheme = GeoNorm {
+            clamp,
+            ..GeoNorm::default()
+        };
+        let refused = Plan::new(&config(), &scheme).unwrap_err().to_string();
+        assert!(refused.contains("a largest angle"), "{refused}");
+    }
+}
+
+#[test]
+fn siamese_norm_reads_two_streams() {
+    let rms = |role| normed(Rms {}, 1e-5, role);
+    let beside = |layer: usize| CompanionPlan {
+        scale: None,
+        norm: Some(rms(GainRole::Output)),
+        factor: [0.5_f64, 0.25, 1.0 / 6.0][layer].sqrt(),
+    };
+    let post_pre = |layer| ResidualPlan {
+        stream: Some(rms(GainRole::Output)),
+        companion: Some(beside(layer)),
+        input: Some(rms(GainRole::Input)),
+        ..ResidualPlan::plain()
+    };
+    let near_factor = |mut plan: ResidualPlan, layer| {
+        if let Some(companion) = &mut plan.companion {
+            near(companion.factor, beside(layer).factor, "factor");
+            companion.factor = beside(layer).factor;
+        }
+        plan
+    };
+    let expected = EndsPlan {
+        join: Some(JoinPlan {
+            stream: Some(rms(GainRole::Output)),
+            companion: Some(rms(GainRole::Output)),
+        }),
+        final_norm: Some(rms(GainRole::Input)),
+        ..EndsPlan::plain()
+    };
+    let scheme = SiameseNorm::default();
+    let hybrid = SiameseNorm {
+        streams: Streams::HybridPre,
+        ..SiameseNorm::default()
+    };
+    for layer in 0..LAYERS {
+        for branch in [Branch::Attention, Branch::Mlp] {
+            let found = near_factor(scheme.residual(layer, branch, &dims()), layer);
+            assert_eq!(found, post_pre(layer));
+            let found = near_factor(hybrid.residual(layer, branch, &dims()), layer);
+            let attention = ResidualPlan {
+                companion: Some(CompanionPlan {
+                    scale: Some(learned(1.0, 1.0, Form::Direct)),
+                    ..beside(layer)
+                }),
+                ..ResidualPlan::plain()
+            };
+            match branch {
+                Branch::Attention => assert_eq!(found, attention),
+                Branch::Mlp => assert_eq!(found, post_pre(layer)),
+            }
+        }
+    }
+    for scheme in [&scheme, &hybrid] {
+        assert_eq!(scheme.ends(&dims()), expected);
+        plain_branches(scheme);
+        deviations(scheme, simple_gpt);
+    }
+    linear_norms(&scheme, |_| None);
+    linear_norms(&hybrid, |site| match site {
+        Site::Q | Site::K => Some(per_head(rms(GainRole::Output))),
+        Site::V => Some(per_head(rms(GainRole::Input))),
+        _ => None,
+    });
+}
+
+/// A plan without a second component says nothing of one.
+#[test]
+fn plans_of_one_component_do_not_mention_another() {
+    for scheme in Registry::default().schemes() {
+        let plan = scheme.plan(&config()).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let two = text.contains("companion") && text.contains("join");
+        assert_eq!(two, scheme.name() == "siamese_norm", "{text}");
+    }
 }
 
 #[test]

@@ -37,11 +37,12 @@ const PREFIX: &str = "step-";
 /// Folders that a kill left behind start with these.
 const UNFINISHED: [&str; 2] = [".saving-", ".removing-"];
 
-/// Version of the layout of a checkpoint.
-pub const FORMAT: u32 = 2;
+/// Version of the layout of a checkpoint. The second one's `config` hashes the keys of the scheme too, among them those that
+/// this program has given another default since.
+pub const FORMAT: u32 = 3;
 
-/// The first version, which is still read. Its `config` hashes keys that are free by now, and its `corpus` the names of
-/// files.
+/// The first version, which is still read, as the second is. Its `config` hashes keys that are free by now, and its `corpus`
+/// the names of files.
 pub(crate) const FIRST_FORMAT: u32 = 1;
 
 /// Everything a run needs to continue, beside its tensors.
@@ -64,9 +65,10 @@ pub struct State {
     pub optim: Counts,
     /// Length of `metrics.jsonl` in bytes when the checkpoint was made: the history up to this step.
     pub metrics_bytes: u64,
-    /// BLAKE3 of the configuration's keys that decide the numbers and don't have their defaults.
+    /// BLAKE3 of the configuration's keys that decide the numbers and don't have their defaults, those of the scheme aside:
+    /// they decide the plan alone.
     pub config: String,
-    /// BLAKE3 of the plan.
+    /// BLAKE3 of the text of the recorded plan.
     pub plan: String,
     /// Identity of the corpus.
     pub corpus: String,

@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::Path;
 
-use evenburn_model::Kinds;
+use evenburn_model::Registry;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Key, lookup};
-use super::{Origin, Provenance, RunConfig, keys, read};
+use super::{Origin, Provenance, RunConfig, before, keys, read};
 use crate::error::TrainError;
 use crate::place::locate;
 use crate::run_dir;
@@ -27,7 +27,8 @@ pub struct Resolved {
 
 impl RunConfig {
     /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order. A run directory,
-    /// or a checkpoint in it, stands for the configuration it recorded.
+    /// or a checkpoint in it, stands for the configuration it recorded; its scheme may be one that the registry lacks, and
+    /// can then make no plan.
     ///
     /// The kind of a key decides how its VALUE is read: strings are taken byte for byte, a value that begins with `[` is a
     /// TOML list where the key takes one, numbers and booleans are those of TOML.
@@ -37,29 +38,39 @@ impl RunConfig {
     /// (with the nearest valid one) and a value of the wrong type; and with the key for a value out of range;
     /// [`TrainError::NotARun`] for a folder that is none.
     pub fn load(
+        registry: &Registry,
         file: Option<&Path>,
         overrides: &[(String, String)],
     ) -> Result<Resolved, TrainError> {
         let Some(path) = file else {
-            return Self::from_toml("", "", overrides);
+            return Self::from_toml(registry, "", "", overrides);
         };
-        let place = locate(path);
-        let path = match place {
-            Ok(place) => &run_dir::config_of(&place.run),
-            Err(error) if path.is_dir() => return Err(error),
-            Err(_) => path,
-        };
-        let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
-        let label = path.display().to_string();
-        let text = std::str::from_utf8(&bytes).map_err(|e| {
-            let before = String::from_utf8_lossy(&bytes[..e.valid_up_to()]);
-            TrainError::ConfigSyntax {
-                file: label.clone(),
-                line: line_of(&before, before.len()),
-                message: "not valid UTF-8".to_owned(),
+        match locate(path) {
+            Ok(place) => {
+                let file = run_dir::config_of(&place.run);
+                Self::recorded(registry, &place.run, &file, overrides)
             }
-        })?;
-        Self::from_toml(&label, text, overrides)
+            Err(error) if path.is_dir() => Err(error),
+            Err(_) => Self::from_toml(
+                registry,
+                &path.display().to_string(),
+                &text_of(path)?,
+                overrides,
+            ),
+        }
+    }
+
+    /// The same for a file in which a run recorded a configuration.
+    pub(crate) fn recorded(
+        registry: &Registry,
+        run: &Path,
+        file: &Path,
+        overrides: &[(String, String)],
+    ) -> Result<Resolved, TrainError> {
+        let text = text_of(file)?;
+        let mut loader = Loader::new(registry);
+        loader.recorded(run, &file.display().to_string(), &text)?;
+        loader.resolve(overrides)
     }
 
     /// The same for text that is already in memory; `label` names it in errors.
@@ -68,61 +79,110 @@ impl RunConfig {
     /// As [`RunConfig::load`].
     ///
     /// ```
+    /// use evenburn_model::Registry;
     /// use evenburn_train::config::RunConfig;
     ///
-    /// let error = RunConfig::from_toml("tiny.toml", "[train]\nstepps = 3", &[]).unwrap_err();
+    /// let registry = Registry::default();
+    /// let error = RunConfig::from_toml(&registry, "tiny.toml", "[train]\nstepps = 3", &[]).unwrap_err();
     /// assert_eq!(error.to_string(), "tiny.toml:2: unknown key `train.stepps`; did you mean `train.steps`?");
     /// ```
     pub fn from_toml(
+        registry: &Registry,
         label: &str,
         text: &str,
         overrides: &[(String, String)],
     ) -> Result<Resolved, TrainError> {
-        let mut loader = Loader::new(keys());
+        let mut loader = Loader::new(registry);
         loader.file(label, text)?;
-        for (key, value) in overrides {
-            loader.set(key, value)?;
-        }
-        let resolved = loader.finish()?;
-        resolved
-            .config
-            .validate()
-            .map_err(|e| e.locate(&resolved.origins))?;
-        Ok(resolved)
+        loader.resolve(overrides)
     }
+}
+
+fn text_of(path: &Path) -> Result<String, TrainError> {
+    let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let before = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]);
+        TrainError::ConfigSyntax {
+            file: path.display().to_string(),
+            line: line_of(&before, before.len()),
+            message: "not valid UTF-8".to_owned(),
+        }
+    })
 }
 
 /// Two ways to say how long a run is; a configuration has one.
 const BUDGETS: [&str; 2] = ["train.steps", "train.tokens"];
 
-struct Loader {
+/// The section that a registry reads.
+const NORM: &str = "norm";
+/// The key in it that names the scheme.
+const SCHEME: &str = "norm.scheme";
+
+struct Loader<'r> {
+    registry: &'r Registry,
     keys: Vec<Key>,
     values: toml::Table,
     origins: Provenance,
     /// Keys that were set, in order.
     set: Vec<String>,
+    /// The scheme of a run that the registry doesn't know, with its options.
+    unknown: Option<toml::Table>,
 }
 
-impl Loader {
-    fn new(keys: Vec<Key>) -> Self {
+impl<'r> Loader<'r> {
+    fn new(registry: &'r Registry) -> Self {
         Self {
-            keys,
+            registry,
+            keys: keys(registry),
             values: toml::Table::new(),
             origins: Provenance::default(),
             set: Vec::new(),
+            unknown: None,
         }
     }
 
+    /// Reads a file that somebody wrote.
     fn file(&mut self, label: &str, text: &str) -> Result<(), TrainError> {
-        let syntax = |e: &toml::de::Error| TrainError::ConfigSyntax {
-            file: label.to_owned(),
-            line: e.span().map_or(1, |span| line_of(text, span.start)),
-            message: e.message().to_owned(),
-        };
-        let spans = DeTable::parse(text).map_err(|e| syntax(&e))?;
-        let values: toml::Table = toml::from_str(text).map_err(|e| syntax(&e))?;
-        self.table(label, text, "", spans.get_ref(), &values)?;
+        let (spans, values) = parsed(label, text)?;
+        self.table(label, text, "", &spans, &values)
+    }
+
+    /// Reads a file that a run recorded: its scheme may be unknown here, or have had other options.
+    fn recorded(&mut self, run: &Path, label: &str, text: &str) -> Result<(), TrainError> {
+        let (spans, mut values) = parsed(label, text)?;
+        let scheme = lookup(&values, SCHEME).and_then(toml::Value::as_str);
+        if scheme.is_some_and(|name| self.registry.about(name).is_none())
+            && let Some(toml::Value::Table(norm)) = values.remove(NORM)
+        {
+            let lines = spans.get(NORM).and_then(|norm| norm.get_ref().as_table());
+            for name in lines.into_iter().flat_map(DeTable::keys) {
+                let origin = Origin::File {
+                    file: label.to_owned(),
+                    line: line_of(text, name.span().start),
+                };
+                self.origins.set(join(NORM, name.get_ref()), origin);
+            }
+            self.unknown = Some(norm);
+        }
+        let meant = before::meaning(run, &mut values)?;
+        self.table(label, text, "", &spans, &values)?;
+        for (key, value) in meant {
+            self.assign(&key, value, Origin::Default)?;
+        }
         Ok(())
+    }
+
+    /// Applies overrides, and checks what has come together.
+    fn resolve(mut self, overrides: &[(String, String)]) -> Result<Resolved, TrainError> {
+        for (key, value) in overrides {
+            self.set(key, value)?;
+        }
+        let resolved = self.finish()?;
+        resolved
+            .config
+            .validate()
+            .map_err(|e| e.locate(&resolved.origins))?;
+        Ok(resolved)
     }
 
     fn table(
@@ -208,6 +268,7 @@ impl Loader {
                     key: path.to_owned(),
                     expected: "table".to_owned(),
                     found: value.to_string(),
+                    nearest: None,
                 });
             }
             return Err(TrainError::UnknownKey {
@@ -241,7 +302,32 @@ impl Loader {
             .map(|(_, known)| known.clone())
     }
 
+    /// Another scheme in the place of an unknown one takes its options along; without one, nothing can be said of them.
+    fn settle_unknown(&mut self) -> Result<(), TrainError> {
+        let Some(norm) = &self.unknown else {
+            return Ok(());
+        };
+        if lookup(&self.values, SCHEME).is_some() {
+            let options = norm.keys().map(|name| join(NORM, name));
+            for path in options.collect::<Vec<_>>() {
+                if !self.set.contains(&path) {
+                    self.origins.forget(&path);
+                }
+            }
+            self.unknown = None;
+        } else if let Some(key) = self.set.iter().find(|key| key.starts_with("norm.")) {
+            let name = norm.get("scheme").map(ToString::to_string);
+            let why = format!(
+                "the scheme of the run is {}, which this program doesn't know",
+                name.unwrap_or_default()
+            );
+            return Err(TrainError::invalid(key, why).locate(&self.origins));
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Resolved, TrainError> {
+        self.settle_unknown()?;
         self.fill_tags();
         // Keys that always apply come first: a tag that isn't one would make every key beside it look wrong.
         let (tagged, plain): (Vec<_>, Vec<_>) = self.set.iter().partition(|path| {
@@ -252,14 +338,20 @@ impl Loader {
         for path in plain.into_iter().chain(tagged) {
             self.check(path)?;
         }
-        let mut config = RunConfig::deserialize(toml::Value::Table(self.values)).map_err(|e| {
-            TrainError::Config {
-                message: e.to_string().trim().replace('\n', " "),
-            }
-        })?;
-        Kinds::default().settle(&mut config.model)?;
+        let norm = match (self.unknown.take(), self.values.remove(NORM)) {
+            (Some(norm), _) | (None, Some(toml::Value::Table(norm))) => norm,
+            (None, _) => toml::Table::new(),
+        };
+        let refused = |message: String| TrainError::Config { message };
+        let norm = self
+            .registry
+            .read(norm)
+            .map_err(|e| refused(e.to_string()))?;
+        let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
+            .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
+        self.registry.kinds().settle(&mut sections.model)?;
         Ok(Resolved {
-            config,
+            config: RunConfig { norm, ..sections },
             origins: self.origins,
         })
     }
@@ -276,6 +368,7 @@ impl Loader {
             Some(key) => Err(TrainError::WrongValue {
                 place,
                 key: path.to_owned(),
+                nearest: nearest_word(&key.choices, value),
                 expected: key.expected(),
                 found: value.to_string(),
             }),
@@ -327,6 +420,29 @@ impl Loader {
             }
         }
     }
+}
+
+/// A file as it stands and as the values in it.
+fn parsed<'t>(label: &str, text: &'t str) -> Result<(DeTable<'t>, toml::Table), TrainError> {
+    let syntax = |e: toml::de::Error| TrainError::ConfigSyntax {
+        file: label.to_owned(),
+        line: e.span().map_or(1, |span| line_of(text, span.start)),
+        message: e.message().to_owned(),
+    };
+    let spans = DeTable::parse(text).map_err(syntax)?;
+    let values = toml::from_str(text).map_err(syntax)?;
+    Ok((spans.into_inner(), values))
+}
+
+/// The word that looks most like one that is none of the choices.
+fn nearest_word(choices: &[String], value: &toml::Value) -> Option<String> {
+    let given = value.as_str()?;
+    choices
+        .iter()
+        .map(|word| (strsim::jaro_winkler(word, given), word))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word.clone())
 }
 
 fn join(prefix: &str, name: &str) -> String {

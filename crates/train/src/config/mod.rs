@@ -1,5 +1,6 @@
 //! The configuration of a run: one TOML file, overrides, and where each value came from.
 
+mod before;
 mod keys;
 mod load;
 mod provenance;
@@ -27,7 +28,9 @@ pub struct RunConfig {
     pub run: RunSection,
     /// Sizes of the decoder.
     pub model: ModelConfig,
-    /// Normalization scheme and its options.
+    /// Normalization scheme and its options; which there are, a registry knows, and reads them.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
     pub norm: Scheme,
     /// Optimizers and their schedule.
     pub optim: OptimConfig,

@@ -53,10 +53,11 @@ fn list(text: &str, or_string: bool) -> Result<Value, String> {
 mod tests {
     use super::*;
     use crate::config::keys;
+    use evenburn_model::Registry;
 
     #[test]
     fn no_key_takes_text_and_numbers() {
-        for key in keys() {
+        for key in keys(&Registry::default()) {
             let text = key.kinds.contains(&Kind::String);
             let other = [Kind::Boolean, Kind::Integer, Kind::Number];
             assert!(
@@ -68,7 +69,7 @@ mod tests {
     }
 
     fn read(key: &str, text: &str) -> Result<Value, String> {
-        let all = keys();
+        let all = keys(&Registry::default());
         let meanings: Vec<&Key> = all.iter().filter(|k| k.path == key).collect();
         assert!(!meanings.is_empty(), "{key}");
         value(&meanings, text)

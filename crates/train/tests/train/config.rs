@@ -1,6 +1,6 @@
 //! What a user can get wrong in a configuration, and what they are told.
 
-use evenburn_model::Plan;
+use evenburn_model::Registry;
 use evenburn_train::TrainError;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
@@ -12,7 +12,7 @@ fn load(
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
-    RunConfig::from_toml("run.toml", text, &overrides)
+    RunConfig::from_toml(&Registry::default(), "run.toml", text, &overrides)
 }
 
 /// A configuration that is complete.
@@ -111,9 +111,10 @@ fn each_mistake_has_its_place_and_a_way_out() {
 
 #[test]
 fn a_tagged_section_takes_the_keys_of_its_variant_alone() {
-    let all = keys();
+    let all = keys(&Registry::default());
     let scheme = all.iter().find(|key| key.path == "norm.scheme").unwrap();
-    assert_eq!(scheme.choices, evenburn_model::Scheme::NAMES);
+    let names: Vec<&str> = Registry::default().names().collect();
+    assert_eq!(scheme.choices, names);
     let message = load(
         GOOD,
         &[("norm.alpha_init", "0.1"), ("norm.scheme", "pre_norm")],
@@ -154,15 +155,15 @@ fn a_key_takes_the_values_it_has_in_the_chosen_variant() {
 
 #[test]
 fn every_scheme_loads_by_its_name() {
-    for name in evenburn_model::Scheme::NAMES {
+    for name in Registry::default().names() {
         let resolved = load(GOOD, &[("norm.scheme", name)]).unwrap();
-        assert_eq!(resolved.config.norm.name(), *name);
+        assert_eq!(resolved.config.norm.name(), name);
     }
 }
 
 #[test]
 fn every_key_has_a_meaning_and_a_type() {
-    for key in keys() {
+    for key in keys(&Registry::default()) {
         assert!(!key.meaning.is_empty(), "{}", key.path);
         assert!(!key.expected().is_empty(), "{}", key.path);
         assert!(key.path.contains('.'), "{}", key.path);
@@ -171,7 +172,7 @@ fn every_key_has_a_meaning_and_a_type() {
 
 #[test]
 fn every_default_is_a_value_its_key_takes() {
-    for key in keys() {
+    for key in keys(&Registry::default()) {
         let Some(default) = key.default else { continue };
         let mut overrides: Vec<(&str, &str)> = key
             .only_with
@@ -313,7 +314,9 @@ fn the_resolved_configuration_reads_back_as_itself() {
 fn an_override_makes_the_file_s_rival_values_void() {
     let text = "[norm]\nscheme = \"angpt\"\nsz_init = 3.0\n\n[train]\nsteps = 7\n";
     let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let load = |overrides: &[(String, String)]| RunConfig::from_toml("x.toml", text, overrides);
+    let load = |overrides: &[(String, String)]| {
+        RunConfig::from_toml(&Registry::default(), "x.toml", text, overrides)
+    };
 
     let resolved = load(&[set("train.tokens", "4096"), set("norm.scheme", "pre_norm")]).unwrap();
     assert_eq!(resolved.config.train.steps, None);
@@ -335,7 +338,10 @@ fn an_override_makes_the_file_s_rival_values_void() {
 #[test]
 fn every_lower_bound_is_the_real_one() {
     let mut tried = 0;
-    for key in keys().into_iter().filter(|key| key.only_with.is_empty()) {
+    for key in keys(&Registry::default())
+        .into_iter()
+        .filter(|key| key.only_with.is_empty())
+    {
         let Some(minimum) = key.minimum else { continue };
         tried += 1;
         let set = |value: f64| {
@@ -344,9 +350,10 @@ fn every_lower_bound_is_the_real_one() {
                 ("data.path", "text.txt".to_owned()),
             ];
             let overrides = overrides.map(|(key, value)| (key.to_owned(), value));
-            let config = RunConfig::from_toml("run.toml", "", &overrides)?.config;
+            let config =
+                RunConfig::from_toml(&Registry::default(), "run.toml", "", &overrides)?.config;
             config.data.validate()?;
-            Plan::new(&config.model, config.norm.strategy())?;
+            config.norm.plan(&config.model)?;
             Ok::<_, TrainError>(())
         };
         // Sizes may still not fit one another.
@@ -382,7 +389,10 @@ fn counts_of_which_one_is_needed_say_so() {
         ("data.tokenizer_vocab", 257.0),
         ("train.checkpoint_every", 0.0),
     ] {
-        let key = keys().into_iter().find(|key| key.path == path).unwrap();
+        let key = keys(&Registry::default())
+            .into_iter()
+            .find(|key| key.path == path)
+            .unwrap();
         assert_eq!(key.minimum, Some(minimum), "{path}");
     }
 }

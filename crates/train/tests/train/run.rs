@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
 use evenburn_model::plan::{GainRole, NormPlan, ResidualPlan};
-use evenburn_model::strategy::NormStrategy;
-use evenburn_model::{Branch, Dims, Plan};
-use evenburn_train::{Ended, Start, TrainError, Trainer, evaluate, load_run, load_run_with};
+use evenburn_model::strategy::{NormStrategy, SchemeOptions};
+use evenburn_model::{Branch, Dims, Registry};
+use evenburn_train::config::RunConfig;
+use evenburn_train::{
+    Ended, Launch, Resume, Start, TrainError, Trainer, evaluate, load_run, recorded,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 #[test]
 fn a_run_learns_and_leaves_everything_behind() {
@@ -69,7 +74,7 @@ fn a_run_learns_and_leaves_everything_behind() {
     let (path, text) = summary.sample.unwrap();
     assert_eq!(std::fs::read_to_string(path).unwrap(), text);
 
-    let trained = load_run(&summary.run).unwrap();
+    let trained = load_run(&Registry::default(), &summary.run).unwrap();
     assert_eq!(trained.state.step, 40);
 }
 
@@ -108,7 +113,7 @@ fn nothing_is_written_outside_the_run_directory() {
 
 #[test]
 fn a_stopped_and_resumed_run_equals_the_straight_one() {
-    for scheme in evenburn_model::Scheme::NAMES {
+    for scheme in Registry::default().names() {
         let world = World::new();
         let straight = world.run(scheme, &[], world.fresh("straight")).unwrap();
         // 21 lies between two checkpoints and between two evaluations.
@@ -280,7 +285,7 @@ fn a_damaged_checkpoint_is_one_clear_error_and_nothing_is_lost() {
         std::fs::read(world.path("run").join("metrics.jsonl")).unwrap(),
         history
     );
-    assert!(load_run(&world.path("run")).is_err());
+    assert!(load_run(&Registry::default(), &world.path("run")).is_err());
     // The way out the message names.
     std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     world
@@ -372,50 +377,149 @@ fn bad_input_leaves_no_run_behind() {
     }
 }
 
-/// Normalizes what a branch writes, with an epsilon no built-in has.
-#[derive(Debug)]
-struct OutputNorm;
+/// Normalizes what a branch writes, with an epsilon that no built-in scheme has.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct OutputNorm {
+    /// Epsilon of every normalization.
+    eps: f64,
+}
+
+impl Default for OutputNorm {
+    fn default() -> Self {
+        Self { eps: 1e-4 }
+    }
+}
+
+impl SchemeOptions for OutputNorm {
+    const NAME: &'static str = "output_norm";
+    const ABOUT: &'static str = "RMSNorm after each branch.";
+}
 
 impl NormStrategy for OutputNorm {
     fn name(&self) -> &'static str {
-        "output_norm"
+        Self::NAME
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
         ResidualPlan {
-            output: Some(NormPlan::rms(1e-4, GainRole::Output)),
+            output: Some(NormPlan::rms(self.eps, GainRole::Output)),
             ..ResidualPlan::plain()
         }
     }
 }
 
+/// One run of a scheme of its own, read by a program that has the scheme and by one that doesn't.
 #[test]
-fn a_strategy_the_registry_does_not_know_trains_and_loads() {
+fn a_scheme_of_ones_own_trains_and_is_read_by_everybody() {
     let world = World::new();
+    let with = Registry::default().with_scheme::<OutputNorm>().unwrap();
+    let without = Registry::default();
+    let given = |registry: &Registry, overrides: &[(&str, &str)]| {
+        let overrides: Vec<_> = overrides
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let text = world.toml("output_norm");
+        let text = text.replace("[norm]\n", "[norm]\neps = 0.01\n");
+        RunConfig::from_toml(registry, "mine.toml", &text, &overrides)
+    };
     let train = |overrides: &[(&str, &str)], start| {
-        let resolved = world.resolve("pre_norm", overrides).unwrap();
-        let plan = Plan::new(&resolved.config.model, &OutputNorm).unwrap();
+        let resolved = given(&with, overrides).unwrap();
         let corpus = world.corpus(&resolved);
-        Trainer::new(resolved, plan, corpus)
-            .start(start)
-            .run()
-            .unwrap()
+        let trainer = Trainer::new(&with, resolved, corpus);
+        trainer.start(start).run().unwrap()
     };
     let straight = train(&[], world.fresh("straight"));
     train(&[("train.stop_after", "15")], world.fresh("halves"));
-    let whole = train(&[], world.resume("halves"));
-    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
-    let error = load_run(&whole.run).unwrap_err();
-    assert!(matches!(error, TrainError::Foreign { .. }), "{error}");
-    let trained = load_run_with(&whole.run, &OutputNorm).unwrap();
-    assert_eq!(trained.plan.scheme, "output_norm");
 
-    // The last evaluation of the run, once more.
-    let corpus = world.corpus(&world.resolve("pre_norm", &[]).unwrap());
-    let batches = corpus.validation.batches(16, 2, Some(16)).unwrap();
-    let score = evaluate(&trained.task(), batches).unwrap();
-    let logged = metrics(&whole.run)[39]["val/loss"].as_f64().unwrap();
-    assert_eq!(score.nats_per_token().to_bits(), logged.to_bits());
+    // A program that has never heard of the scheme goes on with the run, as with any other.
+    let launch = Launch {
+        resume: Resume::Run(world.path("halves")),
+        ..Launch::default()
+    };
+    let (resolved, start) = launch.resolve(&without).unwrap();
+    assert!(!resolved.config.norm.is_known());
+    let corpus = world.corpus(&resolved);
+    let whole = Trainer::new(&without, resolved, corpus)
+        .start(start)
+        .run()
+        .unwrap();
+    assert_same_checkpoint(
+        straight.checkpoint.as_ref().unwrap(),
+        whole.checkpoint.as_ref().unwrap(),
+    );
+
+    // What was chosen is recorded, in the configuration and in the plan.
+    for registry in [&with, &without] {
+        let trained = load_run(registry, &whole.run).unwrap();
+        assert_eq!(trained.plan.scheme, "output_norm");
+        assert_eq!(trained.plan.options["eps"].as_float(), Some(0.01));
+        assert_eq!(trained.config.norm.name(), "output_norm");
+        assert_eq!(trained.config.norm.options(), &trained.plan.options);
+
+        // The last evaluation of the run, once more.
+        let corpus = world.corpus(&world.resolve("pre_norm", &[]).unwrap());
+        let batches = corpus.validation.batches(16, 2, Some(16)).unwrap();
+        let score = evaluate(&trained.task(), batches).unwrap();
+        let logged = metrics(&whole.run)[39]["val/loss"].as_f64().unwrap();
+        assert_eq!(score.nats_per_token().to_bits(), logged.to_bits());
+    }
+
+    // Another plan needs the scheme, or another one.
+    let set = |key: &str, value: &str| [(key.to_owned(), value.to_owned())];
+    let sizes = set("model.dim", "32");
+    let described = recorded(&with, &whole.run, &sizes).unwrap();
+    assert_eq!(described.plan.dims().model, 32);
+    let error = recorded(&without, &whole.run, &sizes).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("`output_norm`") && message.contains("pre_norm"),
+        "{message}"
+    );
+    let error = recorded(&without, &whole.run, &set("norm.eps", "0.1")).unwrap_err();
+    assert!(error.to_string().contains("output_norm"), "{error}");
+    let other = recorded(&without, &whole.run, &set("norm.scheme", "simple_norm")).unwrap();
+    assert_eq!(other.plan.scheme, "simple_norm");
+
+    // A file that somebody wrote names a scheme that there is.
+    let message = given(&without, &[]).unwrap_err().to_string();
+    for part in ["mine.toml:", "norm.scheme", "\"pre_norm\"", "output_norm"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_run_recorded_without_options_resumes_as_the_plan_it_is() {
+    let world = World::new();
+    let straight = world.run("ngpt", &[], world.fresh("straight")).unwrap();
+    world
+        .run("ngpt", &[("train.stop_after", "16")], world.fresh("run"))
+        .unwrap();
+    // As it was recorded before plans had options.
+    let file = world.path("run").join("plan.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once("[options]\n").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    let text = format!("{before}{after}");
+    std::fs::write(&file, &text).unwrap();
+    let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+    world.edit_state("run", |state| {
+        state["format"] = 2.into();
+        state["plan"] = hash.clone().into();
+        state["config"] = "of other keys".into();
+    });
+    let whole = world.run("ngpt", &[], world.resume("run")).unwrap();
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+
+    // Another plan than the recorded one is still refused.
+    let run = world.path("straight");
+    let file = run.join("plan.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("0.05", "0.06", 1)).unwrap();
+    let error = load_run(&Registry::default(), &run).unwrap_err();
+    assert!(matches!(error, TrainError::Foreign { .. }), "{error}");
 }
 
 #[test]
@@ -472,7 +576,7 @@ fn a_batch_with_a_token_the_model_does_not_have_is_an_error_with_its_place() {
     let summary = world
         .run("pre_norm", &[("train.steps", "1")], world.fresh("run"))
         .unwrap();
-    let task = load_run(&summary.run).unwrap().task();
+    let task = load_run(&Registry::default(), &summary.run).unwrap().task();
     let score = |tokens: [i32; 4], targets: [i32; 4]| {
         let batch = evenburn_data::Batch {
             batch: 2,

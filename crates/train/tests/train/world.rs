@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use evenburn_data::{Corpus, prepare};
-use evenburn_model::Plan;
+use evenburn_model::Registry;
 use evenburn_train::config::{Resolved, RunConfig};
 use evenburn_train::{Start, Summary, TrainError, Trainer};
 
@@ -101,7 +101,12 @@ norms_every = 5
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        RunConfig::from_toml("tiny.toml", &self.toml(scheme), &overrides)
+        RunConfig::from_toml(
+            &Registry::default(),
+            "tiny.toml",
+            &self.toml(scheme),
+            &overrides,
+        )
     }
 
     pub(crate) fn corpus(&self, resolved: &Resolved) -> Corpus {
@@ -116,9 +121,29 @@ norms_every = 5
         start: Start,
     ) -> Trainer {
         let resolved = self.resolve(scheme, overrides).unwrap();
-        let plan = Plan::new(&resolved.config.model, resolved.config.norm.strategy()).unwrap();
         let corpus = self.corpus(&resolved);
-        Trainer::new(resolved, plan, corpus).start(start)
+        Trainer::new(&Registry::default(), resolved, corpus).start(start)
+    }
+
+    /// Changes the state of every checkpoint of a run, as a program that wrote another one would have.
+    pub(crate) fn edit_state(&self, run: &str, edit: impl Fn(&mut serde_json::Value)) {
+        for entry in std::fs::read_dir(self.path(run).join("checkpoints")).unwrap() {
+            let checkpoint = entry.unwrap().path();
+            let file = checkpoint.join("state.json");
+            let Ok(text) = std::fs::read(&file) else {
+                continue;
+            };
+            let mut state = serde_json::from_slice(&text).unwrap();
+            edit(&mut state);
+            std::fs::write(&file, state.to_string()).unwrap();
+            let sums: String = ["model.safetensors", "optim.safetensors", "state.json"]
+                .map(|name| {
+                    let bytes = std::fs::read(checkpoint.join(name)).unwrap();
+                    format!("{}  {name}\n", blake3::hash(&bytes).to_hex())
+                })
+                .concat();
+            std::fs::write(checkpoint.join("checksums.b3"), sums).unwrap();
+        }
     }
 
     pub(crate) fn fresh(&self, run: &str) -> Start {

@@ -50,6 +50,7 @@ impl Absorbed<'_> {
                 "after" if branch == Branch::Mlp && at.layer == self.last => None,
                 _ => Some(stream),
             },
+            Place::Join => Some("the sum with the other component behind it"),
             Place::FinalNorm | Place::Experts => None,
         }
     }
@@ -82,7 +83,7 @@ impl Visit for Absorbed<'_> {
 impl Check<'_> {
     /// Every scale that no matrix could absorb.
     pub(super) fn absorbed_gains(&self, plan: &Plan) -> Result<(), PlanError> {
-        let open = plan.ends.final_norm.is_none();
+        let open = plan.ends.final_norm.is_none() && plan.ends.join.is_none();
         let mut absorbed = Absorbed {
             check: self,
             inside: plan.dims.mlp.inside(),

@@ -1,6 +1,7 @@
 //! Refuses decisions that contradict each other, when the model is built.
 
 mod absorb;
+mod components;
 mod repeat;
 mod sizes;
 
@@ -144,6 +145,10 @@ impl Check<'_> {
     }
 
     fn residual(&self, at: &str, d: &Dims, plan: &ResidualPlan) -> Result<(), PlanError> {
+        if let Some(companion) = &plan.companion {
+            let factor = companion.factor;
+            self.usable(at, "the factor beside the companion", factor, factor != 0.0)?;
+        }
         match &plan.mix {
             MixPlan::Scaled { skip } => {
                 self.usable(at, "the factor of the skip", *skip, *skip != 0.0)
@@ -289,6 +294,7 @@ impl Plan {
             check.attention(index, &layer.attention)?;
             check.mlp(index, &layer.mlp)?;
         }
+        check.components(self)?;
         check.repeated_norms(self)?;
         check.absorbed_gains(self)
     }

@@ -182,8 +182,12 @@ impl Check<'_> {
                     .map(|norm| passed(norm, format!("the norm after {at}")));
             }
         }
-        match (&behind, &plan.ends.final_norm) {
-            (Some(a), Some(b)) => self.pair("final norm", a, &passed(b, "the final norm")),
+        let (at, end, name) = match &plan.ends.join {
+            Some(join) => ("join", &join.stream, "the norm of the stream"),
+            None => ("final norm", &plan.ends.final_norm, "the final norm"),
+        };
+        match (&behind, end) {
+            (Some(a), Some(b)) => self.pair(at, a, &passed(b, name)),
             _ => Ok(()),
         }
     }
@@ -201,13 +205,20 @@ impl Check<'_> {
             .as_ref()
             .map(|n| passed(n, "the stream norm"));
         if let (Some(a), Some(b)) = (behind, &stream) {
-            self.pair(at, a, b)?;
+            // The embedding's norm is also the companion's.
+            match first && residual.companion.is_some() {
+                true => self.again(at, a, b, Between::Nothing)?,
+                false => self.pair(at, a, b)?,
+            }
         }
         let own = stream.is_some();
         let Some(a) = stream.as_ref().or(behind) else {
             return Ok(());
         };
-        let input = residual.input.as_ref().map(|n| passed(n, "the input norm"));
+        // What a branch reads beside a companion is a sum.
+        let input = residual.input.as_ref();
+        let input = input.filter(|_| residual.companion.is_none());
+        let input = input.map(|n| passed(n, "the input norm"));
         let skip = residual.skip.as_ref().map(|n| passed(n, "the skip norm"));
         if let (Some(input), Some(skip)) = (&input, &skip) {
             let both = [input, skip].map(|b| undone(a.norm, b.norm, Between::Nothing));

@@ -3,9 +3,11 @@
 mod cancellation;
 mod concentration;
 mod deep_linear;
+mod geodesic;
 mod hessian;
 mod invariance;
 mod orthogonality;
+mod siamese;
 mod stream;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

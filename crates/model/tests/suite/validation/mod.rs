@@ -1,6 +1,7 @@
 //! Plans that can't be are refused, with the two decisions that clash and the place where they do.
 
 mod absorb;
+mod components;
 mod repeat;
 mod sizes;
 
@@ -11,8 +12,8 @@ use evenburn_model::plan::{
 };
 use evenburn_model::strategy::{NormStrategy, Scheme};
 use evenburn_model::{
-    Branch, Decoder, Dims, ExpertsConfig, Gains, ModelConfig, Plan, PlanError, ScaleSwitches,
-    ScaleVectors, Site, fold,
+    Branch, Decoder, Dims, ExpertsConfig, Gains, ModelConfig, Plan, PlanError, Registry,
+    ScaleSwitches, ScaleVectors, Site, fold,
 };
 
 /// A plain decoder with one plan for all residuals, one for the linear maps at one site, and both ends.
@@ -61,7 +62,7 @@ impl NormStrategy for Custom {
             qk_gain: self.qk_gain.clone(),
             softmax_scale: self.softmax.0,
             softmax_gain: self.softmax.1.clone(),
-            ..Scheme::default().strategy().attention(layer, d)
+            ..Scheme::default().strategy().unwrap().attention(layer, d)
         }
     }
     fn ends(&self, _: &Dims) -> EndsPlan {
@@ -179,12 +180,12 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
         let folded = fold(&plan, &Decoder::new(&plan, 0, &device), &device).unwrap();
         folded.plan.validate().unwrap();
     }
-    for scheme in Scheme::all() {
+    for scheme in Registry::default().schemes() {
         let named = ModelConfig {
             scale_vectors: ScaleVectors::None,
             ..config()
         };
-        let without = Plan::new(&named, scheme.strategy());
+        let without = scheme.plan(&named);
         if scheme.name() == "keel" {
             // Its input norms do something else than the norms of the sum through their gains alone.
             let refused = without.unwrap_err().to_string();
@@ -199,7 +200,7 @@ fn whatever_follows_from_a_scheme_is_a_plan() {
             },
             ..config()
         };
-        Plan::new(&output, scheme.strategy()).unwrap();
+        scheme.plan(&output).unwrap();
     }
 }
 

@@ -1,7 +1,12 @@
-//! Residual rules: how a branch's output joins the stream, where neither a sum nor an interpolation says it.
+//! Residual rules: how a branch's output joins the stream, where neither a sum nor an interpolation says it. One file
+//! each, one line each in the list.
 //!
 //! A program may bring its own: it implements [`MixRule`] and [`Recorded`] and registers the type in
 //! [`Kinds`](crate::Kinds).
+
+mod geodesic;
+
+pub use geodesic::Geodesic;
 
 use crate::atoms::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};

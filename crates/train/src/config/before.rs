@@ -1,0 +1,120 @@
+//! Configurations that runs recorded before their scheme had the options it has now.
+//!
+//! A run of `angpt` whose plan records no options is from before anGPT's branches had norms. Read today, its configuration
+//! would say another network than its plan; so its options are read as what they meant:
+//!
+//! | recorded | read as |
+//! |---|---|
+//! | nothing | `branch_norm = "none"`, `softmax_gain = "none"` |
+//! | no `sz_scale` | `sz_scale = 1 / sqrt(dim)` |
+//! | `qk_gain = "none"` | nothing |
+//! | `qk_gain = "learned"` | refused: no option says it any more |
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::error::TrainError;
+use crate::run_dir;
+
+/// Takes out of a recorded configuration what it can't say any more; returns the keys that say the same today, those that it
+/// has itself left out.
+///
+/// # Errors
+/// [`TrainError::Invalid`] where nothing says the same.
+pub(super) fn meaning(run: &Path, values: &mut Table) -> Result<Vec<(String, Value)>, TrainError> {
+    let dim = section(values, "model").and_then(|model| model.get("dim")?.as_integer());
+    let Some(Value::Table(norm)) = values.get_mut("norm") else {
+        return Ok(Vec::new());
+    };
+    let is_angpt = norm.get("scheme").and_then(Value::as_str) == Some("angpt");
+    if !is_angpt || !run_dir::plan_of(run).is_ok_and(|plan| lacks_options(&plan)) {
+        return Ok(Vec::new());
+    }
+    translate(norm, dim)
+}
+
+fn section<'t>(values: &'t Table, name: &str) -> Option<&'t Table> {
+    values.get(name).and_then(Value::as_table)
+}
+
+fn lacks_options(plan: &str) -> bool {
+    let plan: Result<Table, _> = toml::from_str(plan);
+    plan.is_ok_and(|plan| !plan.contains_key("options"))
+}
+
+fn translate(norm: &mut Table, dim: Option<i64>) -> Result<Vec<(String, Value)>, TrainError> {
+    match norm.remove("qk_gain") {
+        Some(Value::String(gain)) if gain != "none" => {
+            let why = format!(
+                "`{gain}` was a scale of unit heads that anGPT doesn't have any more: a program from before reads this run"
+            );
+            return Err(TrainError::invalid("norm.qk_gain", why));
+        }
+        _ => {}
+    }
+    let none = || Value::String("none".to_owned());
+    let mut meant = vec![("branch_norm", none()), ("softmax_gain", none())];
+    if let Some(dim) = dim {
+        let scale = (dim as f64).sqrt().recip();
+        meant.push(("sz_scale", Value::Float(scale)));
+    }
+    meant.retain(|(option, _)| !norm.contains_key(*option));
+    let keys = meant.into_iter();
+    Ok(keys
+        .map(|(option, value)| (format!("norm.{option}"), value))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_was_left_out_meant_no_norms_and_a_scale_by_the_width() {
+        let mut norm = table("scheme = 'angpt'\nqk_gain = 'none'\nalpha_init = 0.1");
+        let none = || Value::String("none".to_owned());
+        let meant = translate(&mut norm, Some(64)).unwrap();
+        let expected = [
+            ("norm.branch_norm", none()),
+            ("norm.softmax_gain", none()),
+            ("norm.sz_scale", Value::Float(0.125)),
+        ];
+        assert_eq!(meant, expected.map(|(key, value)| (key.to_owned(), value)));
+        assert_eq!(norm, table("scheme = 'angpt'\nalpha_init = 0.1"));
+    }
+
+    #[test]
+    fn what_is_said_stays() {
+        let mut norm = table("scheme = 'angpt'\nsz_scale = 0.5\nbranch_norm = 'none'");
+        let meant = translate(&mut norm, Some(64)).unwrap();
+        let names: Vec<&str> = meant.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(names, ["norm.softmax_gain"]);
+    }
+
+    #[test]
+    fn a_scale_that_nothing_says_any_more_is_refused() {
+        let mut norm = table("scheme = 'angpt'\nqk_gain = 'learned'");
+        let error = translate(&mut norm, Some(64)).unwrap_err();
+        assert!(error.to_string().contains("norm.qk_gain"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_with_options_is_of_today() {
+        let run = tempfile::tempdir().unwrap();
+        let recorded = "[model]\ndim = 64\n[norm]\nscheme = 'angpt'\n";
+        let meant = |plan: &str| {
+            std::fs::write(run.path().join("plan.toml"), plan).unwrap();
+            meaning(run.path(), &mut table(recorded)).unwrap().len()
+        };
+        assert_eq!(meant("scheme = 'angpt'\n"), 3);
+        assert_eq!(meant("scheme = 'angpt'\n[options]\nqk = 'unit'\n"), 0);
+        let mut other = table("[norm]\nscheme = 'ngpt'\n");
+        std::fs::write(run.path().join("plan.toml"), "scheme = 'ngpt'\n").unwrap();
+        assert!(meaning(run.path(), &mut other).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,77 @@
+//! The program with one scheme more: `cargo run -p own-scheme -- train --norm.scheme mix_norm --data.path FILE ...`.
+
+mod mix_norm;
+
+use evenburn::model::{Registry, RegistryError};
+use mix_norm::MixNorm;
+use std::process::ExitCode;
+
+evenburn::kernels::training_allocator!();
+
+/// Everything that is built in, and the scheme of this example.
+fn registry() -> Result<Registry, RegistryError> {
+    Registry::default().with_scheme::<MixNorm>()
+}
+
+fn main() -> Result<ExitCode, RegistryError> {
+    Ok(evenburn::run(&registry()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenburn::train::config::keys;
+    use evenburn::train::load_run;
+
+    #[test]
+    fn it_holds_to_what_every_scheme_does() {
+        evenburn_conformance::check(MixNorm::default());
+    }
+
+    #[test]
+    fn its_options_are_keys() {
+        let all = keys(&registry().unwrap());
+        let post = all.iter().find(|key| key.path == "norm.post").unwrap();
+        assert_eq!(post.default.as_deref(), Some("0.25"));
+        assert_eq!(post.only_with[0].values, ["mix_norm"]);
+        assert!(post.meaning.starts_with("Part of the blocks"));
+    }
+
+    #[test]
+    fn a_run_of_it_is_read_by_a_program_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text.txt");
+        let sentence = |n| format!("The number {n} comes before {}.\n", n + 1);
+        let documents: Vec<String> = (0..400).map(sentence).collect();
+        std::fs::write(&text, documents.join("<|endoftext|>\n")).unwrap();
+        let run = folder.path().join("run");
+        let line = format!(
+            "own-scheme train --no-dashboard --no-baselines --run-dir {} --norm.scheme mix_norm --norm.post 0.5 \
+             --model.vocab_size 300 --model.dim 32 --model.layers 2 --model.heads 2 --model.context 32 \
+             --data.path {} --data.cache {} --data.tokenizer_vocab 300 --data.validation_fraction 0.2 \
+             --train.steps 20 --train.batch_size 4 --train.eval_tokens 512 --train.sample_tokens 0 --optim.lr 0.01",
+            run.display(),
+            text.display(),
+            folder.path().join("cache").display()
+        );
+        evenburn::run_line(
+            &registry().unwrap(),
+            line.split_whitespace().map(Into::into),
+        );
+
+        let trained = load_run(&Registry::default(), &run).unwrap();
+        assert_eq!(trained.state.step, 20);
+        assert_eq!(trained.plan.scheme, "mix_norm");
+        assert_eq!(trained.plan.options["post"].as_float(), Some(0.5));
+        assert!(trained.plan.layers[0].attn_residual.after.is_some());
+        assert!(trained.plan.layers[1].attn_residual.after.is_none());
+        assert!(!trained.config.norm.is_known());
+        assert!(
+            load_run(&registry().unwrap(), &run)
+                .unwrap()
+                .config
+                .norm
+                .is_known()
+        );
+    }
+}
