@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, Model, Target, Token, export};
+use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
@@ -435,6 +436,31 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
     ]
 }
 
+/// Functions in place of RMSNorm, with a stream that they don't all treat alike.
+fn functions() -> Vec<(&'static str, ModelConfig, Scheme)> {
+    let anywhere = |placed: Placed| Placed {
+        at: Some(PlacedAt::InputsAndFinal),
+        ..placed
+    };
+    let taper = Taper { gate: 0.35, c: 0.8 };
+    let functions: [(&str, Placed); 4] = [
+        ("seed_norm", SeedNorm { heads: 3 }.into()),
+        ("gated_norm", GatedNorm { rank: 5 }.into()),
+        ("pre_affine", PreAffine {}.into()),
+        ("taper", anywhere(taper.into())),
+    ];
+    let functions = functions.into_iter();
+    functions
+        .map(|(name, function)| {
+            let config = ModelConfig {
+                function: Some(function),
+                ..sizes()
+            };
+            (name, config, pre(QkNorm::Head))
+        })
+        .collect()
+}
+
 /// Every case: the classes of `transformers`, every scheme with its defaults, and what takes another way.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, config, scheme, class| Case {
@@ -462,6 +488,7 @@ pub fn cases() -> Vec<Case> {
     });
     let others = others()
         .into_iter()
+        .chain(functions())
         .map(|(name, config, scheme)| case(name, config, scheme, OWN));
     peers.chain(defaults).chain(others).collect()
 }

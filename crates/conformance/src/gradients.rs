@@ -4,7 +4,7 @@ use crate::{Subject, by_path, numbers, tokens, values, with};
 use burn::tensor::Device;
 use evenburn_model::Decoder;
 use evenburn_model::plan::{AttentionFactor, Combine};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A path without the numbers in it: the parameters of one kind in all blocks and experts.
 fn kind(path: &str) -> String {
@@ -40,13 +40,14 @@ pub fn gradients_match_finite_differences(subject: &Subject) {
     let all = values(&model);
     let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for path in all.keys() {
-        if path.ends_with("moe.correction") {
-            // It decides which experts are chosen, which has no derivative.
-            assert!(!gradients.contains_key(path));
-        } else {
+        if gradients.contains_key(path) {
             kinds.entry(kind(path)).or_default().push(path);
         }
     }
+    // Everything has a gradient but state.
+    let specs = plan.params().into_iter();
+    let trained: BTreeSet<String> = specs.filter(|s| s.trained).map(|s| s.path).collect();
+    assert!(trained.iter().eq(gradients.keys()), "{}", subject.name);
     for (kind, paths) in kinds {
         let mut direction: BTreeMap<&String, Vec<f64>> = paths
             .into_iter()

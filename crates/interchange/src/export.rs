@@ -79,7 +79,8 @@ pub struct Exported {
 /// Writes a folder that `transformers` loads with `AutoModelForCausalLM`, complete or not at all.
 ///
 /// # Errors
-/// [`InterchangeError::OtherFunction`] when the class that was asked for can't compute the plan, with the places where they differ;
+/// [`InterchangeError::OtherFunction`] when the class that was asked for can't compute the plan, with the places where they
+/// differ, or when no class can;
 /// [`InterchangeError::Malformed`] when something is at `folder` already.
 pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported, InterchangeError> {
     let written = match target {

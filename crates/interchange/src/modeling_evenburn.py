@@ -92,36 +92,73 @@ class Gain(nn.Module):
 
 
 class Norm(nn.Module):
-    """`y = factor * gain * f(x) + bias`, over all channels or head by head."""
+    """`y = factor * f(x; gain) + bias`, over all channels or head by head."""
 
     def __init__(self, plan: dict, width: int, head: int):
         super().__init__()
         self.eps, self.factor = plan["eps"], plan["factor"]
         self.group = head if plan["over"] == "per_head" else width
-        # A pointwise function carries its initial slope: {"tanh": {"slope": 0.5}}.
-        [self.kind] = plan["kind"] if isinstance(plan["kind"], dict) else [plan["kind"]]
+        # A function with options carries them: {"tanh": {"slope": 0.5}}.
+        kind = plan["kind"] if isinstance(plan["kind"], dict) else {plan["kind"]: {}}
+        [(self.kind, self.options)] = kind.items()
         self.gain = gain(plan.get("gain"), self.group)
-        self.slope = nn.Parameter(torch.ones(1)) if self.kind in ("tanh", "erf") else None
-        self.shift = nn.Parameter(torch.zeros(1)) if self.kind == "erf" else None
+        for name, shape in arrays(self.kind, self.options, self.group).items():
+            self.register_parameter(name, nn.Parameter(torch.ones(shape), requires_grad=name not in ("gate", "c")))
         self.bias = nn.Parameter(torch.zeros(self.group)) if "bias" in plan else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.unflatten(-1, (-1, self.group))
+        y = self.normalized(x.unflatten(-1, (-1, self.group))) * self.factor
+        return (y if self.bias is None else y + self.bias).flatten(-2)
+
+    def rms(self, x: Tensor) -> Tensor:
+        return x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """`f(x; gain)`."""
         match self.kind:
             case "rms":
-                y = x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+                return self.gain(self.rms(x))
             case "l2":
-                y = x / (x.square().sum(-1, keepdim=True) + self.eps).sqrt()
+                return self.gain(x / (x.square().sum(-1, keepdim=True) + self.eps).sqrt())
             case "layer":
-                y = F.layer_norm(x, (self.group,), eps=self.eps)
+                return self.gain(F.layer_norm(x, (self.group,), eps=self.eps))
             case "tanh":
-                y = torch.tanh(self.slope * x)
+                return self.gain(torch.tanh(self.slope * x))
             case "erf":
-                y = torch.erf(self.slope * x + self.shift)
+                return self.gain(torch.erf(self.slope * x + self.shift))
+            case "seed_norm":
+                along = (x * self.seed).unflatten(-1, (self.options["heads"], -1)).sum(-1)
+                moved = self.dyn * along.tanh().repeat_interleave(self.group // along.shape[-1], -1)
+                y = self.rms(x)
+                return self.gain(y) + moved * y
+            case "gated_norm":
+                y = self.gain(self.rms(x))
+                return y * F.linear(F.silu(F.linear(y, self.down)), self.up).sigmoid()
+            case "pre_affine":
+                return self.gain(self.rms(getattr(self, "lambda") * x))
+            case "taper":
+                return self.gate * self.gain(self.rms(x)) + (1 - self.gate) * self.c * self.copy * x
             case kind:
                 raise ValueError(f"unknown normalization {kind!r}")
-        y = self.gain(y) * self.factor
-        return (y if self.bias is None else y + self.bias).flatten(-2)
+
+
+def arrays(kind: str, options: dict, width: int) -> dict[str, tuple[int, ...]]:
+    """What a normalization function has beside its gain: names and shapes, matrices `[out, in]`."""
+    match kind:
+        case "tanh":
+            return {"slope": (1,)}
+        case "erf":
+            return {"slope": (1,), "shift": (1,)}
+        case "seed_norm":
+            return {"dyn": (width,), "seed": (width,)}
+        case "gated_norm":
+            return {"down": (options["rank"], width), "up": (width, options["rank"])}
+        case "pre_affine":
+            return {"lambda": (width,)}
+        case "taper":
+            return {"copy": (width,), "gate": (1,), "c": (1,)}
+        case _:
+            return {}
 
 
 def gain(plan: dict | None, width: int) -> nn.Module:

@@ -78,9 +78,10 @@ mod tests {
     use evenburn_model::plan::MixPlan;
     use evenburn_model::rule::MixRule;
     use evenburn_model::{ModelConfig, Recorded, Scheme};
+    use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
 
-    #[derive(Debug, Serialize, Deserialize)]
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
     struct Half {}
 
     impl Recorded for Half {

@@ -3,6 +3,7 @@
 use crate::dims::{Dims, MlpKind, Positions, Site};
 use crate::error::PlanError;
 use crate::experts::ExpertsConfig;
+use crate::function::Placed;
 use crate::scale_vectors::{ScaleSwitches, ScaleVectors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,10 @@ pub struct ModelConfig {
     /// A mixture of experts in place of each MLP.
     #[serde(skip_serializing_if = "ExpertsConfig::is_dense")]
     pub experts: ExpertsConfig,
+    /// A normalization function in place of the scheme's RMSNorm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Placed")]
+    pub function: Option<Placed>,
     /// Learned scales: `standard` (as the scheme has them), `none` or `unified` (2605.26895).
     pub scale_vectors: ScaleVectors,
     /// Switches that replace what `scale_vectors` decides.
@@ -130,6 +135,7 @@ impl Default for ModelConfig {
             biases: Biases::default(),
             dropout: 0.0,
             experts: ExpertsConfig::default(),
+            function: None,
             scale_vectors: ScaleVectors::Standard,
             scale: ScaleSwitches::default(),
         }

@@ -1,12 +1,17 @@
 //! Which normalization functions and residual rules a program knows, by name.
 
+use crate::config::ModelConfig;
 use crate::error::PlanError;
-use crate::function::{Erf, Function, Layer, NormFunction, Rms, Tanh, Unit};
+use crate::function::{
+    Erf, Function, GatedNorm, Layer, NormFunction, PlacedAt, PreAffine, Rms, SeedNorm, Tanh, Taper,
+    Unit,
+};
 use crate::named::{Named, Options, Recorded};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
 use crate::registry::RegistryError;
 use crate::rule::{Geodesic, MixRule, Rule};
-use serde_json::Value;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Reads the options of a kind.
@@ -16,6 +21,8 @@ type Make<T> = fn(Options) -> Result<Named<T>, serde_json::Error>;
 struct Kind<T: ?Sized> {
     about: &'static str,
     make: Make<T>,
+    /// The JSON schema of its options.
+    schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 impl<T: ?Sized> Clone for Kind<T> {
@@ -23,6 +30,7 @@ impl<T: ?Sized> Clone for Kind<T> {
         Self {
             about: self.about,
             make: self.make,
+            schema: self.schema,
         }
     }
 }
@@ -59,6 +67,10 @@ impl Default for Kinds {
                 function::<Layer>(),
                 function::<Tanh>(),
                 function::<Erf>(),
+                function::<SeedNorm>(),
+                function::<GatedNorm>(),
+                function::<PreAffine>(),
+                function::<Taper>(),
             ]
             .into(),
             rules: [rule::<Geodesic>()].into(),
@@ -74,6 +86,7 @@ fn function<F: NormFunction + Recorded>() -> (&'static str, Kind<dyn NormFunctio
     let kind = Kind {
         about: F::ABOUT,
         make: (|options| Ok(Function::from(read::<F>(options)?))) as Make<dyn NormFunction>,
+        schema: F::json_schema,
     };
     (F::NAME, kind)
 }
@@ -82,6 +95,7 @@ fn rule<R: MixRule + Recorded>() -> (&'static str, Kind<dyn MixRule>) {
     let kind = Kind {
         about: R::ABOUT,
         make: (|options| Ok(Rule::from(read::<R>(options)?))) as Make<dyn MixRule>,
+        schema: R::json_schema,
     };
     (R::NAME, kind)
 }
@@ -144,6 +158,60 @@ impl Kinds {
         plan.visit_mut(&mut resolve);
         resolve.error.map_or(Ok(()), Err)
     }
+
+    /// Gives the function of a configuration that was read from a file the object that carries it out.
+    ///
+    /// # Errors
+    /// [`PlanError::Unknown`] if it isn't registered, or if its options can't be read.
+    pub fn settle(&self, config: &mut ModelConfig) -> Result<(), PlanError> {
+        let Some(placed) = &mut config.function else {
+            return Ok(());
+        };
+        let function = &mut placed.function;
+        *function = made(&self.functions, function).map_err(|why| PlanError::Unknown {
+            scheme: "model.function".to_owned(),
+            place: "name".to_owned(),
+            what: "normalization function",
+            name: function.name().to_owned(),
+            why,
+        })?;
+        Ok(())
+    }
+
+    /// The JSON schema of the `[model.function]` section: `oneOf` the functions, told apart by `name`.
+    pub fn placed_schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let at = generator.subschema_for::<PlacedAt>();
+        let functions = self.functions.iter().map(|(name, kind)| {
+            let mut schema = (kind.schema)(generator);
+            let object = schema.ensure_object();
+            object.insert("description".to_owned(), json!(kind.about));
+            object.insert("required".to_owned(), json!(["name"]));
+            let properties = object.entry("properties").or_insert_with(|| json!({}));
+            if let Some(properties) = properties.as_object_mut() {
+                let mut at = at.clone();
+                let about = "Normalizations of the scheme that it takes the place of: `inputs` of the branches, or \
+                             `inputs_and_final`; when not given those that the function is meant for.";
+                at.insert("description".to_owned(), json!(about));
+                properties.insert("at".to_owned(), at.to_value());
+                let name = json!({ "type": "string", "const": name });
+                properties.insert("name".to_owned(), name);
+            }
+            schema
+        });
+        let functions: Vec<Schema> = functions.collect();
+        json_schema!({ "oneOf": functions })
+    }
+}
+
+/// The object that carries out one that was read; in words, why there is none.
+fn made<T: ?Sized>(
+    known: &BTreeMap<&'static str, Kind<T>>,
+    named: &Named<T>,
+) -> Result<Named<T>, String> {
+    match known.get(named.name()) {
+        Some(kind) => (kind.make)(named.options().clone()).map_err(|e| e.to_string()),
+        None => Err("this program doesn't know it: it has to be registered".to_owned()),
+    }
 }
 
 struct Resolve<'a> {
@@ -160,11 +228,7 @@ impl Resolve<'_> {
         known: &BTreeMap<&'static str, Kind<T>>,
         named: &mut Named<T>,
     ) {
-        let made = match known.get(named.name()) {
-            Some(kind) => (kind.make)(named.options().clone()).map_err(|e| e.to_string()),
-            None => Err("this program doesn't know it: it has to be registered".to_owned()),
-        };
-        match made {
+        match made(known, named) {
             Ok(made) => *named = made,
             Err(why) => {
                 self.error.get_or_insert(PlanError::Unknown {

@@ -1,5 +1,6 @@
 //! Parts of a plan that a program may bring along: recorded by name and options, carried out by an object.
 
+use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,8 +12,11 @@ use std::sync::Arc;
 /// Options by name, as a plan records them.
 pub type Options = Map<String, Value>;
 
-/// What a type has to say of itself to be recorded in a plan: it is a struct with named fields, its options.
-pub trait Recorded: Serialize + de::DeserializeOwned + fmt::Debug + Send + Sync + 'static {
+/// What a type has to say of itself to be recorded in a plan: it is a struct with named fields, its options, whose
+/// documentation says what they mean.
+pub trait Recorded:
+    Serialize + de::DeserializeOwned + JsonSchema + fmt::Debug + Send + Sync + 'static
+{
     /// Its name in plans and configurations.
     const NAME: &'static str;
     /// One sentence for lists.

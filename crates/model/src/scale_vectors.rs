@@ -29,7 +29,7 @@
 
 use crate::dims::Site;
 use crate::error::{PlanError, place};
-use crate::function::Unit;
+use crate::function::{Unit, gains_are_last};
 use crate::plan::{
     Form, GainPlan, GainRole, LayerPlan, LinearPlan, NormPlan, Place, Plan, ResidualPlan, SitePlan,
     Spot, VisitMut,
@@ -326,6 +326,7 @@ pub(crate) fn rewrite(
     want.check(&plan)?;
     plan.visit_mut(&mut DropGains(want.gains));
     if want.placement == Placement::Heterogeneous {
+        gains_are_last(&plan)?;
         let moved: usize = plan.layers.iter_mut().map(heterogeneous).sum();
         if moved == 0 {
             return Err(clash(

@@ -5,10 +5,11 @@ use evenburn::model::Recorded;
 use evenburn::model::atoms::Arrays;
 use evenburn::model::plan::{ArrayPlan, Role};
 use evenburn::model::rule::MixRule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `h + strength * x`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LayerScale {
     /// Strength at initialization.
     pub(crate) strength: f64,

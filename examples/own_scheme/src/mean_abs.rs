@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 use evenburn::model::Recorded;
 use evenburn::model::function::{Around, NormFunction};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `gain * x / (mean |x| + eps)`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MeanAbs {}
 
 impl Recorded for MeanAbs {

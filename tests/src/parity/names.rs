@@ -194,7 +194,6 @@ const FORMULAS: &[Row] = &[
     ("sz.w", &["head.after.value"]),
     ("head_post.alpha", &["head.after.value"]),
     ("head_post.beta", &["head.after.magnitude"]),
-    ("nf.g.alpha", &["final_norm.gain.value"]),
     ("layers.{}.q.w", &["blocks.{}.attn.q.weight"]),
     ("layers.{}.k.w", &["blocks.{}.attn.k.weight"]),
     ("layers.{}.v.w", &["blocks.{}.attn.v.weight"]),
@@ -203,15 +202,6 @@ const FORMULAS: &[Row] = &[
     ("layers.{}.u.w", &["blocks.{}.mlp.up.weight"]),
     ("layers.{}.d.w", &["blocks.{}.mlp.down.weight"]),
     ("es", &["embed.gain.value"]),
-    ("ne.g.alpha", &["embed.norm.gain.value"]),
-    ("nf.g.beta", &["final_norm.gain.magnitude"]),
-    ("xf.g.alpha", &["join.stream.gain.value"]),
-    ("xf.g.beta", &["join.stream.gain.magnitude"]),
-    ("yf.g.alpha", &["join.companion.gain.value"]),
-    ("yf.g.beta", &["join.companion.gain.magnitude"]),
-    ("nf.a", &["final_norm.slope"]),
-    ("nf.s", &["final_norm.shift"]),
-    ("nf.b", &["final_norm.bias"]),
     ("layers.{}.sg", &["blocks.{}.attn.scores.softmax.value"]),
     ("layers.{}.sqk.w", &["blocks.{}.attn.scores.gain.value"]),
     (
@@ -338,6 +328,18 @@ impl Source {
 
 /// The names of the independent implementation that are put together from a place and a part.
 fn by_formula(pattern: &str, case: &Case) -> Option<String> {
+    if let Some((place, part)) = pattern.split_once('.') {
+        let end = match place {
+            "ne" => Some("embed.norm"),
+            "xf" => Some("join.stream"),
+            "yf" => Some("join.companion"),
+            "nf" => Some("final_norm"),
+            _ => None,
+        };
+        if let Some(end) = end {
+            return Some(format!("{end}.{}", norm_part(part)?));
+        }
+    }
     let rest = pattern.strip_prefix("layers.{}.")?;
     let (place, part) = rest.split_once('.')?;
     let scheme = case.config.get("scheme").and_then(|s| s.as_str());
@@ -389,6 +391,12 @@ fn norm_part(part: &str) -> Option<&'static str> {
         "a" => "slope",
         "s" => "shift",
         "b" => "bias",
+        "dyn" => "dyn",
+        "seed" => "seed",
+        "gd.w" => "down",
+        "gu.w" => "up",
+        "lam" => "lambda",
+        "t" => "copy",
         _ => return None,
     })
 }
@@ -410,9 +418,9 @@ fn generalize(name: &str) -> (String, String) {
     (parts.join("."), block)
 }
 
-/// Whether our tensor of this path is the transpose of the source's.
-fn transposed(path: &str) -> bool {
-    path.ends_with(".weight") && path != "embed.weight"
+/// Whether our tensor of this path and shape is the transpose of the source's.
+fn transposed(path: &str, shape: &[usize]) -> bool {
+    shape.len() == 2 && path != "embed.weight"
 }
 
 /// Splits a source tensor among our parameters.
@@ -434,7 +442,7 @@ pub(super) fn to_ours(mapped: &Mapped, source: &Array) -> Result<Vec<(String, Ar
         .iter()
         .zip(source.values.chunks(each * width))
         .map(|(path, values)| {
-            let array = if transposed(path) {
+            let array = if transposed(path, &source.shape) {
                 Array {
                     shape: vec![width, each],
                     values: transpose(values, each, width),
@@ -468,7 +476,7 @@ pub(super) fn to_source(mapped: &Mapped, ours: &BTreeMap<String, TensorData>) ->
             .convert::<f64>()
             .try_to_vec()
             .map_err(|e| anyhow::anyhow!("{path}: {e:?}"))?;
-        if transposed(path) {
+        if transposed(path, &shape) {
             values.extend(transpose(&part, shape[0], shape[1]));
         } else {
             values.extend(part);

@@ -29,7 +29,7 @@ fn run(case: &Case, model: &Model, mapped: &[Mapped], dtype: DType) -> Result<Pr
     let device = Device::flex().autodiff();
     let plan = model.scheme.plan(&model.config)?;
     let specs = plan.params();
-    let decoder = load(case, &plan, &specs, mapped, dtype, &device)?;
+    let decoder = load(case, (&plan, &model.state), &specs, mapped, dtype, &device)?;
 
     let (tokens, targets) = (case.tensor("input.tokens")?, case.tensor("input.targets")?);
     let count = targets.values.len() as f64;
@@ -110,10 +110,10 @@ fn in_source_names(mapped: &[Mapped], ours: &BTreeMap<String, TensorData>) -> Re
         .collect()
 }
 
-/// The decoder with the case's weights, in the number format `dtype`.
+/// The decoder with the case's weights and state, in the number format `dtype`.
 fn load(
     case: &Case,
-    plan: &Plan,
+    (plan, state): (&Plan, &[(String, f64)]),
     specs: &[ParamSpec],
     mapped: &[Mapped],
     dtype: DType,
@@ -128,6 +128,10 @@ fn load(
                 "`{path}` has two sources"
             );
         }
+    }
+    for (path, value) in state {
+        let data = TensorData::new(vec![*value], [1]).convert_dtype(dtype);
+        values.insert(path.clone(), data);
     }
     // A scale that the source keeps out of its parameters would go unnoticed otherwise.
     ensure!(

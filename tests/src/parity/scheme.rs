@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::names::Source;
+use evenburn_model::function::{Function, GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FinalNorm, FirstBlock,
     GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm,
@@ -21,6 +22,8 @@ pub(super) struct Model {
     pub(super) source: Source,
     pub(super) config: ModelConfig,
     pub(super) scheme: Scheme,
+    /// What the case keeps out of its parameters, and ours have as state: values by path.
+    pub(super) state: Vec<(String, f64)>,
 }
 
 /// Keys that say nothing about the model, or repeat what others say.
@@ -49,6 +52,9 @@ const NEUTRAL: &[&str] = &[
     "base_scale",
 ];
 
+/// Norms of cases that are functions in place of RMSNorm.
+const FUNCTIONS: [&str; 4] = ["seednorm", "gated", "preaffine", "taper"];
+
 /// Keys that a scheme understands besides the neutral ones.
 fn own_keys(scheme: &str) -> &'static [&'static str] {
     match scheme {
@@ -60,6 +66,11 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "alpha_ffn",
             "alpha_final",
             "embed_scale",
+            "seed_heads",
+            "gate_rank",
+            "gate",
+            "taper_c",
+            "final_norm",
             "softmax_gain",
             "softmax_scale",
             "sv",
@@ -166,7 +177,8 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     let statistics = match text("norm") {
         None | Some("rms") => Statistics::Rms,
         Some("ln") => Statistics::Layer,
-        Some(other) if name == "pre" && ["dyt", "derf"].contains(&other) => Statistics::Rms,
+        Some("dyt" | "derf") if name == "pre" => Statistics::Rms,
+        Some(other) if name == "pre" && FUNCTIONS.contains(&other) => Statistics::Rms,
         Some(other) => return Err(format!("norm `{other}`")),
     };
     let decay = Decay::Matrices;
@@ -413,6 +425,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         },
         rope_fraction: number("rope_fraction").unwrap_or(1.0),
         head: HeadWeights::Untied,
+        function: function(case)?,
         positions: named(case, "positions")?,
         mlp: named(case, "mlp")?,
         biases: named(case, "biases")?,
@@ -421,11 +434,92 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         scale_vectors,
         scale,
     };
+    let state = state(case, config.layers)?;
     Ok(Model {
         source,
         config,
         scheme,
+        state,
     })
+}
+
+/// The function in place of RMSNorm, before the branches and, unless the case says that it is RMSNorm, at the end.
+fn function(case: &Case) -> Result<Option<Placed>, String> {
+    let text = |key: &str| case.config.get(key).and_then(Value::as_str);
+    let size = |key: &str, default: usize| match case.config.get(key) {
+        None => Ok(default),
+        Some(value) => match value.as_u64() {
+            Some(n) => Ok(n as usize),
+            None => Err(format!("`{key}` is {value}")),
+        },
+    };
+    let norm = text("norm").unwrap_or("rms");
+    let own: &[&str] = match norm {
+        "seednorm" => &["seed_heads"],
+        "gated" => &["gate_rank"],
+        "taper" => &["gate", "taper_c"],
+        _ => &[],
+    };
+    let others = ["seed_heads", "gate_rank", "gate", "taper_c"];
+    if let Some(key) = others
+        .iter()
+        .find(|key| case.config.contains_key(**key) && !own.contains(*key))
+    {
+        return Err(format!("norm `{norm}` with key `{key}`"));
+    }
+    let function: Function = match norm {
+        "seednorm" => {
+            let heads = size("seed_heads", SeedNorm::default().heads)?;
+            SeedNorm { heads }.into()
+        }
+        "gated" => {
+            let rank = size("gate_rank", GatedNorm::default().rank)?;
+            GatedNorm { rank }.into()
+        }
+        "preaffine" => PreAffine {}.into(),
+        "taper" => Taper::default().into(),
+        _ => {
+            return match text("final_norm") {
+                None => Ok(None),
+                Some(other) => Err(format!("final norm `{other}` with norm `{norm}`")),
+            };
+        }
+    };
+    let at = match text("final_norm") {
+        None => PlacedAt::InputsAndFinal,
+        Some("rms") => PlacedAt::Inputs,
+        Some(other) if other == norm => PlacedAt::InputsAndFinal,
+        Some(other) => return Err(format!("final norm `{other}`")),
+    };
+    let at = Some(at);
+    Ok(Some(Placed { function, at }))
+}
+
+/// The gate of a tapered case and the constant of each of its norms, those before the branches of a block one after the
+/// other, then that at the end if it tapers too.
+fn state(case: &Case, layers: usize) -> Result<Vec<(String, f64)>, String> {
+    let Some(gate) = case.config.get("gate") else {
+        return Ok(Vec::new());
+    };
+    let gate = gate
+        .as_f64()
+        .ok_or_else(|| format!("`gate` is {gate}, not a number"))?;
+    let constants = case.list("taper_c").map_err(|e| e.to_string())?;
+    let inputs = (0..layers).flat_map(|layer| {
+        ["attn", "mlp"].map(|branch| format!("blocks.{layer}.{branch}_residual.input"))
+    });
+    let mut places: Vec<String> = inputs.collect();
+    if case.config.get("final_norm").is_none() {
+        places.push("final_norm".to_owned());
+    }
+    if constants.len() != places.len() {
+        let (found, wanted) = (constants.len(), places.len());
+        return Err(format!("{found} entries of `taper_c` for {wanted} norms"));
+    }
+    let state = places.iter().zip(constants);
+    Ok(state
+        .flat_map(|(at, c)| [(format!("{at}.gate"), gate), (format!("{at}.c"), c)])
+        .collect())
 }
 
 /// The value that a key names in the way our configuration does, or the default.

@@ -2,7 +2,9 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, export, import};
-use evenburn_model::{Decoder, Plan, weights};
+use evenburn_model::function::{Around, NormFunction};
+use evenburn_model::strategy::PreNorm;
+use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
 use evenburn_tests::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -385,4 +387,48 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
         .unwrap_err()
         .to_string();
     assert!(again.contains("already exists"), "{again}");
+}
+
+/// Divides by the largest magnitude: a function that this project doesn't have.
+#[derive(Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+struct Largest {}
+
+impl Recorded for Largest {
+    const NAME: &'static str = "largest";
+    const ABOUT: &'static str = "Divides by the largest magnitude.";
+}
+
+impl NormFunction for Largest {
+    fn describe(&self) -> String {
+        "largest magnitude".to_owned()
+    }
+
+    fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
+        around.gained(x.clone() / x.abs().max_dim(1))
+    }
+}
+
+#[test]
+fn a_function_of_another_program_is_refused_by_its_name() {
+    let config = ModelConfig {
+        function: Some(Largest {}.into()),
+        ..ModelConfig::default()
+    };
+    let plan = Plan::new(&config, &PreNorm::default()).unwrap();
+    let decoder = Decoder::new(&plan, 1, &Device::flex());
+    let model = Model {
+        plan,
+        weights: weights::collect(&decoder),
+        tokenizer: None,
+        ends: Ends::Unknown,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("exported");
+    for target in [Target::Auto, Target::Own] {
+        let message = export(&model, &target, &place).unwrap_err().to_string();
+        for part in ["blocks.0.attn_residual.input", "`largest`"] {
+            assert!(message.contains(part), "no `{part}` in {message}");
+        }
+        assert!(!place.exists());
+    }
 }

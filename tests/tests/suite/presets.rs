@@ -28,6 +28,21 @@ fn every_scheme_has_a_preset_that_resolves() {
 }
 
 #[test]
+fn every_function_has_a_preset_that_resolves() {
+    for (name, preset) in [
+        ("seed_norm", "seed_norm"),
+        ("gated_norm", "gated_norm"),
+        ("pre_affine", "pre_affine"),
+        ("taper", "taper_norm"),
+    ] {
+        let config = load(&configs().join(format!("{preset}.toml")));
+        let plan = config.norm.plan(&config.model).unwrap();
+        let input = plan.layers[0].attn_residual.input.as_ref().unwrap();
+        assert_eq!(input.function.name(), name);
+    }
+}
+
+#[test]
 fn every_preset_makes_a_plan() {
     let mut presets = 0;
     for entry in std::fs::read_dir(configs()).unwrap() {

@@ -18,8 +18,19 @@ impl Work {
         }
     }
 
-    /// The gain of the final normalization goes into the rows of the output layer, that of the logits into its columns.
+    /// The gain of the final normalization, or all of it where it is a scale, goes into the rows of the output layer, the
+    /// gain of the logits into its columns.
     pub(super) fn output(&mut self) {
+        if let Some(norm) = &self.plan.ends.final_norm
+            && norm.bias.is_none()
+            && let Some(scale) = self.tensors.scale_of("final_norm", &norm.function)
+        {
+            let factor = norm.factor;
+            self.plan.ends.final_norm = None;
+            self.untie();
+            self.tensors.scale("head.weight", factor);
+            self.tensors.rows("head.weight", &scale);
+        }
         if let Some(norm) = &mut self.plan.ends.final_norm
             // The output layer has no bias to carry one.
             && norm.bias.is_none()

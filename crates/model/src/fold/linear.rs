@@ -155,15 +155,19 @@ impl Work {
         let Some(norm) = &mut plan.input else {
             return;
         };
-        let factor = std::mem::replace(&mut norm.factor, 1.0);
-        let last = norm.function.gain_is_last();
-        let gained = last && norm.gain.take().is_some();
-        let biased = norm.bias.take().is_some();
         let at = format!("blocks.{index}.{residual}.input");
-        let gain = if gained {
-            self.tensors.take(&format!("{at}.gain.value"))
-        } else {
-            Vec::new()
+        let factor = std::mem::replace(&mut norm.factor, 1.0);
+        let biased = norm.bias.take().is_some();
+        let scale = self.tensors.scale_of(&at, &norm.function);
+        let gain = match scale {
+            Some(scale) => {
+                plan.input = None;
+                Some(scale)
+            }
+            None if norm.function.gain_is_last() && norm.gain.take().is_some() => {
+                Some(self.tensors.take(&format!("{at}.gain.value")))
+            }
+            None => None,
         };
         let bias = self.tensors.take(&format!("{at}.bias"));
         for site in sites {
@@ -178,8 +182,8 @@ impl Work {
                     self.tensors.set_vector(format!("{reader}.bias"), sum);
                 }
                 self.tensors.scale(&weight, factor);
-                if gained {
-                    self.tensors.rows(&weight, &gain);
+                if let Some(gain) = &gain {
+                    self.tensors.rows(&weight, gain);
                 }
             }
             if biased && let Some(linear) = self.linear(index, *site) {

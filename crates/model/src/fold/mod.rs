@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A learned scale beside a linear map goes into its matrix; one that a nonlinearity, a rotation or a sum separates
-//! from the next matrix stays, stored as its used value. An interpolation whose stream is never normalized becomes a
+//! from the next matrix stays, stored as its used value. A normalization before linear maps that is a scale of channels by now
+//! (`TaperNorm` at gate 0) goes into them whole. An interpolation whose stream is never normalized becomes a
 //! sum (2505.22014): with `k_l = nu (1 - a)` and `c_l = k_1 .. k_l`, `h_l / c_l` obeys
 //! `h_{l+1} / c_{l+1} = h_l / c_l + (a nu / c_{l+1}) x`; `c_l` goes into the matrices that read `h_l`, and the
 //! bracket into the gain of the norm that `x` comes from, or without one into the matrix. So a folded anGPT is a sum of

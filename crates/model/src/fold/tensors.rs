@@ -1,6 +1,7 @@
 //! Named matrices and vectors in f64.
 
 use crate::error::WeightsError;
+use crate::function::Function;
 use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
 
@@ -45,6 +46,19 @@ impl Tensors {
     /// Removes an array; empty where there is none of that path.
     pub(super) fn take(&mut self, path: &str) -> Vec<f64> {
         self.arrays.remove(path).map_or_else(Vec::new, |a| a.values)
+    }
+
+    /// Removes the layer at `at` if its function is a scale of channels with the arrays it has, and returns that.
+    pub(super) fn scale_of(&mut self, at: &str, function: &Function) -> Option<Vec<f64>> {
+        let values = |name: &str| {
+            let array = self.arrays.get(&format!("{at}.{name}"));
+            array.map_or_else(Vec::new, |a| a.values.clone())
+        };
+        let scale = function.as_scale(&values)?;
+        let inside = format!("{at}.");
+        self.arrays
+            .retain(|path, _| !path.starts_with(&inside) || path.ends_with(".bias"));
+        Some(scale)
     }
 
     pub(super) fn set_vector(&mut self, path: String, values: Vec<f64>) {

@@ -5,10 +5,11 @@ use super::{Around, NormFunction};
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Role};
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `gain * erf(slope * x + shift)` with two learned scalars, `shift` from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Erf {
     /// Slope at initialization.

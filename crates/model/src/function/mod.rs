@@ -5,15 +5,26 @@
 //! implements [`NormFunction`] and [`Recorded`] and registers the type in [`Kinds`](crate::Kinds).
 
 mod erf;
+mod gated_norm;
 mod layer;
+mod placed;
+mod pre_affine;
 mod rms;
+mod seed_norm;
 mod tanh;
+mod taper;
 mod unit;
 
 pub use erf::Erf;
+pub use gated_norm::GatedNorm;
 pub use layer::Layer;
+pub use placed::{Placed, PlacedAt};
+pub(crate) use placed::{gains_are_last, rewrite};
+pub use pre_affine::PreAffine;
 pub use rms::Rms;
+pub use seed_norm::SeedNorm;
 pub use tanh::Tanh;
+pub use taper::Taper;
 pub use unit::Unit;
 
 use crate::atoms::Arrays;
@@ -31,6 +42,8 @@ pub enum Effect {
     Size,
     /// The same after the mean is taken out: LayerNorm.
     CentredSize,
+    /// The size of the vector makes no difference, and the result is no multiple of the vector.
+    Invariant,
     /// Anything else.
     Other,
 }
@@ -46,6 +59,9 @@ pub struct Around<'a> {
     pub arrays: &'a Arrays,
 }
 
+/// Learned arrays in f64 by name; empty where there is none of that name.
+pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
+
 /// A normalization function `f` of vectors: a layer is `bias + factor * f(x; gain)`.
 ///
 /// ```
@@ -54,10 +70,11 @@ pub struct Around<'a> {
 /// use evenburn_model::function::{Around, NormFunction};
 /// use evenburn_model::plan::NormPlan;
 /// use evenburn_model::Recorded;
+/// use schemars::JsonSchema;
 /// use serde::{Deserialize, Serialize};
 ///
 /// /// Divides by the largest magnitude.
-/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 /// struct Largest {}
 ///
 /// impl Recorded for Largest {
@@ -106,6 +123,17 @@ pub trait NormFunction: Debug + Send + Sync {
     /// Whether the gain multiplies the result last, so that a linear map behind it could absorb it.
     fn gain_is_last(&self) -> bool {
         true
+    }
+
+    /// Which normalizations of a scheme it takes the place of, unless a configuration says so: see [`Placed`].
+    fn placed_at(&self) -> PlacedAt {
+        PlacedAt::InputsAndFinal
+    }
+
+    /// The scale of each channel that it is with these arrays, `f(x; gain) = scale * x`, where it is one: folding then takes
+    /// the whole layer into what reads it.
+    fn as_scale(&self, _arrays: Scales<'_>) -> Option<Vec<f64>> {
+        None
     }
 
     /// Whether its options and `eps` make a usable function of `width` channels.

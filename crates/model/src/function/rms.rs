@@ -4,10 +4,11 @@ use super::{Around, Effect, NormFunction};
 use crate::named::Recorded;
 use burn::tensor::Tensor;
 use evenburn_kernels::Size;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `gain * x / sqrt(mean(x^2) + eps)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rms {}
 

@@ -4,10 +4,11 @@ use super::{Around, NormFunction};
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Role};
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `gain * tanh(slope * x)` with a learned scalar: no statistics at all.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tanh {
     /// Slope at initialization.

@@ -22,6 +22,7 @@ use crate::config::{HeadWeights, ModelConfig};
 use crate::dims::{Branch, Dims, Positions, Site};
 use crate::error::{PlanError, place};
 use crate::experts::Joined;
+use crate::function;
 use crate::scale_vectors;
 use crate::strategy::NormStrategy;
 use serde::{Deserialize, Serialize};
@@ -198,6 +199,7 @@ impl Plan {
             layers,
             dims,
         };
+        let plan = function::rewrite(plan, config.function.as_ref())?;
         let plan = scale_vectors::rewrite(plan, config.scale_vectors, config.scale)?;
         plan.validate()?;
         Ok(plan)

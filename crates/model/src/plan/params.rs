@@ -196,6 +196,8 @@ pub struct ParamSpec {
     pub constraint: Constraint,
     /// Whether weight decay applies.
     pub decay: bool,
+    /// Whether gradients move it; else it is state that checkpoints hold.
+    pub trained: bool,
 }
 
 impl ParamSpec {
@@ -224,6 +226,7 @@ impl Collector<'_> {
             role,
             constraint: Constraint::Free,
             decay,
+            trained: true,
         });
     }
 }
@@ -240,6 +243,7 @@ impl Visit for Collector<'_> {
             },
             constraint: plan.constraint,
             decay: plan.decay,
+            trained: true,
         });
     }
 
@@ -265,12 +269,14 @@ impl Visit for Collector<'_> {
     }
 
     fn array(&mut self, at: &Spot, plan: &ArrayPlan) {
-        self.add(
-            at.param.to_string(),
-            plan.shape.clone(),
-            plan.role,
-            plan.decay,
-        );
+        self.specs.push(ParamSpec {
+            path: at.param.to_string(),
+            shape: plan.shape.clone(),
+            role: plan.role,
+            constraint: Constraint::Free,
+            decay: plan.decay,
+            trained: plan.trained,
+        });
     }
 }
 

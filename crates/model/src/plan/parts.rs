@@ -52,7 +52,7 @@ pub enum GainShape {
 pub enum GainRole {
     /// A linear map follows, which could absorb it.
     Input,
-    /// No linear map follows directly.
+    /// No linear map follows directly; or the function that it belongs to doesn't multiply by it last.
     Output,
 }
 

@@ -7,6 +7,7 @@ use crate::atoms::Arrays;
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Role};
 use burn::tensor::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -19,7 +20,7 @@ use std::f64::consts::PI;
 /// ```
 ///
 /// `scale` and `bias` are learned scalars, 1 and 0 at the start. Where a bound holds, no gradient passes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Geodesic {
     /// Constant on the angle: what it decays to in this block.

@@ -1,6 +1,7 @@
 //! The models that the tests are about.
 
 use burn::tensor::Device;
+use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstBlock, FirstLayer, GainForm,
@@ -192,6 +193,19 @@ pub(crate) fn subjects() -> Vec<Subject> {
         };
         add(&format!("{mlp:?}"), body, Scheme::default());
     }
+    for function in functions() {
+        for scheme in registry.schemes() {
+            let name = format!("of {}", function.function.name());
+            let placed = ModelConfig {
+                function: Some(function.clone()),
+                ..config()
+            };
+            // Schemes without RMSNorm before their branches have no place for it.
+            if scheme.plan(&placed).is_ok() {
+                add(&name, placed, scheme);
+            }
+        }
+    }
     for scheme in registry.schemes() {
         let unified = ModelConfig {
             scale_vectors: ScaleVectors::Unified,
@@ -258,6 +272,24 @@ pub(crate) fn subjects() -> Vec<Subject> {
     };
     add("from the first block on", config(), Scheme::from(keel));
     all
+}
+
+/// The functions that take the place of RMSNorm, with options that aren't their defaults.
+pub(crate) fn functions() -> Vec<Placed> {
+    let anywhere = |placed: Placed| Placed {
+        at: Some(PlacedAt::InputsAndFinal),
+        ..placed
+    };
+    let taper = |gate| Taper { gate, c: 0.8 };
+    vec![
+        SeedNorm::default().into(),
+        SeedNorm { heads: 3 }.into(),
+        GatedNorm { rank: 5 }.into(),
+        PreAffine {}.into(),
+        taper(0.35).into(),
+        anywhere(taper(0.7).into()),
+        anywhere(taper(0.0).into()),
+    ]
 }
 
 /// anGPT without norms but those of q and k.

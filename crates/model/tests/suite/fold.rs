@@ -2,6 +2,7 @@
 
 use crate::common::{Subject, config, distance, model, numbers, plan, subjects, tokens};
 use burn::tensor::{DType, Device, TensorData};
+use evenburn_model::function::{Placed, PlacedAt, Taper};
 use evenburn_model::plan::{
     Form, GainPlan, GainRole, LinearPlan, MixPlan, NormPlan, Normed, Plan, ResidualPlan,
 };
@@ -40,6 +41,9 @@ fn stays(gain: &GainPlan) -> bool {
 
 fn norm_is_folded(norm: &NormPlan, may_keep_gain: bool) -> bool {
     let gain = norm.gain.as_ref();
+    if !norm.function.gain_is_last() {
+        return gain.is_none_or(stays);
+    }
     gain.is_none_or(|g| may_keep_gain && stays(g)) && (gain.is_none() || is_one(norm.factor))
 }
 
@@ -342,4 +346,27 @@ fn an_interpolation_that_keeps_nothing_is_refused_by_its_place() {
     assert!(matches!(refused, FoldError::Vanishes { channel: 5, .. }));
     let message = refused.to_string();
     assert!(message.contains("block 1, mlp_residual"), "{message}");
+}
+
+/// At gate 0 a tapered norm before linear maps is a scale, which they take up whole.
+#[test]
+fn what_has_tapered_off_is_gone() {
+    let device = Device::flex();
+    let taper = |gate| ModelConfig {
+        function: Some(Placed {
+            at: Some(PlacedAt::InputsAndFinal),
+            ..Taper { gate, c: 0.8 }.into()
+        }),
+        ..config()
+    };
+    let norms = |config: &ModelConfig| {
+        let plan = Plan::new(config, &PreNorm::default()).unwrap();
+        let folded = fold(&plan, &Decoder::new(&plan, 3, &device), &device).unwrap();
+        let inputs = folded.plan.layers.iter();
+        let inputs = inputs.flat_map(|l| [&l.attn_residual, &l.mlp_residual]);
+        let inputs = inputs.filter(|r| r.input.is_some()).count();
+        (inputs, folded.plan.ends.final_norm.is_some())
+    };
+    assert_eq!(norms(&taper(0.5)), (6, true));
+    assert_eq!(norms(&taper(0.0)), (0, false));
 }

@@ -8,6 +8,7 @@ mod common;
 mod conformance;
 mod experts;
 mod fold;
+mod functions;
 mod gradients;
 mod open;
 mod plans;

@@ -8,10 +8,11 @@ use evenburn_model::plan::{ArrayPlan, GainRole, MixPlan, NormPlan, ResidualPlan,
 use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::NormStrategy;
 use evenburn_model::{Branch, Decoder, Dims, Kinds, Plan, PlanError, Recorded, weights};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `x / |x|_p` with a learned scalar on it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct PNorm {
     p: f64,
 }
@@ -45,7 +46,7 @@ impl NormFunction for PNorm {
 }
 
 /// `h + strength * x` with a learned vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Weighted {
     strength: f64,
 }

@@ -141,7 +141,10 @@ impl Key {
     }
 }
 
-/// Every key of a run's configuration, section by section, with the schemes of a registry.
+/// The section whose functions a registry knows, in the schema of a configuration.
+const FUNCTION: &str = "/properties/model/properties/function";
+
+/// Every key of a run's configuration, section by section, with the schemes and functions of a registry.
 ///
 /// A key that means something else, or takes other values, with another tag is listed once for each.
 ///
@@ -151,17 +154,21 @@ impl Key {
 /// assert_eq!((key.expected().as_str(), key.default.as_deref()), ("integer, at least 1", Some("8")));
 /// ```
 pub fn keys(registry: &Registry) -> Vec<Key> {
-    let generator = SchemaSettings::draft2020_12()
+    let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator();
-    let schema = generator.into_root_schema_for::<RunConfig>();
+    let functions = registry.kinds().placed_schema(&mut generator).to_value();
+    let mut schema = generator.into_root_schema_for::<RunConfig>().to_value();
+    if let Some(known) = schema.pointer_mut(FUNCTION) {
+        *known = functions;
+    }
     let defaults = toml::Table::try_from(RunConfig::default()).unwrap_or_default();
     let mut found = Vec::new();
     let schemes = registry.schema();
     for section in RunConfig::SECTIONS {
         let part = match section {
             "norm" => Some(schemes.as_value()),
-            _ => schema.as_value().pointer(&format!("/properties/{section}")),
+            _ => schema.pointer(&format!("/properties/{section}")),
         };
         if let Some(part) = part {
             walk(section, part, &[], &mut found);

@@ -347,8 +347,9 @@ impl<'r> Loader<'r> {
             .registry
             .read(norm)
             .map_err(|e| refused(e.to_string()))?;
-        let sections = RunConfig::deserialize(toml::Value::Table(self.values))
+        let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
+        self.registry.kinds().settle(&mut sections.model)?;
         Ok(Resolved {
             config: RunConfig { norm, ..sections },
             origins: self.origins,
@@ -381,8 +382,7 @@ impl<'r> Loader<'r> {
                     .find_map(|k| k.only_with.first())
                     .map_or("", |t| t.path.as_str());
                 let actual = lookup(&self.values, tag)
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                    .map_or_else(|| "not set".to_owned(), ToString::to_string);
                 Err(TrainError::WrongVariant {
                     place,
                     key: path.to_owned(),

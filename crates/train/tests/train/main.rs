@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod functions;
 mod launch;
 mod run;
 mod world;

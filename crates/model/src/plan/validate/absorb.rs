@@ -1,12 +1,12 @@
 //! Refuses scales that are said to have a linear map behind them where something else stands.
 //!
 //! [`GainRole::Input`] is a promise that a later matrix could absorb the scale: weight decay by role and folding rely on
-//! it. It can't cross a nonlinearity, a rotation, or a sum.
+//! it. It can't cross a nonlinearity, a rotation, or a sum, those inside of a normalization function included.
 
 use super::Check;
 use crate::dims::{Branch, Site};
 use crate::error::PlanError;
-use crate::plan::{GainPlan, GainRole, ParamRef, Place, Plan, Spot, Visit};
+use crate::plan::{GainPlan, GainRole, NormPlan, ParamRef, Place, Plan, Spot, Visit};
 
 /// What stands between the output of a linear map and the next matrix, where that is no linear map of single channels;
 /// `inside` is the branch that the activation is applied to.
@@ -57,6 +57,18 @@ impl Absorbed<'_> {
 }
 
 impl Visit for Absorbed<'_> {
+    fn norm(&mut self, at: &Spot, plan: &NormPlan) {
+        let promised = plan.gain.as_ref().map(|gain| gain.role) == Some(GainRole::Input);
+        if self.found.is_ok() && promised && !plan.function.gain_is_last() {
+            let first = "a gain for a linear map to absorb";
+            let second = format!(
+                "`{}`, which doesn't multiply by it last",
+                plan.function.name()
+            );
+            self.found = Err(self.check.clash(&at.words(), first, second));
+        }
+    }
+
     fn gain(&mut self, at: &Spot, plan: &GainPlan) {
         if self.found.is_ok()
             && plan.role == GainRole::Input

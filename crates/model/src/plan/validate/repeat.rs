@@ -30,9 +30,14 @@ struct Passed<'a> {
     name: String,
 }
 
-/// Whether a normalization divides by a size of its input.
-fn divides(norm: &NormPlan) -> bool {
+/// Whether the size of its input makes no difference to a normalization.
+fn forgets(norm: &NormPlan) -> bool {
     norm.function.effect() != Effect::Other
+}
+
+/// Whether what a normalization makes has a size of its own.
+fn sizes(norm: &NormPlan) -> bool {
+    matches!(norm.function.effect(), Effect::Size | Effect::CentredSize)
 }
 
 /// Whether learned vectors stand behind a normalization.
@@ -43,7 +48,7 @@ fn bare(norm: &NormPlan) -> bool {
 /// `B(A(x)) = B(x)`.
 fn undone(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
     let size = match (a.function.effect(), b.function.effect()) {
-        (Effect::Size, _) => divides(b),
+        (Effect::Size, _) => forgets(b),
         (Effect::CentredSize, Effect::CentredSize) => between == Between::Nothing,
         _ => false,
     };
@@ -55,7 +60,7 @@ fn undone(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
 /// `B(A(x)) = c A(x)`.
 fn repeated(a: &NormPlan, b: &NormPlan, between: Between) -> bool {
     let size = match (a.function.effect(), b.function.effect()) {
-        (_, Effect::Size) => divides(a),
+        (_, Effect::Size) => sizes(a),
         (Effect::CentredSize, Effect::CentredSize) => between == Between::Nothing,
         _ => false,
     };

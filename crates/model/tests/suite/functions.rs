@@ -1,0 +1,394 @@
+//! Functions in place of a scheme's RMSNorm against their formulas, written as loops over channels.
+
+use crate::common::{config, distance, numbers, plan, subjects};
+use crate::gradients::{by_path, values, with};
+use crate::theory::Normal;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use evenburn_model::atoms::Norm;
+use evenburn_model::function::{
+    Function, GatedNorm, Layer, Placed, PlacedAt, PreAffine, SeedNorm, Taper,
+};
+use evenburn_model::plan::{GainPlan, GainRole, NormPlan};
+use evenburn_model::strategy::{Bias, Decay, Olmo2, PreNorm, Statistics};
+use evenburn_model::{Kinds, ModelConfig, Placement, Plan, Role, ScaleSwitches};
+use std::collections::BTreeMap;
+
+const WIDTH: usize = 12;
+const ROWS: usize = 5;
+const EPS: f64 = 1e-5;
+
+type Arrays = BTreeMap<String, Vec<f64>>;
+
+fn rms(x: &[f64]) -> f64 {
+    let square: f64 = x.iter().map(|v| v * v).sum();
+    (square / x.len() as f64 + EPS).sqrt()
+}
+
+/// One row of a layer's result.
+fn formula(name: &str, parts: usize, x: &[f64], arrays: &Arrays) -> Vec<f64> {
+    let gain = &arrays["gain.value"];
+    let (r, width) = (rms(x), x.len());
+    match name {
+        "seed_norm" => {
+            let part = width / parts;
+            let of = |channel: usize| {
+                let first = channel / part * part;
+                let along: f64 = (first..first + part)
+                    .map(|i| x[i] * arrays["seed"][i])
+                    .sum();
+                along.tanh()
+            };
+            (0..width)
+                .map(|i| (gain[i] + arrays["dyn"][i] * of(i)) * x[i] / r)
+                .collect()
+        }
+        "gated_norm" => {
+            let y: Vec<f64> = (0..width).map(|i| gain[i] * x[i] / r).collect();
+            let (down, up) = (&arrays["down"], &arrays["up"]);
+            let rank = down.len() / width;
+            let narrow: Vec<f64> = (0..rank)
+                .map(|k| {
+                    let z: f64 = (0..width).map(|i| y[i] * down[i * rank + k]).sum();
+                    z / (1.0 + (-z).exp())
+                })
+                .collect();
+            let gate = |i: usize| {
+                let z: f64 = (0..rank).map(|k| narrow[k] * up[k * width + i]).sum();
+                1.0 / (1.0 + (-z).exp())
+            };
+            (0..width).map(|i| y[i] * gate(i)).collect()
+        }
+        "pre_affine" => {
+            let z: Vec<f64> = (0..width).map(|i| arrays["lambda"][i] * x[i]).collect();
+            let r = rms(&z);
+            (0..width).map(|i| gain[i] * z[i] / r).collect()
+        }
+        _ => {
+            let (gate, c) = (arrays["gate"][0], arrays["c"][0]);
+            let scale = |i: usize| gate * gain[i] / r + (1.0 - gate) * c * arrays["copy"][i];
+            (0..width).map(|i| scale(i) * x[i]).collect()
+        }
+    }
+}
+
+fn layer(function: &Function) -> NormPlan {
+    NormPlan {
+        function: function.clone(),
+        ..NormPlan::rms(EPS, GainRole::Output)
+    }
+}
+
+fn functions() -> Vec<(Function, usize)> {
+    vec![
+        (SeedNorm::default().into(), 1),
+        (SeedNorm { heads: 3 }.into(), 3),
+        (GatedNorm { rank: 4 }.into(), 1),
+        (PreAffine {}.into(), 1),
+        (Taper { gate: 0.3, c: 0.7 }.into(), 1),
+    ]
+}
+
+/// A layer in f64 with random arrays, except those that are state, and its rows `[ROWS, WIDTH]`.
+fn random(function: &Function, seed: u64, device: &Device) -> (Norm, Vec<f64>) {
+    let mut draw = Normal::new(seed);
+    let norm = Norm::new(&layer(function), WIDTH, WIDTH, device);
+    let mut all = values(&norm);
+    for (path, values) in &mut all {
+        if path != "gate" && path != "c" {
+            *values = draw.take(values.len());
+        }
+    }
+    (with(norm, &all), draw.take(ROWS * WIDTH))
+}
+
+fn tensor(x: &[f64], device: &Device) -> Tensor<2> {
+    let data = TensorData::new(x.to_vec(), [ROWS, WIDTH]);
+    Tensor::from_data(data, (device, DType::F64))
+}
+
+#[test]
+fn every_function_is_its_formula() {
+    let device = Device::flex();
+    for (seed, (function, parts)) in functions().into_iter().enumerate() {
+        let (norm, x) = random(&function, seed as u64, &device);
+        let arrays = values(&norm);
+        let rows = x.chunks(WIDTH);
+        let expected = rows.flat_map(|row| formula(function.name(), parts, row, &arrays));
+        let expected: Vec<f64> = expected.collect();
+        let found = numbers(norm.forward(tensor(&x, &device)));
+        let error = distance(&found, &expected);
+        assert!(error < 1e-12, "{}: {error}", function.name());
+    }
+}
+
+#[test]
+fn every_gradient_is_that_of_the_formula() {
+    let device = Device::flex().autodiff();
+    for (seed, (function, parts)) in functions().into_iter().enumerate() {
+        let (norm, x) = random(&function, 10 + seed as u64, &device);
+        let weights = Normal::new(99).take(ROWS * WIDTH);
+        let arrays = values(&norm);
+        let loss = |x: &[f64], arrays: &Arrays| -> f64 {
+            let rows = x.chunks(WIDTH);
+            let y = rows.flat_map(|row| formula(function.name(), parts, row, arrays));
+            y.zip(&weights).map(|(y, w)| y * w).sum()
+        };
+        let input = tensor(&x, &device).require_grad();
+        let y = norm.forward(input.clone()) * tensor(&weights, &device);
+        let gradients = y.sum().backward();
+
+        let h = 1e-6;
+        let slope = |value: &dyn Fn(f64) -> f64| (value(h) - value(-h)) / (2.0 * h);
+        let found = numbers(input.grad(&gradients).unwrap());
+        for (i, found) in found.iter().enumerate() {
+            let expected = slope(&|by| {
+                let mut x = x.clone();
+                x[i] += by;
+                loss(&x, &arrays)
+            });
+            let error = (found - expected).abs();
+            assert!(error < 1e-7, "{} x {i}: {error}", function.name());
+        }
+        let found = by_path(&norm, &gradients);
+        for (path, found) in &found {
+            for (i, found) in found.iter().enumerate() {
+                let expected = slope(&|by| {
+                    let mut arrays = arrays.clone();
+                    arrays.get_mut(path).unwrap()[i] += by;
+                    loss(&x, &arrays)
+                });
+                let error = (found - expected).abs();
+                assert!(error < 1e-7, "{} {path} {i}: {error}", function.name());
+            }
+        }
+        let state = arrays.keys().filter(|path| !found.contains_key(*path));
+        let state: Vec<&String> = state.collect();
+        let expected: &[&str] = match function.name() {
+            "taper" => &["c", "gate"],
+            _ => &[],
+        };
+        assert_eq!(state, expected, "{}", function.name());
+    }
+}
+
+#[test]
+fn before_training_they_are_rms_norm_or_half_of_it() {
+    let device = Device::flex();
+    let x = tensor(&Normal::new(3).take(ROWS * WIDTH), &device).cast(DType::F32);
+    let of = |plan: &NormPlan| numbers(Norm::new(plan, WIDTH, WIDTH, &device).forward(x.clone()));
+    let plain = of(&NormPlan::rms(EPS, GainRole::Output));
+    let same: [Function; 3] = [
+        SeedNorm { heads: 4 }.into(),
+        PreAffine {}.into(),
+        Taper::default().into(),
+    ];
+    for function in &same {
+        let error = distance(&of(&layer(function)), &plain);
+        assert!(error < 1e-6, "{}: {error}", function.name());
+    }
+    let gated = of(&layer(&GatedNorm::default().into()));
+    for (gated, plain) in gated.iter().zip(&plain) {
+        assert!((gated / plain - 0.5).abs() < 0.02, "{gated} of {plain}");
+    }
+}
+
+fn with_function(placed: Placed, strategy: &PreNorm) -> Plan {
+    let config = ModelConfig {
+        function: Some(placed),
+        ..config()
+    };
+    Plan::new(&config, strategy).unwrap()
+}
+
+#[test]
+fn a_function_stands_where_it_is_meant_to() {
+    let everywhere = with_function(SeedNorm { heads: 3 }.into(), &PreNorm::default());
+    let inputs = with_function(Taper::default().into(), &PreNorm::default());
+    let chosen = Placed {
+        at: Some(PlacedAt::Inputs),
+        ..SeedNorm::default().into()
+    };
+    let chosen = with_function(chosen, &PreNorm::default());
+    for (plan, name, last) in [
+        (&everywhere, "seed_norm", true),
+        (&inputs, "taper", false),
+        (&chosen, "seed_norm", false),
+    ] {
+        for layer in &plan.layers {
+            for residual in [&layer.attn_residual, &layer.mlp_residual] {
+                let norm = residual.input.as_ref().unwrap();
+                assert_eq!(norm.function.name(), name);
+                // No matrix can absorb a gain that isn't last.
+                assert_eq!(norm.gain.as_ref().unwrap().role, GainRole::Output);
+            }
+            // Normalizations of products are no part of it.
+            assert_eq!(layer.q.linear.norm.as_ref().unwrap().function.name(), "rms");
+        }
+        let end = plan.ends.final_norm.as_ref().unwrap();
+        assert_eq!(end.function.name() == name, last);
+    }
+    let affine = with_function(PreAffine {}.into(), &PreNorm::default());
+    let end = affine.ends.final_norm.unwrap();
+    assert_eq!(end.gain.unwrap().role, GainRole::Input);
+}
+
+#[test]
+fn arrays_decay_as_their_gain_and_matrices_as_matrices() {
+    let strategy = |decay| PreNorm {
+        decay,
+        bias: Bias::Learned,
+        ..PreNorm::default()
+    };
+    for decay in [Decay::Matrices, Decay::All] {
+        let all = decay == Decay::All;
+        for (placed, arrays) in [
+            (Placed::from(SeedNorm::default()), &["dyn", "seed"][..]),
+            (PreAffine {}.into(), &["lambda"]),
+            (Taper::default().into(), &["copy"]),
+        ] {
+            let specs = with_function(placed, &strategy(decay)).params();
+            for array in arrays {
+                let path = format!("blocks.1.mlp_residual.input.{array}");
+                let spec = specs.iter().find(|s| s.path == path).unwrap();
+                assert_eq!((spec.decay, spec.role), (all, Role::Gain), "{path}");
+            }
+        }
+        let specs = with_function(GatedNorm::default().into(), &strategy(decay)).params();
+        for (array, shape) in [("down", [24, 16]), ("up", [16, 24])] {
+            let path = format!("final_norm.{array}");
+            let spec = specs.iter().find(|s| s.path == path).unwrap();
+            assert_eq!((spec.decay, spec.role), (true, Role::Matrix), "{path}");
+            assert_eq!(spec.shape, shape);
+        }
+    }
+}
+
+/// The message of a refusal has all of these.
+fn refused(
+    config: &ModelConfig,
+    strategy: &dyn evenburn_model::strategy::NormStrategy,
+    parts: &[&str],
+) {
+    let message = Plan::new(config, strategy).unwrap_err().to_string();
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn what_can_not_be_is_refused_by_both_decisions() {
+    let placed = |function: Placed| ModelConfig {
+        function: Some(function),
+        ..config()
+    };
+    let taper = placed(Taper::default().into());
+    let nowhere = ["model.function.name = \"taper\"", "without RMSNorm"];
+    refused(&taper, &Olmo2::default(), &nowhere);
+    let layer_norm = PreNorm {
+        norm: Statistics::Layer,
+        ..PreNorm::default()
+    };
+    refused(&taper, &layer_norm, &nowhere);
+    let heads = placed(SeedNorm { heads: 7 }.into());
+    let parts = ["block 0", "SeeDNorm of 7 parts", "24 channels"];
+    refused(&heads, &PreNorm::default(), &parts);
+    let rank = placed(GatedNorm { rank: 0 }.into());
+    refused(&rank, &PreNorm::default(), &["a gate of rank 0"]);
+    for gate in [-0.1, 1.5, f64::NAN] {
+        let gate = placed(Taper { gate, c: 1.0 }.into());
+        refused(&gate, &PreNorm::default(), &["a gate of"]);
+    }
+    let c = placed(Taper { gate: 0.5, c: 0.0 }.into());
+    refused(&c, &PreNorm::default(), &["a constant of 0"]);
+    let moved = ModelConfig {
+        scale: ScaleSwitches {
+            placement: Some(Placement::Heterogeneous),
+            ..ScaleSwitches::default()
+        },
+        ..placed(SeedNorm::default().into())
+    };
+    let parts = ["`seed_norm`", "scale vectors per linear map"];
+    refused(&moved, &PreNorm::default(), &parts);
+}
+
+#[test]
+fn no_matrix_is_promised_a_gain_that_is_not_last() {
+    let subjects = subjects();
+    let subject = subjects.iter().find(|s| s.name == "pre_norm").unwrap();
+    let mut plan = plan(subject);
+    let input = plan.layers[1].mlp_residual.input.as_mut().unwrap();
+    input.function = SeedNorm::default().into();
+    let message = plan.validate().unwrap_err().to_string();
+    for part in ["block 1, mlp_residual, input norm", "absorb", "`seed_norm`"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    let input = plan.layers[1].mlp_residual.input.as_mut().unwrap();
+    input.gain = Some(GainPlan::ones(GainRole::Output));
+    plan.validate().unwrap();
+}
+
+/// Its size forgotten anyway, a vector need not be normalized before.
+#[test]
+fn a_norm_that_is_undone_by_a_function_is_refused() {
+    let bare = NormPlan {
+        gain: None,
+        ..NormPlan::rms(EPS, GainRole::Output)
+    };
+    for (function, undone) in [
+        (Function::from(GatedNorm::default()), true),
+        (PreAffine {}.into(), true),
+        (SeedNorm::default().into(), false),
+        (Taper::default().into(), false),
+        (Layer {}.into(), true),
+    ] {
+        let mut plan = Plan::new(&config(), &PreNorm::default()).unwrap();
+        plan.layers[2].mlp_residual.after = Some(bare.clone());
+        let end = plan.ends.final_norm.as_mut().unwrap();
+        end.function = function.clone();
+        end.gain = Some(GainPlan::ones(GainRole::Output));
+        assert_eq!(plan.validate().is_err(), undone, "{}", function.name());
+    }
+}
+
+#[test]
+fn a_section_is_read_back_and_settled() {
+    let text =
+        serde_json::json!({ "function": { "name": "seed_norm", "heads": 3, "at": "inputs" } });
+    let mut read: ModelConfig = serde_json::from_value(text).unwrap();
+    // Nobody has looked it up yet.
+    let unknown = Plan::new(
+        &ModelConfig {
+            function: read.function.clone(),
+            ..config()
+        },
+        &PreNorm::default(),
+    );
+    assert!(unknown.unwrap_err().to_string().contains("`seed_norm`"));
+    Kinds::default().settle(&mut read).unwrap();
+    let placed = Placed {
+        at: Some(PlacedAt::Inputs),
+        ..SeedNorm { heads: 3 }.into()
+    };
+    assert_eq!(read.function, Some(placed));
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!(
+        written["function"],
+        serde_json::json!({ "name": "seed_norm", "heads": 3, "at": "inputs" })
+    );
+
+    for (section, part) in [
+        (serde_json::json!({ "name": "no_such" }), "`no_such`"),
+        (
+            serde_json::json!({ "name": "seed_norm", "head": 3 }),
+            "unknown field `head`",
+        ),
+    ] {
+        let text = serde_json::json!({ "function": section });
+        let mut read: ModelConfig = serde_json::from_value(text).unwrap();
+        let message = Kinds::default().settle(&mut read).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    let nameless = serde_json::json!({ "function": { "heads": 3 } });
+    let message = serde_json::from_value::<ModelConfig>(nameless).unwrap_err();
+    assert!(message.to_string().contains("`name`"), "{message}");
+}
