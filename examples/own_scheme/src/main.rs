@@ -68,7 +68,8 @@ mod tests {
             "own-scheme train --no-dashboard --no-baselines --run-dir {} --norm.scheme {scheme} \
              --model.vocab_size 300 --model.dim 32 --model.layers 2 --model.heads 2 --model.context 32 \
              --data.path {} --data.cache {} --data.tokenizer_vocab 300 --data.validation_fraction 0.2 \
-             --train.steps 20 --train.batch_size 4 --train.eval_tokens 512 --train.sample_tokens 0 --optim.lr 0.01",
+             --train.steps 20 --train.batch_size 4 --train.eval_tokens 512 --train.sample_tokens 0 --optim.lr 0.01 \
+             --optim.schedule constant",
             run.display(),
             text.display(),
             folder.join("cache").display()
