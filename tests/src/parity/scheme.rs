@@ -144,7 +144,9 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
-    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+    // GeoNorm has its choice, and a function in place of RMSNorm its places.
+    let open = ["geonorm", "pre"].contains(&name);
+    if let Some(last) = text("final_norm").filter(|last| !open && *last != "none") {
         return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
@@ -479,9 +481,11 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
         "preaffine" => PreAffine {}.into(),
         "taper" => Taper::default().into(),
         _ => {
-            return match text("final_norm") {
-                None => Ok(None),
-                Some(other) => Err(format!("final norm `{other}` with norm `{norm}`")),
+            return match (text("scheme"), text("final_norm")) {
+                (Some("pre"), Some(other)) if other != norm => {
+                    Err(format!("final norm `{other}` with norm `{norm}`"))
+                }
+                _ => Ok(None),
             };
         }
     };
