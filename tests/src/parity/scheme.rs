@@ -144,7 +144,8 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
-    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+    let unnormed = ["post", "keel"].contains(&name);
+    if let Some(last) = text("final_norm").filter(|last| unnormed && *last != "none") {
         return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
@@ -425,7 +426,11 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         },
         rope_fraction: number("rope_fraction").unwrap_or(1.0),
         head: HeadWeights::Untied,
-        function: function(case)?,
+        function: match name {
+            // A final norm is their own choice, or none.
+            "geonorm" | "post" | "keel" => None,
+            _ => function(case)?,
+        },
         positions: named(case, "positions")?,
         mlp: named(case, "mlp")?,
         biases: named(case, "biases")?,
