@@ -427,7 +427,11 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
         },
         rope_fraction: number("rope_fraction").unwrap_or(1.0),
         head: HeadWeights::Untied,
-        function: function(case)?,
+        function: match name {
+            // A final norm is their own choice, or none.
+            "geonorm" | "post" | "keel" => None,
+            _ => function(case)?,
+        },
         positions: named(case, "positions")?,
         mlp: named(case, "mlp")?,
         biases: named(case, "biases")?,

@@ -206,9 +206,10 @@ impl Check<'_> {
             .map(|n| passed(n, "the stream norm"));
         if let (Some(a), Some(b)) = (behind, &stream) {
             // The embedding's norm is also the companion's.
-            match first && residual.companion.is_some() {
-                true => self.again(at, a, b, Between::Nothing)?,
-                false => self.pair(at, a, b)?,
+            if first && residual.companion.is_some() {
+                self.again(at, a, b, Between::Nothing)?;
+            } else {
+                self.pair(at, a, b)?;
             }
         }
         let own = stream.is_some();
