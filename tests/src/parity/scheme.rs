@@ -477,7 +477,7 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
             GatedNorm { rank }.into()
         }
         "preaffine" => PreAffine {}.into(),
-        "taper" => Taper::default().into(),
+        "taper" => Taper::fixed(1.0, 1.0).into(),
         _ => {
             return match text("final_norm") {
                 None => Ok(None),
