@@ -442,12 +442,13 @@ fn functions() -> Vec<(&'static str, ModelConfig, Scheme)> {
         at: Some(PlacedAt::InputsAndFinal),
         ..placed
     };
-    let taper = Taper { gate: 0.35, c: 0.8 };
-    let functions: [(&str, Placed); 4] = [
+    let taper = Taper::fixed(0.35, 0.8);
+    let functions: [(&str, Placed); 5] = [
         ("seed_norm", SeedNorm { heads: 3 }.into()),
         ("gated_norm", GatedNorm { rank: 5 }.into()),
         ("pre_affine", PreAffine {}.into()),
         ("taper", anywhere(taper.into())),
+        ("taper_cosine", Taper::default().into()),
     ];
     let functions = functions.into_iter();
     functions

@@ -31,6 +31,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+# Numbers that training keeps in normalizations, which no gradient moves.
+STATE = ("gate", "c", "normalized", "plain", "mean", "target")
+
+
 class EvenburnConfig(PreTrainedConfig):
     """The plan, and its sizes under the names that transformers knows."""
 
@@ -103,7 +107,7 @@ class Norm(nn.Module):
         [(self.kind, self.options)] = kind.items()
         self.gain = gain(plan.get("gain"), self.group)
         for name, shape in arrays(self.kind, self.options, self.group).items():
-            self.register_parameter(name, nn.Parameter(torch.ones(shape), requires_grad=name not in ("gate", "c")))
+            self.register_parameter(name, nn.Parameter(torch.ones(shape), requires_grad=name not in STATE))
         self.bias = nn.Parameter(torch.zeros(self.group)) if "bias" in plan else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +120,7 @@ class Norm(nn.Module):
     def normalized(self, x: Tensor) -> Tensor:
         """`f(x; gain)`."""
         match self.kind:
-            case "rms":
+            case "rms" | "anchored":
                 return self.gain(self.rms(x))
             case "l2":
                 return self.gain(x / (x.square().sum(-1, keepdim=True) + self.eps).sqrt())
@@ -156,7 +160,10 @@ def arrays(kind: str, options: dict, width: int) -> dict[str, tuple[int, ...]]:
         case "pre_affine":
             return {"lambda": (width,)}
         case "taper":
-            return {"copy": (width,), "gate": (1,), "c": (1,)}
+            averages = {"normalized": (1,), "plain": (1,)} if options["schedule"] == "cosine" else {}
+            return {"copy": (width,), "gate": (1,), "c": (1,)} | averages
+        case "anchored":
+            return {"mean": (1,), "target": (1,)}
         case _:
             return {}
 

@@ -65,10 +65,10 @@ impl Block {
         past: Option<&mut Past>,
         routing: &mut Vec<Routing>,
     ) -> Stream {
-        let stream = self.attn_residual.carry(stream, |x| {
+        let stream = self.attn_residual.watched(stream, scene.watch, |x| {
             scene.drop(self.attn.forward(x, scene, past), "attn")
         });
-        self.mlp_residual.carry(stream, |x| {
+        self.mlp_residual.watched(stream, scene.watch, |x| {
             let y = match (&self.mlp, &self.moe) {
                 (Some(mlp), _) => mlp.forward(x),
                 (None, Some(moe)) => {

@@ -4,11 +4,12 @@
 
 use crate::atoms::{
     Embedding, Head, Join, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Stream, Visibility,
-    penalty,
+    Watch, penalty,
 };
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
 use crate::error::CacheError;
+use crate::function::Moment;
 use crate::init::Initializer;
 use crate::noise::{Dropout, Noise};
 use crate::plan::Plan;
@@ -125,7 +126,7 @@ impl Decoder {
         segments: Option<Tensor<2, Int>>,
         noise: Option<Noise>,
     ) -> (Tensor<3>, Vec<Routing>) {
-        self.observed(tokens, segments, noise, None)
+        self.observed(tokens, segments, noise, None, None)
     }
 
     /// The largest attention score, `softmax scale * q . k`, of each query head over all queries and what they may see:
@@ -138,7 +139,7 @@ impl Decoder {
         segments: Option<Tensor<2, Int>>,
     ) -> Vec<Tensor<1>> {
         let largest = Largest::default();
-        self.observed(tokens, segments, None, Some(&largest));
+        self.observed(tokens, segments, None, Some(&largest), None);
         largest.into_inner()
     }
 
@@ -148,6 +149,7 @@ impl Decoder {
         segments: Option<Tensor<2, Int>>,
         noise: Option<Noise>,
         largest: Option<&Largest>,
+        watch: Option<&Watch>,
     ) -> (Tensor<3>, Vec<Routing>) {
         let visible = segments.map_or(Visibility::Causal, Visibility::within);
         let places = visible.positions();
@@ -170,10 +172,11 @@ impl Decoder {
                 visible: &visible,
                 dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
                 largest,
+                watch,
             };
             block.forward(stream, &scene, None, &mut routing)
         });
-        (self.normalized(stream), routing)
+        (self.normalized(stream, watch), routing)
     }
 
     /// `hidden [B, T, D]` to logits `[B, T, V]`.
@@ -205,14 +208,56 @@ impl Decoder {
         segments: Option<Tensor<2, Int>>,
         noise: Option<Noise>,
     ) -> Objective {
-        let (hidden, routing) = self.routed(tokens, segments, noise);
+        self.objective_at(tokens, targets, segments, noise, None)
+    }
+
+    /// The same for the step after a moment of a run, with what its scheduled normalizations do then.
+    pub fn objective_at(
+        &self,
+        tokens: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        segments: Option<Tensor<2, Int>>,
+        noise: Option<Noise>,
+        at: Option<Moment>,
+    ) -> Objective {
+        let watch = at.map(Watch::new);
+        let (hidden, routing) = self.observed(tokens, segments, noise, None, watch.as_ref());
+        let (measured, held) = watch.map_or_else(Default::default, Watch::into_inner);
+        let routed = penalty(&self.dims.experts, &routing);
         let [b, t, width] = hidden.dims();
         let (hidden, targets) = (hidden.reshape([b * t, width]), targets.reshape([b * t]));
         Objective {
             loss_sum: self.head.loss_sum(hidden, targets, &self.embed),
-            penalty: penalty(&self.dims.experts, &routing),
+            penalty: match (routed, held) {
+                (Some(routed), Some(held)) => Some(routed + held),
+                (one, other) => one.or(other),
+            },
             routing,
+            measured,
         }
+    }
+
+    /// The same decoder after the step that ends at a moment of a run: its scheduled normalizations set their arrays, from
+    /// what each measured in the step, means over its tokens. With it a metric by name, where they have one.
+    #[must_use]
+    pub fn after_step(
+        mut self,
+        at: Moment,
+        measured: &[Vec<f64>],
+    ) -> (Self, Option<(&'static str, f64)>) {
+        let mut measured = measured.iter();
+        let mut metric = None;
+        let mut after =
+            |norm: Option<Norm>| norm.map(|norm| norm.after_step(at, &mut measured, &mut metric));
+        let blocks = self.blocks.into_iter();
+        let blocks = blocks.map(|mut block| {
+            block.attn_residual.input = after(block.attn_residual.input);
+            block.mlp_residual.input = after(block.mlp_residual.input);
+            block
+        });
+        self.blocks = blocks.collect();
+        self.final_norm = after(self.final_norm);
+        (self, metric)
     }
 
     /// The same decoder with the routers' corrections moved towards an even load: `loads` has one `[E]` for each block.
@@ -263,13 +308,14 @@ impl Decoder {
             visible: &Visibility::Causal,
             dropout: None,
             largest: None,
+            watch: None,
         };
         let mut routing = Vec::new();
         for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
             stream = block.forward(stream, &scene, Some(past), &mut routing);
         }
         cache.len += time;
-        Ok(self.logits(self.normalized(stream)))
+        Ok(self.logits(self.normalized(stream, None)))
     }
 
     /// The stream as the first block finds it: where it has two components, both are the embedded tokens.
@@ -278,11 +324,14 @@ impl Decoder {
         Stream { h, companion }
     }
 
-    fn normalized(&self, stream: Stream) -> Tensor<3> {
+    fn normalized(&self, stream: Stream, watch: Option<&Watch>) -> Tensor<3> {
         let h = match &self.join {
             Some(join) => join.forward(stream),
             None => stream.h,
         };
+        if let (Some(norm), Some(watch)) = (&self.final_norm, watch) {
+            norm.watched(&h, watch);
+        }
         match &self.final_norm {
             Some(norm) => norm.forward(h),
             None => h,
@@ -321,10 +370,12 @@ impl Decoder {
 pub struct Objective {
     /// Cross-entropy in nats, summed over the targets that count; shape `[1]`.
     pub loss_sum: Tensor<1>,
-    /// Losses of the routers, weighted, to be added to the mean cross-entropy; shape `[1]`.
+    /// Losses of the routers and of scheduled normalizations, weighted, to be added to the mean cross-entropy; shape `[1]`.
     pub penalty: Option<Tensor<1>>,
     /// What the routers did, block by block.
     pub routing: Vec<Routing>,
+    /// What scheduled normalizations measured, one after the other.
+    pub measured: Vec<Tensor<1>>,
 }
 
 /// Keys and values of the positions a decoder has seen.

@@ -3,8 +3,8 @@
 use crate::config::ModelConfig;
 use crate::error::PlanError;
 use crate::function::{
-    Erf, Function, GatedNorm, Layer, NormFunction, PlacedAt, PreAffine, Rms, SeedNorm, Tanh, Taper,
-    Unit,
+    Anchored, Erf, Function, GatedNorm, Layer, NormFunction, PlacedAt, PreAffine, Rms, SeedNorm,
+    Tanh, Taper, Unit,
 };
 use crate::named::{Named, Options, Recorded};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
@@ -71,6 +71,7 @@ impl Default for Kinds {
                 function::<GatedNorm>(),
                 function::<PreAffine>(),
                 function::<Taper>(),
+                function::<Anchored>(),
             ]
             .into(),
             rules: [rule::<Geodesic>()].into(),

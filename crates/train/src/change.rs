@@ -75,8 +75,14 @@ pub(crate) fn between(old: &RunConfig, new: &RunConfig, taken: u64) -> Result<Ch
             Change::Other(keys)
         });
     }
+    let placed = old.model.function.as_ref();
+    let is_scheduled = placed.is_some_and(|placed| placed.function.scheduled().is_some());
     let (old, old_total) = (old.optim.schedule(), steps(old)?);
     let (new, new_total) = (new.optim.schedule(), steps(new)?);
+    // A normalization that changes with the length of the run would have been another one in the steps that are taken.
+    if taken > 0 && old_total != new_total && is_scheduled {
+        return Ok(Change::Other(keys));
+    }
     let first = old.first_difference(old_total, &new, new_total, taken);
     Ok(match first {
         None => Change::Later(keys),

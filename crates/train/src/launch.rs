@@ -130,9 +130,8 @@ impl Launch {
         let (resolved, start) = self.find(registry)?;
         let config = &resolved.config;
         // Asked before any text is read: a run needs a budget.
-        config
-            .train
-            .total_steps(config.model.context)
+        scheduled(config)
+            .and_then(|()| config.train.total_steps(config.model.context))
             .map_err(|e| e.locate(&resolved.origins))?;
         Ok((resolved, start))
     }
@@ -200,6 +199,22 @@ impl Launch {
 
     fn load(&self, registry: &Registry, file: Option<&Path>) -> Result<Resolved, TrainError> {
         RunConfig::load(registry, file, &self.overrides)
+    }
+}
+
+/// A normalization that changes in the course of a run needs one that has an end.
+fn scheduled(config: &RunConfig) -> Result<(), TrainError> {
+    let placed = config.model.function.as_ref();
+    let placed = placed.filter(|placed| placed.function.scheduled().is_some());
+    match placed {
+        Some(placed) if config.train.steps.is_none() && config.train.tokens.is_none() => {
+            let why = format!(
+                "`{}` changes over the length of the run, which only a budget tells: give train.steps or train.tokens",
+                placed.function.name()
+            );
+            Err(TrainError::invalid("model.function.name", why))
+        }
+        _ => Ok(()),
     }
 }
 

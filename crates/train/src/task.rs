@@ -8,6 +8,7 @@ use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn_train::metric::Adaptor;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use evenburn_data::{Batch, DocumentMask};
+use evenburn_model::function::Moment;
 use evenburn_model::{Decoder, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
@@ -31,6 +32,8 @@ pub struct MicroBatch {
     pub step_tokens: u64,
     /// The draws of its dropout.
     pub noise: Noise,
+    /// The moment of the run before the step; none where it is part of no run.
+    pub at: Option<Moment>,
 }
 
 /// A micro-batch's share of a step.
@@ -38,12 +41,14 @@ pub struct MicroBatch {
 pub struct Share {
     /// Cross-entropy in nats per token of the step, shape `[1]`.
     pub loss: Tensor<1>,
-    /// What a mixture's routers add to it, shape `[1]`.
+    /// What a mixture's routers and scheduled normalizations add to it, shape `[1]`.
     pub penalty: Option<Tensor<1>>,
     /// This micro-batch's part of the step's tokens.
     pub part: f64,
     /// Experts of each kind that a token has on average, for each block with a router.
     pub loads: Vec<Vec<f64>>,
+    /// What scheduled normalizations measured, one after the other.
+    pub measured: Vec<Tensor<1>>,
 }
 
 /// What the dashboard shows of a step or an evaluation; values that don't apply are absent.
@@ -101,7 +106,7 @@ impl Task {
 
     /// Summed cross-entropy in nats of a batch, shape `[1]`.
     pub fn loss_sum(&self, batch: &Batch) -> Tensor<1> {
-        self.objective(batch, None).loss_sum
+        self.objective(batch, None, None).loss_sum
     }
 
     /// The largest attention score of each query head on a batch, block by block, `[H]`.
@@ -120,18 +125,18 @@ impl Task {
         }
     }
 
-    /// What training minimizes on a batch; with `noise`, dropout is on.
-    pub fn objective(&self, batch: &Batch, noise: Option<Noise>) -> Objective {
+    /// What training minimizes on a batch in the step after a moment of a run; with `noise`, dropout is on.
+    pub fn objective(&self, batch: &Batch, noise: Option<Noise>, at: Option<Moment>) -> Objective {
         let device = self.device();
         let ids = |values: &[i32]| ids(batch, values, &device);
         let segments = self.segments(batch, &device);
         self.decoder
-            .objective(ids(&batch.tokens), ids(&batch.targets), segments, noise)
+            .objective_at(ids(&batch.tokens), ids(&batch.targets), segments, noise, at)
     }
 
     /// Gradients of a micro-batch's share of the step's objective.
     pub fn gradients(&self, micro: &MicroBatch) -> (GradientsParams, Share) {
-        let objective = self.objective(&micro.batch, Some(micro.noise));
+        let objective = self.objective(&micro.batch, Some(micro.noise), micro.at);
         let part = micro.batch.scored() as f64 / micro.step_tokens as f64;
         let loss = objective.loss_sum / micro.step_tokens as f64;
         let penalty = objective.penalty.map(|penalty| penalty * part);
@@ -145,6 +150,7 @@ impl Task {
             penalty: penalty.map(Tensor::inner),
             part,
             loads: objective.routing.into_iter().map(|r| r.load).collect(),
+            measured: objective.measured.into_iter().map(Tensor::inner).collect(),
         };
         (gradients, share)
     }

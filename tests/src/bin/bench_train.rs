@@ -95,6 +95,7 @@ impl Training {
                 step: self.step,
                 part: 0,
             },
+            at: None,
         }
     }
 

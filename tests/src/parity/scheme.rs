@@ -483,7 +483,7 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
             GatedNorm { rank }.into()
         }
         "preaffine" => PreAffine {}.into(),
-        "taper" => Taper::default().into(),
+        "taper" => Taper::fixed(1.0, 1.0).into(),
         _ => {
             return match (text("scheme"), text("final_norm")) {
                 (Some("pre"), Some(other)) if other != norm => {

@@ -6,7 +6,7 @@ use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt;
 
 /// One learned array: a vector or a matrix.
@@ -75,6 +75,27 @@ impl Arrays {
                 _ => None,
             })
             .unwrap_or_else(|| Tensor::zeros([1, 1], &self.device()))
+    }
+
+    /// The same arrays with other values in the vector of a name.
+    #[must_use]
+    pub(crate) fn with(self, name: &str, values: &[f64]) -> Self {
+        let entries = self.entries.into_iter().map(|(own, array)| {
+            let array = match array {
+                Array::Vector(param) if own == name => Array::Vector(param.map(|old| {
+                    let dtype = old.dtype();
+                    let data =
+                        TensorData::new(values.to_vec(), [values.len()]).convert_dtype(dtype);
+                    let new = Tensor::from_data(data, (&old.device(), dtype));
+                    new.set_require_grad(old.is_require_grad())
+                })),
+                other => other,
+            };
+            (own, array)
+        });
+        Self {
+            entries: entries.collect(),
+        }
     }
 
     /// Whether there are none.

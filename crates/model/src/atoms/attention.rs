@@ -2,7 +2,7 @@
 //!
 //! `B` batch, `T` time, `D` model, `H` query heads, `G` key/value heads, `K` head width.
 
-use super::{Gain, Norm, Projection, Rotary};
+use super::{Gain, Norm, Projection, Rotary, Watch};
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::noise::Dropout;
@@ -188,6 +188,8 @@ pub struct Scene<'a> {
     pub dropout: Option<Dropout>,
     /// Where each attention notes its largest scores; none where nobody looks.
     pub largest: Option<&'a Largest>,
+    /// Where normalizations note what they measure; none where nobody trains.
+    pub watch: Option<&'a Watch>,
 }
 
 /// The largest scores of one attention after another, `[H]` each.

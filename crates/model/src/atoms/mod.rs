@@ -14,6 +14,7 @@ mod projection;
 mod residual;
 mod rotary;
 mod stream;
+mod watch;
 
 pub use arrays::Arrays;
 pub use attention::{Attention, Largest, Past, Scene, Scores, Visibility};
@@ -27,6 +28,7 @@ pub use projection::Projection;
 pub use residual::{Companion, Mix, Residual};
 pub use rotary::{Layout, Rotary};
 pub use stream::{Join, Stream};
+pub use watch::Watch;
 
 pub use crate::init::Initializer;
 pub use crate::noise::Dropout;

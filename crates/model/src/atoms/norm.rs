@@ -1,8 +1,8 @@
 //! Normalization of the last dimension.
 
 use super::projection::scaled;
-use super::{Arrays, Gain};
-use crate::function::{Around, Function};
+use super::{Arrays, Gain, Watch};
+use crate::function::{Around, Function, Moment};
 use crate::init::Initializer;
 use crate::plan::{NormPlan, Over};
 use burn::module::{
@@ -124,6 +124,62 @@ impl Norm {
         }
     }
 
+    /// Notes what the function measures of `x`, shape `[.., width]`, and what it adds to the loss.
+    pub(crate) fn watched<const D: usize>(&self, x: &Tensor<D>, watch: &Watch) {
+        let Some(scheduled) = self.function.scheduled() else {
+            return;
+        };
+        let groups = [x.shape().num_elements() / self.group, self.group];
+        let x: Tensor<2> = x.clone().reshape(groups);
+        let around = Around {
+            gain: self.gain.as_ref().map(Gain::used),
+            eps: self.eps,
+            arrays: &self.arrays,
+        };
+        if scheduled.measures(watch.at()) {
+            watch.measure(scheduled.measured(x.clone().detach(), &around).detach());
+        }
+        if let Some(penalty) = scheduled.penalty(watch.at(), x, &around) {
+            watch.add(penalty);
+        }
+    }
+
+    /// The same layer after the step that ends at `at`, with what that measured where it did; and its metric.
+    pub(crate) fn after_step<'m>(
+        mut self,
+        at: Moment,
+        measured: &mut impl Iterator<Item = &'m Vec<f64>>,
+        metric: &mut Option<(&'static str, f64)>,
+    ) -> Self {
+        let function = self.function.clone();
+        let Some(scheduled) = function.scheduled() else {
+            return self;
+        };
+        let before = Moment {
+            step: at.step.saturating_sub(1),
+            ..at
+        };
+        let measured = match scheduled.measures(before) {
+            true => measured.next().map_or(&[][..], Vec::as_slice),
+            false => &[],
+        };
+        let new = {
+            let gain = || self.gain.as_ref().map_or_else(Vec::new, |g| host(g.used()));
+            let arrays = |name: &str| match name {
+                "gain" => gain(),
+                name => host(self.arrays.vector(name)),
+            };
+            scheduled.after_step(at, &arrays, measured)
+        };
+        for (name, values) in new {
+            self.arrays = self.arrays.with(name, &values);
+        }
+        if metric.is_none() {
+            *metric = scheduled.metric(at);
+        }
+        self
+    }
+
     /// The same layer with each of its modules changed by a function of its own type.
     fn each(
         self,
@@ -138,6 +194,12 @@ impl Norm {
             ..self
         }
     }
+}
+
+/// Numbers of a device that can't hand them over are missing, and the next read fails too.
+fn host(values: Tensor<1>) -> Vec<f64> {
+    let values = values.into_data().convert::<f64>();
+    values.try_to_vec().unwrap_or_default()
 }
 
 /// What visitors are told of the container.

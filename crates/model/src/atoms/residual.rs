@@ -1,7 +1,7 @@
 //! The way of the residual stream around a branch.
 
 use super::projection::scaled;
-use super::{Arrays, Gain, Norm, Stream};
+use super::{Arrays, Gain, Norm, Stream, Watch};
 use crate::dims::Dims;
 use crate::init::Initializer;
 use crate::plan::{CompanionPlan, LerpFactor, MixPlan, NormPlan, ResidualPlan};
@@ -171,12 +171,25 @@ impl Residual {
 
     /// The stream behind `branch`.
     pub fn carry(&self, stream: Stream, branch: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Stream {
+        self.watched(stream, None, branch)
+    }
+
+    /// The same, with what the normalization of the branch's input has to say of it.
+    pub(crate) fn watched(
+        &self,
+        stream: Stream,
+        watch: Option<&Watch>,
+        branch: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    ) -> Stream {
         let h = apply(self.stream.as_ref(), stream.h);
         let beside = self.companion.as_ref().zip(stream.companion);
         let read = match &beside {
             Some((plan, y)) => plan.read(h.clone(), y.clone()),
             None => h.clone(),
         };
+        if let (Some(norm), Some(watch)) = (&self.input, watch) {
+            norm.watched(&read, watch);
+        }
         let x = branch(apply(self.input.as_ref(), read));
         let x = apply(self.output.as_ref(), x);
         let (x, companion) = match beside {

@@ -4,17 +4,20 @@
 //! statistic, or squashes each channel, with or without learned arrays of its own. A program may bring its own: it
 //! implements [`NormFunction`] and [`Recorded`] and registers the type in [`Kinds`](crate::Kinds).
 
+mod anchored;
 mod erf;
 mod gated_norm;
 mod layer;
 mod placed;
 mod pre_affine;
 mod rms;
+mod scheduled;
 mod seed_norm;
 mod tanh;
 mod taper;
 mod unit;
 
+pub use anchored::Anchored;
 pub use erf::Erf;
 pub use gated_norm::GatedNorm;
 pub use layer::Layer;
@@ -22,9 +25,10 @@ pub use placed::{Placed, PlacedAt};
 pub(crate) use placed::{gains_are_last, rewrite};
 pub use pre_affine::PreAffine;
 pub use rms::Rms;
+pub use scheduled::{Moment, Scheduled};
 pub use seed_norm::SeedNorm;
 pub use tanh::Tanh;
-pub use taper::Taper;
+pub use taper::{GateSchedule, Taper};
 pub use unit::Unit;
 
 use crate::atoms::Arrays;
@@ -128,6 +132,16 @@ pub trait NormFunction: Debug + Send + Sync {
     /// Which normalizations of a scheme it takes the place of, unless a configuration says so: see [`Placed`].
     fn placed_at(&self) -> PlacedAt {
         PlacedAt::InputsAndFinal
+    }
+
+    /// What becomes of the scheme's last RMSNorm where this function doesn't take its place.
+    fn final_norm(&self) -> Option<Function> {
+        None
+    }
+
+    /// What it does in training beside normalizing, if anything.
+    fn scheduled(&self) -> Option<&dyn Scheduled> {
+        None
     }
 
     /// The scale of each channel that it is with these arrays, `f(x; gain) = scale * x`, where it is one: folding then takes

@@ -136,6 +136,13 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
         }
     }
     if replaced > 0 {
+        let beside = placed.function.final_norm();
+        let end = plan.ends.final_norm.as_mut().zip(beside);
+        if let Some((norm, function)) = end
+            && norm.function.is::<Rms>()
+        {
+            norm.function = function;
+        }
         return Ok(plan);
     }
     let second = match at {

@@ -280,13 +280,14 @@ pub(crate) fn functions() -> Vec<Placed> {
         at: Some(PlacedAt::InputsAndFinal),
         ..placed
     };
-    let taper = |gate| Taper { gate, c: 0.8 };
+    let taper = |gate| Taper::fixed(gate, 0.8);
     vec![
         SeedNorm::default().into(),
         SeedNorm { heads: 3 }.into(),
         GatedNorm { rank: 5 }.into(),
         PreAffine {}.into(),
         taper(0.35).into(),
+        Taper::default().into(),
         anywhere(taper(0.7).into()),
         anywhere(taper(0.0).into()),
     ]

@@ -355,7 +355,7 @@ fn what_has_tapered_off_is_gone() {
     let taper = |gate| ModelConfig {
         function: Some(Placed {
             at: Some(PlacedAt::InputsAndFinal),
-            ..Taper { gate, c: 0.8 }.into()
+            ..Taper::fixed(gate, 0.8).into()
         }),
         ..config()
     };

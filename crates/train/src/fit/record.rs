@@ -22,6 +22,9 @@ impl Loop {
         for (name, value) in stepped.routing.metrics() {
             record.push(name, value);
         }
+        if let Some((name, value)) = stepped.scheduled {
+            record.push(name, value);
+        }
         if let Some(evaluation) = &stepped.evaluation {
             record.push("val/loss", evaluation.nats_per_token());
             if let Some(bits) = evaluation.bits_per_byte() {

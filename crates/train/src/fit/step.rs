@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use burn::optim::GradientsAccumulator;
 use evenburn_data::{Batch, Score};
 use evenburn_model::Noise;
+use evenburn_model::function::Moment;
 use evenburn_optim::OptimError;
 
 use super::{Loop, due};
 use crate::error::TrainError;
-use crate::evaluate::read;
+use crate::evaluate::{read, read_all};
 use crate::norms::norms;
 use crate::routing::Routing;
 use crate::scores;
@@ -25,6 +26,8 @@ pub(super) struct Stepped {
     pub(super) largest_score: Option<f64>,
     pub(super) norms: Vec<(String, f64)>,
     pub(super) routing: Routing,
+    /// Of a scheduled normalization.
+    pub(super) scheduled: Option<(&'static str, f64)>,
     /// The whole step.
     pub(super) took: Duration,
     /// Until the data was there.
@@ -32,6 +35,16 @@ pub(super) struct Stepped {
     /// Measuring `norms`.
     pub(super) norms_took: Duration,
     pub(super) evaluation: Option<Score>,
+}
+
+/// Adds the means over a part of a step's tokens.
+fn add(sums: &mut Vec<Vec<f64>>, means: Vec<Vec<f64>>, part: f64) {
+    if sums.is_empty() {
+        *sums = means.iter().map(|means| vec![0.0; means.len()]).collect();
+    }
+    for (sum, mean) in sums.iter_mut().flatten().zip(means.into_iter().flatten()) {
+        *sum += part * mean;
+    }
 }
 
 impl Loop {
@@ -53,6 +66,12 @@ impl Loop {
 
         let threshold = self.config.optim.qk_clip;
         let measured = batches.last().filter(|_| threshold > 0.0).cloned();
+        let moment = |step| Moment {
+            step,
+            total: self.total,
+        };
+        let before = moment(self.state.step);
+        let after = moment(step);
         let mut gradients = GradientsAccumulator::new();
         let mut shares = Vec::with_capacity(batches.len());
         for (part, batch) in batches.into_iter().enumerate() {
@@ -65,6 +84,7 @@ impl Loop {
                 batch,
                 step_tokens,
                 noise,
+                at: Some(before),
             });
             gradients.accumulate(&task.decoder, new);
             shares.push(share);
@@ -72,12 +92,15 @@ impl Loop {
         let gradients = gradients.grads();
         let mut loss = 0.0;
         let mut routing = Routing::default();
+        let mut seen: Vec<Vec<f64>> = Vec::new();
         for share in shares {
             loss += read(share.loss)?;
             if let Some(penalty) = share.penalty {
                 routing.penalty += read(penalty)?;
             }
             routing.add(&share.loads, share.part);
+            let means = share.measured.into_iter().map(read_all);
+            add(&mut seen, means.collect::<Result<_, _>>()?, share.part);
         }
         let unusable = |what: String, value: f64| TrainError::NonFinite {
             what,
@@ -106,7 +129,8 @@ impl Loop {
                     }
                     other => other.into(),
                 })?;
-        let mut task = Task::new(decoder.rebalanced(&routing.loads), mask);
+        let (decoder, scheduled) = decoder.rebalanced(&routing.loads).after_step(after, &seen);
+        let mut task = Task::new(decoder, mask);
         let mut largest_score = None;
         if let Some(batch) = measured {
             let largest;
@@ -123,6 +147,7 @@ impl Loop {
             largest_score,
             norms,
             routing,
+            scheduled,
             took: started.elapsed(),
             data_wait,
             norms_took,

@@ -3,10 +3,10 @@
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
 use burn::tensor::Tensor;
 use evenburn_model::function::{Around, NormFunction};
-use evenburn_model::{Recorded, Registry};
+use evenburn_model::{Recorded, Registry, fold, weights};
 use evenburn_optim::RecipeName;
 use evenburn_train::config::{RunConfig, keys};
-use evenburn_train::{Start, TrainError, Trainer, load_run};
+use evenburn_train::{Launch, Start, TrainError, Trainer, load_run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ const FUNCTIONS: [&[(&str, &str)]; 4] = [
     ],
     &[
         ("model.function.name", "taper"),
+        ("model.function.schedule", "fixed"),
         ("model.function.gate", "0.25"),
     ],
 ];
@@ -131,7 +132,7 @@ fn state_is_in_the_checkpoint_and_stays() {
         .run("pre_norm", FUNCTIONS[3], Start::Fresh(None))
         .unwrap();
     let trained = load_run(&Registry::default(), &summary.run).unwrap();
-    let named = evenburn_model::weights::collect(&trained.decoder);
+    let named = weights::collect(&trained.decoder);
     let gates = named
         .iter()
         .filter(|(path, _)| path.ends_with(".input.gate"));
@@ -197,6 +198,124 @@ fn a_function_of_ones_own_is_chosen_and_read_back() {
         .unwrap_err()
         .to_string();
     for part in ["config.toml", "model.function.name", "\"largest\""] {
+        assert!(message.contains(part), "no `{part}` in {message}");
+    }
+}
+
+/// A quarter of the 40 steps is the warm-up.
+const TAPER: &[(&str, &str)] = &[
+    ("model.function.name", "taper"),
+    ("model.function.warmup", "0.25"),
+];
+
+#[test]
+fn a_taper_ends_without_statistics() {
+    let world = World::new();
+    let run = world
+        .run("pre_norm", TAPER, Start::Fresh(None))
+        .unwrap()
+        .run;
+    let lines = metrics(&run);
+    let gates: Vec<f64> = lines
+        .iter()
+        .map(|l| l["taper/gate"].as_f64().unwrap())
+        .collect();
+    assert_eq!(gates[..10], [1.0; 10]);
+    assert!(
+        gates[9..].windows(2).all(|pair| pair[1] < pair[0]),
+        "{gates:?}"
+    );
+    assert!(gates[39].abs() < f64::MIN_POSITIVE);
+    let loss = |line: usize| lines[line]["train/loss"].as_f64().unwrap();
+    assert!(loss(39) < loss(0) - 1.0, "{} -> {}", loss(0), loss(39));
+
+    let trained = load_run(&Registry::default(), &run).unwrap();
+    let device = burn::tensor::Device::flex();
+    for (path, data) in weights::collect(&trained.decoder) {
+        let first = data.iter::<f64>().next().unwrap();
+        match path.rsplit('.').next().unwrap() {
+            "gate" => assert!(first.abs() < f64::MIN_POSITIVE, "{path}"),
+            "c" => assert!(first > 0.0 && (first - 1.0).abs() > 1e-3, "{path}: {first}"),
+            "target" => assert!(first > 0.0, "{path}"),
+            _ => {}
+        }
+    }
+    let folded = fold(&trained.plan, &trained.decoder, &device).unwrap();
+    for layer in &folded.plan.layers {
+        assert!(layer.attn_residual.input.is_none() && layer.mlp_residual.input.is_none());
+    }
+}
+
+#[test]
+fn a_taper_resumes_in_and_behind_its_warm_up() {
+    let world = World::new();
+    let straight = world
+        .run("pre_norm", TAPER, world.fresh("straight"))
+        .unwrap();
+    let mut whole = None;
+    for stop in ["5", "10", "23"] {
+        let start = match whole {
+            None => world.fresh("parts"),
+            Some(_) => world.resume("parts"),
+        };
+        let stop = [TAPER, &[("train.stop_after", stop)]].concat();
+        whole = Some(world.run("pre_norm", &stop, start).unwrap());
+    }
+    let whole = world.run("pre_norm", TAPER, world.resume("parts")).unwrap();
+    assert_same_history(&straight.run, &whole.run);
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+}
+
+#[test]
+fn a_taper_keeps_the_length_it_began_with() {
+    let world = World::new();
+    let stop = [TAPER, &[("train.stop_after", "3")]].concat();
+    world.run("pre_norm", &stop, world.fresh("run")).unwrap();
+    let longer = [
+        TAPER,
+        &[("train.steps", "80"), ("optim.schedule", "constant")],
+    ]
+    .concat();
+    let refused = world
+        .run("pre_norm", &longer, world.resume("run"))
+        .unwrap_err();
+    assert!(refused.is_wrong_input(), "{refused}");
+    let longer = [TAPER, &[("train.steps", "80")]].concat();
+    let message = world
+        .run("pre_norm", &longer, world.resume("run"))
+        .unwrap_err();
+    assert!(
+        message
+            .to_string()
+            .contains("train.steps was 40 and is now 80"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_taper_without_a_budget_is_refused_by_both_keys() {
+    let world = World::new();
+    let file = world.path("taper.toml");
+    let toml = world.toml("pre_norm").replace("steps = 40\n", "");
+    std::fs::write(
+        &file,
+        format!("{toml}\n[model.function]\nname = \"taper\"\n"),
+    )
+    .unwrap();
+    let launch = Launch {
+        file: Some(file),
+        ..Launch::default()
+    };
+    let message = launch
+        .resolve(&Registry::default())
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "model.function.name",
+        "`taper`",
+        "train.steps",
+        "train.tokens",
+    ] {
         assert!(message.contains(part), "no `{part}` in {message}");
     }
 }

@@ -132,6 +132,7 @@ fn walk(scheme: &AnGpt, seed: u64) -> Vec<(String, Vec<f64>)> {
         visible: &Visibility::Causal,
         dropout: None,
         largest: None,
+        watch: None,
     };
     let mut found = Vec::new();
     let mut h = model.embed.forward(tokens.clone(), 0, None);

@@ -73,6 +73,7 @@ fn both_streams_take_what_a_branch_writes() {
             visible: &visible,
             dropout: None,
             largest: None,
+            watch: None,
         };
         for (l, block) in model.blocks.iter().enumerate() {
             let part = (2.0 * (l as f64 + 1.0)).sqrt().recip();

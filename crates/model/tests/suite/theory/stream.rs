@@ -51,6 +51,7 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
         visible: &Visibility::Causal,
         dropout: None,
         largest: None,
+        watch: None,
     };
     let written = RefCell::new(Vec::new());
     let note = |x: Tensor<3>| {
