@@ -144,7 +144,8 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
-    if let Some(last) = text("final_norm").filter(|last| *last != "none") {
+    let last = text("final_norm").filter(|last| *last != "none");
+    if let Some(last) = last.filter(|_| ["post", "keel"].contains(&name)) {
         return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
@@ -453,6 +454,7 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
             None => Err(format!("`{key}` is {value}")),
         },
     };
+    let name = text("scheme");
     let norm = text("norm").unwrap_or("rms");
     let own: &[&str] = match norm {
         "seednorm" => &["seed_heads"],
@@ -479,7 +481,7 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
         "preaffine" => PreAffine {}.into(),
         "taper" => Taper::fixed(1.0, 1.0).into(),
         _ => {
-            return match text("final_norm") {
+            return match text("final_norm").filter(|last| name == Some("pre") && *last != norm) {
                 None => Ok(None),
                 Some(other) => Err(format!("final norm `{other}` with norm `{norm}`")),
             };

@@ -141,10 +141,7 @@ fn a_plan_of_own_functions_is_built_and_read_back_by_who_knows_them() {
     assert_eq!(read, plan);
     // Nobody has said what they are.
     let error = read.validate().unwrap_err().to_string();
-    assert!(
-        error.contains("p_norm") && error.contains("registered"),
-        "{error}"
-    );
+    assert!(error.contains("registered"), "{error}");
     let error = Kinds::default().resolve(&mut read).unwrap_err();
     assert!(matches!(&error, PlanError::Unknown { place, name, .. }
         if place == "blocks.0.attn_residual.input" && name == "p_norm"));
