@@ -459,6 +459,7 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
             None => Err(format!("`{key}` is {value}")),
         },
     };
+    let name = text("scheme");
     let norm = text("norm").unwrap_or("rms");
     let own: &[&str] = match norm {
         "seednorm" => &["seed_heads"],

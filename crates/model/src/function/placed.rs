@@ -118,6 +118,18 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
         return Ok(plan);
     };
     let at = placed.at.unwrap_or_else(|| placed.function.placed_at());
+    if at == PlacedAt::InputsAndFinal && placed.function.final_norm().is_some() {
+        return Err(PlanError::Clash {
+            scheme: plan.scheme,
+            place: "final norm".to_owned(),
+            first: format!(
+                "`{}` at the end, by model.function.at = \"inputs_and_final\"",
+                placed.function.name()
+            ),
+            second: "the loss of its schedule, which holds the size of what a final RMSNorm reads"
+                .to_owned(),
+        });
+    }
     let inputs = plan.layers.iter_mut().flat_map(|layer| {
         [
             &mut layer.attn_residual.input,

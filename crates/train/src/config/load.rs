@@ -118,6 +118,9 @@ const NORM: &str = "norm";
 /// The key in it that names the scheme.
 const SCHEME: &str = "norm.scheme";
 
+/// The key that names a function in place of the scheme's.
+const FUNCTION: &str = "model.function.name";
+
 struct Loader<'r> {
     registry: &'r Registry,
     keys: Vec<Key>,
@@ -193,7 +196,11 @@ impl<'r> Loader<'r> {
         spans: &DeTable<'_>,
         values: &toml::Table,
     ) -> Result<(), TrainError> {
-        for (name, span) in spans {
+        // Which function it is decides what its options are.
+        let (first, others): (Vec<_>, Vec<_>) = spans
+            .iter()
+            .partition(|(name, _)| join(prefix, name.get_ref()) == FUNCTION);
+        for (name, span) in first.into_iter().chain(others) {
             let path = join(prefix, name.get_ref());
             let origin = Origin::File {
                 file: label.to_owned(),
@@ -207,6 +214,9 @@ impl<'r> Loader<'r> {
                     self.table(label, text, &path, inner, values)?;
                 }
                 _ => self.assign(&path, value.clone(), origin)?,
+            }
+            if path == FUNCTION {
+                self.check(&path)?;
             }
         }
         Ok(())

@@ -111,7 +111,11 @@ fn every_optimizer_trains_every_function() {
         for recipe in RecipeName::ALL {
             let recipe = serde_json::to_value(recipe).unwrap();
             let recipe = recipe.as_str().unwrap();
-            let more = [("optim.recipe", recipe), ("train.steps", "12")];
+            let more = [
+                ("optim.recipe", recipe),
+                ("optim.lr", "0.001"),
+                ("train.steps", "12"),
+            ];
             let run = world.run("pre_norm", &[function, &more].concat(), Start::Fresh(None));
             let lines = metrics(&run.unwrap().run);
             let loss = |line: usize| lines[line]["train/loss"].as_f64().unwrap();
