@@ -19,7 +19,7 @@ pub use erf::Erf;
 pub use gated_norm::GatedNorm;
 pub use layer::Layer;
 pub use placed::{Placed, PlacedAt};
-pub(crate) use placed::{gains_are_last, rewrite};
+pub(crate) use placed::{AT, NAME, gains_are_last, rewrite};
 pub use pre_affine::PreAffine;
 pub use rms::Rms;
 pub use seed_norm::SeedNorm;
