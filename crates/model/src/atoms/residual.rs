@@ -52,12 +52,7 @@ impl Mix {
                 ..sum(1.0)
             },
             MixPlan::Rule { rule } => Self {
-                rule: Arrays::new(
-                    &rule.arrays(width),
-                    &format!("{path}.rule"),
-                    init,
-                    device,
-                ),
+                rule: Arrays::new(&rule.arrays(width), &format!("{path}.rule"), init, device),
                 how: How::Rule(rule.clone()),
                 ..sum(1.0)
             },

@@ -1,10 +1,10 @@
 //! One walk over everything in a plan, in the order in which the module visits its parameters.
 
+use super::params::networks;
 use super::{
     ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, Place, Plan,
     ResidualPlan, Role, WeightPlan,
 };
-use super::params::networks;
 use crate::dims::{Branch, Dims, Site};
 use crate::experts::Balance;
 use crate::plan::{Expert, Over};
