@@ -361,4 +361,20 @@ impl Branch {
             Self::Mlp => "mlp_residual",
         }
     }
+
+    /// The linear maps that read the stream; a block has some of them.
+    pub(crate) fn readers(self) -> [Site; 3] {
+        match self {
+            Self::Attention => [Site::Q, Site::K, Site::V],
+            Self::Mlp => [Site::Gate, Site::Up, Site::Router],
+        }
+    }
+
+    /// The linear map that writes the stream.
+    pub(crate) fn writer(self) -> Site {
+        match self {
+            Self::Attention => Site::O,
+            Self::Mlp => Site::Down,
+        }
+    }
 }

@@ -3,19 +3,19 @@
 use crate::config::ModelConfig;
 use crate::error::PlanError;
 use crate::function::{
-    Anchored, Erf, Function, GatedNorm, Layer, NormFunction, PlacedAt, PreAffine, Rms, SeedNorm,
-    Tanh, Taper, Unit,
+    AT, Anchored, Erf, Function, GatedNorm, Layer, NAME, NormFunction, PlacedAt, PreAffine, Rms,
+    SeedNorm, Tanh, Taper, Unit,
 };
-use crate::named::{Named, Options, Recorded};
+use crate::named::{Named, Options, Recorded, from_options};
 use crate::plan::{MixPlan, NormPlan, Plan, Spot, VisitMut};
 use crate::registry::RegistryError;
 use crate::rule::{Geodesic, MixRule, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Reads the options of a kind.
-type Make<T> = fn(Options) -> Result<Named<T>, serde_json::Error>;
+/// Reads the options of a kind; in words, why it can't.
+type Make<T> = fn(Options) -> Result<Named<T>, String>;
 
 /// One kind of function or rule.
 struct Kind<T: ?Sized> {
@@ -79,14 +79,10 @@ impl Default for Kinds {
     }
 }
 
-fn read<R: Recorded>(options: Options) -> Result<R, serde_json::Error> {
-    serde_json::from_value(Value::Object(options))
-}
-
 fn function<F: NormFunction + Recorded>() -> (&'static str, Kind<dyn NormFunction>) {
     let kind = Kind {
         about: F::ABOUT,
-        make: (|options| Ok(Function::from(read::<F>(options)?))) as Make<dyn NormFunction>,
+        make: (|options| Ok(Function::from(from_options::<F>(options)?))) as Make<dyn NormFunction>,
         schema: F::json_schema,
     };
     (F::NAME, kind)
@@ -95,43 +91,68 @@ fn function<F: NormFunction + Recorded>() -> (&'static str, Kind<dyn NormFunctio
 fn rule<R: MixRule + Recorded>() -> (&'static str, Kind<dyn MixRule>) {
     let kind = Kind {
         about: R::ABOUT,
-        make: (|options| Ok(Rule::from(read::<R>(options)?))) as Make<dyn MixRule>,
+        make: (|options| Ok(Rule::from(from_options::<R>(options)?))) as Make<dyn MixRule>,
         schema: R::json_schema,
     };
     (R::NAME, kind)
+}
+
+/// What errors call a function.
+const FUNCTION: &str = "normalization function";
+/// What errors call a rule.
+const RULE: &str = "residual rule";
+
+/// Adds an entry under a name of its own whose options a plan and a configuration can hold; `taken` are the keys that stand
+/// beside them there.
+fn add<T: ?Sized>(
+    known: &mut BTreeMap<&'static str, Kind<T>>,
+    what: &'static str,
+    taken: &[&str],
+    (name, kind): (&'static str, Kind<T>),
+) -> Result<(), RegistryError> {
+    let schema = (kind.schema)(&mut SchemaGenerator::default());
+    let refuse = |why: String| RegistryError::Options {
+        kind: what,
+        name: name.to_owned(),
+        why,
+    };
+    if schema.get("type") != Some(&json!("object")) {
+        return Err(refuse("its type is no struct with named fields".to_owned()));
+    }
+    let options = schema.get("properties");
+    if let Some(key) = taken
+        .iter()
+        .find(|key| options.is_some_and(|options| options.get(key).is_some()))
+    {
+        return Err(refuse(format!("no option can be called `{key}`")));
+    }
+    match known.insert(name, kind) {
+        Some(_) => Err(RegistryError::Twice {
+            kind: what,
+            name: name.to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 impl Kinds {
     /// The same with a normalization function of one's own.
     ///
     /// # Errors
-    /// [`RegistryError::Twice`] if its name is taken.
+    /// [`RegistryError::Twice`] if its name is taken, [`RegistryError::Options`] for options that a configuration can't hold.
     pub fn with_function<F: NormFunction + Recorded>(mut self) -> Result<Self, RegistryError> {
-        let (name, kind) = function::<F>();
-        let what = "normalization function";
-        match self.functions.insert(name, kind) {
-            Some(_) => Err(RegistryError::Twice {
-                kind: what,
-                name: name.to_owned(),
-            }),
-            None => Ok(self),
-        }
+        let entry = function::<F>();
+        add(&mut self.functions, FUNCTION, &[NAME, AT], entry)?;
+        Ok(self)
     }
 
     /// The same with a residual rule of one's own.
     ///
     /// # Errors
-    /// [`RegistryError::Twice`] if its name is taken.
+    /// [`RegistryError::Twice`] if its name is taken, [`RegistryError::Options`] for options that a plan can't hold.
     pub fn with_rule<R: MixRule + Recorded>(mut self) -> Result<Self, RegistryError> {
-        let (name, kind) = rule::<R>();
-        let what = "residual rule";
-        match self.rules.insert(name, kind) {
-            Some(_) => Err(RegistryError::Twice {
-                kind: what,
-                name: name.to_owned(),
-            }),
-            None => Ok(self),
-        }
+        add(&mut self.rules, RULE, &[], rule::<R>())?;
+        Ok(self)
     }
 
     /// Names of the normalization functions, with a sentence each.
@@ -172,7 +193,7 @@ impl Kinds {
         *function = made(&self.functions, function).map_err(|why| PlanError::Unknown {
             scheme: "model.function".to_owned(),
             place: "name".to_owned(),
-            what: "normalization function",
+            what: FUNCTION,
             name: function.name().to_owned(),
             why,
         })?;
@@ -186,16 +207,16 @@ impl Kinds {
             let mut schema = (kind.schema)(generator);
             let object = schema.ensure_object();
             object.insert("description".to_owned(), json!(kind.about));
-            object.insert("required".to_owned(), json!(["name"]));
+            object.insert("required".to_owned(), json!([NAME]));
             let properties = object.entry("properties").or_insert_with(|| json!({}));
             if let Some(properties) = properties.as_object_mut() {
                 let mut at = at.clone();
                 let about = "Normalizations of the scheme that it takes the place of: `inputs` of the branches, or \
                              `inputs_and_final`; when not given those that the function is meant for.";
                 at.insert("description".to_owned(), json!(about));
-                properties.insert("at".to_owned(), at.to_value());
+                properties.insert(AT.to_owned(), at.to_value());
                 let name = json!({ "type": "string", "const": name });
-                properties.insert("name".to_owned(), name);
+                properties.insert(NAME.to_owned(), name);
             }
             schema
         });
@@ -210,7 +231,7 @@ fn made<T: ?Sized>(
     named: &Named<T>,
 ) -> Result<Named<T>, String> {
     match known.get(named.name()) {
-        Some(kind) => (kind.make)(named.options().clone()).map_err(|e| e.to_string()),
+        Some(kind) => (kind.make)(named.options().clone()),
         None => Err("this program doesn't know it: it has to be registered".to_owned()),
     }
 }
@@ -247,14 +268,13 @@ impl Resolve<'_> {
 impl VisitMut for Resolve<'_> {
     fn norm(&mut self, at: &Spot, plan: &mut NormPlan) {
         let kinds = self.kinds;
-        let what = "normalization function";
-        self.resolved(at, what, &kinds.functions, &mut plan.function);
+        self.resolved(at, FUNCTION, &kinds.functions, &mut plan.function);
     }
 
     fn mix(&mut self, at: &Spot, plan: &mut MixPlan) {
         if let MixPlan::Rule { rule } = plan {
             let kinds = self.kinds;
-            self.resolved(at, "residual rule", &kinds.rules, rule);
+            self.resolved(at, RULE, &kinds.rules, rule);
         }
     }
 }

@@ -4,13 +4,12 @@ use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Options by name, as a plan records them.
-pub type Options = Map<String, Value>;
+pub type Options = toml::Table;
 
 /// What a type has to say of itself to be recorded in a plan: it is a struct with named fields, its options, whose
 /// documentation says what they mean.
@@ -25,10 +24,13 @@ pub trait Recorded:
 
 /// The options of a value; empty where it isn't a struct with named fields, which registering it refuses.
 pub(crate) fn options_of<R: Recorded>(value: &R) -> Options {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(options)) => options,
-        _ => Options::new(),
-    }
+    Options::try_from(value).unwrap_or_default()
+}
+
+/// The value of these options; in words on one line, why there is none.
+pub(crate) fn from_options<T: de::DeserializeOwned>(options: Options) -> Result<T, String> {
+    T::deserialize(toml::Value::Table(options))
+        .map_err(|error| error.to_string().trim().replace('\n', " "))
 }
 
 /// An object by its name and options: two are equal where these are.

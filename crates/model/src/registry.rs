@@ -6,7 +6,7 @@ use crate::kinds::Kinds;
 use crate::named::Recorded;
 use crate::plan::Plan;
 use crate::rule::MixRule;
-use crate::strategy::scheme::{Entry, TAG};
+use crate::strategy::scheme::{Entry, KIND, TAG};
 use crate::strategy::{Scheme, SchemeOptions, built_in};
 use schemars::{Schema, json_schema};
 use toml::{Table, Value};
@@ -23,11 +23,13 @@ pub enum RegistryError {
         /// Its name.
         name: String,
     },
-    /// Options of a scheme that a configuration couldn't hold, or that the scheme doesn't have.
-    #[error("the scheme `{scheme}`: {why}")]
+    /// Options that a configuration couldn't hold, or that the entry doesn't have.
+    #[error("the {kind} `{name}`: {why}")]
     Options {
-        /// Name of the scheme.
-        scheme: String,
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
         /// What is wrong.
         why: String,
     },
@@ -90,7 +92,7 @@ impl Default for Registry {
     fn default() -> Self {
         let schemes = built_in().into_iter().map(|entry| (entry.name, entry));
         Self {
-            schemes: ByName::new("scheme", schemes),
+            schemes: ByName::new(KIND, schemes),
             kinds: Kinds::default(),
         }
     }

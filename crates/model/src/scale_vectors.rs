@@ -295,20 +295,12 @@ impl Resolved {
             }
     }
 
-    /// The scale behind a linear map.
-    fn after(self, site: Site, layers: usize) -> GainPlan {
-        let ones = GainPlan::ones(GainRole::Output);
-        match self.output_init {
-            OutputInit::PerLayer if site.writes_stream() => {
-                let start = (layers as f64).sqrt().recip();
-                // Stored as itself: an Adam step moves it by the rate.
-                GainPlan {
-                    init: start,
-                    scale: start,
-                    ..ones
-                }
-            }
-            _ => ones,
+    /// Where the scale behind a linear map starts.
+    fn start(self, site: Site, layers: usize, gain: &mut GainPlan) {
+        if self.output_init == OutputInit::PerLayer && site.writes_stream() {
+            let start = (layers as f64).sqrt().recip();
+            // Stored as itself: an Adam step moves it by the rate.
+            (gain.init, gain.scale) = (start, start);
         }
     }
 }
@@ -501,9 +493,9 @@ fn around(linear: &mut LinearPlan, site: Site, want: Resolved, layers: usize) ->
             _ => norm,
         });
     }
-    let gained = linear.norm.as_ref().is_some_and(|n| n.gain.is_some());
-    if !gained && linear.after.is_none() {
-        linear.after = Some(want.after(site, layers));
-    }
+    let own = linear.norm.as_mut().and_then(|norm| norm.gain.as_mut());
+    let ones = || GainPlan::ones(GainRole::Output);
+    let gain = own.unwrap_or_else(|| linear.after.get_or_insert_with(ones));
+    want.start(site, layers, gain);
     Ok(())
 }

@@ -31,8 +31,16 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Carries out an attention plan for heads of `d.head` channels.
-    pub fn new(plan: &AttentionPlan, d: &Dims, device: &Device) -> Self {
+    /// Carries out an attention plan for heads of `d.head` channels; matrices of its normalization depend on the initializer
+    /// and on `path`, its name.
+    pub fn new(
+        plan: &AttentionPlan,
+        path: &str,
+        d: &Dims,
+        init: Initializer,
+        device: &Device,
+    ) -> Self {
+        let path = format!("{path}.norm");
         Self {
             gain: plan
                 .qk_gain
@@ -42,7 +50,7 @@ impl Scores {
             norm: plan
                 .qk_norm
                 .as_ref()
-                .map(|n| Norm::new(n, d.head, d.head, device)),
+                .map(|n| Norm::drawn(n, [d.head, d.head], &path, init, device)),
             normed: plan.normed,
             scale: plan.softmax_scale,
             factor: plan.factor,
@@ -271,7 +279,13 @@ impl Attention {
             q: project(Site::Q, &plan.q),
             k: project(Site::K, &plan.k),
             v: project(Site::V, &plan.v),
-            scores: Scores::new(&plan.attention, d, device),
+            scores: Scores::new(
+                &plan.attention,
+                &format!("{block}.attn.scores"),
+                d,
+                init,
+                device,
+            ),
             o: project(Site::O, &plan.o),
             heads: d.heads,
             kv_heads: d.kv_heads,

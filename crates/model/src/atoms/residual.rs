@@ -30,8 +30,14 @@ enum How {
 }
 
 impl Mix {
-    /// A mix of two streams of `width` channels.
-    pub fn new(plan: &MixPlan, width: usize, device: &Device) -> Self {
+    /// A mix of two streams of `width` channels; matrices of a rule depend on the initializer and on `path`, its name.
+    pub fn new(
+        plan: &MixPlan,
+        path: &str,
+        width: usize,
+        init: Initializer,
+        device: &Device,
+    ) -> Self {
         let sum = |skip| Self {
             alpha: None,
             rule: Arrays::default(),
@@ -46,7 +52,7 @@ impl Mix {
                 ..sum(1.0)
             },
             MixPlan::Rule { rule } => Self {
-                rule: Arrays::new(&rule.arrays(width), "mix", Initializer::new(0), device),
+                rule: Arrays::new(&rule.arrays(width), &format!("{path}.rule"), init, device),
                 how: How::Rule(rule.clone()),
                 ..sum(1.0)
             },
@@ -159,7 +165,7 @@ impl Residual {
             input: norm("input", &plan.input),
             output: norm("output", &plan.output),
             skip: norm("skip", &plan.skip),
-            mix: Mix::new(&plan.mix, d.model, device),
+            mix: Mix::new(&plan.mix, &format!("{path}.mix"), d.model, init, device),
             after: norm("after", &plan.after),
         }
     }

@@ -4,7 +4,8 @@ use super::Work;
 use crate::dims::{Branch, Site};
 use crate::error::FoldError;
 use crate::plan::{
-    GainPlan, GainRole, LayerPlan, LerpFactor, MixPlan, NormPlan, Plan, ResidualPlan,
+    GainPlan, GainRole, LayerPlan, LerpFactor, MixPlan, NormPlan, ParamRef, Place, Plan,
+    ResidualPlan,
 };
 
 /// Below this part of the stream, what an interpolation keeps is lost in rounding.
@@ -16,28 +17,30 @@ fn bare(plan: &ResidualPlan) -> bool {
     plan.norms().all(|(name, _)| name == "output") && plan.companion.is_none() && !ruled
 }
 
-/// Whether what multiplies a branch has a place: the gain of its output norm, or the matrix that it ends with.
+/// Whether what multiplies a branch has a place: the gain of its output norm, where that comes last, or the matrix that it
+/// ends with.
 fn takes_scale(plan: &ResidualPlan, layer: &LayerPlan, writer: Site) -> bool {
-    let plain = |site| layer.site(site).is_some_and(|s| s.linear.norm.is_none());
-    plan.output.is_some() || plain(writer)
+    match &plan.output {
+        Some(norm) => norm.function.gain_is_last(),
+        None => layer
+            .site(writer)
+            .is_some_and(|site| site.linear.norm.is_none()),
+    }
 }
 
 /// Whether a scale of the stream reaches the output layer through linear maps alone.
 fn applies(plan: &Plan) -> bool {
-    let linear = |layer: &LayerPlan| {
-        [
-            (&layer.attn_residual, Site::O),
-            (&layer.mlp_residual, Site::Down),
-        ]
-        .into_iter()
-        .all(|(residual, writer)| bare(residual) && takes_scale(residual, layer, writer))
-    };
-    let lerps = |mix: &MixPlan| matches!(mix, MixPlan::Lerp { .. });
-    let any = plan
+    let mut all = plan
         .layers
         .iter()
-        .any(|l| lerps(&l.attn_residual.mix) || lerps(&l.mlp_residual.mix));
-    any && plan.ends.final_norm.is_none() && plan.layers.iter().all(linear)
+        .flat_map(|layer| layer.residuals().map(|around| (layer, around)));
+    let any = all
+        .clone()
+        .any(|(_, (_, residual))| matches!(residual.mix, MixPlan::Lerp { .. }));
+    let linear = |(layer, (branch, residual)): (&LayerPlan, (Branch, &ResidualPlan))| {
+        bare(residual) && takes_scale(residual, layer, branch.writer())
+    };
+    any && plan.ends.final_norm.is_none() && all.all(linear)
 }
 
 impl Work {
@@ -48,14 +51,9 @@ impl Work {
         // What the true stream is, as a multiple of the folded one.
         let mut scale = vec![1.0; self.plan.dims.model];
         for index in 0..self.plan.layers.len() {
-            let attention: &[Site] = &[Site::Q, Site::K, Site::V];
-            let mlp: &[Site] = &[Site::Gate, Site::Up, Site::Router];
-            for (branch, readers, writer) in [
-                (Branch::Attention, attention, Site::O),
-                (Branch::Mlp, mlp, Site::Down),
-            ] {
-                for site in readers {
-                    for at in self.at(index, *site) {
+            for branch in [Branch::Attention, Branch::Mlp] {
+                for site in branch.readers() {
+                    for at in self.at(index, site) {
                         self.tensors.rows(&format!("{at}.weight"), &scale);
                     }
                 }
@@ -63,7 +61,7 @@ impl Work {
                 if self.output_norm(index, branch, &written) {
                     continue;
                 }
-                for at in self.at(index, writer) {
+                for at in self.at(index, branch.writer()) {
                     self.tensors.last(&format!("{at}.weight"), &written);
                     self.tensors.last(&format!("{at}.bias"), &written);
                 }
@@ -76,15 +74,11 @@ impl Work {
 
     /// Multiplies what the output norm of a branch makes, with the gain that it has or gets; `false` without such a norm.
     fn output_norm(&mut self, index: usize, branch: Branch, by: &[f64]) -> bool {
-        let layer = &mut self.plan.layers[index];
-        let plan = match branch {
-            Branch::Attention => &mut layer.attn_residual,
-            Branch::Mlp => &mut layer.mlp_residual,
-        };
+        let plan = self.plan.layers[index].residual_mut(branch);
         let Some(NormPlan { gain, factor, .. }) = &mut plan.output else {
             return false;
         };
-        let at = format!("blocks.{index}.{}.output", branch.path());
+        let at = ParamRef::in_block(index, Place::Residual(branch), "output");
         let value = format!("{at}.gain.value");
         if gain.is_none() {
             *gain = Some(GainPlan::ones(GainRole::Output));
@@ -104,15 +98,11 @@ impl Work {
         branch: Branch,
         scale: &mut [f64],
     ) -> Result<Vec<f64>, FoldError> {
-        let layer = &mut self.plan.layers[index];
-        let mix = match branch {
-            Branch::Attention => &mut layer.attn_residual.mix,
-            Branch::Mlp => &mut layer.mlp_residual.mix,
-        };
+        let mix = &mut self.plan.layers[index].residual_mut(branch).mix;
         let (keep, take) = match mix {
             MixPlan::Lerp { factor, .. } => {
-                let path = format!("blocks.{index}.{}.mix.alpha.value", branch.path());
-                let alpha = self.tensors.take(&path);
+                let at = ParamRef::in_block(index, Place::Residual(branch), "mix.alpha.value");
+                let alpha = self.tensors.take(&at.to_string());
                 let nu = |a: f64| match factor {
                     LerpFactor::One => 1.0,
                     LerpFactor::SecondMoment => (a * a + (1.0 - a) * (1.0 - a)).sqrt().recip(),

@@ -1,8 +1,8 @@
 //! What stands beside a linear map goes into its matrix.
 
 use super::Work;
-use crate::dims::{Dims, Site};
-use crate::plan::{BiasPlan, LinearPlan, NormPlan, Over};
+use crate::dims::{Branch, Dims, Site};
+use crate::plan::{BiasPlan, LinearPlan, NormPlan, Over, ParamRef, Place};
 
 /// Whether a constant does anything.
 #[allow(clippy::float_cmp)] // exactly 1 is what does nothing
@@ -142,20 +142,16 @@ impl Work {
 
     /// Gains, constants and biases of the normalizations before the branches of a block go into what reads them.
     pub(super) fn inputs(&mut self, index: usize) {
-        self.input(index, "attn_residual", &[Site::Q, Site::K, Site::V]);
-        self.input(index, "mlp_residual", &[Site::Gate, Site::Up, Site::Router]);
+        self.input(index, Branch::Attention);
+        self.input(index, Branch::Mlp);
     }
 
-    fn input(&mut self, index: usize, residual: &str, sites: &[Site]) {
-        let layer = &mut self.plan.layers[index];
-        let plan = match residual {
-            "attn_residual" => &mut layer.attn_residual,
-            _ => &mut layer.mlp_residual,
-        };
+    fn input(&mut self, index: usize, branch: Branch) {
+        let plan = self.plan.layers[index].residual_mut(branch);
         let Some(norm) = &mut plan.input else {
             return;
         };
-        let at = format!("blocks.{index}.{residual}.input");
+        let at = ParamRef::in_block(index, Place::Residual(branch), "input").to_string();
         let factor = std::mem::replace(&mut norm.factor, 1.0);
         let biased = norm.bias.take().is_some();
         let scale = self.tensors.scale_of(&at, &norm.function);
@@ -170,8 +166,8 @@ impl Work {
             None => None,
         };
         let bias = self.tensors.take(&format!("{at}.bias"));
-        for site in sites {
-            for reader in self.at(index, *site) {
+        for site in branch.readers() {
+            for reader in self.at(index, site) {
                 let weight = format!("{reader}.weight");
                 if biased {
                     let mut sum = self.tensors.product(&bias, &weight);
@@ -186,7 +182,7 @@ impl Work {
                     self.tensors.rows(&weight, gain);
                 }
             }
-            if biased && let Some(linear) = self.linear(index, *site) {
+            if biased && let Some(linear) = self.linear(index, site) {
                 linear.bias = Some(BiasPlan::default());
             }
         }

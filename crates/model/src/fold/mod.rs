@@ -26,7 +26,7 @@ mod tensors;
 use crate::decoder::Decoder;
 use crate::dims::Site;
 use crate::error::{FoldError, WeightsError};
-use crate::plan::{LayerPlan, Plan};
+use crate::plan::{LayerPlan, ParamRef, Place, Plan};
 use crate::weights;
 use burn::tensor::{Device, TensorData};
 use evenburn_geometry::Constraint;
@@ -122,25 +122,13 @@ struct Work {
 }
 
 impl Work {
-    /// Names of the linear maps at a site of a block: one, or one for each expert.
-    fn at(&self, index: usize, site: Site) -> Vec<String> {
-        names(&self.plan, index, site)
+    /// Addresses of the linear maps at a site of a block: none, one, or one for each expert.
+    fn at(&self, index: usize, site: Site) -> Vec<ParamRef> {
+        match self.plan.layers[index].site(site) {
+            Some(_) => ParamRef::in_block(index, Place::Site(site), "").instances(&self.plan.dims),
+            None => Vec::new(),
+        }
     }
-}
-
-fn names(plan: &Plan, index: usize, site: Site) -> Vec<String> {
-    let block = format!("blocks.{index}");
-    let layer = &plan.layers[index];
-    if layer.site(site).is_none() {
-        return Vec::new();
-    }
-    if !site.in_mlp() || layer.router.is_none() {
-        return vec![format!("{block}.{site}")];
-    }
-    let (experts, name) = (&plan.dims.experts, site.name());
-    let routed = (0..experts.count).map(|n| format!("{block}.moe.experts.{n}.{name}"));
-    let shared = (0..experts.shared).map(|n| format!("{block}.moe.shared.{n}.{name}"));
-    routed.chain(shared).collect()
 }
 
 /// What is left is trained by nobody: no constraint, no decay.

@@ -12,7 +12,7 @@ fn each(plan: &mut Plan, act: &mut dyn FnMut(&[String], &mut GainPlan)) {
     }
     impl VisitMut for Each<'_> {
         fn gain(&mut self, at: &Spot, plan: &mut GainPlan) {
-            let paths = at.instances(&self.dims);
+            let paths = at.param.instances(&self.dims);
             let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
             (self.act)(&paths, plan);
         }

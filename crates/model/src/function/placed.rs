@@ -13,8 +13,8 @@ use crate::named::{Named, Options, Recorded, Unknown};
 use crate::plan::{GainPlan, GainRole, NormPlan, Plan};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_json::Value;
 use std::borrow::Cow;
+use toml::Value;
 
 /// Which normalizations of a scheme a function takes the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,16 +64,16 @@ impl<F: NormFunction + Recorded> From<F> for Placed {
 }
 
 /// Key of the function's name.
-const NAME: &str = "name";
+pub(crate) const NAME: &str = "name";
 /// Key of its place.
-const AT: &str = "at";
+pub(crate) const AT: &str = "at";
 
 impl Serialize for Placed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut all = self.function.options().clone();
         all.insert(NAME.to_owned(), Value::from(self.function.name()));
         if let Some(at) = self.at {
-            let at = serde_json::to_value(at).map_err(serde::ser::Error::custom)?;
+            let at = Value::try_from(at).map_err(serde::ser::Error::custom)?;
             all.insert(AT.to_owned(), at);
         }
         all.serialize(serializer)
@@ -190,17 +190,14 @@ fn replace(norm: &mut NormPlan, function: &Function) {
 /// [`PlanError::Clash`] with the place.
 pub(crate) fn gains_are_last(plan: &Plan) -> Result<(), PlanError> {
     for (index, layer) in plan.layers.iter().enumerate() {
-        for (residual, path) in [
-            (&layer.attn_residual, "attn_residual"),
-            (&layer.mlp_residual, "mlp_residual"),
-        ] {
+        for (branch, residual) in layer.residuals() {
             if let Some(norm) = &residual.input
                 && norm.gain.is_some()
                 && !norm.function.gain_is_last()
             {
                 return Err(PlanError::Clash {
                     scheme: plan.scheme.clone(),
-                    place: format!("block {index}, {path}, input norm"),
+                    place: format!("block {index}, {}, input norm", branch.path()),
                     first: format!(
                         "`{}`, which doesn't multiply by its gain last",
                         norm.function.name()

@@ -99,6 +99,22 @@ impl LayerPlan {
         })
     }
 
+    /// Both ways of the stream, in the order in which it takes them.
+    pub(crate) fn residuals(&self) -> [(Branch, &ResidualPlan); 2] {
+        [
+            (Branch::Attention, &self.attn_residual),
+            (Branch::Mlp, &self.mlp_residual),
+        ]
+    }
+
+    /// The way of the stream around a branch, for changing it.
+    pub(crate) fn residual_mut(&mut self, branch: Branch) -> &mut ResidualPlan {
+        match branch {
+            Branch::Attention => &mut self.attn_residual,
+            Branch::Mlp => &mut self.mlp_residual,
+        }
+    }
+
     /// Its linear maps.
     pub(crate) fn sites_mut(&mut self) -> impl Iterator<Item = &mut SitePlan> {
         let attention = [&mut self.q, &mut self.k, &mut self.v, &mut self.o];

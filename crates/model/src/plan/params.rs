@@ -94,6 +94,31 @@ pub struct ParamRef {
 }
 
 impl ParamRef {
+    /// A place in a block, or a part of one; in a mixture of experts [`ParamRef::instances`] has the networks.
+    pub(crate) fn in_block(layer: usize, place: Place, part: &str) -> Self {
+        Self {
+            layer: Some(layer),
+            place,
+            expert: None,
+            part: part.to_owned(),
+        }
+    }
+
+    /// The addresses that it stands for: one, or one in each network of a mixture of experts, which share their plans.
+    pub fn instances(&self, d: &Dims) -> Vec<Self> {
+        let shared =
+            matches!(self.place, Place::Site(site) if site.in_mlp()) && !d.experts.is_dense();
+        if !shared || self.expert.is_some() {
+            return vec![self.clone()];
+        }
+        let each = networks(d).into_iter();
+        each.map(|expert| Self {
+            expert,
+            ..self.clone()
+        })
+        .collect()
+    }
+
     /// Reads a path such as `blocks.3.attn.q.norm.gain.value`.
     ///
     /// # Errors
@@ -167,6 +192,16 @@ impl fmt::Display for ParamRef {
             part => write!(f, ".{part}"),
         }
     }
+}
+
+/// The networks that take the place of a block's MLP: itself, or the experts of a mixture.
+pub(super) fn networks(d: &Dims) -> Vec<Option<Expert>> {
+    if d.experts.is_dense() {
+        return vec![None];
+    }
+    let routed = (0..d.experts.count).map(Expert::Routed);
+    let shared = (0..d.experts.shared).map(Expert::Shared);
+    routed.chain(shared).map(Some).collect()
 }
 
 /// The expert that a path inside a block names and what follows it: `moe.shared.0.up.weight` gives `up.weight`.

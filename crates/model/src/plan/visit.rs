@@ -1,5 +1,6 @@
 //! One walk over everything in a plan, in the order in which the module visits its parameters.
 
+use super::params::networks;
 use super::{
     ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, Place, Plan,
     ResidualPlan, Role, WeightPlan,
@@ -45,17 +46,6 @@ impl Spot {
         spot
     }
 
-    /// The addresses that it stands for: one, or one in each network of a mixture of experts, which share their plans.
-    pub fn instances(&self, d: &Dims) -> Vec<ParamRef> {
-        let shared =
-            matches!(self.param.place, Place::Site(site) if site.in_mlp()) && !d.experts.is_dense();
-        if !shared || self.param.expert.is_some() {
-            return vec![self.param.clone()];
-        }
-        let each = networks(d).into_iter();
-        each.map(|expert| self.of(expert).param).collect()
-    }
-
     /// The place in words: `block 0, attn_residual, input norm`.
     pub fn words(&self) -> String {
         let ParamRef {
@@ -86,16 +76,6 @@ impl Spot {
         };
         format!("{block}{place}{part}")
     }
-}
-
-/// The networks that take the place of a block's MLP: itself, or the experts of a mixture.
-fn networks(d: &Dims) -> Vec<Option<Expert>> {
-    if d.experts.is_dense() {
-        return vec![None];
-    }
-    let routed = (0..d.experts.count).map(Expert::Routed);
-    let shared = (0..d.experts.shared).map(Expert::Shared);
-    routed.chain(shared).map(Some).collect()
 }
 
 /// Makes a visitor and the walk it goes, for plans that are read or changed.
@@ -281,7 +261,7 @@ walk! {
 walk! {
     /// Whoever changes a plan part by part: see [`Plan::visit_mut`].
     VisitMut,
-    /// Gives a visitor every part once; [`Spot::instances`] has the networks that share it.
+    /// Gives a visitor every part once; [`ParamRef::instances`] has the networks that share it.
     visit_mut,
     as_mut, site_mut, |_| vec![None], mut
 }

@@ -63,7 +63,7 @@ pub struct GeoNorm {
     pub final_norm: FinalNorm,
     /// Epsilon of the two normalizations at the ends.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
 }
 

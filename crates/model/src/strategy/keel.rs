@@ -10,7 +10,9 @@
 
 use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keel {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
@@ -104,6 +107,10 @@ impl NormStrategy for Keel {
 
     fn linear(&self, _: usize, site: Site, _: &Dims) -> LinearPlan {
         self.qk.linear(site, self.norm(GainRole::Output))
+    }
+
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {

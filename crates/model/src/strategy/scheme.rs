@@ -3,6 +3,7 @@
 use super::{AnGpt, NormStrategy};
 use crate::config::ModelConfig;
 use crate::error::PlanError;
+use crate::named::from_options;
 use crate::plan::Plan;
 use crate::registry::RegistryError;
 use schemars::generate::SchemaSettings;
@@ -11,10 +12,12 @@ use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 use std::sync::Arc;
-use toml::{Table, Value};
+use toml::Table;
 
 /// The key that names the scheme among its options.
 pub(crate) const TAG: &str = "scheme";
+/// What errors call one.
+pub(crate) const KIND: &str = "scheme";
 
 /// A strategy with a name and options, which a configuration can choose.
 ///
@@ -195,7 +198,7 @@ pub(crate) struct Entry {
     pub(crate) default: Scheme,
     /// The JSON schema of its options, the tag among them.
     pub(crate) schema: fn() -> Schema,
-    read: fn(Table) -> Result<Scheme, toml::de::Error>,
+    read: fn(Table) -> Result<Scheme, String>,
 }
 
 impl Entry {
@@ -205,24 +208,26 @@ impl Entry {
             about: S::ABOUT,
             default: S::default().into(),
             schema: schema::<S>,
-            read: |options| Ok(S::deserialize(Value::Table(options))?.into()),
+            read: |options| Ok(from_options::<S>(options)?.into()),
         }
     }
 
     /// The scheme with these options.
     pub(crate) fn read(&self, options: Table) -> Result<Scheme, RegistryError> {
-        (self.read)(options).map_err(|error| RegistryError::Options {
-            scheme: self.name.to_owned(),
-            why: error.to_string().trim().replace('\n', " "),
-        })
+        (self.read)(options).map_err(|why| self.refused(why))
+    }
+
+    fn refused(&self, why: String) -> RegistryError {
+        RegistryError::Options {
+            kind: KIND,
+            name: self.name.to_owned(),
+            why,
+        }
     }
 
     /// What would surprise whoever chooses the scheme.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
-        let refuse = |why: String| RegistryError::Options {
-            scheme: self.name.to_owned(),
-            why,
-        };
+        let refuse = |why| self.refused(why);
         let strategy = self
             .default
             .strategy()

@@ -42,7 +42,7 @@ pub struct SiameseNorm {
     pub streams: Streams,
     /// Epsilon of every RMSNorm.
     pub eps: f64,
-    /// Initial weights: `simple_gpt` or `gpt2`.
+    /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,

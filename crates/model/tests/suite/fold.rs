@@ -2,9 +2,10 @@
 
 use crate::common::{Subject, config, distance, model, numbers, plan, subjects, tokens};
 use burn::tensor::{DType, Device, TensorData};
-use evenburn_model::function::{Placed, PlacedAt, Taper};
+use evenburn_model::function::{GatedNorm, Placed, PlacedAt, Taper};
 use evenburn_model::plan::{
-    Form, GainPlan, GainRole, LinearPlan, MixPlan, NormPlan, Normed, Plan, ResidualPlan,
+    EndsPlan, Form, GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Place,
+    Plan, ResidualPlan, Spot, Visit,
 };
 use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy, PreNorm, QkNorm, UnitNorm};
 use evenburn_model::{
@@ -175,8 +176,8 @@ impl NormStrategy for Plain {
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
         ResidualPlan::plain()
     }
-    fn ends(&self, _: &Dims) -> evenburn_model::plan::EndsPlan {
-        evenburn_model::plan::EndsPlan::plain()
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan::plain()
     }
 }
 
@@ -241,29 +242,22 @@ fn a_folded_norm_free_angpt_has_the_operations_of_a_decoder_without_norms() {
 
 /// Normalizations that a token goes through, those of q and k as two.
 fn norms(plan: &Plan) -> usize {
-    let ends = [&plan.ends.embed_norm, &plan.ends.final_norm];
-    let mut count = ends.into_iter().flatten().count();
-    for layer in &plan.layers {
-        let attention = &layer.attention;
-        let sides = match attention.normed {
-            Normed::Both => 2,
-            Normed::Keys => 1,
-        };
-        count += usize::from(attention.qk_norm.is_some()) * sides;
-        for residual in [&layer.attn_residual, &layer.mlp_residual] {
-            let around = [
-                &residual.stream,
-                &residual.input,
-                &residual.output,
-                &residual.skip,
-                &residual.after,
-            ];
-            count += around.into_iter().flatten().count();
-        }
-        let sites = Site::BLOCK.into_iter().filter_map(|site| layer.site(site));
-        count += sites.filter(|site| site.linear.norm.is_some()).count();
+    struct Count<'a> {
+        plan: &'a Plan,
+        norms: usize,
     }
-    count
+    impl Visit for Count<'_> {
+        fn norm(&mut self, at: &Spot, _: &NormPlan) {
+            let scores = at.param.layer.filter(|_| at.param.place == Place::Scores);
+            self.norms += match scores.map(|layer| self.plan.layers[layer].attention.normed) {
+                Some(Normed::Both) => 2,
+                Some(Normed::Keys) | None => 1,
+            };
+        }
+    }
+    let mut count = Count { plan, norms: 0 };
+    plan.visit(&mut count);
+    count.norms
 }
 
 /// A sum of branch outputs with gains, no norm in the stream (2505.22014 claims GPT+'s time).
@@ -369,4 +363,45 @@ fn what_has_tapered_off_is_gone() {
     };
     assert_eq!(norms(&taper(0.5)), (6, true));
     assert_eq!(norms(&taper(0.0)), (0, false));
+}
+
+/// Interpolations with branch outputs that no gain could make longer.
+#[derive(Debug)]
+struct Gated;
+
+impl NormStrategy for Gated {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        let gate = GatedNorm { rank: 3 };
+        ResidualPlan {
+            output: Some(NormPlan {
+                function: gate.into(),
+                ..NormPlan::rms(1e-5, GainRole::Output)
+            }),
+            mix: MixPlan::Lerp {
+                alpha: GainPlan {
+                    init: 0.2,
+                    ..GainPlan::ones(GainRole::Output)
+                },
+                factor: LerpFactor::SecondMoment,
+            },
+            ..ResidualPlan::plain()
+        }
+    }
+    fn ends(&self, _: &Dims) -> EndsPlan {
+        EndsPlan::plain()
+    }
+}
+
+#[test]
+fn an_interpolation_stays_where_a_gate_stands_behind_the_gain_of_the_branch() {
+    let device = Device::flex();
+    let plan = Plan::new(&config(), &Gated).unwrap();
+    let trained = Decoder::new(&plan, 3, &device);
+    let folded = fold(&plan, &trained, &device).unwrap();
+    let mix = &folded.plan.layers[0].mlp_residual.mix;
+    assert!(matches!(mix, MixPlan::Lerp { .. }), "{mix:?}");
+    assert!(error(&logits(&folded.decoder), &logits(&trained)) < 1e-5);
 }

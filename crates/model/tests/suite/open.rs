@@ -4,7 +4,7 @@ use crate::common::{config, distance, numbers};
 use burn::tensor::{Device, Distribution, Tensor};
 use evenburn_model::atoms::{Arrays, Norm};
 use evenburn_model::function::{Around, Function, NormFunction, Rms, Unit};
-use evenburn_model::plan::{ArrayPlan, GainRole, MixPlan, NormPlan, ResidualPlan, Role};
+use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ResidualPlan, Role};
 use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::NormStrategy;
 use evenburn_model::{Branch, Decoder, Dims, Kinds, Plan, PlanError, Recorded, weights};
@@ -169,4 +169,113 @@ fn options_of_own_functions_are_checked() {
     let error = kinds.with_rule::<Weighted>().unwrap().resolve(&mut read);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("missing field `p`"), "{error}");
+}
+
+/// Options without names.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Nameless(f64);
+
+/// An option whose name a configuration has for something else.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Somewhere {
+    at: f64,
+}
+
+macro_rules! identity {
+    ($type:ident, $name:literal) => {
+        impl Recorded for $type {
+            const NAME: &'static str = $name;
+            const ABOUT: &'static str = "A test.";
+        }
+
+        impl NormFunction for $type {
+            fn describe(&self) -> String {
+                $name.to_owned()
+            }
+
+            fn forward(&self, x: Tensor<2>, _: &Around<'_>) -> Tensor<2> {
+                x
+            }
+        }
+    };
+}
+
+identity!(Nameless, "nameless");
+identity!(Somewhere, "somewhere");
+
+#[test]
+fn options_that_nothing_could_hold_are_refused() {
+    let known = Kinds::default;
+    let error = known().with_function::<Nameless>().unwrap_err().to_string();
+    assert!(
+        error.contains("`nameless`") && error.contains("named fields"),
+        "{error}"
+    );
+    let error = known()
+        .with_function::<Somewhere>()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`somewhere`") && error.contains("`at`"),
+        "{error}"
+    );
+}
+
+/// A sum with a drawn matrix on the branch.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Mixed {}
+
+impl Recorded for Mixed {
+    const NAME: &'static str = "mixed";
+    const ABOUT: &'static str = "A sum with a learned matrix on the branch.";
+}
+
+impl MixRule for Mixed {
+    fn describe(&self) -> String {
+        "h + x W".to_owned()
+    }
+
+    fn arrays(&self, width: usize) -> Vec<ArrayPlan> {
+        let start = Init::Normal { std: 0.02 };
+        vec![ArrayPlan::matrix("weight", [width, width], start)]
+    }
+
+    fn forward(&self, h: Tensor<3>, x: Tensor<3>, arrays: &Arrays) -> Tensor<3> {
+        h + x.matmul(arrays.matrix("weight").unsqueeze())
+    }
+}
+
+#[derive(Debug)]
+struct MixedOwn;
+
+impl NormStrategy for MixedOwn {
+    fn name(&self) -> &'static str {
+        "mixed_own"
+    }
+
+    fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
+        let rule = Mixed {}.into();
+        ResidualPlan {
+            mix: MixPlan::Rule { rule },
+            ..ResidualPlan::plain()
+        }
+    }
+}
+
+#[test]
+fn each_matrix_of_a_rule_is_drawn_by_its_path_and_the_seed() {
+    let plan = Plan::new(&config(), &MixedOwn).unwrap();
+    let drawn = |seed| -> Vec<Vec<u8>> {
+        weights::collect(&Decoder::new(&plan, seed, &Device::flex()))
+            .into_iter()
+            .filter(|(path, _)| path.ends_with("mix.rule.weight"))
+            .map(|(_, data)| data.as_bytes().to_vec())
+            .collect()
+    };
+    let mut all = [drawn(1), drawn(2)].concat();
+    // Two branches of three blocks, with two seeds.
+    assert_eq!(all.len(), 12);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 12);
 }

@@ -225,6 +225,54 @@ fn strategies_and_registry_agree_on_names() {
     }
 }
 
+/// The words that an option takes, by its schema.
+fn words(option: &serde_json::Value) -> Vec<&str> {
+    let any = option["anyOf"].as_array().into_iter().flatten();
+    any.chain([option])
+        .flat_map(|schema| {
+            let each = schema["oneOf"].as_array().into_iter().flatten();
+            let listed = schema["enum"].as_array().into_iter().flatten();
+            each.map(|one| &one["const"]).chain(listed)
+        })
+        .filter_map(serde_json::Value::as_str)
+        .collect()
+}
+
+#[test]
+fn every_word_of_every_option_makes_a_plan_of_its_own() {
+    let registry = Registry::default();
+    let mixture = ModelConfig {
+        experts: ExpertsConfig {
+            count: 4,
+            ..ExpertsConfig::default()
+        },
+        ..ModelConfig::default()
+    };
+    let schema = registry.schema().to_value();
+    let mut seen = 0;
+    for scheme in schema["oneOf"].as_array().unwrap() {
+        let options = scheme["properties"].as_object().unwrap();
+        let name = options["scheme"]["const"].as_str().unwrap();
+        for (option, about) in options {
+            let plans = words(about).into_iter().filter_map(|word| {
+                let table = format!("scheme = \"{name}\"\n{option} = \"{word}\"");
+                let scheme = registry.read(table.parse().unwrap()).unwrap();
+                let plan = scheme.plan(&mixture).ok()?;
+                let options = toml::Table::new();
+                Some((word, Plan { options, ..plan }))
+            });
+            let plans: Vec<_> = plans.collect();
+            seen += plans.len();
+            for (n, (word, plan)) in plans.iter().enumerate() {
+                for (other, same) in &plans[..n] {
+                    assert_ne!(plan, same, "{name}: {option} = {other} and {word}");
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
 #[test]
 fn a_strategy_that_decides_nothing_is_pre_norm() {
     #[derive(Debug)]

@@ -2,7 +2,9 @@
 
 use crate::common::config;
 use evenburn_model::plan::{Form, GainPlan, GainRole, LinearPlan, NormPlan, Over};
-use evenburn_model::strategy::{AnGpt, NormStrategy, PostNorm, PreNorm, QkNorm, Statistics};
+use evenburn_model::strategy::{
+    AnGpt, NormStrategy, PostNorm, PreNorm, QkNorm, SimpleNorm, Statistics,
+};
 use evenburn_model::{
     Double, DoubleAt, GainDecay, HeadScale, ModelConfig, NormalizedOver, OutputInit, Placement,
     Plan, PlanError, ScaleSwitches, ScaleVectors, Site, Stored,
@@ -188,6 +190,29 @@ fn sdd_scales_every_normalized_product() {
     each(&plan, &READERS, |_| scaled(1.0));
     // Three blocks.
     each(&plan, &WRITERS, |_| scaled(1.0 / 3.0_f64.sqrt()));
+}
+
+#[test]
+fn a_gain_that_the_scheme_has_behind_a_product_starts_where_asked() {
+    let sdd = ScaleSwitches {
+        double: Some(Double::NormalizedAfter),
+        double_at: Some(DoubleAt::All),
+        output_init: Some(OutputInit::PerLayer),
+        ..ScaleSwitches::default()
+    };
+    let plan = switched(&SimpleNorm::default(), sdd);
+    for layer in &plan.layers {
+        for site in Site::BLOCK {
+            let linear = &layer.site(site).unwrap().linear;
+            let gain = linear.norm.as_ref().unwrap().gain.as_ref().unwrap();
+            let start = match site.writes_stream() {
+                // Three blocks.
+                true => 1.0 / 3.0_f64.sqrt(),
+                false => 1.0,
+            };
+            assert!((gain.init - start).abs() < 1e-12 && linear.after.is_none());
+        }
+    }
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_function_of_ones_own_is_chosen_and_read_back() {
     let run = trainer.run().unwrap().run;
     let trained = load_run(&with, &run).unwrap();
     let end = trained.plan.ends.final_norm.as_ref().unwrap();
-    assert_eq!(end.function.options()["multiple"].as_f64(), Some(0.5));
+    assert_eq!(end.function.options()["multiple"].as_float(), Some(0.5));
 
     // Who doesn't have it is told what is missing, and where the run says so.
     let message = load_run(&Registry::default(), &run)

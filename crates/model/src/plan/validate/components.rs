@@ -1,7 +1,6 @@
 //! Refuses a second component of the stream that begins or ends nowhere.
 
 use super::Check;
-use crate::dims::Branch;
 use crate::error::PlanError;
 use crate::plan::Plan;
 
@@ -10,10 +9,8 @@ impl Check<'_> {
     /// differ.
     pub(super) fn components(&self, plan: &Plan) -> Result<(), PlanError> {
         let residuals = plan.layers.iter().enumerate().flat_map(|(index, layer)| {
-            [
-                (index, Branch::Attention, &layer.attn_residual),
-                (index, Branch::Mlp, &layer.mlp_residual),
-            ]
+            let around = layer.residuals().into_iter();
+            around.map(move |(branch, residual)| (index, branch, residual))
         });
         let mut beside = residuals.filter(|(_, _, residual)| residual.companion.is_some());
         match (beside.next(), &plan.ends.join) {

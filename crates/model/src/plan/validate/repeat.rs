@@ -74,13 +74,11 @@ impl Check<'_> {
     pub(super) fn repeated_norms(&self, plan: &Plan) -> Result<(), PlanError> {
         for (index, layer) in plan.layers.iter().enumerate() {
             self.scores(index, layer)?;
-            for (branch, residual, site) in [
-                (Branch::Attention, &layer.attn_residual, Site::O),
-                (Branch::Mlp, &layer.mlp_residual, Site::Down),
-            ] {
+            for (branch, residual) in layer.residuals() {
                 // What several experts write is summed.
                 if branch == Branch::Attention || layer.router.is_none() {
-                    self.written(index, branch, residual, layer.site(site).map(|s| &s.linear))?;
+                    let writer = layer.site(branch.writer());
+                    self.written(index, branch, residual, writer.map(|s| &s.linear))?;
                 }
             }
         }
@@ -153,10 +151,7 @@ impl Check<'_> {
         let (Some(a), Some(b)) = (linear.and_then(product_norm), &residual.output) else {
             return Ok(());
         };
-        let site = match branch {
-            Branch::Attention => Site::O,
-            Branch::Mlp => Site::Down,
-        };
+        let site = branch.writer();
         let at = format!("block {index}, {}", branch.path());
         let a = passed(a, format!("the norm of the product of {site}"));
         self.pair(&at, &a, &passed(b, "the output norm"))
@@ -169,10 +164,7 @@ impl Check<'_> {
         // Blocks are alike: what repeats the embedding's norm in the first one does something in the others.
         let mut first = true;
         for (index, layer) in plan.layers.iter().enumerate() {
-            for (branch, residual) in [
-                (Branch::Attention, &layer.attn_residual),
-                (Branch::Mlp, &layer.mlp_residual),
-            ] {
+            for (branch, residual) in layer.residuals() {
                 let at = format!("block {index}, {}", branch.path());
                 self.entry(&at, residual, behind.as_ref(), first)?;
                 first = false;

@@ -21,7 +21,7 @@ fn turned(rule: Geodesic, deviation: f64, seed: u64) -> [Vec<f64>; 3] {
     let h = draw.tensor([1, TOKENS, WIDTH], 1.0, &device);
     let x = draw.tensor([1, TOKENS, WIDTH], deviation, &device);
     let rule = MixPlan::Rule { rule: rule.into() };
-    let mix = Mix::new(&rule, WIDTH, &device);
+    let mix = Mix::new(&rule, "mix", WIDTH, Initializer::new(0), &device);
     let start = values(&mix);
     let after = with(mix, &start).forward(h.clone(), x.clone());
     [numbers(h), numbers(x), numbers(after)]
