@@ -5,12 +5,14 @@
 //! ```
 //!
 //! The first block is pre-norm, `h + branch(N_i(h))`, and nothing normalizes the stream at the end but the last `N_o`. The
-//! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, and what exactly the first block
-//! leaves out, are options; initial weights are this project's choice.
+//! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, what exactly the first block leaves
+//! out and whether something normalizes at the end are options; initial weights are this project's choice.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, FinalNorm, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{
+    AttentionPlan, EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keel {
-    /// Normalization of q and k, with a gain, before the rotation: `none`, `head` or `full`.
+    /// Normalization of q and k: `none`; with a gain before the rotation, `head` or `full`; without one behind it, `unit`
+    /// (both) or `keys` (k alone).
     pub qk: QkNorm,
     /// RMSNorm or LayerNorm: `rms` or `layer`.
     pub norm: Statistics,
@@ -38,6 +41,8 @@ pub struct Keel {
     pub skip_scale: Option<f64>,
     /// The first block: `pre` (pre-norm) or `post` (as the others).
     pub first_block: FirstBlock,
+    /// Normalization before the output layer: `none`, `rms` or `layer`.
+    pub final_norm: FinalNorm,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
@@ -62,6 +67,7 @@ impl Default for Keel {
             eps: RMS_EPS,
             skip_scale: None,
             first_block: FirstBlock::Pre,
+            final_norm: FinalNorm::None,
             start: Start::Gpt2,
             decay: Decay::Matrices,
         }
@@ -106,8 +112,16 @@ impl NormStrategy for Keel {
         self.qk.linear(site, self.norm(GainRole::Output))
     }
 
+    fn attention(&self, _: usize, d: &Dims) -> AttentionPlan {
+        self.qk.attention(d)
+    }
+
     fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+        let last = self.final_norm.plan(self.eps);
+        EndsPlan {
+            final_norm: last.map(|norm| norm.decayed(self.decay.gains())),
+            ..EndsPlan::plain()
+        }
     }
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
