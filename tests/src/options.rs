@@ -3,7 +3,8 @@
 use crate::references::{Reference, listed};
 use evenburn_model::{
     Biases, Dims, Double, DoubleAt, GainDecay, Gains, Gates, HeadScale, HeadWeights, Joined, Kept,
-    MlpKind, ModelConfig, NormalizedOver, OutputInit, Placement, Positions, ScaleVectors, Stored,
+    MlpKind, ModelConfig, NormalizedOver, OutputBefore, OutputInit, Placement, Positions,
+    ScaleVectors, Stored,
 };
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
@@ -35,13 +36,14 @@ fn at<'a>(config: &'a Value, key: &str) -> &'a Value {
 /// Scale vectors: a value is proven by a reference whose plan is another one without it.
 pub(crate) fn scale_vectors(references: &[Reference]) -> anyhow::Result<String> {
     let named: Choice = ("scale_vectors", values::<ScaleVectors>());
-    let switches: [Choice; 9] = [
+    let switches: [Choice; 10] = [
         ("gains", values::<Gains>()),
         ("placement", values::<Placement>()),
         ("double", values::<Double>()),
         ("double_at", values::<DoubleAt>()),
         ("normalized_over", values::<NormalizedOver>()),
         ("output_init", values::<OutputInit>()),
+        ("output_before", values::<OutputBefore>()),
         ("head", values::<HeadScale>()),
         ("stored", values::<Stored>()),
         ("decay", values::<GainDecay>()),

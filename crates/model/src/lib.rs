@@ -56,7 +56,7 @@ pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
 pub use registry::{Registry, RegistryError};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{
-    Double, DoubleAt, GainDecay, Gains, HeadScale, NormalizedOver, OutputInit, Placement,
-    ScaleSwitches, ScaleVectors, Stored,
+    Double, DoubleAt, GainDecay, Gains, HeadScale, NormalizedOver, OutputBefore, OutputInit,
+    Placement, ScaleSwitches, ScaleVectors, Stored,
 };
 pub use strategy::{Scheme, SchemeOptions};

@@ -23,7 +23,7 @@
 //! also normalize them is not printed, the parameter counts say the gain alone). Not printed either and decided here: both
 //! parts of a scale under OR and ER decay or neither does; the epsilon of the normalization between; gains start at 1.
 //!
-//! Not from the paper: `double_at = "all"` and `"block_outputs"`, `stored = "product"` (`b a`) and `"exp_product"`
+//! Not from the paper: `double_at = "all"` and `"block_outputs"`, `output_before`, `stored = "product"` (`b a`) and `"exp_product"`
 //! (`exp(b) a`), `decay = "absorbable"`. `double = "normalized_after"` at all seven maps is SDD (2502.15499, equation 1),
 //! with `output_init = "per_layer"`.
 
@@ -133,6 +133,18 @@ pub enum OutputInit {
     PerLayer,
 }
 
+/// Whether the maps that write the stream have a scale on their input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputBefore {
+    /// Where they have a scale behind them and `double` puts scales on both sides.
+    Paired,
+    /// Nowhere.
+    None,
+    /// Everywhere, also where no scale stands behind them.
+    Gain,
+}
+
 /// Whether the logits have a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -208,6 +220,10 @@ pub struct ScaleSwitches {
     /// Where scales behind the maps that write the stream start: `one` (unless given) or `per_layer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_init: Option<OutputInit>,
+    /// A scale on the input of the maps that write the stream, o and down: `paired` (unless given: where they have one
+    /// behind them and `double` says both sides), `none` or `gain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_before: Option<OutputBefore>,
     /// A scale of each logit: `none` (as the scheme decides) or `gain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadScale>,
@@ -236,6 +252,7 @@ struct Resolved {
     double_at: DoubleAt,
     normalized_over: NormalizedOver,
     output_init: OutputInit,
+    output_before: OutputBefore,
     head: HeadScale,
     stored: Stored,
     decay: GainDecay,
@@ -253,6 +270,7 @@ impl Resolved {
             double_at: DoubleAt::Readers,
             normalized_over: NormalizedOver::Head,
             output_init: OutputInit::One,
+            output_before: OutputBefore::Paired,
             head: HeadScale::None,
             stored: Stored::Value,
             decay: GainDecay::Scheme,
@@ -279,6 +297,7 @@ impl Resolved {
             double_at: switches.double_at.unwrap_or(base.double_at),
             normalized_over: switches.normalized_over.unwrap_or(base.normalized_over),
             output_init: switches.output_init.unwrap_or(base.output_init),
+            output_before: switches.output_before.unwrap_or(base.output_before),
             head: switches.head.unwrap_or(base.head),
             stored: switches.stored.unwrap_or(base.stored),
             decay: switches.decay.unwrap_or(base.decay),
@@ -292,6 +311,16 @@ impl Resolved {
                 DoubleAt::Readers => !site.writes_stream(),
                 DoubleAt::All => true,
                 DoubleAt::BlockOutputs => site.writes_stream(),
+            }
+    }
+
+    /// Whether a map that writes the stream gets a scale on its input. One that reads it has that of the normalization.
+    fn before(self, site: Site) -> bool {
+        site.writes_stream()
+            && match self.output_before {
+                OutputBefore::Paired => self.doubles(site) && self.double.before(),
+                OutputBefore::None => false,
+                OutputBefore::Gain => true,
             }
     }
 
@@ -358,6 +387,14 @@ impl Resolved {
             return Err(clash(
                 plan,
                 "a scale for the input of each linear map (scale.placement)",
+                "scales behind the maps alone (scale.double)",
+            ));
+        }
+        let alone = self.doubles(Site::O) && !self.double.before();
+        if self.output_before == OutputBefore::Gain && alone {
+            return Err(clash(
+                plan,
+                "a scale for the input of o and down (scale.output_before)",
                 "scales behind the maps alone (scale.double)",
             ));
         }
@@ -452,35 +489,39 @@ fn double(plan: &mut Plan, want: Resolved) -> Result<(), PlanError> {
                 }
             }
         }
-        for site in Site::BLOCK.into_iter().filter(|site| want.doubles(*site)) {
-            if let Some(plan) = layer.site_mut(site) {
-                around(&mut plan.linear, site, want, layers).map_err(|()| PlanError::Clash {
+        for site in Site::BLOCK {
+            let Some(SitePlan { linear, .. }) = layer.site_mut(site) else {
+                continue;
+            };
+            if want.doubles(site) {
+                behind(linear, site, want, layers).map_err(|()| PlanError::Clash {
                     scheme: scheme.clone(),
                     place: place(index, site),
                     first: "a product of unit length".to_owned(),
                     second: "a doubly placed scale, which changes its length".to_owned(),
                 })?;
             }
+            if want.before(site) {
+                let ones = || GainPlan::ones(GainRole::Input);
+                linear.before.get_or_insert_with(ones);
+            }
         }
     }
     Ok(())
 }
 
-/// The scales around one linear map. Where the scheme already normalizes the product, that normalization and its gain are
-/// the ones behind it.
+/// The scale behind one linear map, and none before it where it stands alone. Where the scheme already normalizes the
+/// product, that normalization and its gain are the ones behind it.
 ///
 /// # Errors
 /// When the product has unit length.
-fn around(linear: &mut LinearPlan, site: Site, want: Resolved, layers: usize) -> Result<(), ()> {
+fn behind(linear: &mut LinearPlan, site: Site, want: Resolved, layers: usize) -> Result<(), ()> {
     let norm = linear.norm.as_ref();
     if norm.is_some_and(|norm| norm.function.is::<Unit>()) {
         return Err(());
     }
     if !want.double.before() {
         linear.before = None;
-    } else if linear.before.is_none() && site.writes_stream() {
-        // What reads the stream gets its scale from the normalization before it.
-        linear.before = Some(GainPlan::ones(GainRole::Input));
     }
     if want.double.normalizes() && linear.norm.is_none() {
         let norm = NormPlan {

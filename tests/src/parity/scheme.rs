@@ -11,7 +11,7 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
-    NormalizedOver, Placement, ScaleSwitches, ScaleVectors, Scheme, Stored,
+    NormalizedOver, OutputBefore, Placement, ScaleSwitches, ScaleVectors, Scheme, Stored,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -50,6 +50,7 @@ const NEUTRAL: &[&str] = &[
     "rope_theta",
     "rope_fraction",
     "base_scale",
+    "final_norm",
 ];
 
 /// Norms of cases that are functions in place of RMSNorm.
@@ -70,26 +71,17 @@ fn own_keys(scheme: &str) -> &'static [&'static str] {
             "gate_rank",
             "gate",
             "taper_c",
-            "final_norm",
             "softmax_gain",
             "softmax_scale",
             "sv",
         ],
-        "post" => &["qk", "form", "norm", "sv", "final_norm"],
+        "post" => &["qk", "form", "norm", "sv"],
         "lns" => &["qk", "form", "norm", "sv"],
         "peri" => &["qk", "form", "norm", "embed_norm", "sv"],
-        "keel" => &[
-            "qk",
-            "form",
-            "norm",
-            "sv",
-            "skip_scale",
-            "first_block",
-            "final_norm",
-        ],
+        "keel" => &["qk", "form", "norm", "sv", "skip_scale", "first_block"],
         "olmo2" => &["qk", "form", "sv"],
         "hybrid" => &["form", "sv"],
-        "geonorm" => &["decay", "clamp", "embed_norm", "final_norm", "form"],
+        "geonorm" => &["decay", "clamp", "embed_norm", "form"],
         "siamese" => &["streams", "form", "sv"],
         "deep_norm" => &["norm", "mlp", "positions", "biases"],
         "angpt" => &[
@@ -144,11 +136,18 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     if let Some(rope) = text("rope").filter(|rope| *rope != "interleaved pairs") {
         return Err(format!("rotary embedding `{rope}`"));
     }
-    // GeoNorm has its choice, and a function in place of RMSNorm its places.
-    let open = ["geonorm", "pre"].contains(&name);
-    if let Some(last) = text("final_norm").filter(|last| !open && *last != "none") {
+    let last = last_norm(case, name);
+    // GeoNorm and Keel have a choice, and a function in place of RMSNorm has its places.
+    if let Some(last) = last.filter(|_| !["geonorm", "keel", "pre"].contains(&name)) {
         return Err(format!("final norm `{last}` of scheme `{name}`"));
     }
+    let final_norm = match last {
+        None | Some("none") => FinalNorm::None,
+        Some("rms") => FinalNorm::Rms,
+        Some("ln") => FinalNorm::Layer,
+        Some(other) if name == "pre" && FUNCTIONS.contains(&other) => FinalNorm::None,
+        Some(other) => return Err(format!("final norm `{other}`")),
+    };
     let eps = number("norm_eps").ok_or("`norm_eps` is missing")?;
     let pre = |qk| {
         Scheme::from(PreNorm {
@@ -289,6 +288,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     Some("post") => FirstBlock::Post,
                     other => return Err(format!("`first_block` {other:?}")),
                 },
+                final_norm,
                 decay,
                 ..Keel::default()
             };
@@ -338,12 +338,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                 } else {
                     EmbedNorm::None
                 },
-                final_norm: match text("final_norm") {
-                    None | Some("none") => FinalNorm::None,
-                    Some("rms") => FinalNorm::Rms,
-                    Some("ln") => FinalNorm::Layer,
-                    Some(other) => return Err(format!("final norm `{other}`")),
-                },
+                final_norm,
                 eps,
                 start: defaults.start,
             };
@@ -449,6 +444,16 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
     })
 }
 
+/// The kind of the norm before the output layer, where it isn't the one that the scheme has anyway.
+fn last_norm<'a>(case: &'a Case, scheme: &str) -> Option<&'a str> {
+    let text = |key: &str| case.config.get(key).and_then(Value::as_str);
+    let own = match scheme {
+        "angpt" | "ngpt_nu" | "post" | "keel" | "geonorm" => "none",
+        _ => text("norm").unwrap_or("rms"),
+    };
+    text("final_norm").filter(|last| *last != own)
+}
+
 /// The function in place of RMSNorm, before the branches and, unless the case says that it is RMSNorm, at the end.
 fn function(case: &Case) -> Result<Option<Placed>, String> {
     let text = |key: &str| case.config.get(key).and_then(Value::as_str);
@@ -459,7 +464,6 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
             None => Err(format!("`{key}` is {value}")),
         },
     };
-    let name = text("scheme");
     let norm = text("norm").unwrap_or("rms");
     let own: &[&str] = match norm {
         "seednorm" => &["seed_heads"],
@@ -486,18 +490,17 @@ fn function(case: &Case) -> Result<Option<Placed>, String> {
         "preaffine" => PreAffine {}.into(),
         "taper" => Taper::fixed(1.0, 1.0).into(),
         _ => {
-            return match (text("scheme"), text("final_norm")) {
-                (Some("pre"), Some(other)) if other != norm => {
-                    Err(format!("final norm `{other}` with norm `{norm}`"))
+            return match text("scheme").and_then(|scheme| last_norm(case, scheme)) {
+                Some(last) if text("scheme") == Some("pre") => {
+                    Err(format!("final norm `{last}` with norm `{norm}`"))
                 }
                 _ => Ok(None),
             };
         }
     };
-    let at = match text("final_norm") {
+    let at = match last_norm(case, "pre") {
         None => PlacedAt::InputsAndFinal,
         Some("rms") => PlacedAt::Inputs,
-        Some(other) if other == norm => PlacedAt::InputsAndFinal,
         Some(other) => return Err(format!("final norm `{other}`")),
     };
     let at = Some(at);
@@ -518,7 +521,7 @@ fn state(case: &Case, layers: usize) -> Result<Vec<(String, f64)>, String> {
         ["attn", "mlp"].map(|branch| format!("blocks.{layer}.{branch}_residual.input"))
     });
     let mut places: Vec<String> = inputs.collect();
-    if case.config.get("final_norm").is_none() {
+    if last_norm(case, "pre").is_none() {
         places.push("final_norm".to_owned());
     }
     if constants.len() != places.len() {
@@ -586,7 +589,7 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
     let on = |key: &str| sv.get(key) == Some(&Value::Bool(true));
     let before = sv.get("pre") != Some(&Value::Bool(false));
     let readers = match sv.get("at").map(Value::as_str) {
-        None => false,
+        None | Some(Some("all")) => false,
         Some(Some("readers")) => true,
         Some(other) => return Err(format!("scale vectors at {other:?}")),
     };
@@ -597,14 +600,19 @@ fn scale_vectors(case: &Case) -> Result<(ScaleVectors, ScaleSwitches), String> {
         switches.placement = Some(Placement::Heterogeneous);
     }
     // At the readers, the scale before the product is the one that the normalization had.
-    switches.double = match (on("post"), before && (readers || on("pre_out")), on("mid")) {
-        (false, _, false) if before => None,
+    switches.double = match (on("post"), before, on("mid")) {
+        (false, true, false) => None,
         (true, true, false) => Some(Double::Plain),
         (true, true, true) => Some(Double::Normalized),
-        (true, false, false) if !before => Some(Double::After),
-        (true, false, true) if !before => Some(Double::NormalizedAfter),
-        _ => return Err("scale vectors on some sides of some linear maps".to_owned()),
+        (true, false, false) => Some(Double::After),
+        (true, false, true) => Some(Double::NormalizedAfter),
+        _ => return Err("normalized products or bare pre-norms without scales".to_owned()),
     };
+    switches.output_before = Some(if on("pre_out") {
+        OutputBefore::Gain
+    } else {
+        OutputBefore::None
+    });
     switches.double_at = Some(if readers {
         DoubleAt::Readers
     } else {

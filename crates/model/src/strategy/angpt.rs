@@ -182,7 +182,7 @@ impl AnGpt {
 
 impl SchemeOptions for AnGpt {
     const NAME: &'static str = "angpt";
-    const ABOUT: &'static str = "anGPT: branch outputs of unit length, constants instead of the other norms, rows of weights of length at most 1 (2505.22014).";
+    const ABOUT: &'static str = "anGPT: branch outputs of unit length, constants in place of the other norms, rows of weights of length at most 1 (2505.22014).";
 }
 
 impl NormStrategy for AnGpt {

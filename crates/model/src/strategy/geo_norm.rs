@@ -41,6 +41,17 @@ pub enum FinalNorm {
     Layer,
 }
 
+impl FinalNorm {
+    /// The normalization, with a gain that starts at 1.
+    pub(crate) fn plan(self, eps: f64) -> Option<NormPlan> {
+        match self {
+            Self::None => None,
+            Self::Rms => Some(NormPlan::rms(eps, GainRole::Input)),
+            Self::Layer => Some(NormPlan::layer(eps, GainRole::Input)),
+        }
+    }
+}
+
 /// Turns on the sphere in place of a sum and its normalization.
 ///
 /// ```
@@ -113,11 +124,7 @@ impl NormStrategy for GeoNorm {
                 EmbedNorm::Normalized => Some(NormPlan::rms(self.eps, GainRole::Output)),
                 EmbedNorm::None => None,
             },
-            final_norm: match self.final_norm {
-                FinalNorm::None => None,
-                FinalNorm::Rms => Some(NormPlan::rms(self.eps, GainRole::Input)),
-                FinalNorm::Layer => Some(NormPlan::layer(self.eps, GainRole::Input)),
-            },
+            final_norm: self.final_norm.plan(self.eps),
             ..EndsPlan::plain()
         }
     }

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! The first block is pre-norm, `h + branch(N_i(h))`, and nothing normalizes the stream at the end but the last `N_o`. The
-//! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, and what exactly the first block
-//! leaves out, are options; initial weights are this project's choice.
+//! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, what exactly the first block leaves
+//! out and whether something normalizes at the end are options; initial weights are this project's choice.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, FinalNorm, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
     AttentionPlan, EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
@@ -41,6 +41,8 @@ pub struct Keel {
     pub skip_scale: Option<f64>,
     /// The first block: `pre` (pre-norm) or `post` (as the others).
     pub first_block: FirstBlock,
+    /// Normalization before the output layer: `none`, `rms` or `layer`.
+    pub final_norm: FinalNorm,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
     pub start: Start,
     /// Which parameters decay: `all` or `matrices`.
@@ -65,6 +67,7 @@ impl Default for Keel {
             eps: RMS_EPS,
             skip_scale: None,
             first_block: FirstBlock::Pre,
+            final_norm: FinalNorm::None,
             start: Start::Gpt2,
             decay: Decay::Matrices,
         }
@@ -114,7 +117,11 @@ impl NormStrategy for Keel {
     }
 
     fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+        let last = self.final_norm.plan(self.eps);
+        EndsPlan {
+            final_norm: last.map(|norm| norm.decayed(self.decay.gains())),
+            ..EndsPlan::plain()
+        }
     }
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {

@@ -638,6 +638,51 @@ fn keel_scales_the_skip_behind_its_first_block() {
     let rms = |role| decayed(normed(Rms {}, 1e-5, role));
     streams(&all, |_, _| scaled(1.5, &rms));
     linear_norms(&all, qk(&per_head(rms(GainRole::Output))));
+    let ended = Keel {
+        final_norm: FinalNorm::Rms,
+        decay: Decay::All,
+        ..Keel::default()
+    };
+    ends(&ended, Some(rms(GainRole::Input)));
+}
+
+/// A choice of the q/k norm acts in every scheme that has it.
+#[test]
+fn unit_heads_have_a_learned_scale_in_every_scheme() {
+    let qk = QkNorm::Unit;
+    let schemes: [Box<dyn NormStrategy>; 6] = [
+        Box::new(PreNorm {
+            qk,
+            ..PreNorm::default()
+        }),
+        Box::new(PostNorm {
+            qk,
+            ..PostNorm::default()
+        }),
+        Box::new(PeriNorm {
+            qk,
+            ..PeriNorm::default()
+        }),
+        Box::new(Olmo2 {
+            qk,
+            ..Olmo2::default()
+        }),
+        Box::new(LnScaling {
+            qk,
+            ..LnScaling::default()
+        }),
+        Box::new(Keel {
+            qk,
+            ..Keel::default()
+        }),
+    ];
+    for scheme in schemes {
+        let plan = Plan::new(&config(), scheme.as_ref()).unwrap();
+        for layer in &plan.layers {
+            assert!(layer.attention.qk_norm.is_some(), "{}", plan.scheme);
+            assert!(layer.attention.softmax_gain.is_some(), "{}", plan.scheme);
+        }
+    }
 }
 
 #[test]

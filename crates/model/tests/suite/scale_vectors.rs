@@ -6,8 +6,8 @@ use evenburn_model::strategy::{
     AnGpt, NormStrategy, PostNorm, PreNorm, QkNorm, SimpleNorm, Statistics,
 };
 use evenburn_model::{
-    Double, DoubleAt, GainDecay, HeadScale, ModelConfig, NormalizedOver, OutputInit, Placement,
-    Plan, PlanError, ScaleSwitches, ScaleVectors, Site, Stored,
+    Double, DoubleAt, GainDecay, HeadScale, ModelConfig, NormalizedOver, OutputBefore, OutputInit,
+    Placement, Plan, PlanError, ScaleSwitches, ScaleVectors, Site, Stored,
 };
 
 const READERS: [Site; 5] = [Site::Q, Site::K, Site::V, Site::Gate, Site::Up];
@@ -75,6 +75,55 @@ fn pre_norms_have_gains(plan: &Plan) -> bool {
         .collect();
     assert!(gains.iter().all(|gained| *gained == gains[0]));
     gains[0]
+}
+
+#[test]
+fn maps_that_write_the_stream_may_have_a_scale_on_their_input() {
+    let before = |asked, double| ScaleSwitches {
+        output_before: Some(asked),
+        double,
+        double_at: Some(DoubleAt::All),
+        ..ScaleSwitches::default()
+    };
+    let input = Some(GainPlan::ones(GainRole::Input));
+    let output = Some(GainPlan::ones(GainRole::Output));
+    for (asked, double, input, output) in [
+        (OutputBefore::Paired, None, None, None),
+        (
+            OutputBefore::Paired,
+            Some(Double::Plain),
+            input.clone(),
+            output.clone(),
+        ),
+        (
+            OutputBefore::None,
+            Some(Double::Plain),
+            None,
+            output.clone(),
+        ),
+        (
+            OutputBefore::Gain,
+            Some(Double::Plain),
+            input.clone(),
+            output,
+        ),
+        (OutputBefore::Gain, None, input, None),
+    ] {
+        let plan = switched(&llama(), before(asked, double));
+        each(&plan, &WRITERS, |_| LinearPlan {
+            before: input.clone(),
+            after: output.clone(),
+            ..LinearPlan::default()
+        });
+        assert!(pre_norms_have_gains(&plan));
+    }
+    let alone = before(OutputBefore::Gain, Some(Double::After));
+    let error = with(&llama(), ScaleVectors::Standard, alone)
+        .unwrap_err()
+        .to_string();
+    for part in ["scale.output_before", "scale.double"] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]
