@@ -223,7 +223,20 @@ fn options_that_nothing_could_hold_are_refused() {
 
 /// A sum with a drawn matrix on the branch.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Mixed {}
+struct Mixed {
+    name: String,
+    shape: Vec<usize>,
+}
+
+impl Mixed {
+    /// For the streams of [`config`].
+    fn new(name: &str, shape: &[usize]) -> Self {
+        Self {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+        }
+    }
+}
 
 impl Recorded for Mixed {
     const NAME: &'static str = "mixed";
@@ -237,16 +250,19 @@ impl MixRule for Mixed {
 
     fn arrays(&self, width: usize) -> Vec<ArrayPlan> {
         let start = Init::Normal { std: 0.02 };
-        vec![ArrayPlan::matrix("weight", [width, width], start)]
+        vec![ArrayPlan {
+            shape: self.shape.clone(),
+            ..ArrayPlan::matrix(&self.name, [width, width], start)
+        }]
     }
 
     fn forward(&self, h: Tensor<3>, x: Tensor<3>, arrays: &Arrays) -> Tensor<3> {
-        h + x.matmul(arrays.matrix("weight").unsqueeze())
+        h + x.matmul(arrays.matrix(&self.name).unsqueeze())
     }
 }
 
 #[derive(Debug)]
-struct MixedOwn;
+struct MixedOwn(Mixed);
 
 impl NormStrategy for MixedOwn {
     fn name(&self) -> &'static str {
@@ -254,7 +270,7 @@ impl NormStrategy for MixedOwn {
     }
 
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
-        let rule = Mixed {}.into();
+        let rule = self.0.clone().into();
         ResidualPlan {
             mix: MixPlan::Rule { rule },
             ..ResidualPlan::plain()
@@ -264,7 +280,8 @@ impl NormStrategy for MixedOwn {
 
 #[test]
 fn each_matrix_of_a_rule_is_drawn_by_its_path_and_the_seed() {
-    let plan = Plan::new(&config(), &MixedOwn).unwrap();
+    let mixed = MixedOwn(Mixed::new("weight", &[24, 24]));
+    let plan = Plan::new(&config(), &mixed).unwrap();
     let drawn = |seed| -> Vec<Vec<u8>> {
         weights::collect(&Decoder::new(&plan, seed, &Device::flex()))
             .into_iter()
@@ -278,4 +295,19 @@ fn each_matrix_of_a_rule_is_drawn_by_its_path_and_the_seed() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 12);
+}
+
+#[test]
+fn an_array_that_no_module_could_hold_is_refused_by_its_path() {
+    for (name, shape, why) in [
+        ("weight", &[24][..], "only matrices"),
+        ("weight", &[2, 12, 24], "vectors or matrices"),
+        ("weight", &[24, 0], "vectors or matrices"),
+        ("a.b", &[24, 24], "the last part"),
+    ] {
+        let mixed = MixedOwn(Mixed::new(name, shape));
+        let error = Plan::new(&config(), &mixed).unwrap_err().to_string();
+        let path = format!("blocks.0.attn_residual.mix.rule.{name}");
+        assert!(error.contains(&path) && error.contains(why), "{error}");
+    }
 }

@@ -6,8 +6,8 @@ mod repeat;
 mod sizes;
 
 use super::{
-    AttentionPlan, Form, GainPlan, GainShape, Init, LerpFactor, LinearPlan, MixPlan, MlpPlan,
-    NormPlan, Over, Place, Plan, ResidualPlan, Spot, Visit, WeightPlan,
+    ArrayPlan, AttentionPlan, Form, GainPlan, GainShape, Init, LerpFactor, LinearPlan, MixPlan,
+    MlpPlan, NormPlan, Over, Place, Plan, ResidualPlan, Spot, Start, Visit, WeightPlan,
 };
 use crate::dims::{Dims, Site};
 use crate::error::{PlanError, place};
@@ -82,6 +82,22 @@ impl Check<'_> {
         let usable = plan.function.check(width, plan.eps);
         usable.map_err(|why| self.clash(at, plan.function.describe(), why))?;
         self.behind_norm(at, plan.gain.as_ref())
+    }
+
+    /// A learned array that a function or a rule asks for.
+    fn array(&self, at: &Spot, plan: &ArrayPlan) -> Result<(), PlanError> {
+        let (name, shape) = (&plan.name, &plan.shape);
+        let second = if name.is_empty() || name.contains('.') {
+            "a parameter's path, of which its name is the last part"
+        } else if !matches!(shape.len(), 1 | 2) || shape.contains(&0) {
+            "what arrays are: vectors or matrices with entries"
+        } else if matches!(plan.start, Start::Drawn(_)) && shape.len() != 2 {
+            "a start that is drawn, which only matrices have"
+        } else {
+            return Ok(());
+        };
+        let first = format!("a learned array `{name}` of shape {shape:?}");
+        Err(self.clash(&at.param.to_string(), first, second))
     }
 
     /// The kernels that normalize multiply each channel by an entry of its own.
@@ -266,6 +282,10 @@ impl Visit for Parts<'_> {
 
     fn gain(&mut self, at: &Spot, plan: &GainPlan) {
         self.note(self.check.gain(&at.words(), plan));
+    }
+
+    fn array(&mut self, at: &Spot, plan: &ArrayPlan) {
+        self.note(self.check.array(at, plan));
     }
 }
 
