@@ -17,17 +17,17 @@ use crate::workspace::root;
 /// round, so that a machine that slows down for a minute slows all of them. Writes `docs/benchmarks/schemes.md`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: cargo xtask bench schemes --models S --schemes pre_norm,angpt --rounds 31"
+    after_help = "Example: cargo xtask bench schemes --models S --schemes pre_norm:qk=unit,angpt --rounds 31"
 )]
 pub(super) struct SchemesArgs {
     /// Names of files in benches/models, or paths of such files
     #[arg(long, value_delimiter = ',', default_value = "S,M")]
     models: Vec<String>,
-    /// Schemes; the ratios are to the first
+    /// Schemes, each with options of its own behind colons (`angpt:branch_norm=none`); the ratios are to the first
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "pre_norm,simple_norm,angpt,ngpt"
+        default_value = "pre_norm:qk=unit,angpt,pre_norm,simple_norm,ngpt"
     )]
     schemes: Vec<String>,
     /// Rounds
@@ -59,7 +59,7 @@ impl SchemesArgs {
             let start = |scheme: &String| {
                 eprintln!("{model}: {scheme} starts");
                 let mut command = Command::new(&binary);
-                command.arg(&file).arg(format!("norm.scheme={scheme}"));
+                command.arg(&file).args(overrides(scheme));
                 Ok(Worker::start(scheme, &mut command)?.0)
             };
             let workers = self.schemes.iter().map(start).collect::<Result<Vec<_>>>()?;
@@ -104,5 +104,32 @@ impl SchemesArgs {
             Ok(seconds)
         };
         (0..self.rounds.max(1)).map(round).collect()
+    }
+}
+
+/// Keys of the configuration for `SCHEME:OPTION=VALUE:...`.
+fn overrides(scheme: &str) -> Vec<String> {
+    let mut parts = scheme.split(':');
+    let name = parts.next().unwrap_or_default();
+    let options = parts.map(|option| format!("norm.{option}"));
+    [format!("norm.scheme={name}")]
+        .into_iter()
+        .chain(options)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_a_scheme_are_keys() {
+        assert_eq!(overrides("angpt"), ["norm.scheme=angpt"]);
+        let both = [
+            "norm.scheme=angpt",
+            "norm.branch_norm=none",
+            "norm.sz_scale=0.001",
+        ];
+        assert_eq!(overrides("angpt:branch_norm=none:sz_scale=0.001"), both);
     }
 }

@@ -522,6 +522,81 @@ fn a_run_recorded_without_options_resumes_as_the_plan_it_is() {
     assert!(matches!(error, TrainError::Foreign { .. }), "{error}");
 }
 
+/// A run of `angpt` from before its branches had norms: neither its plan nor its configuration says that they have none.
+#[test]
+fn a_run_of_angpt_recorded_before_its_branch_norms_goes_on_without_them() {
+    let world = World::new();
+    let norm_free = [
+        ("norm.branch_norm", "none"),
+        ("norm.softmax_gain", "none"),
+        // 1 / sqrt(dim), which it was.
+        ("norm.sz_scale", "0.25"),
+    ];
+    let with = |more| [&norm_free[..], more].concat();
+    let straight = world.run("angpt", &with(&[]), world.fresh("straight"));
+    let stopped = with(&[("train.stop_after", "16")]);
+    world.run("angpt", &stopped, world.fresh("run")).unwrap();
+
+    let edit = |name: &str, edit: &dyn Fn(&mut toml::Table)| {
+        let file = world.path("run").join(name);
+        let mut table = toml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        edit(&mut table);
+        std::fs::write(&file, toml::to_string_pretty(&table).unwrap()).unwrap();
+    };
+    let record = |gain: &str| {
+        edit("config.toml", &|config| {
+            let norm = config["norm"].as_table_mut().unwrap();
+            norm.retain(|key, _| {
+                !["branch_norm", "softmax_gain", "sz_scale", "gate_scale"].contains(&key)
+            });
+            norm.insert("qk_gain".to_owned(), gain.into());
+        });
+    };
+    record("none");
+    edit("plan.toml", &|plan| {
+        plan.remove("options");
+    });
+    let plan = std::fs::read(world.path("run").join("plan.toml")).unwrap();
+    world.edit_state("run", |state| {
+        state["format"] = 2.into();
+        state["plan"] = blake3::hash(&plan).to_hex().to_string().into();
+        state["config"] = "of other keys".into();
+    });
+
+    let registry = Registry::default();
+    let resume = || {
+        let launch = Launch {
+            resume: Resume::Run(world.path("run")),
+            ..Launch::default()
+        };
+        launch.resolve(&registry)
+    };
+    // What nothing says any more is refused in one sentence.
+    record("learned");
+    let error = resume().unwrap_err();
+    let message = error.to_string();
+    assert!(error.is_wrong_input(), "{message}");
+    assert!(
+        message.contains("norm.qk_gain") && message.lines().count() == 1,
+        "{message}"
+    );
+
+    record("none");
+    let (resolved, start) = resume().unwrap();
+    let said = resolved.config.norm.options();
+    assert_eq!(said["branch_norm"].as_str(), Some("none"));
+    assert_eq!(said["sz_scale"].as_float(), Some(0.25));
+    let corpus = world.corpus(&resolved);
+    let trainer = Trainer::new(&registry, resolved, corpus);
+    let whole = trainer.start(start).run().unwrap();
+    assert_same_checkpoint(
+        &straight.unwrap().checkpoint.unwrap(),
+        &whole.checkpoint.unwrap(),
+    );
+    let trained = load_run(&registry, &whole.run).unwrap();
+    assert!(trained.plan.layers[0].attn_residual.output.is_none());
+}
+
 #[test]
 fn accumulating_micro_batches_is_one_larger_batch() {
     let world = World::new();
