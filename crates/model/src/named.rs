@@ -91,6 +91,8 @@ impl<T: ?Sized> PartialEq for Named<T> {
     }
 }
 
+// What carries it out follows from name and options.
+#[allow(clippy::missing_fields_in_debug)]
 impl<T: ?Sized> fmt::Debug for Named<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct(&self.name);

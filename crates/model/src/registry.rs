@@ -186,17 +186,15 @@ impl Registry {
             Some(Value::String(name)) => name,
             Some(other) => other.to_string(),
         };
-        match self.schemes.get(&name) {
-            Some(entry) => entry.read(table),
-            None => {
-                let names: Vec<&str> = self.names().collect();
-                let why = format!(
-                    "is registered nowhere in this program, which knows {}",
-                    names.join(", ")
-                );
-                Ok(Scheme::without_strategy(name, table, why))
-            }
+        if let Some(entry) = self.schemes.get(&name) {
+            return entry.read(table);
         }
+        let names: Vec<&str> = self.names().collect();
+        let why = format!(
+            "is registered nowhere in this program, which knows {}",
+            names.join(", ")
+        );
+        Ok(Scheme::without_strategy(name, table, why))
     }
 }
 

@@ -102,17 +102,16 @@ impl Norm {
         let (gain, rest) = self.scale();
         let shape = x.shape();
         let groups = [shape.num_elements() / self.group, self.group];
-        let y = match self.function.fused() {
-            Some(size) => normalize(x, gain, size, self.eps, self.group),
-            None => {
-                let around = Around {
-                    gain,
-                    eps: self.eps,
-                    arrays: &self.arrays,
-                };
-                let y = self.function.forward(x.reshape(groups), &around);
-                y.reshape(shape.clone())
-            }
+        let y = if let Some(size) = self.function.fused() {
+            normalize(x, gain, size, self.eps, self.group)
+        } else {
+            let around = Around {
+                gain,
+                eps: self.eps,
+                arrays: &self.arrays,
+            };
+            let y = self.function.forward(x.reshape(groups), &around);
+            y.reshape(shape.clone())
         };
         let y = scaled(y, rest);
         match &self.bias {
@@ -159,9 +158,10 @@ impl Norm {
             step: at.step.saturating_sub(1),
             ..at
         };
-        let measured = match scheduled.measures(before) {
-            true => measured.next().map_or(&[][..], Vec::as_slice),
-            false => &[],
+        let measured = if scheduled.measures(before) {
+            measured.next().map_or(&[][..], Vec::as_slice)
+        } else {
+            &[]
         };
         let new = {
             let gain = || self.gain.as_ref().map_or_else(Vec::new, |g| host(g.used()));

@@ -55,9 +55,9 @@ impl Tensors {
             array.map_or_else(Vec::new, |a| a.values.clone())
         };
         let scale = function.as_scale(&values)?;
-        let inside = format!("{at}.");
+        let (inside, bias) = (format!("{at}."), format!("{at}.bias"));
         self.arrays
-            .retain(|path, _| !path.starts_with(&inside) || path.ends_with(".bias"));
+            .retain(|path, _| !path.starts_with(&inside) || *path == bias);
         Some(scale)
     }
 

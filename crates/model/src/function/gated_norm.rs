@@ -1,4 +1,4 @@
-//! GatedNorm (2601.22966): a gate of low rank behind RMSNorm.
+//! `GatedNorm` (2601.22966): a gate of low rank behind RMSNorm.
 
 use super::{Around, Effect, NormFunction};
 use crate::named::Recorded;

@@ -83,9 +83,8 @@ impl Serialize for Placed {
 impl<'de> Deserialize<'de> for Placed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut options = Options::deserialize(deserializer)?;
-        let name = match options.remove(NAME) {
-            Some(Value::String(name)) => name,
-            _ => return Err(de::Error::custom("a function needs its `name`")),
+        let Some(Value::String(name)) = options.remove(NAME) else {
+            return Err(de::Error::custom("a function needs its `name`"));
         };
         let at = match options.remove(AT) {
             Some(at) => Some(PlacedAt::deserialize(at).map_err(de::Error::custom)?),

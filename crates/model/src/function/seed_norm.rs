@@ -1,4 +1,4 @@
-//! SeeDNorm (2510.22777): a gain that depends on the token.
+//! `SeeDNorm` (2510.22777): a gain that depends on the token.
 
 use super::{Around, NormFunction};
 use crate::named::Recorded;

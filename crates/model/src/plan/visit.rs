@@ -83,7 +83,7 @@ macro_rules! walk {
     (
         $(#[$doc:meta])* $visitor:ident,
         $(#[$walk:meta])* $visit:ident,
-        $as_ref:ident, $site:ident, $networks:expr $(, $mutable:tt)?
+        $parts:ident, $as_ref:ident, $site:ident, $networks:expr $(, $mutable:tt)?
     ) => {
         $(#[$doc])*
         pub trait $visitor {
@@ -105,87 +105,140 @@ macro_rules! walk {
             fn array(&mut self, _at: &Spot, _plan: &ArrayPlan) {}
         }
 
+        /// The parts of the walk.
+        mod $parts {
+            use super::{
+                ArrayPlan, Balance, BiasPlan, Branch, Dims, Expert, GainPlan, LayerPlan, MixPlan, NormPlan, Over, Place,
+                ResidualPlan, Role, Site, Spot, $visitor,
+            };
+
+            pub(super) fn norm(
+                v: &mut dyn $visitor,
+                at: &Spot,
+                head: usize,
+                plan: Option<&$($mutable)? NormPlan>,
+            ) {
+                let Some(plan) = plan else { return };
+                v.norm(at, plan);
+                let width = match plan.over {
+                    Over::Full => at.width,
+                    Over::PerHead => head,
+                };
+                let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
+                gain(v, &at.inner("gain", width), plan.gain.$as_ref());
+                for array in plan.function.arrays(width, decay) {
+                    v.array(&at.inner(&array.name, width), &array);
+                }
+                bias(v, &at.inner("bias", width), plan.bias.$as_ref());
+            }
+
+            pub(super) fn gain(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? GainPlan>) {
+                if let Some(plan) = plan {
+                    v.gain(at, plan);
+                }
+            }
+
+            pub(super) fn bias(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? BiasPlan>) {
+                if let Some(plan) = plan {
+                    v.bias(at, plan);
+                }
+            }
+
+            pub(super) fn residual(
+                v: &mut dyn $visitor,
+                at: &Spot,
+                head: usize,
+                plan: &$($mutable)? ResidualPlan,
+            ) {
+                v.residual(at, plan);
+                let width = at.width;
+                norm(v, &at.inner("stream", width), head, plan.stream.$as_ref());
+                if let Some(plan) = plan.companion.$as_ref() {
+                    let at = at.inner("companion", width);
+                    gain(v, &at.inner("scale", width), plan.scale.$as_ref());
+                    norm(v, &at.inner("norm", width), head, plan.norm.$as_ref());
+                }
+                norm(v, &at.inner("input", width), head, plan.input.$as_ref());
+                norm(v, &at.inner("output", width), head, plan.output.$as_ref());
+                norm(v, &at.inner("skip", width), head, plan.skip.$as_ref());
+                let mix = at.inner("mix", width);
+                v.mix(&mix, &$($mutable)? plan.mix);
+                match &$($mutable)? plan.mix {
+                    MixPlan::Add | MixPlan::Scaled { .. } => {}
+                    MixPlan::Lerp { alpha, .. } => v.gain(&mix.inner("alpha", width), alpha),
+                    MixPlan::Rule { rule } => {
+                        for array in rule.arrays(width) {
+                            v.array(&mix.inner("rule", width).inner(&array.name, width), &array);
+                        }
+                    }
+                }
+                norm(v, &at.inner("after", width), head, plan.after.$as_ref());
+            }
+
+            pub(super) fn site(
+                v: &mut dyn $visitor,
+                layer: usize,
+                site: Site,
+                expert: Option<Expert>,
+                d: &Dims,
+                plan: &$($mutable)? LayerPlan,
+            ) {
+                let Some(plan) = plan.$site(site) else { return };
+                let [input, output] = site.shape(&d.of(expert));
+                let at = Spot::new(Some(layer), Place::Site(site), "", output).of(expert);
+                v.matrix(&at.inner("weight", output), site, &$($mutable)? plan.weight);
+                let plan = &$($mutable)? plan.linear;
+                v.linear(&at, site, plan);
+                gain(v, &at.inner("before", input), plan.before.$as_ref());
+                bias(v, &at.inner("bias", output), plan.bias.$as_ref());
+                norm(v, &at.inner("norm", output), d.head, plan.norm.$as_ref());
+                gain(v, &at.inner("after", output), plan.after.$as_ref());
+            }
+
+            pub(super) fn block(
+                v: &mut dyn $visitor,
+                index: usize,
+                d: &Dims,
+                layer: &$($mutable)? LayerPlan,
+            ) {
+                let around = |branch| Spot::new(Some(index), Place::Residual(branch), "", d.model);
+                let plan = &$($mutable)? layer.attn_residual;
+                residual(v, &around(Branch::Attention), d.head, plan);
+                for name in [Site::Q, Site::K, Site::V] {
+                    site(v, index, name, None, d, layer);
+                }
+                let scores = Spot::new(Some(index), Place::Scores, "", d.head);
+                let plan = &$($mutable)? layer.attention;
+                norm(v, &scores.inner("norm", d.head), d.head, plan.qk_norm.$as_ref());
+                let width = d.heads * d.head;
+                gain(v, &scores.inner("gain", width), plan.qk_gain.$as_ref());
+                gain(v, &scores.inner("softmax", 1), plan.softmax_gain.$as_ref());
+                site(v, index, Site::O, None, d, layer);
+                let plan = &$($mutable)? layer.mlp_residual;
+                residual(v, &around(Branch::Mlp), d.head, plan);
+                if layer.router.is_some() {
+                    site(v, index, Site::Router, None, d, layer);
+                    if d.experts.balance == Balance::Bias {
+                        let count = d.experts.count;
+                        let name = "correction";
+                        let plan = ArrayPlan::filled(name, vec![count], 0.0, Role::Bias).state();
+                        let at = Spot::new(Some(index), Place::Experts, name, count);
+                        v.array(&at, &plan);
+                    }
+                }
+                let networks: fn(&Dims) -> Vec<Option<Expert>> = $networks;
+                for expert in networks(d) {
+                    for name in [Site::Gate, Site::Up, Site::Down] {
+                        site(v, index, name, expert, d, layer);
+                    }
+                }
+            }
+        }
+
         impl Plan {
             $(#[$walk])*
             pub fn $visit(&$($mutable)? self, visitor: &mut dyn $visitor) {
-                fn norm(
-                    v: &mut dyn $visitor,
-                    at: &Spot,
-                    head: usize,
-                    plan: Option<&$($mutable)? NormPlan>,
-                ) {
-                    let Some(plan) = plan else { return };
-                    v.norm(at, plan);
-                    let width = match plan.over {
-                        Over::Full => at.width,
-                        Over::PerHead => head,
-                    };
-                    let decay = plan.gain.as_ref().is_some_and(|gain| gain.decay);
-                    gain(v, &at.inner("gain", width), plan.gain.$as_ref());
-                    for array in plan.function.arrays(width, decay) {
-                        v.array(&at.inner(&array.name, width), &array);
-                    }
-                    bias(v, &at.inner("bias", width), plan.bias.$as_ref());
-                }
-                fn gain(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? GainPlan>) {
-                    if let Some(plan) = plan {
-                        v.gain(at, plan);
-                    }
-                }
-                fn bias(v: &mut dyn $visitor, at: &Spot, plan: Option<&$($mutable)? BiasPlan>) {
-                    if let Some(plan) = plan {
-                        v.bias(at, plan);
-                    }
-                }
-                fn residual(
-                    v: &mut dyn $visitor,
-                    at: &Spot,
-                    head: usize,
-                    plan: &$($mutable)? ResidualPlan,
-                ) {
-                    v.residual(at, plan);
-                    let width = at.width;
-                    norm(v, &at.inner("stream", width), head, plan.stream.$as_ref());
-                    if let Some(plan) = plan.companion.$as_ref() {
-                        let at = at.inner("companion", width);
-                        gain(v, &at.inner("scale", width), plan.scale.$as_ref());
-                        norm(v, &at.inner("norm", width), head, plan.norm.$as_ref());
-                    }
-                    norm(v, &at.inner("input", width), head, plan.input.$as_ref());
-                    norm(v, &at.inner("output", width), head, plan.output.$as_ref());
-                    norm(v, &at.inner("skip", width), head, plan.skip.$as_ref());
-                    let mix = at.inner("mix", width);
-                    v.mix(&mix, &$($mutable)? plan.mix);
-                    match &$($mutable)? plan.mix {
-                        MixPlan::Add | MixPlan::Scaled { .. } => {}
-                        MixPlan::Lerp { alpha, .. } => v.gain(&mix.inner("alpha", width), alpha),
-                        MixPlan::Rule { rule } => {
-                            for array in rule.arrays(width) {
-                                v.array(&mix.inner("rule", width).inner(&array.name, width), &array);
-                            }
-                        }
-                    }
-                    norm(v, &at.inner("after", width), head, plan.after.$as_ref());
-                }
-                fn site(
-                    v: &mut dyn $visitor,
-                    layer: usize,
-                    site: Site,
-                    expert: Option<Expert>,
-                    d: &Dims,
-                    plan: &$($mutable)? LayerPlan,
-                ) {
-                    let Some(plan) = plan.$site(site) else { return };
-                    let [input, output] = site.shape(&d.of(expert));
-                    let at = Spot::new(Some(layer), Place::Site(site), "", output).of(expert);
-                    v.matrix(&at.inner("weight", output), site, &$($mutable)? plan.weight);
-                    let plan = &$($mutable)? plan.linear;
-                    v.linear(&at, site, plan);
-                    gain(v, &at.inner("before", input), plan.before.$as_ref());
-                    bias(v, &at.inner("bias", output), plan.bias.$as_ref());
-                    norm(v, &at.inner("norm", output), d.head, plan.norm.$as_ref());
-                    gain(v, &at.inner("after", output), plan.after.$as_ref());
-                }
+                use $parts::{block, gain, norm};
 
                 let d = self.dims.clone();
                 let d = &d;
@@ -201,37 +254,7 @@ macro_rules! walk {
                 gain(visitor, &end(embed, "gain", d.model), ends.embed_gain.$as_ref());
                 norm(visitor, &end(embed, "norm", d.model), d.head, ends.embed_norm.$as_ref());
                 for (index, layer) in (&$($mutable)? self.layers).into_iter().enumerate() {
-                    let around = |branch| Spot::new(Some(index), Place::Residual(branch), "", d.model);
-                    let plan = &$($mutable)? layer.attn_residual;
-                    residual(visitor, &around(Branch::Attention), d.head, plan);
-                    for name in [Site::Q, Site::K, Site::V] {
-                        site(visitor, index, name, None, d, layer);
-                    }
-                    let scores = Spot::new(Some(index), Place::Scores, "", d.head);
-                    let plan = &$($mutable)? layer.attention;
-                    norm(visitor, &scores.inner("norm", d.head), d.head, plan.qk_norm.$as_ref());
-                    let width = d.heads * d.head;
-                    gain(visitor, &scores.inner("gain", width), plan.qk_gain.$as_ref());
-                    gain(visitor, &scores.inner("softmax", 1), plan.softmax_gain.$as_ref());
-                    site(visitor, index, Site::O, None, d, layer);
-                    let plan = &$($mutable)? layer.mlp_residual;
-                    residual(visitor, &around(Branch::Mlp), d.head, plan);
-                    if layer.router.is_some() {
-                        site(visitor, index, Site::Router, None, d, layer);
-                        if d.experts.balance == Balance::Bias {
-                            let count = d.experts.count;
-                            let name = "correction";
-                            let plan = ArrayPlan::filled(name, vec![count], 0.0, Role::Bias).state();
-                            let at = Spot::new(Some(index), Place::Experts, name, count);
-                            visitor.array(&at, &plan);
-                        }
-                    }
-                    let networks: fn(&Dims) -> Vec<Option<Expert>> = $networks;
-                    for expert in networks(d) {
-                        for name in [Site::Gate, Site::Up, Site::Down] {
-                            site(visitor, index, name, expert, d, layer);
-                        }
-                    }
+                    block(visitor, index, d, layer);
                 }
                 if let Some(plan) = ends.join.$as_ref() {
                     let join = |part| end(Place::Join, part, d.model);
@@ -255,7 +278,7 @@ walk! {
     Visit,
     /// Shows a visitor every part; the plans that the networks of a mixture of experts share, once for each network.
     visit,
-    as_ref, site, networks
+    reading, as_ref, site, super::networks
 }
 
 walk! {
@@ -263,5 +286,5 @@ walk! {
     VisitMut,
     /// Gives a visitor every part once; [`ParamRef::instances`] has the networks that share it.
     visit_mut,
-    as_mut, site_mut, |_| vec![None], mut
+    changing, as_mut, site_mut, |_| vec![None], mut
 }

@@ -1,4 +1,4 @@
-//! GeoNorm (2601.22095): the stream moves along the sphere that it is on.
+//! `GeoNorm` (2601.22095): the stream moves along the sphere that it is on.
 //!
 //! `B` batch, `T` time, `D` model.
 

@@ -1,4 +1,4 @@
-//! GeoNorm (2601.22095): branches turn the stream and never change its length.
+//! `GeoNorm` (2601.22095): branches turn the stream and never change its length.
 //!
 //! ```text
 //! h = exp_h( delta_l P_h f(h) ),   P_h x = x - (h . x / |h|^2) h

@@ -1,4 +1,4 @@
-//! SiameseNorm (2602.08064): two streams of one branch, one normalized after each sum and one never.
+//! `SiameseNorm` (2602.08064): two streams of one branch, one normalized after each sum and one never.
 //!
 //! ```text
 //! x = N_x(x);   z = branch( N_i( x + N_y(y) ) );   x = x + z / sqrt(2 (l + 1));   y = y + z
