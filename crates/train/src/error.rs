@@ -51,7 +51,7 @@ pub enum TrainError {
         /// What it is.
         found: String,
         /// The word most like it, where it must be one of some.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
     },
     /// A key of another variant of a tagged section.
     #[error("{place}: `{key}` {why}")]

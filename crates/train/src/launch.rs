@@ -144,13 +144,14 @@ impl Launch {
         let place = match &self.resume {
             Resume::Never => None,
             Resume::Run(path) => Some(locate(path)?),
-            Resume::Auto => match &self.run_dir {
-                Some(path) => run_dir::is_run(path).then(|| in_run(path.clone())),
-                None => {
+            Resume::Auto => {
+                if let Some(path) = &self.run_dir {
+                    run_dir::is_run(path).then(|| in_run(path.clone()))
+                } else {
                     let config = self.load(registry, self.file.as_deref())?.config;
                     run_dir::newest(&config.run.dir)?.map(in_run)
                 }
-            },
+            }
         };
         let Some(place) = place else {
             return Ok((

@@ -240,13 +240,12 @@ fn rotation(
     let whole = |part: &Value| part.as_f64().is_some_and(|part| (part - 1.0).abs() < 1e-12);
     let Rotation { theta, part } = &defaults.rotation;
     let theta = config.number(theta, defaults.theta)?;
-    let (part_key, part_beside) = match part {
-        Some((key, default)) => (*key, config.number(key, *default)?),
-        None => {
-            let why = "a rotation turns whole heads in this class";
-            config.refuse(PART, whole, why)?;
-            (PART, 1.0)
-        }
+    let (part_key, part_beside) = if let Some((key, default)) = part {
+        (*key, config.number(key, *default)?)
+    } else {
+        let why = "a rotation turns whole heads in this class";
+        config.refuse(PART, whole, why)?;
+        (PART, 1.0)
     };
     let given = |key: &&str| {
         let value = config.get(key);

@@ -1,4 +1,4 @@
-//! StableLM where one branch reads what the other has added and q and k have no norm: pre-norm with LayerNorm, a part of
+//! `StableLM` where one branch reads what the other has added and q and k have no norm: pre-norm with LayerNorm, a part of
 //! each head turned, a gated MLP.
 
 use super::sizes::{self, Defaults, Rotation};

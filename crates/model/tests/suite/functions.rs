@@ -418,19 +418,18 @@ fn a_taper_measures_then_goes_its_way() {
         let x = draw.take(ROWS * WIDTH);
         let measured = taper.measures(at(step - 1));
         assert_eq!(measured, step <= 4);
-        let found = match measured {
-            true => {
-                let around = Around {
-                    gain: Some(Tensor::from_data(
-                        TensorData::new(gain.clone(), [WIDTH]),
-                        (&device, DType::F64),
-                    )),
-                    eps: EPS,
-                    arrays: &norm.arrays,
-                };
-                numbers(taper.measured(tensor(&x, &device), &around))
-            }
-            false => Vec::new(),
+        let found = if measured {
+            let around = Around {
+                gain: Some(Tensor::from_data(
+                    TensorData::new(gain.clone(), [WIDTH]),
+                    (&device, DType::F64),
+                )),
+                eps: EPS,
+                arrays: &norm.arrays,
+            };
+            numbers(taper.measured(tensor(&x, &device), &around))
+        } else {
+            Vec::new()
         };
         if measured {
             let mut means = [0.0, 0.0];

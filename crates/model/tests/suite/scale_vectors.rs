@@ -254,10 +254,11 @@ fn a_gain_that_the_scheme_has_behind_a_product_starts_where_asked() {
         for site in Site::BLOCK {
             let linear = &layer.site(site).unwrap().linear;
             let gain = linear.norm.as_ref().unwrap().gain.as_ref().unwrap();
-            let start = match site.writes_stream() {
-                // Three blocks.
-                true => 1.0 / 3.0_f64.sqrt(),
-                false => 1.0,
+            // Three blocks.
+            let start = if site.writes_stream() {
+                1.0 / 3.0_f64.sqrt()
+            } else {
+                1.0
             };
             assert!((gain.init - start).abs() < 1e-12 && linear.after.is_none());
         }

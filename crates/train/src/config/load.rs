@@ -445,14 +445,14 @@ fn parsed<'t>(label: &str, text: &'t str) -> Result<(DeTable<'t>, toml::Table), 
 }
 
 /// The word that looks most like one that is none of the choices.
-fn nearest_word(choices: &[String], value: &toml::Value) -> Option<String> {
+fn nearest_word(choices: &[String], value: &toml::Value) -> Option<Box<str>> {
     let given = value.as_str()?;
     choices
         .iter()
         .map(|word| (strsim::jaro_winkler(word, given), word))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| word.clone())
+        .map(|(_, word)| word.as_str().into())
 }
 
 fn join(prefix: &str, name: &str) -> String {

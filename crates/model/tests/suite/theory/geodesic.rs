@@ -1,4 +1,4 @@
-//! GeoNorm turns the stream of each token and never changes its length.
+//! `GeoNorm` turns the stream of each token and never changes its length.
 
 use super::{Normal, dot, double, length};
 use crate::common::{config, numbers};

@@ -1,4 +1,4 @@
-//! The two streams of SiameseNorm: silencing one leaves the other's scheme.
+//! The two streams of `SiameseNorm`: silencing one leaves the other's scheme.
 
 use crate::common::{config, distance, numbers};
 use crate::gradients::{random_decoder, random_tokens, values, with};
