@@ -1,4 +1,4 @@
-//! A residual rule: a sum whose branch has a learned strength in each channel (LayerScale, 2103.17239).
+//! A residual rule: a sum whose branch has a learned strength in each channel (`LayerScale`, 2103.17239).
 
 use burn::tensor::Tensor;
 use evenburn::model::Recorded;
