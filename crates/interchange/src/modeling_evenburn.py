@@ -111,13 +111,13 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.group)) if "bias" in plan else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.normalized(x.unflatten(-1, (-1, self.group))) * self.factor
+        y = self.value(x.unflatten(-1, (-1, self.group))) * self.factor
         return (y if self.bias is None else y + self.bias).flatten(-2)
 
     def rms(self, x: Tensor) -> Tensor:
         return x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
 
-    def normalized(self, x: Tensor) -> Tensor:
+    def value(self, x: Tensor) -> Tensor:
         """`f(x; gain)`."""
         match self.kind:
             case "rms" | "anchored":
