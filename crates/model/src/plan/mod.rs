@@ -2,6 +2,8 @@
 
 mod arrays;
 mod cost;
+mod gain;
+mod norm;
 mod params;
 mod parts;
 mod table;
@@ -10,11 +12,12 @@ mod visit;
 
 pub use arrays::{ArrayPlan, Start};
 pub use cost::Cost;
+pub use gain::{Form, GainPlan, GainRole, GainShape};
+pub use norm::{BiasPlan, NormPlan, Over};
 pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
 pub use parts::{
-    AttentionFactor, AttentionPlan, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan,
-    GainRole, GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
-    Normed, Over, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, CompanionPlan, EndsPlan, Init, JoinPlan, LerpFactor,
+    LinearPlan, MixPlan, MlpPlan, Normed, ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 
