@@ -78,7 +78,12 @@ fn forward_kernel<F: Float>(
         i += CUBE_DIM_X as usize;
     }
     let sum = total(part, units);
-    let factor = 1.0f32 / (sum * share + eps).sqrt();
+    let square = sum * share + eps;
+    // Zeros have no direction: they stay zeros, and so do their gradients.
+    let mut factor = 0.0f32;
+    if square != 0.0f32 {
+        factor = 1.0f32 / square.sqrt();
+    }
     if UNIT_POS_X == 0 {
         factors[row] = factor;
     }

@@ -148,6 +148,12 @@ fn is_whole(fraction: &f64) -> bool {
 /// How far the channels that turn may be from a whole number: one third has no exact floating-point number.
 const CHANNEL: f64 = 1e-6;
 
+/// Largest size: 16 million, eighty times the width of the largest published models.
+pub(crate) const LARGEST: usize = 1 << 24;
+
+/// Most parameters: a thousand times those of the largest published models.
+const MOST_NUMBERS: f64 = 1e15;
+
 impl Dims {
     /// The same sizes as a shared expert sees them, which may be of another width than the rest.
     pub fn of_shared_experts(&self) -> Self {
@@ -209,6 +215,35 @@ impl Dims {
         Ok(())
     }
 
+    /// Refuses sizes that no memory holds, whose products no number does either.
+    fn check_extent(&self, sizes: &[(&'static str, usize)]) -> Result<(), PlanError> {
+        let experts = &self.experts;
+        let shared = experts.shared_hidden.unwrap_or(0);
+        let of_experts = [
+            ("experts.count", experts.count),
+            ("experts.shared", experts.shared),
+            ("experts.shared_hidden", shared),
+        ];
+        let all = || sizes.iter().chain(&of_experts);
+        if let Some((key, size)) = all().find(|(_, size)| *size > LARGEST) {
+            let why = format!("{size} is more than {LARGEST}, which no model has");
+            return Err(PlanError::size(key, why));
+        }
+        let [d, attention] = [self.model, self.heads * self.head].map(|size| size as f64);
+        let routed = experts.count.max(1) as f64 * self.hidden as f64;
+        let networks = routed + (experts.shared * shared.max(self.hidden)) as f64;
+        let block = 4.0 * d * attention + 3.0 * d * networks;
+        let numbers = self.layers as f64 * block + 2.0 * d * self.vocab as f64;
+        if numbers > MOST_NUMBERS {
+            let why = format!(
+                "with model.layers, model.hidden and the other sizes it makes about {numbers:.0e} parameters, which no \
+                 memory holds"
+            );
+            return Err(PlanError::size("dim", why));
+        }
+        Ok(())
+    }
+
     /// Checks that no size is zero and that they fit together.
     ///
     /// # Errors
@@ -227,6 +262,7 @@ impl Dims {
         if let Some((key, _)) = positive.into_iter().find(|(_, n)| *n == 0) {
             return Err(PlanError::size(key, "must be at least 1"));
         }
+        self.check_extent(&positive)?;
         self.check_rotation()?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let why = format!(
@@ -241,10 +277,14 @@ impl Dims {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(PlanError::size("dropout", "must be at least 0 and below 1"));
         }
-        if self.experts.is_dense() {
-            return Ok(());
+        if !self.experts.is_dense() {
+            return self.experts.check();
         }
-        self.experts.check()
+        if self.experts.shared_hidden.is_some() {
+            let why = "there are no experts: model.experts.count is 0";
+            return Err(PlanError::size("experts.shared_hidden", why));
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use evenburn_optim::Warmup;
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
-use crate::launch::{OPTIMIZER, Start, binding};
+use crate::launch::{self, OPTIMIZER, Start, binding};
 use crate::run_dir::{self, CHECKPOINTS};
 use crate::{checkpoint, cooldown};
 
@@ -75,13 +75,17 @@ pub(crate) fn between(old: &RunConfig, new: &RunConfig, taken: u64) -> Result<Ch
             Change::Other(keys)
         });
     }
-    let placed = old.model.function.as_ref();
-    let is_scheduled = placed.is_some_and(|placed| placed.function.scheduled().is_some());
+    let scheduled = launch::scheduled(old);
     let (old, old_total) = (old.optim.schedule(), steps(old)?);
     let (new, new_total) = (new.optim.schedule(), steps(new)?);
     // A normalization that changes with the length of the run would have been another one in the steps that are taken.
-    if taken > 0 && old_total != new_total && is_scheduled {
-        return Ok(Change::Other(keys));
+    if let Some(placed) = scheduled.filter(|_| taken > 0 && old_total != new_total) {
+        let why = format!(
+            "the run has {old_total} steps, over which `{}` (model.function.name) changes; with {new_total} it would have been \
+             another network in the {taken} that are taken",
+            placed.function.name()
+        );
+        return Err(TrainError::invalid("train.steps", why));
     }
     let first = old.first_difference(old_total, &new, new_total, taken);
     Ok(match first {

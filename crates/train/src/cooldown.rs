@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::frozen::Frozen;
 use crate::run_dir::CHECKPOINTS;
-use crate::{checkpoint, durable, run_dir};
+use crate::{checkpoint, durable, launch, run_dir};
 
 const FILE: &str = "cooldown.json";
 
@@ -55,6 +55,13 @@ pub fn request(
         return Err(TrainError::invalid("cooldown", why));
     }
     let config = run_dir::config(registry, run)?;
+    if let Some(placed) = launch::scheduled(&config) {
+        let why = format!(
+            "`{}` changes over the length of the run: a cool-down would end it half-way",
+            placed.function.name()
+        );
+        return Err(TrainError::invalid("model.function.name", why));
+    }
     let total = config.train.total_steps(config.model.context)?;
     let newest = checkpoint::newest(&run.join(CHECKPOINTS))?;
     let step = newest.as_deref().and_then(checkpoint::step_at).unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use evenburn_model::function::Placed;
 use evenburn_model::{Plan, Registry};
 
 use crate::config::{Origin, Resolved, RunConfig};
@@ -130,7 +131,7 @@ impl Launch {
         let (resolved, start) = self.find(registry)?;
         let config = &resolved.config;
         // Asked before any text is read: a run needs a budget.
-        scheduled(config)
+        has_an_end(config)
             .and_then(|()| config.train.total_steps(config.model.context))
             .map_err(|e| e.locate(&resolved.origins))?;
         Ok((resolved, start))
@@ -203,11 +204,15 @@ impl Launch {
     }
 }
 
-/// A normalization that changes in the course of a run needs one that has an end.
-fn scheduled(config: &RunConfig) -> Result<(), TrainError> {
+/// The function of a configuration that changes in the course of a run.
+pub(crate) fn scheduled(config: &RunConfig) -> Option<&Placed> {
     let placed = config.model.function.as_ref();
-    let placed = placed.filter(|placed| placed.function.scheduled().is_some());
-    match placed {
+    placed.filter(|placed| placed.function.scheduled().is_some())
+}
+
+/// A normalization that changes in the course of a run needs one that has an end.
+fn has_an_end(config: &RunConfig) -> Result<(), TrainError> {
+    match scheduled(config) {
         Some(placed) if config.train.steps.is_none() && config.train.tokens.is_none() => {
             let why = format!(
                 "`{}` changes over the length of the run, which only a budget tells: give train.steps or train.tokens",

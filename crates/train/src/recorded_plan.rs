@@ -69,7 +69,7 @@ impl RecordedPlan {
     /// whichever options led to them. A scheme that this program doesn't know makes none.
     pub(crate) fn check_made_by(&self, run: &Path, config: &RunConfig) -> Result<(), TrainError> {
         if !config.norm.is_known() {
-            return Ok(());
+            return same(run, "scheme", &self.plan.scheme, config.norm.name());
         }
         let without_options = |plan: &Plan| {
             let mut plan = plan.clone();

@@ -53,7 +53,9 @@ simd! {
     fn forward_rows(x: &[f32], gain: Option<&[f32]>, rule: Rule, y: &mut [f32], factors: &mut [f32]) {
         let rows = x.chunks_exact(rule.group).zip(y.chunks_exact_mut(rule.group));
         for ((x, y), factor) in rows.zip(factors) {
-            let f = (1.0 / (dot_in_double(x, x) * rule.share + rule.eps).sqrt()) as f32;
+            let square = dot_in_double(x, x) * rule.share + rule.eps;
+            // Zeros have no direction: they stay zeros, and so do their gradients.
+            let f = if square == 0.0 { 0.0 } else { (1.0 / square.sqrt()) as f32 };
             *factor = f;
             match gain {
                 Some(gain) => {

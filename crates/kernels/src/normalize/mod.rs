@@ -23,7 +23,8 @@ pub enum Size {
 /// Normalization of every `group` neighbouring channels: `y = gain * x / size(x)`.
 ///
 /// `x` is `[.., C]` with `C` a multiple of `group`, and so is the result; `gain`, where there is one, is `[group]` and
-/// shared by all groups. `group = C` normalizes whole vectors, the head width head by head.
+/// shared by all groups. `group = C` normalizes whole vectors, the head width head by head. A vector of zeros without an
+/// epsilon stays one, and no gradient passes.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -97,7 +98,10 @@ pub fn reference<const D: usize>(
         Size::Rms => squares.mean_dim(1),
         Size::L2 => squares.sum_dim(1),
     };
-    let y = x / squared.add_scalar(eps).sqrt();
+    let squared = squared.add_scalar(eps);
+    // Zeros stay zeros, and so do their gradients.
+    let none = squared.clone().equal_elem(0.0);
+    let y = x / squared.mask_fill(none, f64::INFINITY).sqrt();
     let y = match gain {
         Some(gain) => y * gain.unsqueeze::<2>(),
         None => y,

@@ -1,5 +1,6 @@
 use crate::check::{Gradients, Spread, Trial, assert_agree, assert_safe, both};
 use crate::{Size, normalize, reference};
+use burn::tensor::{Device, Tensor};
 
 #[test]
 fn agrees_with_the_reference() {
@@ -136,4 +137,27 @@ fn is_safe() {
             ),
         }
     });
+}
+
+#[test]
+fn zeros_without_an_epsilon_stay_zeros() {
+    let device = Device::flex().autodiff();
+    for way in [normalize::<2>, reference::normalize::<2>] {
+        for size in [Size::Rms, Size::L2] {
+            let x = Tensor::<2>::from_floats([[0.0, 0.0], [3.0, 4.0]], &device).require_grad();
+            let gain = Tensor::<1>::from_floats([2.0, 3.0], &device).require_grad();
+            let y = way(x.clone(), Some(gain.clone()), size, 0.0, 2);
+            let gradients = (y.clone() * y.clone().exp()).sum().backward();
+            let numbers = |x: Tensor<2>| -> Vec<f32> { x.into_data().try_to_vec().unwrap() };
+            let (y, dx) = (numbers(y), numbers(x.grad(&gradients).unwrap()));
+            assert_eq!(
+                (&y[..2], &dx[..2]),
+                ([0.0; 2].as_slice(), [0.0; 2].as_slice())
+            );
+            assert!(y[2] > 0.0 && dx.iter().all(|d| d.is_finite()));
+            let dgain = gain.grad(&gradients).unwrap();
+            let dgain: Vec<f32> = dgain.into_data().try_to_vec().unwrap();
+            assert!(dgain.iter().all(|d| d.is_finite()), "{dgain:?}");
+        }
+    }
 }

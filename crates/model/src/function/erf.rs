@@ -10,10 +10,17 @@ use serde::{Deserialize, Serialize};
 
 /// `gain * erf(slope * x + shift)` with two learned scalars, `shift` from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Erf {
     /// Slope at initialization.
     pub slope: f64,
+}
+
+impl Default for Erf {
+    fn default() -> Self {
+        // The paper's.
+        Self { slope: 0.5 }
+    }
 }
 
 impl Recorded for Erf {

@@ -1,6 +1,7 @@
 //! `GatedNorm` (2601.22966): a gate of low rank behind RMSNorm.
 
 use super::{Around, Effect, NormFunction};
+use crate::dims::LARGEST;
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Init};
 use burn::tensor::Tensor;
@@ -68,6 +69,7 @@ impl NormFunction for GatedNorm {
     fn check(&self, _: usize, _: f64) -> Result<(), String> {
         match self.rank {
             0 => Err("a gate of rank 0, which gates nothing".to_owned()),
+            rank if rank > LARGEST => Err(format!("a gate of rank {rank}, which no memory holds")),
             _ => Ok(()),
         }
     }

@@ -9,10 +9,17 @@ use serde::{Deserialize, Serialize};
 
 /// `gain * tanh(slope * x)` with a learned scalar: no statistics at all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tanh {
     /// Slope at initialization.
     pub slope: f64,
+}
+
+impl Default for Tanh {
+    fn default() -> Self {
+        // The paper's.
+        Self { slope: 0.5 }
+    }
 }
 
 impl Recorded for Tanh {

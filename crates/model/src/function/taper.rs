@@ -169,6 +169,13 @@ impl NormFunction for Taper {
                 self.gate
             ));
         }
+        #[allow(clippy::float_cmp)] // the default, exactly
+        if self.schedule == GateSchedule::Cosine && self.c != 1.0 {
+            return Err(format!(
+                "a constant of {} beside a cosine, which measures its own",
+                self.c
+            ));
+        }
         if !(self.penalty >= 0.0 && self.penalty.is_finite()) {
             return Err(format!(
                 "a loss of weight {}, which can't be negative",

@@ -23,8 +23,10 @@ impl NormFunction for Unit {
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
-        let size = x.clone().square().sum_dim(1).add_scalar(around.eps).sqrt();
-        around.gained(x / size)
+        let square = x.clone().square().sum_dim(1).add_scalar(around.eps);
+        // Zeros stay zeros, and so do their gradients.
+        let none = square.clone().equal_elem(0.0);
+        around.gained(x / square.mask_fill(none, f64::INFINITY).sqrt())
     }
 
     fn fused(&self) -> Option<Size> {

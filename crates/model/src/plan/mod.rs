@@ -233,6 +233,9 @@ impl Plan {
 /// Refuses shared experts of another width in a scheme that would plan them otherwise: there is one plan for all experts.
 fn one_plan_for_all_experts(strategy: &dyn NormStrategy, d: &Dims) -> Result<(), PlanError> {
     let shared = d.of_shared_experts();
+    if shared.hidden == d.hidden {
+        return Ok(());
+    }
     for layer in 0..d.layers {
         for site in [Site::Gate, Site::Up, Site::Down] {
             let plan = |d: &Dims| {

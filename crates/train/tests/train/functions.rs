@@ -6,9 +6,10 @@ use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::{Recorded, Registry, fold, weights};
 use evenburn_optim::RecipeName;
 use evenburn_train::config::{RunConfig, keys};
-use evenburn_train::{Launch, Start, TrainError, Trainer, load_run};
+use evenburn_train::{Launch, Resume, Start, TrainError, Trainer, load_run, request_cooldown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU64;
 
 /// Every function with options that aren't its defaults.
 const FUNCTIONS: [&[(&str, &str)]; 4] = [
@@ -292,10 +293,11 @@ fn a_taper_keeps_the_length_it_began_with() {
     let message = world
         .run("pre_norm", &longer, world.resume("run"))
         .unwrap_err();
+    let message = message.to_string();
     assert!(
-        message
-            .to_string()
-            .contains("train.steps was 40 and is now 80"),
+        ["train.steps", "40", "`taper`", "80"]
+            .iter()
+            .all(|part| message.contains(part)),
         "{message}"
     );
 }
@@ -324,6 +326,32 @@ fn a_taper_without_a_budget_is_refused_by_both_keys() {
         "train.steps",
         "train.tokens",
     ] {
+        assert!(message.contains(part), "no `{part}` in {message}");
+    }
+}
+
+/// A schedule that goes over the whole run has neither another length nor another end.
+#[test]
+fn a_run_that_tapers_keeps_its_length() {
+    let world = World::new();
+    let registry = Registry::default();
+    let stop = [TAPER, &[("train.stop_after", "4")]].concat();
+    world
+        .run("pre_norm", &stop, world.fresh("tapered"))
+        .unwrap();
+    let whole = world.path("tapered");
+    let steps = NonZeroU64::new(4).unwrap();
+    let message = request_cooldown(&registry, &whole, steps, None)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("`taper`"), "{message}");
+    let launch = Launch {
+        resume: Resume::Run(whole),
+        overrides: vec![("train.steps".to_owned(), "60".to_owned())],
+        ..Launch::default()
+    };
+    let message = launch.resolve(&registry).unwrap_err().to_string();
+    for part in ["train.steps", "`taper`", "60"] {
         assert!(message.contains(part), "no `{part}` in {message}");
     }
 }

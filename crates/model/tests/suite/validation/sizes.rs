@@ -6,6 +6,53 @@ use evenburn_model::{ExpertsConfig, MlpKind, ModelConfig, Plan, PlanError, Posit
 
 type Change = fn(&mut Plan);
 
+/// Sizes whose products no number holds are refused by their keys, and so is what has no meaning.
+#[test]
+fn sizes_that_no_model_has_are_refused_by_their_keys() {
+    let huge = usize::MAX / 2;
+    let experts = |change: &dyn Fn(&mut ExpertsConfig)| {
+        let mut experts = ExpertsConfig {
+            count: 4,
+            shared: 1,
+            ..ExpertsConfig::default()
+        };
+        change(&mut experts);
+        ModelConfig {
+            experts,
+            ..config()
+        }
+    };
+    let with = |change: &dyn Fn(&mut ModelConfig)| {
+        let mut changed = config();
+        change(&mut changed);
+        changed
+    };
+    let cases = [
+        (with(&|c| c.hidden = Some(huge)), "model.hidden"),
+        (with(&|c| c.layers = huge), "model.layers"),
+        (with(&|c| c.vocab_size = huge), "model.vocab_size"),
+        (with(&|c| c.context = huge), "model.context"),
+        (
+            with(&|c| (c.layers, c.hidden) = (1 << 20, Some(1 << 24))),
+            "model.dim",
+        ),
+        (experts(&|e| e.count = huge), "model.experts.count"),
+        (
+            experts(&|e| e.shared_hidden = Some(huge)),
+            "model.experts.shared_hidden",
+        ),
+        (
+            with(&|c| c.experts.shared_hidden = Some(16)),
+            "model.experts.shared_hidden",
+        ),
+    ];
+    for (config, key) in cases {
+        let error = Plan::new(&config, &Custom::default()).unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("{key}: ")), "{message}");
+    }
+}
+
 /// A plan read back from a file can have anything in it.
 #[test]
 fn plans_whose_sizes_disagree_are_refused() {
