@@ -42,7 +42,7 @@ impl Recorded for Anchored {
 }
 
 /// `sqrt(mean(x^2) + eps)` of each row, `[N, 1]`.
-fn size(x: Tensor<2>, eps: f64) -> Tensor<2> {
+pub(super) fn size(x: Tensor<2>, eps: f64) -> Tensor<2> {
     x.square().mean_dim(1).add_scalar(eps).sqrt()
 }
 

@@ -1,6 +1,6 @@
 //! `TaperNorm` (2602.10408): RMSNorm that becomes a scale.
 
-use super::anchored::usable;
+use super::anchored::{size, usable};
 use super::scheduled::{averaged, end_of};
 use super::{Anchored, Around, Function, Moment, NormFunction, PlacedAt, Scales, Scheduled};
 use crate::named::Recorded;
@@ -191,11 +191,6 @@ impl NormFunction for Taper {
         }
         Ok(())
     }
-}
-
-/// `sqrt(mean(x^2) + eps)` of each row, `[N, 1]`.
-fn size(x: Tensor<2>, eps: f64) -> Tensor<2> {
-    x.square().mean_dim(1).add_scalar(eps).sqrt()
 }
 
 impl Scheduled for Taper {
