@@ -99,39 +99,32 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Adds a scheme.
+    /// The same with a scheme of one's own.
     ///
     /// # Errors
     /// [`RegistryError::Twice`] for a name that is taken, [`RegistryError::Options`] for options that a configuration can't
     /// hold.
-    pub fn scheme<S: SchemeOptions>(&mut self) -> Result<(), RegistryError> {
+    pub fn with_scheme<S: SchemeOptions>(mut self) -> Result<Self, RegistryError> {
         let entry = Entry::of::<S>();
         entry.check()?;
-        self.schemes.add(S::NAME, entry)
-    }
-
-    /// [`Registry::scheme`] in a chain.
-    ///
-    /// # Errors
-    /// As [`Registry::scheme`].
-    pub fn with_scheme<S: SchemeOptions>(mut self) -> Result<Self, RegistryError> {
-        self.scheme::<S>()?;
+        self.schemes.add(S::NAME, entry)?;
         Ok(self)
     }
 
-    /// Adds a normalization function that the registered schemes' plans may have.
+    /// The same with a normalization function that plans and `[model.function]` may name.
     ///
     /// # Errors
-    /// [`RegistryError::Twice`] for a name that is taken.
+    /// [`RegistryError::Twice`] for a name that is taken, [`RegistryError::Options`] for options that a configuration can't
+    /// hold.
     pub fn with_function<F: NormFunction + Recorded>(self) -> Result<Self, RegistryError> {
         let kinds = self.kinds.with_function::<F>()?;
         Ok(Self { kinds, ..self })
     }
 
-    /// Adds a residual rule that the registered schemes' plans may have.
+    /// The same with a residual rule that plans may name.
     ///
     /// # Errors
-    /// [`RegistryError::Twice`] for a name that is taken.
+    /// [`RegistryError::Twice`] for a name that is taken, [`RegistryError::Options`] for options that a plan can't hold.
     pub fn with_rule<R: MixRule + Recorded>(self) -> Result<Self, RegistryError> {
         let kinds = self.kinds.with_rule::<R>()?;
         Ok(Self { kinds, ..self })
