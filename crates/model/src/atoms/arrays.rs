@@ -98,11 +98,6 @@ impl Arrays {
         }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()
     }
