@@ -148,10 +148,10 @@ fn is_whole(fraction: &f64) -> bool {
 /// How far the channels that turn may be from a whole number: one third has no exact floating-point number.
 const CHANNEL: f64 = 1e-6;
 
-/// Largest size: 16 million, eighty times the width of the largest published models.
+/// Largest size: 64 times the largest published vocabulary, Gemma's 262,144.
 pub(crate) const LARGEST: usize = 1 << 24;
 
-/// Most parameters: a thousand times those of the largest published models.
+/// Most parameters: about a thousand times those of the largest published models, a trillion.
 const MOST_NUMBERS: f64 = 1e15;
 
 impl Dims {
