@@ -78,25 +78,21 @@ impl Scores {
 
     /// `softmax norm(k)`, in one operation where the kernels know the norm.
     fn scaled_keys(&self, k: Tensor<3>) -> Tensor<3> {
-        let scale = self.softmax.as_ref().map(Gain::used);
-        let Some(norm) = &self.norm else {
-            return times(k, scale);
-        };
-        match (norm.fused(), scale) {
-            (Some(fused), Some(scale)) if fused.gain.is_none() => {
-                let gain = Some(scale.expand([fused.group]));
-                normalize(k, gain, fused.size, fused.eps, fused.group)
-            }
-            (_, scale) => times(norm.forward(k), scale),
+        let fused = self.norm.as_ref().and_then(Norm::fused);
+        if let (Some(fused), Some(scale)) =
+            (fused.filter(|fused| fused.gain.is_none()), &self.softmax)
+        {
+            let gain = Some(scale.used().expand([fused.group]));
+            return normalize(k, gain, fused.size, fused.eps, fused.group);
         }
-    }
-}
-
-/// `x` times a scalar `[1]`, where there is one.
-fn times(x: Tensor<3>, by: Option<Tensor<1>>) -> Tensor<3> {
-    match by {
-        Some(by) => x * by.unsqueeze(),
-        None => x,
+        let k = match &self.norm {
+            Some(norm) => norm.forward(k),
+            None => k,
+        };
+        match &self.softmax {
+            Some(scale) => scale.forward(k),
+            None => k,
+        }
     }
 }
 

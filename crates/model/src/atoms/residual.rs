@@ -109,7 +109,7 @@ impl Companion {
     /// What the branch reads, from both components, all `[B, T, D]`.
     fn read(&self, h: Tensor<3>, y: Tensor<3>) -> Tensor<3> {
         let h = match &self.scale {
-            Some(scale) => h * scale.used().unsqueeze(),
+            Some(scale) => scale.forward(h),
             None => h,
         };
         h + apply(self.norm.as_ref(), y)
