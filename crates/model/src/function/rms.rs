@@ -3,7 +3,7 @@
 use super::{Around, Effect, NormFunction};
 use crate::named::Recorded;
 use burn::tensor::Tensor;
-use evenburn_kernels::Size;
+use evenburn_kernels::{Size, reference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,8 @@ impl NormFunction for Rms {
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
-        let size = x.clone().square().mean_dim(1).add_scalar(around.eps).sqrt();
-        around.gained(x / size)
+        let [_, width] = x.dims();
+        reference::normalize(x, around.gain.clone(), Size::Rms, around.eps, width)
     }
 
     fn fused(&self) -> Option<Size> {

@@ -3,7 +3,7 @@
 use super::{Around, Effect, NormFunction};
 use crate::named::Recorded;
 use burn::tensor::Tensor;
-use evenburn_kernels::Size;
+use evenburn_kernels::{Size, reference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,8 @@ impl NormFunction for Unit {
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
-        let square = x.clone().square().sum_dim(1).add_scalar(around.eps);
-        // Zeros stay zeros, and so do their gradients.
-        let none = square.clone().equal_elem(0.0);
-        around.gained(x / square.mask_fill(none, f64::INFINITY).sqrt())
+        let [_, width] = x.dims();
+        reference::normalize(x, around.gain.clone(), Size::L2, around.eps, width)
     }
 
     fn fused(&self) -> Option<Size> {
