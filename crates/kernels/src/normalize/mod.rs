@@ -99,9 +99,14 @@ pub fn reference<const D: usize>(
         Size::L2 => squares.sum_dim(1),
     };
     let squared = squared.add_scalar(eps);
-    // Zeros stay zeros, and so do their gradients.
-    let none = squared.clone().equal_elem(0.0);
-    let y = x / squared.mask_fill(none, f64::INFINITY).sqrt();
+    let squared = if eps == 0.0 {
+        // Zeros stay zeros, and so do their gradients.
+        let none = squared.clone().equal_elem(0.0);
+        squared.mask_fill(none, f64::INFINITY)
+    } else {
+        squared
+    };
+    let y = x / squared.sqrt();
     let y = match gain {
         Some(gain) => y * gain.unsqueeze::<2>(),
         None => y,
