@@ -10,7 +10,8 @@ use crate::workspace::{capture, cargo};
 
 /// What each package may depend on. A package under `crates/` that isn't here is an error; tests and examples may
 /// depend on all of these, and nothing on them.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
+    ("evenburn-allocator", &[]),
     ("evenburn-geometry", &[]),
     ("evenburn-cube", &[]),
     ("evenburn-kernels", &["evenburn-cube"]),
@@ -35,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     (
         "evenburn",
         &[
+            "evenburn-allocator",
             "evenburn-geometry",
             "evenburn-kernels",
             "evenburn-model",
@@ -74,6 +76,18 @@ const BACKENDS: [&str; 16] = [
     "cubecl-wgpu",
     "cudarc",
     "wgpu",
+];
+
+/// What a crate that embeds the model doesn't wait for: a file format, a tokenizer, a terminal, a build in C.
+const NOT_IN_THE_MODEL: [&str; 8] = [
+    "parquet",
+    "tokenizers",
+    "onig_sys",
+    "zstd-sys",
+    "ratatui",
+    "crossterm",
+    "indicatif",
+    "tikv-jemalloc-sys",
 ];
 
 #[derive(Debug, Deserialize)]
@@ -119,17 +133,16 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         .into_iter()
         .filter(|name| members.contains(name))
     {
-        let tree = capture(cargo().current_dir(root).args([
-            "tree",
-            "--locked",
-            "--package",
+        faults.extend(among(
             package,
-            "--edges=normal",
-            "--prefix=none",
-            "--format={p}",
-        ]))?;
-        faults.extend(backends(package, &tree));
+            &tree(root, package)?,
+            &BACKENDS,
+            "a backend",
+        ));
     }
+    let model = tree(root, "evenburn-model")?;
+    let why = "a crate on the model does without";
+    faults.extend(among("evenburn-model", &model, &NOT_IN_THE_MODEL, why));
     if faults.is_empty() {
         return Ok(());
     }
@@ -169,16 +182,29 @@ fn forbidden(packages: &[Package], libraries: &Path) -> Vec<String> {
     faults
 }
 
-/// The backends among the packages of a tree.
-fn backends(package: &str, tree: &str) -> Vec<String> {
+/// What a package stands on, a name and a version a line.
+fn tree(root: &Path, package: &str) -> Result<String> {
+    capture(cargo().current_dir(root).args([
+        "tree",
+        "--locked",
+        "--package",
+        package,
+        "--edges=normal",
+        "--prefix=none",
+        "--format={p}",
+    ]))
+}
+
+/// Which of `names` are among the packages of a tree.
+fn among(package: &str, tree: &str, names: &[&str], what: &str) -> Vec<String> {
     let found: BTreeSet<&str> = tree
         .lines()
         .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| BACKENDS.contains(name))
+        .filter(|name| names.contains(name))
         .collect();
     found
         .into_iter()
-        .map(|backend| format!("{package} -> … -> {backend} (a backend)"))
+        .map(|name| format!("{package} -> … -> {name} ({what})"))
         .collect()
 }
 
@@ -256,7 +282,7 @@ mod tests {
     fn a_backend_in_a_tree_is_named_once() {
         let tree = "evenburn-model v0.1.0 (/r/crates/model)\nburn v0.23.0\nburn-flex v0.23.0\nburn-flex v0.23.0 (*)\n";
         assert_eq!(
-            backends("evenburn-model", tree),
+            among("evenburn-model", tree, &BACKENDS, "a backend"),
             ["evenburn-model -> … -> burn-flex (a backend)"]
         );
     }

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, root, run};
-use crate::{arrows, corpus, instructions, test, tidy};
+use crate::{arrows, corpus, cost, instructions, test, tidy};
 
 /// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
 ///
-/// The stages, each timed: formatting, tidiness, the arrows between the packages, the lints and the documentation with the
+/// The stages, each timed: formatting, tidiness, the arrows between the packages, the units that a build has, the lints and the documentation with the
 /// backends for CUDA and WebGPU compiled in, the list of the default corpus, the kernels for GPUs on an adapter, the
 /// instructions of a training step, and all tests. Needs Rust, a Vulkan adapter (Mesa's lavapipe is one in software) or another that `wgpu` finds, and,
 /// on Linux, valgrind.
@@ -30,7 +30,7 @@ struct Stage {
     run: fn(&Path) -> Result<()>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage {
         name: "fmt",
         run: |root| run(cargo().current_dir(root).args(["fmt", "--all", "--check"])),
@@ -42,6 +42,10 @@ const STAGES: [Stage; 9] = [
     Stage {
         name: "arrows",
         run: arrows::check,
+    },
+    Stage {
+        name: "cost",
+        run: cost::check,
     },
     Stage {
         name: "clippy",

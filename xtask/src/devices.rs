@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::corpus;
-use crate::train::{Backend, build};
+use crate::program::{Backend, build};
 use crate::workspace::{capture, root};
 
 /// How far two numbers may be apart, of the first. Presets on a software adapter were within a

@@ -1,14 +1,16 @@
 //! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `devices`, `reference`,
-//! `bench`, `profile`, `instructions`.
+//! `bench`, `profile`, `instructions`, `build-cost`.
 
 mod arrows;
 mod bench;
 mod ci;
 mod corpus;
+mod cost;
 mod devices;
 mod instructions;
 mod parity;
 mod profile;
+mod program;
 mod reference;
 mod test;
 mod tidy;
@@ -40,6 +42,7 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     Profile(profile::ProfileArgs),
     Instructions(instructions::InstructionsArgs),
+    BuildCost(cost::CostArgs),
 }
 
 impl Command {
@@ -55,6 +58,7 @@ impl Command {
             Self::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Profile(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Instructions(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::BuildCost(args) => args.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

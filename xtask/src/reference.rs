@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::corpus;
-use crate::train::{Backend, build};
+use crate::program::{Backend, build};
 use crate::workspace::{capture, cargo, root, run};
 
 /// Where the scripts and their pinned packages are.

@@ -3,50 +3,17 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
 
 use crate::corpus;
-use crate::workspace::{cargo, root, short, shown};
+use crate::program::{self, Backend};
+use crate::workspace::{root, short, shown};
 
 /// The preset that is trained when no other is named.
 const PRESET: &str = "configs/default.toml";
-
-/// A backend, which is a feature of the binary and a device of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
-    /// The CPU, in pure Rust
-    Flex,
-    /// NVIDIA GPUs
-    Cuda,
-    /// GPUs through Vulkan
-    Vulkan,
-    /// Apple GPUs
-    Metal,
-    /// GPUs through WebGPU, on whatever the system offers
-    Webgpu,
-    /// AMD GPUs
-    Rocm,
-    /// The CPU, with kernels compiled at run time
-    Cpu,
-}
-
-impl Backend {
-    /// The name of the feature and of the device.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Flex => "flex",
-            Self::Cuda => "cuda",
-            Self::Vulkan => "vulkan",
-            Self::Metal => "metal",
-            Self::Webgpu => "webgpu",
-            Self::Rocm => "rocm",
-            Self::Cpu => "cpu",
-        }
-    }
-}
 
 /// Builds the binary in release and trains a language model: by default configs/default.toml on the default corpus.
 ///
@@ -73,13 +40,17 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let root = root()?;
-        let binary = build(&root, self.backend, self.debug_build)?;
-        // After the build, which has fetched whatever the corpus is read from.
-        let corpus = if wants_corpus(&root, &self.args) {
-            Some(corpus::make(&root, None)?)
-        } else {
-            None
-        };
+        let wants_corpus = wants_corpus(&root, &self.args);
+        program::announce(&root, self.backend, self.debug_build, wants_corpus);
+        // The corpus is written while the compiler works; whichever fails, the other is kept for the next try.
+        let (binary, corpus) = std::thread::scope(|scope| {
+            let corpus =
+                scope.spawn(|| wants_corpus.then(|| corpus::make(&root, None)).transpose());
+            let binary = program::build(&root, self.backend, self.debug_build);
+            (binary, corpus.join())
+        });
+        let binary = binary?;
+        let corpus = corpus.map_err(|_| anyhow!("writing the corpus panicked"))??;
         let mut command = Command::new(binary);
         command.args(arguments(
             &root,
@@ -119,44 +90,6 @@ pub(crate) fn own_options_first(mut words: Vec<OsString>) -> Vec<OsString> {
     }
     words.extend(others);
     words
-}
-
-/// Builds the binary and returns its path.
-pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
-    let mut command = cargo();
-    command.current_dir(root).args([
-        "build",
-        "--locked",
-        "--package=evenburn",
-        "--bin=evenburn",
-        "--no-default-features",
-        "--features",
-        backend.name(),
-        // Artifacts on stdout, warnings and progress on the terminal.
-        "--message-format=json-render-diagnostics",
-    ]);
-    if !debug {
-        command.arg("--release");
-    }
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start {}", shown(&command)))?;
-    if !output.status.success() {
-        bail!("the build for {} failed", backend.name());
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .find_map(executable)
-        .context("the build named no executable `evenburn`")
-}
-
-/// The path in cargo's message about the finished binary.
-fn executable(line: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    (message["reason"] == "compiler-artifact" && message["target"]["name"] == "evenburn")
-        .then(|| message["executable"].as_str().map(PathBuf::from))
-        .flatten()
 }
 
 /// The command line of the binary. What the user says is never said twice.
@@ -301,16 +234,6 @@ mod tests {
         assert!(wants_corpus(root, &prompt));
         let joined = words("--train.prompt=--data.path --run.name --config");
         assert!(wants_corpus(root, &joined));
-    }
-
-    #[test]
-    fn the_executable_is_found_among_cargos_messages() {
-        let line = r#"{"reason":"compiler-artifact","target":{"name":"evenburn"},"executable":"a/evenburn"}"#;
-        assert_eq!(executable(line), Some(PathBuf::from("a/evenburn")));
-        let library =
-            r#"{"reason":"compiler-artifact","target":{"name":"evenburn"},"executable":null}"#;
-        assert_eq!(executable(library), None);
-        assert_eq!(executable("no JSON"), None);
     }
 
     /// Lines of code were 264 of the 305 MB that the program had; without its symbols a backtrace would name no function.

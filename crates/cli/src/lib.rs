@@ -24,6 +24,7 @@ mod overrides;
 mod signals;
 mod tokenizing;
 
+pub use evenburn_allocator::training_allocator;
 pub use evenburn_data as data;
 pub use evenburn_geometry as geometry;
 pub use evenburn_interchange as interchange;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 /// use evenburn::model::{Registry, RegistryError};
 /// use std::process::ExitCode;
 ///
-/// evenburn::kernels::training_allocator!();
+/// evenburn::training_allocator!();
 ///
 /// fn main() -> Result<ExitCode, RegistryError> {
 ///     let registry = Registry::default(); // .with_scheme::<Mine>()?

@@ -1,6 +1,6 @@
 //! The `evenburn` command.
 
-evenburn::kernels::training_allocator!();
+evenburn::training_allocator!();
 
 fn main() -> std::process::ExitCode {
     evenburn::run(&evenburn::model::Registry::default())

@@ -9,7 +9,7 @@ use evenburn_kernels::Precision;
 use evenburn_kernels::reference as plain;
 use std::time::Instant;
 
-fast::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 /// Leaves with gradients to the result of one operation.
 type Op<'a> = Box<dyn Fn(&[Tensor<1>]) -> Tensor<1> + 'a>;

@@ -9,7 +9,6 @@
 mod adam;
 #[cfg(any(feature = "flex", feature = "cube"))]
 mod again;
-mod alloc;
 mod attention;
 #[cfg(any(feature = "cube", all(test, feature = "flex")))]
 mod blocks;
@@ -45,10 +44,6 @@ pub use route::use_references;
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 pub use threads::work_along;
-/// For [`training_allocator!`].
-#[doc(hidden)]
-#[cfg(not(target_env = "msvc"))]
-pub use tikv_jemallocator::Jemalloc;
 
 /// Each operation of plain Burn operations: what it means, on every device and in every number format.
 pub mod reference {

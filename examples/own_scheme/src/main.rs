@@ -15,7 +15,7 @@ use mix_norm::MixNorm;
 use scaled_norm::ScaledNorm;
 use std::process::ExitCode;
 
-evenburn::kernels::training_allocator!();
+evenburn::training_allocator!();
 
 /// Everything that is built in, and what plans of this example name.
 fn parts() -> Result<Registry, RegistryError> {

@@ -1,19 +1,20 @@
 //! `.parquet`: a string column, streamed by row group and a few rows at a time.
 
+use std::collections::VecDeque;
 use std::io::{Read, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
-};
+use parquet::basic::ConvertedType;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::reader::{ChunkReader, FileReader, Length, RowGroupReader};
+use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::{Document, Documents, SPLIT_FIELD};
 use crate::DataError;
@@ -79,52 +80,99 @@ pub(super) fn open(
         source,
         bytes: Arc::clone(bytes),
     };
-    // Without the writer's Arrow schema every text column reads as the one plain string type,
-    // whether it was written as large, view or dictionary strings.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&ranges, options)
+    let file = contained(|| SerializedFileReader::new(ranges))
         .map_err(|e| fault(format!("not a readable Parquet file: {e}")))?;
-    let fields = metadata.schema().fields();
-    let find = |name: &str| fields.iter().position(|f| f.name() == name);
-    let Some(text) = find(text_field) else {
+    let schema = file.metadata().file_metadata().schema_descr();
+    let fields = schema.root_schema().get_fields();
+    if !fields.iter().any(|f| f.name() == text_field) {
         let names: Vec<_> = fields.iter().map(|f| format!("`{}`", f.name())).collect();
         return Err(fault(format!(
             "no column `{text_field}` (data.text_field); it has {}",
             names.join(", ")
         )));
+    }
+    let Some(text) = strings(schema, text_field) else {
+        return Err(fault(format!("column `{text_field}` holds no strings")));
     };
-    let roots = [Some(text), find(SPLIT_FIELD)].into_iter().flatten();
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+    let tag = strings(schema, SPLIT_FIELD);
     Ok(Box::new(Rows {
-        ranges,
-        metadata,
-        mask,
+        file,
         path,
         text_field: text_field.into(),
+        text,
+        tag,
         group: 0,
-        reader: None,
-        batch: None,
-        next_in_batch: 0,
+        open: None,
         row: 0,
         done: false,
     }))
 }
 
+/// What the library does, with its panics as errors: it indexes damaged pages and takes the footer's signs for granted. What
+/// it was working on is not used again.
+fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(ParquetError::General(
+            "the file is damaged: a page or the footer says what can't be".into(),
+        ))
+    })
+}
+
+/// The number of the column of strings with this name; `None` for numbers, lists and structs.
+///
+/// Bytes without an annotation count as strings: some writers leave it out.
+fn strings(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
+    schema.columns().iter().position(|column| {
+        column.path().parts() == [name]
+            && column.max_rep_level() == 0
+            && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
+            && matches!(
+                column.converted_type(),
+                ConvertedType::NONE
+                    | ConvertedType::UTF8
+                    | ConvertedType::JSON
+                    | ConvertedType::ENUM
+            )
+    })
+}
+
 struct Rows {
-    ranges: Ranges,
-    metadata: ArrowReaderMetadata,
-    mask: ProjectionMask,
+    file: SerializedFileReader<Ranges>,
     path: PathBuf,
     text_field: String,
-    /// The row group at hand.
+    /// The numbers of the columns.
+    text: usize,
+    tag: Option<usize>,
+    /// The row group at hand, and what is left of it once it is opened.
     group: usize,
-    /// Its reader. Every group has its own, so that an error is known to be in it.
-    reader: Option<ParquetRecordBatchReader>,
-    batch: Option<RecordBatch>,
-    next_in_batch: usize,
+    open: Option<Group>,
     /// The next row in the file, from 0.
     row: u64,
     done: bool,
+}
+
+/// A row group that is being read.
+struct Group {
+    text: Column,
+    tag: Option<Column>,
+    /// Rows that its footer promises and that have not been read.
+    rows_left: u64,
+}
+
+impl Group {
+    fn open(
+        group: &dyn RowGroupReader,
+        text: usize,
+        tag: Option<usize>,
+    ) -> Result<Self, ParquetError> {
+        let column = |number: usize| Column::open(group, number);
+        Ok(Self {
+            text: column(text)?,
+            tag: tag.map(column).transpose()?,
+            rows_left: u64::try_from(group.metadata().num_rows())
+                .map_err(|_| ParquetError::General("a negative number of rows".into()))?,
+        })
+    }
 }
 
 impl Rows {
@@ -137,99 +185,128 @@ impl Rows {
         }
     }
 
-    fn open_group(&self) -> Result<ParquetRecordBatchReader, ParquetError> {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.ranges.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_groups(vec![self.group])
-        .with_projection(self.mask.clone())
-        .with_batch_size(ROWS)
-        .build()
+    fn undecodable(&self, error: &ParquetError) -> DataError {
+        self.error(format!(
+            "cannot decode the {ROWS} rows from here on: {error}"
+        ))
     }
 
-    /// The next rows; `None` after the last row group.
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataError> {
-        while self.group < self.metadata.metadata().num_row_groups() {
-            let mut reader = match self.reader.take() {
-                Some(reader) => reader,
-                None => self.open_group().map_err(|e| self.error(e.to_string()))?,
-            };
-            if let Some(batch) = reader.next() {
-                self.reader = Some(reader);
-                return batch.map(Some).map_err(|e| {
-                    self.error(format!("cannot decode the {ROWS} rows from here on: {e}"))
-                });
+    /// The row group in which the next row stands; `None` after the last.
+    fn open_group(&mut self) -> Result<Option<Group>, DataError> {
+        if let Some(mut group) = self.open.take() {
+            if group.rows_left > 0 {
+                return Ok(Some(group));
+            }
+            if !group
+                .text
+                .is_at_its_end()
+                .map_err(|e| self.undecodable(&e))?
+            {
+                return Err(self.error("the row group goes on behind its last row".into()));
             }
             self.group += 1;
         }
-        Ok(None)
+        while self.group < self.file.num_row_groups() {
+            let open = || {
+                let group = self.file.get_row_group(self.group)?;
+                Group::open(group.as_ref(), self.text, self.tag)
+            };
+            let group = contained(open).map_err(|e| self.undecodable(&e))?;
+            if group.rows_left > 0 {
+                return Ok(Some(group));
+            }
+            self.group += 1;
+        }
+        let rows = self.file.metadata().file_metadata().num_rows();
+        if u64::try_from(rows).is_ok_and(|rows| rows == self.row) {
+            return Ok(None);
+        }
+        Err(self.error(format!("the file ends here; its footer says {rows} rows")))
     }
 
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
-        loop {
-            let Some(batch) = &self.batch else {
-                self.next_in_batch = 0;
-                self.batch = self.next_batch()?;
-                if self.batch.is_none() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let i = self.next_in_batch;
-            if i >= batch.num_rows() {
-                self.batch = None;
-                continue;
-            }
-            let Some(texts) = Column::of(batch, &self.text_field) else {
-                return Err(self.error(format!("column `{}` holds no strings", self.text_field)));
-            };
-            let text = match texts.value(i) {
-                Some(Ok(text)) => text.to_owned(),
-                Some(Err(_)) => {
-                    let why = format!("column `{}` is not valid UTF-8", self.text_field);
-                    return Err(self.error(why));
-                }
-                None => {
-                    return Err(self.error(format!("column `{}` is null", self.text_field)));
-                }
-            };
-            let tags = Column::of(batch, SPLIT_FIELD);
-            let tag = tags.as_ref().and_then(|tags| tags.value(i));
-            let tag = tag.and_then(Result::ok).and_then(Tag::in_name);
-            self.next_in_batch += 1;
-            self.row += 1;
-            return Ok(Some(Document { text, tag }));
-        }
+        let Some(mut group) = self.open_group()? else {
+            return Ok(None);
+        };
+        let text = group.text.next().map_err(|e| self.undecodable(&e))?;
+        let tag = match &mut group.tag {
+            Some(tag) => tag.next().map_err(|e| self.undecodable(&e))?,
+            None => None,
+        };
+        let Some(text) = text else {
+            return Err(self.error(format!("column `{}` is null", self.text_field)));
+        };
+        let Ok(text) = std::str::from_utf8(text.data()) else {
+            let why = format!("column `{}` is not valid UTF-8", self.text_field);
+            return Err(self.error(why));
+        };
+        let tag = tag
+            .as_ref()
+            .and_then(|t| std::str::from_utf8(t.data()).ok());
+        let document = Document {
+            text: text.to_owned(),
+            tag: tag.and_then(Tag::in_name),
+        };
+        group.rows_left -= 1;
+        self.open = Some(group);
+        self.row += 1;
+        Ok(Some(document))
     }
 }
 
-/// A column of text. Some writers leave the annotation out that says so, and it reads as bytes.
-enum Column {
-    Text(StringArray),
-    Bytes(BinaryArray),
+/// The strings of one column of one row group, decoded a few rows at a time.
+struct Column {
+    reader: ColumnReaderImpl<ByteArrayType>,
+    /// The definition level of a row that is not null: 1 where the column may hold nulls, else 0.
+    present: i16,
+    /// Rows that are decoded and not yet handed out.
+    rows: VecDeque<Option<ByteArray>>,
 }
 
 impl Column {
-    fn of(batch: &RecordBatch, name: &str) -> Option<Self> {
-        let array = batch.column_by_name(name)?.as_any();
-        match array.downcast_ref::<StringArray>() {
-            Some(text) => Some(Self::Text(text.clone())),
-            None => array
-                .downcast_ref::<BinaryArray>()
-                .cloned()
-                .map(Self::Bytes),
-        }
+    fn open(group: &dyn RowGroupReader, number: usize) -> Result<Self, ParquetError> {
+        let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(number)? else {
+            return Err(ParquetError::General("the column holds no bytes".into()));
+        };
+        let schema = group.metadata().schema_descr();
+        Ok(Self {
+            reader,
+            present: schema.column(number).max_def_level(),
+            rows: VecDeque::new(),
+        })
     }
 
-    /// The text of a row; nothing where it is null.
-    fn value(&self, row: usize) -> Option<Result<&str, std::str::Utf8Error>> {
-        match self {
-            Self::Text(array) => array.is_valid(row).then(|| Ok(array.value(row))),
-            Self::Bytes(array) => array
-                .is_valid(row)
-                .then(|| std::str::from_utf8(array.value(row))),
+    /// The next row, `None` where it is null; an error where the row group has fewer than its footer says.
+    fn next(&mut self) -> Result<Option<ByteArray>, ParquetError> {
+        self.fill()?;
+        self.rows
+            .pop_front()
+            .ok_or_else(|| ParquetError::EOF("the row group ends before its last row".into()))
+    }
+
+    fn is_at_its_end(&mut self) -> Result<bool, ParquetError> {
+        self.fill()?;
+        Ok(self.rows.is_empty())
+    }
+
+    /// Decodes the next rows where none is left.
+    fn fill(&mut self) -> Result<(), ParquetError> {
+        if !self.rows.is_empty() {
+            return Ok(());
         }
+        let (mut levels, mut values) = (Vec::new(), Vec::new());
+        let (rows, _, _) = contained(|| {
+            self.reader
+                .read_records(ROWS, Some(&mut levels), None, &mut values)
+        })?;
+        let mut values = values.into_iter();
+        for row in 0..rows {
+            // Levels are left out where no row can be null.
+            let present = levels.get(row).is_none_or(|&level| level == self.present);
+            self.rows
+                .push_back(if present { values.next() } else { None });
+        }
+        Ok(())
     }
 }
 

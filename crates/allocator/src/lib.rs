@@ -1,4 +1,11 @@
-//! The allocator of programs that train.
+//! The allocator of programs that train: jemalloc with options for buffers that live for a part of a step.
+//!
+//! A package of its own, because a library leaves the allocator to the program, and jemalloc is a build in C.
+
+/// For [`training_allocator!`].
+#[doc(hidden)]
+#[cfg(not(target_env = "msvc"))]
+pub use tikv_jemallocator::Jemalloc;
 
 /// Declares jemalloc as the program's global allocator, with options for training; call it once, beside `main`.
 ///
@@ -16,7 +23,7 @@
 /// stays the system's.
 ///
 /// ```standalone_crate
-/// evenburn_kernels::training_allocator!();
+/// evenburn_allocator::training_allocator!();
 ///
 /// fn main() {
 ///     assert_eq!(vec![0.0; 1 << 20].len(), 1 << 20);

@@ -2,7 +2,7 @@
 
 #![cfg(not(target_env = "msvc"))]
 
-evenburn_kernels::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 fn option<T: Copy>(name: &str) -> T {
     let name = format!("{name}\0");

@@ -1,0 +1,221 @@
+//! The build of the program, and how long it makes one wait.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::cost;
+use crate::workspace::{cargo, shown};
+
+/// A backend, which is a feature of the binary and a device of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// The CPU, in pure Rust
+    Flex,
+    /// NVIDIA GPUs
+    Cuda,
+    /// GPUs through Vulkan
+    Vulkan,
+    /// Apple GPUs
+    Metal,
+    /// GPUs through WebGPU, on whatever the system offers
+    Webgpu,
+    /// AMD GPUs
+    Rocm,
+    /// The CPU, with kernels compiled at run time
+    Cpu,
+}
+
+impl Backend {
+    /// The name of the feature and of the device.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Cuda => "cuda",
+            Self::Vulkan => "vulkan",
+            Self::Metal => "metal",
+            Self::Webgpu => "webgpu",
+            Self::Rocm => "rocm",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// How often a build that goes on says how far it is.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Says what comes before the first step, and about how long that takes, where nothing has been built yet.
+pub(crate) fn announce(root: &Path, backend: Backend, debug: bool, corpus: bool) {
+    let folder = root
+        .join("target")
+        .join(if debug { "debug" } else { "release" });
+    if folder.join(name()).exists() {
+        return;
+    }
+    let mut parts = vec![match waiting(root, backend, debug) {
+        Some(minutes) => format!(
+            "the program is built, which takes about {minutes} minutes from nothing on {} cores",
+            cores()
+        ),
+        None => "the program is built, which takes some minutes from nothing".into(),
+    }];
+    if corpus {
+        parts.push("the default corpus is written meanwhile".into());
+    }
+    parts.push("then training starts".into());
+    eprintln!(
+        "{}; a build that is interrupted goes on where it was",
+        parts.join(", ")
+    );
+}
+
+/// Minutes of a build from nothing for the CPU: processor time that was recorded on another machine over the cores of this
+/// one. Builds for GPUs were never timed.
+fn waiting(root: &Path, backend: Backend, debug: bool) -> Option<u64> {
+    if debug || backend != Backend::Flex {
+        return None;
+    }
+    let seconds = cost::recorded(root).ok()?.processor_seconds;
+    // The longest chain of units bounds what more cores bring.
+    let cores = cores().min(LONGEST_CHAIN);
+    Some((seconds / cores).div_ceil(60))
+}
+
+/// Beyond so many cores a build hardly gets faster (docs/log.md, *What building costs*).
+const LONGEST_CHAIN: u64 = 6;
+
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+}
+
+fn name() -> String {
+    format!("evenburn{}", std::env::consts::EXE_SUFFIX)
+}
+
+/// Builds the program and returns its path. Beside Cargo's own progress a line tells how far it is, every half minute.
+pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.current_dir(root).args([
+        "build",
+        "--locked",
+        "--package=evenburn",
+        "--bin=evenburn",
+        "--no-default-features",
+        "--features",
+        backend.name(),
+        // Artifacts on stdout, warnings and progress on the terminal.
+        "--message-format=json-render-diagnostics",
+    ]);
+    if !debug {
+        command.arg("--release");
+    }
+    let total = units(root, backend, debug);
+    let mut child = command
+        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", shown(&command)))?;
+    let messages = child.stdout.take().context("cargo has no output")?;
+    let (mut done, mut found) = (0, None);
+    let (start, mut said) = (Instant::now(), Instant::now());
+    for line in BufReader::new(messages).lines() {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(&line?) else {
+            continue;
+        };
+        done += usize::from(is_unit(&message));
+        found = executable(&message).or(found);
+        if said.elapsed() >= EVERY {
+            said = Instant::now();
+            eprintln!("{}", progress(done, total, start.elapsed()));
+        }
+    }
+    let status = child.wait().context("waiting for cargo")?;
+    if !status.success() {
+        bail!("the build for {} failed", backend.name());
+    }
+    if start.elapsed() >= EVERY {
+        eprintln!("built in {}", minutes(start.elapsed()));
+    }
+    found.context("the build named no executable `evenburn`")
+}
+
+/// How many units the build has, where Cargo tells.
+fn units(root: &Path, backend: Backend, debug: bool) -> Option<usize> {
+    let features = format!("--features={}", backend.name());
+    let mut arguments = vec![
+        "--locked",
+        "--package=evenburn",
+        "--bin=evenburn",
+        "--no-default-features",
+        &features,
+    ];
+    if !debug {
+        arguments.push("--release");
+    }
+    cost::units(root, &arguments).ok()
+}
+
+/// `12 of 426 units, 1:30`.
+fn progress(done: usize, total: Option<usize>, elapsed: Duration) -> String {
+    let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+    format!("{done}{of} units built, {}", minutes(elapsed))
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02} min", seconds / 60, seconds % 60)
+}
+
+/// Whether a message of Cargo's ends a unit: something is compiled, or a build script has run.
+fn is_unit(message: &serde_json::Value) -> bool {
+    message["reason"] == "compiler-artifact" || message["reason"] == "build-script-executed"
+}
+
+/// The path in Cargo's message about the finished binary.
+fn executable(message: &serde_json::Value) -> Option<PathBuf> {
+    (message["reason"] == "compiler-artifact" && message["target"]["name"] == "evenburn")
+        .then(|| message["executable"].as_str().map(PathBuf::from))
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_executable_is_found_among_cargos_messages() {
+        let message = |executable: serde_json::Value| json!({"reason": "compiler-artifact", "target": {"name": "evenburn"}, "executable": executable});
+        assert_eq!(
+            executable(&message(json!("a/evenburn"))),
+            Some(PathBuf::from("a/evenburn"))
+        );
+        assert_eq!(executable(&message(json!(null))), None);
+        assert!(is_unit(&message(json!(null))));
+        assert!(is_unit(&json!({"reason": "build-script-executed"})));
+        assert!(!is_unit(&json!({"reason": "build-finished"})));
+    }
+
+    #[test]
+    fn progress_has_units_and_time() {
+        let time = Duration::from_secs(90);
+        assert_eq!(
+            progress(12, Some(426), time),
+            "12 of 426 units built, 1:30 min"
+        );
+        assert_eq!(progress(12, None, time), "12 units built, 1:30 min");
+    }
+
+    #[test]
+    fn the_wait_is_estimated_for_the_cpu_alone() {
+        let root = crate::workspace::root().unwrap();
+        let minutes = waiting(&root, Backend::Flex, false).unwrap();
+        assert!((1..60).contains(&minutes), "{minutes}");
+        assert_eq!(waiting(&root, Backend::Cuda, false), None);
+        assert_eq!(waiting(&root, Backend::Flex, true), None);
+    }
+}
