@@ -235,16 +235,4 @@ mod tests {
         let joined = words("--train.prompt=--data.path --run.name --config");
         assert!(wants_corpus(root, &joined));
     }
-
-    /// Lines of code were 264 of the 305 MB that the program had; without its symbols a backtrace would name no function.
-    #[test]
-    fn the_program_is_built_without_lines_and_with_names() {
-        let root = crate::workspace::root().unwrap();
-        let text = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = text.parse().unwrap();
-        let release = &manifest["profile"]["release"];
-        assert_eq!(release["debug"].as_bool(), Some(false));
-        assert_eq!(release["strip"].as_str(), Some("debuginfo"));
-        assert!(release.get("package").is_none());
-    }
 }
