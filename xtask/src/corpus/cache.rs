@@ -14,10 +14,11 @@ use super::text::{self, Seen};
 use crate::workspace::short;
 
 /// Raised whenever the same sources would give another text, so that no older cache is taken for it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// The file beside the splits that says what they are; its presence and its hashes make a cache valid.
-const ABOUT: &str = "about.json";
+/// The file beside the splits that says what they are; its presence and its hashes make a cache valid. Hidden, because it is
+/// no document, and a run names every file of a folder that it leaves out.
+const ABOUT: &str = ".about.json";
 
 #[derive(Debug, Serialize)]
 struct Line<'a> {
