@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace::{capture, cargo, root, run};
 
+/// Other systems build other crates and give the program another size.
+const COMPARED: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
 /// Builds the program from nothing and prints what that took: processor and wall seconds, units, the longest of them, its size.
 ///
 /// Units of compilation and bytes of the program more than 5 % above `benches/build.json` are an error, so that a new
@@ -102,23 +105,38 @@ impl CostArgs {
             bytes,
             processor_seconds: program.processor.unwrap_or(0.0) as u64,
         };
+        if !COMPARED {
+            println!("not compared: the record is of Linux on x86-64");
+            return Ok(());
+        }
         if self.write {
             let text = serde_json::to_string_pretty(&cost)? + "\n";
             return fs::write(root.join(RECORD), text).with_context(|| format!("writing {RECORD}"));
         }
-        compare(&cost, &recorded(&root)?)
+        let before = recorded(&root)?;
+        compare(&[
+            Figure::units(cost.units, &before),
+            Figure::embedder_units(cost.embedder_units, &before),
+            Figure {
+                name: "bytes",
+                now: cost.bytes,
+                before: before.bytes,
+            },
+        ])
     }
 }
 
 /// The stage of CI: units alone, which Cargo counts without building.
 pub(crate) fn check(root: &Path) -> Result<()> {
+    if !COMPARED {
+        println!("left out: the record is of Linux on x86-64");
+        return Ok(());
+    }
     let before = recorded(root)?;
-    let now = Cost {
-        units: program_units(root)?,
-        embedder_units: embedder_units(root)?,
-        ..before
-    };
-    compare(&now, &before)
+    compare(&[
+        Figure::units(program_units(root)?, &before),
+        Figure::embedder_units(embedder_units(root)?, &before),
+    ])
 }
 
 fn program_units(root: &Path) -> Result<usize> {
@@ -146,20 +164,37 @@ pub(crate) fn units(root: &Path, arguments: &[&str]) -> Result<usize> {
     Ok(graph.units.len())
 }
 
-fn compare(now: &Cost, before: &Cost) -> Result<()> {
-    let figures = [
-        ("units", now.units as f64, before.units as f64),
-        (
-            "units of a crate on the model",
-            now.embedder_units as f64,
-            before.embedder_units as f64,
-        ),
-        ("bytes", now.bytes as f64, before.bytes as f64),
-    ];
+/// Something that is counted, now and in the record.
+struct Figure {
+    name: &'static str,
+    now: u64,
+    before: u64,
+}
+
+impl Figure {
+    fn units(now: usize, before: &Cost) -> Self {
+        Self {
+            name: "units",
+            now: now as u64,
+            before: before.units as u64,
+        }
+    }
+
+    fn embedder_units(now: usize, before: &Cost) -> Self {
+        Self {
+            name: "units of a crate on the model",
+            now: now as u64,
+            before: before.embedder_units as u64,
+        }
+    }
+}
+
+fn compare(figures: &[Figure]) -> Result<()> {
     let mut grown = Vec::new();
-    for (name, now, before) in figures {
-        println!("{name}: {now}, {:.3} of {before}", now / before);
-        if now > before * SLACK {
+    for Figure { name, now, before } in figures {
+        let ratio = *now as f64 / *before as f64;
+        println!("{name}: {now}, {ratio:.3} of {before}");
+        if ratio > SLACK {
             grown.push(format!("{now} {name} for {before}"));
         }
     }
@@ -292,11 +327,11 @@ fn embedder(root: &Path, folder: &Path) -> Result<PathBuf> {
         .as_str()
         .context("Cargo.toml pins no Burn")?
         .to_owned();
+    let model = toml::Value::from(root.join("crates").join("model").display().to_string());
     let manifest = format!(
         "[package]\nname = \"{EMBEDDER}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         evenburn-model = {{ path = {:?} }}\n\
+         evenburn-model = {{ path = {model} }}\n\
          burn = {{ version = {burn:?}, default-features = false, features = [\"std\", \"autodiff\", \"flex\", \"optim\"] }}\n",
-        root.join("crates").join("model")
     );
     fs::create_dir_all(folder.join("src"))
         .with_context(|| format!("creating {}", folder.display()))?;
@@ -327,38 +362,26 @@ fn remove(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    const COST: Cost = Cost {
-        units: 400,
-        embedder_units: 200,
-        bytes: 40_000_000,
-        processor_seconds: 1000,
-    };
-
     #[test]
     fn what_grows_by_more_than_five_percent_is_named() {
-        assert!(compare(&COST, &COST).is_ok());
-        let more = |units, embedder_units, bytes| Cost {
-            units,
-            embedder_units,
-            bytes,
-            ..COST
+        let figure = |name, now| Figure {
+            name,
+            now,
+            before: 400,
         };
-        assert!(compare(&more(420, 210, 42_000_000), &COST).is_ok());
-        for (cost, name) in [
-            (more(421, 200, 40_000_000), "421 units for 400"),
-            (more(400, 211, 40_000_000), "211 units of a crate"),
-            (more(400, 200, 42_000_001), "42000001 bytes"),
-        ] {
-            let error = compare(&cost, &COST).unwrap_err().to_string();
-            assert!(error.contains(name), "{error}");
-        }
+        assert!(compare(&[figure("units", 420), figure("bytes", 10)]).is_ok());
+        let error = compare(&[figure("units", 420), figure("bytes", 421)]).unwrap_err();
+        assert!(
+            error.to_string().contains(": 421 bytes for 400;"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_record_is_whole() {
         let cost = recorded(&root().unwrap()).unwrap();
         assert!(cost.units > cost.embedder_units && cost.embedder_units > 0);
-        assert!(cost.bytes < 64_000_000 && cost.processor_seconds > 0);
+        assert!(cost.bytes > 0 && cost.processor_seconds > 0);
     }
 
     #[test]
@@ -375,8 +398,15 @@ mod tests {
     fn processor_time_of_children_is_read_behind_any_name() {
         let line = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 130 40 20 0 1";
         assert_eq!(children_ticks(line), Some(170));
-        let spent = processor_of_children().unwrap();
-        assert!(spent >= 0.0);
+        let before = processor_of_children().unwrap();
+        // `rustc` for a program is a tenth of a second at least.
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--crate-name=a", "--emit=metadata", "--out-dir"]);
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("a.rs");
+        fs::write(&source, "fn main() { println!(\"{:?}\", [1, 2, 3]); }").unwrap();
+        run(rustc.arg(folder.path()).arg(&source)).unwrap();
+        assert!(processor_of_children().unwrap() > before);
     }
 
     /// Lines of code were 264 of the 305 MB that the program had; without its symbols a backtrace would name no function.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::cost;
-use crate::workspace::{cargo, shown};
+use crate::workspace::{cargo, host, run, shown};
 
 /// A backend, which is a feature of the binary and a device of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,20 +45,24 @@ impl Backend {
     }
 }
 
-/// How often a build that goes on says how far it is.
+/// How long a build goes on without saying how far it is; a unit that takes longer is silent.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Says what comes before the first step, and about how long that takes, where nothing has been built yet.
-pub(crate) fn announce(root: &Path, backend: Backend, debug: bool, corpus: bool) {
+/// Says what comes before the first step, and about how long that takes, where nothing has been built yet; and downloads the
+/// crates, so that build and corpus don't wait for each other.
+///
+/// # Errors
+/// A crate can't be had.
+pub(crate) fn announce(root: &Path, backend: Backend, debug: bool, corpus: bool) -> Result<()> {
     let folder = root
         .join("target")
         .join(if debug { "debug" } else { "release" });
     if folder.join(name()).exists() {
-        return;
+        return Ok(());
     }
     let mut parts = vec![match waiting(root, backend, debug) {
-        Some(minutes) => format!(
-            "the program is built, which takes about {minutes} minutes from nothing on {} cores",
+        Some((fast, slow)) => format!(
+            "the program is built, which takes {fast} to {slow} minutes from nothing on {} cores",
             cores()
         ),
         None => "the program is built, which takes some minutes from nothing".into(),
@@ -71,22 +75,31 @@ pub(crate) fn announce(root: &Path, backend: Backend, debug: bool, corpus: bool)
         "{}; a build that is interrupted goes on where it was",
         parts.join(", ")
     );
+    run(cargo()
+        .current_dir(root)
+        .args(["fetch", "--locked", "--target", &host()?]))
 }
 
-/// Minutes of a build from nothing for the CPU: processor time that was recorded on another machine over the cores of this
-/// one. Builds for GPUs were never timed.
-fn waiting(root: &Path, backend: Backend, debug: bool) -> Option<u64> {
+/// Minutes of a build from nothing for the CPU: processor time on the machine that recorded it, the faster of two that it was
+/// tried on, over the cores of this one; and as many times that as the slower one took. Builds for GPUs were never timed.
+fn waiting(root: &Path, backend: Backend, debug: bool) -> Option<(u64, u64)> {
     if debug || backend != Backend::Flex {
         return None;
     }
     let seconds = cost::recorded(root).ok()?.processor_seconds;
-    // The longest chain of units bounds what more cores bring.
-    let cores = cores().min(LONGEST_CHAIN);
-    Some((seconds / cores).div_ceil(60))
+    Some(span(seconds, cores()))
 }
 
-/// Beyond so many cores a build hardly gets faster (docs/log.md, *What building costs*).
-const LONGEST_CHAIN: u64 = 6;
+/// What the slower machine took of the faster one's time (docs/log.md, *What building costs*).
+const SLOWER: f64 = 2.5;
+
+/// A build was never timed on more; some crates wait for all others.
+const USEFUL_CORES: u64 = 6;
+
+fn span(seconds: u64, cores: u64) -> (u64, u64) {
+    let minutes = seconds as f64 / cores.clamp(1, USEFUL_CORES) as f64 / 60.0;
+    (minutes.ceil() as u64, (minutes * SLOWER).ceil() as u64)
+}
 
 fn cores() -> u64 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
@@ -96,7 +109,8 @@ fn name() -> String {
     format!("evenburn{}", std::env::consts::EXE_SUFFIX)
 }
 
-/// Builds the program and returns its path. Beside Cargo's own progress a line tells how far it is, every half minute.
+/// Builds the program and returns its path. Beside Cargo's own progress a line tells how far it is, when a unit ends and half a
+/// minute has passed.
 pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
     let mut command = cargo();
     command.current_dir(root).args([
@@ -159,7 +173,7 @@ fn units(root: &Path, backend: Backend, debug: bool) -> Option<usize> {
     cost::units(root, &arguments).ok()
 }
 
-/// `12 of 426 units, 1:30`.
+/// `12 of 426 units built, 1:30 min`.
 fn progress(done: usize, total: Option<usize>, elapsed: Duration) -> String {
     let of = total.map_or_else(String::new, |total| format!(" of {total}"));
     format!("{done}{of} units built, {}", minutes(elapsed))
@@ -212,9 +226,11 @@ mod tests {
 
     #[test]
     fn the_wait_is_estimated_for_the_cpu_alone() {
+        assert_eq!(span(600, 2), (5, 13));
+        assert_eq!(span(600, 6), (2, 5));
+        assert_eq!(span(600, 64), span(600, 6));
         let root = crate::workspace::root().unwrap();
-        let minutes = waiting(&root, Backend::Flex, false).unwrap();
-        assert!((1..60).contains(&minutes), "{minutes}");
+        assert!(waiting(&root, Backend::Flex, false).is_some());
         assert_eq!(waiting(&root, Backend::Cuda, false), None);
         assert_eq!(waiting(&root, Backend::Flex, true), None);
     }

@@ -41,11 +41,14 @@ impl TrainArgs {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let root = root()?;
         let wants_corpus = wants_corpus(&root, &self.args);
-        program::announce(&root, self.backend, self.debug_build, wants_corpus);
+        program::announce(&root, self.backend, self.debug_build, wants_corpus)?;
         // The corpus is written while the compiler works; whichever fails, the other is kept for the next try.
         let (binary, corpus) = std::thread::scope(|scope| {
-            let corpus =
-                scope.spawn(|| wants_corpus.then(|| corpus::make(&root, None)).transpose());
+            let corpus = scope.spawn(|| {
+                let corpus = wants_corpus.then(|| corpus::make(&root, None)).transpose();
+                // Said now: the build goes on for minutes.
+                corpus.inspect_err(|error| eprintln!("the corpus failed: {error:#}"))
+            });
             let binary = program::build(&root, self.backend, self.debug_build);
             (binary, corpus.join())
         });

@@ -226,7 +226,7 @@ fn unknown_formats_and_missing_files() {
 enum Cells {
     /// Strings, some of them null.
     Text(Vec<Option<String>>),
-    /// The same without the annotation that says they are text.
+    /// Without the annotation that says they are text; never null.
     Bytes(Vec<Vec<u8>>),
     /// Never null.
     Required(Vec<String>),
@@ -427,7 +427,7 @@ fn damaged_parquet_is_an_error() {
     }
 }
 
-/// What pyarrow 26 writes for each of its types of text, with its own annotations, and in each encoding of strings.
+/// What pyarrow 26 writes (`pq.write_table`; `column_encoding` and `use_dictionary=False` for the encodings) for each of its types of text, with its own annotations, and in each encoding of strings.
 #[test]
 fn parquet_of_other_writers() {
     let rows = ["one", "zwei \u{1F600}", "", "row\u{2028}é"];

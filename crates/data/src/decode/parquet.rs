@@ -82,7 +82,19 @@ pub(super) fn open(
     };
     let file = contained(|| SerializedFileReader::new(ranges))
         .map_err(|e| fault(format!("not a readable Parquet file: {e}")))?;
-    let schema = file.metadata().file_metadata().schema_descr();
+    let about = file.metadata().file_metadata();
+    let rows = file
+        .metadata()
+        .row_groups()
+        .iter()
+        .try_fold(0_i64, |sum, group| sum.checked_add(group.num_rows()));
+    if rows != Some(about.num_rows()) {
+        return Err(fault(format!(
+            "not a readable Parquet file: its footer says {} rows, its row groups hold another number",
+            about.num_rows()
+        )));
+    }
+    let schema = about.schema_descr();
     let fields = schema.root_schema().get_fields();
     if !fields.iter().any(|f| f.name() == text_field) {
         let names: Vec<_> = fields.iter().map(|f| format!("`{}`", f.name())).collect();
@@ -109,12 +121,17 @@ pub(super) fn open(
 }
 
 /// What the library does, with its panics as errors: it indexes damaged pages and takes the footer's signs for granted. What
-/// it was working on is not used again.
+/// it was working on is not used again. The program's panic hook still speaks, and nothing is caught under `panic = "abort"`.
 fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(ParquetError::General(
-            "the file is damaged: a page or the footer says what can't be".into(),
-        ))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let why = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Err(ParquetError::General(format!(
+            "a page or the footer says what can't be ({why})"
+        )))
     })
 }
 
@@ -160,18 +177,31 @@ struct Group {
 }
 
 impl Group {
+    /// Opens the columns; `None` for a group without rows.
     fn open(
         group: &dyn RowGroupReader,
         text: usize,
         tag: Option<usize>,
-    ) -> Result<Self, ParquetError> {
+    ) -> Result<Option<Self>, ParquetError> {
+        let rows_left = u64::try_from(group.metadata().num_rows())
+            .map_err(|_| ParquetError::General("a negative number of rows".into()))?;
+        if rows_left == 0 {
+            return Ok(None);
+        }
         let column = |number: usize| Column::open(group, number);
-        Ok(Self {
+        Ok(Some(Self {
             text: column(text)?,
             tag: tag.map(column).transpose()?,
-            rows_left: u64::try_from(group.metadata().num_rows())
-                .map_err(|_| ParquetError::General("a negative number of rows".into()))?,
-        })
+            rows_left,
+        }))
+    }
+
+    fn is_at_its_end(&mut self) -> Result<bool, ParquetError> {
+        Ok(self.text.is_at_its_end()?
+            && match &mut self.tag {
+                Some(tag) => tag.is_at_its_end()?,
+                None => true,
+            })
     }
 }
 
@@ -212,16 +242,12 @@ impl Rows {
                 Group::open(group.as_ref(), self.text, self.tag)
             };
             let group = contained(open).map_err(|e| self.undecodable(&e))?;
-            if group.rows_left > 0 {
-                return Ok(Some(group));
+            if group.is_some() {
+                return Ok(group);
             }
             self.group += 1;
         }
-        let rows = self.file.metadata().file_metadata().num_rows();
-        if u64::try_from(rows).is_ok_and(|rows| rows == self.row) {
-            return Ok(None);
-        }
-        Err(self.error(format!("the file ends here; its footer says {rows} rows")))
+        Ok(None)
     }
 
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
@@ -320,5 +346,103 @@ impl Iterator for Rows {
         let next = self.next_document();
         self.done = !matches!(next, Ok(Some(_)));
         next.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::source::LocalFile;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    const ROWS_OF_FILE: usize = 700;
+    const ROWS_OF_GROUP: usize = 400;
+
+    /// A file whose column `split` is declared so and has these values, beside texts that count the rows.
+    fn file(declared: &str, split: &[Option<Vec<u8>>]) -> Vec<u8> {
+        let schema = format!("message file {{ {declared} REQUIRED BYTE_ARRAY text (UTF8); }}");
+        let schema = Arc::new(parse_message_type(&schema).unwrap());
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut out = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut out, schema, properties).unwrap();
+        for start in (0..ROWS_OF_FILE).step_by(ROWS_OF_GROUP) {
+            let rows = start..ROWS_OF_FILE.min(start + ROWS_OF_GROUP);
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let values: Vec<ByteArray> = split[rows.clone()]
+                .iter()
+                .flatten()
+                .map(|value| value.clone().into())
+                .collect();
+            let levels: Vec<i16> = split[rows.clone()]
+                .iter()
+                .map(|value| i16::from(value.is_some()))
+                .collect();
+            let levels = declared.starts_with("OPTIONAL").then_some(levels);
+            column
+                .typed::<ByteArrayType>()
+                .write_batch(&values, levels.as_deref(), None)
+                .unwrap();
+            column.close().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            let texts: Vec<ByteArray> = rows
+                .map(|row| format!("text {row}").into_bytes().into())
+                .collect();
+            column
+                .typed::<ByteArrayType>()
+                .write_batch(&texts, None, None)
+                .unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+        }
+        writer.close().unwrap();
+        out
+    }
+
+    /// The column `split` says where a document belongs, however it is declared; what says nothing is nothing.
+    #[test]
+    fn rows_say_their_split() {
+        type Value = fn(usize) -> Option<Vec<u8>>;
+        let cases: [(&str, Value); 5] = [
+            ("OPTIONAL BYTE_ARRAY split (UTF8);", |row| {
+                (row % 2 == 0).then(|| name(row))
+            }),
+            ("REQUIRED BYTE_ARRAY split (UTF8);", |row| Some(name(row))),
+            ("REQUIRED BYTE_ARRAY split;", |row| Some(name(row))),
+            ("REQUIRED BYTE_ARRAY split;", |_| {
+                Some(b"train\xff".to_vec())
+            }),
+            ("REQUIRED BYTE_ARRAY split (DECIMAL(4, 2));", |_| {
+                Some(b"train".to_vec())
+            }),
+        ];
+        for (number, (declared, value)) in cases.into_iter().enumerate() {
+            let values: Vec<_> = (0..ROWS_OF_FILE).map(value).collect();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.parquet");
+            std::fs::write(&path, file(declared, &values)).unwrap();
+            let source = Arc::new(LocalFile::new("a.parquet".into(), path).unwrap());
+            let found: Vec<_> = open(source, "text", &Arc::default())
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert_eq!(found.len(), ROWS_OF_FILE);
+            for (row, document) in found.iter().enumerate() {
+                assert_eq!(document.text, format!("text {row}"));
+                let want = match &values[row] {
+                    Some(value) if number < 3 => Tag::in_name(std::str::from_utf8(value).unwrap()),
+                    _ => None,
+                };
+                assert_eq!(document.tag, want, "{declared} row {row}");
+            }
+        }
+    }
+
+    fn name(row: usize) -> Vec<u8> {
+        ["train", "validation", "other"][row % 3].into()
     }
 }
