@@ -227,11 +227,7 @@ impl Rows {
             if group.rows_left > 0 {
                 return Ok(Some(group));
             }
-            if !group
-                .text
-                .is_at_its_end()
-                .map_err(|e| self.undecodable(&e))?
-            {
+            if !group.is_at_its_end().map_err(|e| self.undecodable(&e))? {
                 return Err(self.error("the row group goes on behind its last row".into()));
             }
             self.group += 1;
