@@ -16,8 +16,7 @@ use crate::workspace::{capture, root};
 /// One step of the default preset with one sequence of 64 tokens and one thread, for each of three schemes, under
 /// `valgrind --tool=callgrind`, which counts the same on a busy machine as on an idle one and shows programs a processor
 /// with AVX2 and without AVX-512. More than 5 % above `benches/instructions.json` is an error; --write records what was
-/// counted. Without optimization of the project's own crates, as the tests are built; the kernels and the CPU
-/// backend always are.
+/// counted. Without optimization of the project's own crates, as the tests are built; the kernels and Burn always are.
 /// Needs Linux on x86-64 and valgrind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --write")]

@@ -24,7 +24,7 @@ pub(crate) struct ProfileArgs {
     /// Steps that are measured
     #[arg(long, default_value_t = 5)]
     steps: u64,
-    /// Build without optimization of the project's own crates (its kernels and the CPU backend always are)
+    /// Build without optimization of the project's own crates (its kernels and Burn always are)
     #[arg(long)]
     debug_build: bool,
     /// Keys in place of the file's

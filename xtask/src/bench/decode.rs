@@ -34,7 +34,7 @@ pub(super) struct DecodeArgs {
     /// The Python that makes the environment
     #[arg(long, default_value = if cfg!(windows) { "python" } else { "python3" })]
     python: PathBuf,
-    /// Build without optimization of the project's own crates (its kernels and the CPU backend always are)
+    /// Build without optimization of the project's own crates (its kernels and Burn always are)
     #[arg(long)]
     debug_build: bool,
 }

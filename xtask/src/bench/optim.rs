@@ -36,7 +36,7 @@ pub(super) struct OptimArgs {
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Build without optimization of the project's own crates (its kernels and the CPU backend always are)
+    /// Build without optimization of the project's own crates (its kernels and Burn always are)
     #[arg(long)]
     debug_build: bool,
 }

@@ -209,7 +209,7 @@ fn machine() -> String {
 /// What was measured, and on what: a list for the head of a page.
 pub(super) fn about(root: &Path, debug_build: bool) -> Result<String> {
     let build = if debug_build {
-        "dev profile, in which the kernels and the CPU backend are optimized"
+        "dev profile, in which the kernels and Burn are optimized"
     } else {
         "release"
     };

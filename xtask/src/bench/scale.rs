@@ -29,7 +29,7 @@ pub(super) struct ScaleArgs {
     /// Folder of the table
     #[arg(long, value_name = "DIR", default_value = "docs/benchmarks")]
     out: PathBuf,
-    /// Build without optimization of the project's own crates (its kernels and the CPU backend always are)
+    /// Build without optimization of the project's own crates (its kernels and Burn always are)
     #[arg(long)]
     debug_build: bool,
 }
