@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{capture, cargo, root, run};
+use crate::workspace::{capture, cargo, program_arguments, root, run};
 
 /// Other systems build other crates and give the program another size.
 const COMPARED: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
@@ -57,15 +57,8 @@ pub(crate) fn recorded(root: &Path) -> Result<Cost> {
     serde_json::from_str(&text).with_context(|| format!("reading {RECORD}"))
 }
 
-/// The arguments that build the program, as `cargo xtask train` does.
-const PROGRAM: [&str; 6] = [
-    "--release",
-    "--package=evenburn",
-    "--bin=evenburn",
-    "--no-default-features",
-    "--features=flex",
-    "--locked",
-];
+/// What the program is built for: the CPU, as `cargo xtask train` does without more.
+const BACKEND: &str = "flex";
 
 /// The example that depends on the model alone.
 const EMBEDDER: &str = "norm-atom";
@@ -76,7 +69,10 @@ impl CostArgs {
         let target = root.join("target").join("build-cost");
         remove(&target)?;
         let program = measure(
-            cargo().current_dir(&root).arg("build").args(PROGRAM),
+            cargo()
+                .current_dir(&root)
+                .arg("build")
+                .args(program_arguments(BACKEND, false)),
             &target,
         )?;
         let binary = target
@@ -140,15 +136,15 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 }
 
 fn program_units(root: &Path) -> Result<usize> {
-    units(root, &PROGRAM)
+    units(root, &program_arguments(BACKEND, false))
 }
 
 fn embedder_units(root: &Path) -> Result<usize> {
-    units(root, &["--locked", &format!("--package={EMBEDDER}")])
+    units(root, &["--locked".into(), format!("--package={EMBEDDER}")])
 }
 
 /// The units of compilation that a build would have. Cargo tells them where features under test are allowed; nothing is built.
-pub(crate) fn units(root: &Path, arguments: &[&str]) -> Result<usize> {
+pub(crate) fn units(root: &Path, arguments: &[String]) -> Result<usize> {
     #[derive(Deserialize)]
     struct Graph {
         units: Vec<serde::de::IgnoredAny>,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::cost;
-use crate::workspace::{cargo, host, run, shown};
+use crate::workspace::{cargo, host, program_arguments, run, shown};
 
 /// A backend, which is a feature of the binary and a device of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,22 +112,16 @@ fn name() -> String {
 /// Builds the program and returns its path. Beside Cargo's own progress a line tells how far it is, when a unit ends and half a
 /// minute has passed.
 pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
+    let arguments = program_arguments(backend.name(), debug);
+    // The progress does without where Cargo doesn't tell.
+    let total = cost::units(root, &arguments).ok();
     let mut command = cargo();
-    command.current_dir(root).args([
-        "build",
-        "--locked",
-        "--package=evenburn",
-        "--bin=evenburn",
-        "--no-default-features",
-        "--features",
-        backend.name(),
+    command
+        .current_dir(root)
+        .arg("build")
+        .args(arguments)
         // Artifacts on stdout, warnings and progress on the terminal.
-        "--message-format=json-render-diagnostics",
-    ]);
-    if !debug {
-        command.arg("--release");
-    }
-    let total = units(root, backend, debug);
+        .arg("--message-format=json-render-diagnostics");
     let mut child = command
         .stderr(Stdio::inherit())
         .stdout(Stdio::piped())
@@ -155,22 +149,6 @@ pub(crate) fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBu
         eprintln!("built in {}", minutes(start.elapsed()));
     }
     found.context("the build named no executable `evenburn`")
-}
-
-/// How many units the build has, where Cargo tells.
-fn units(root: &Path, backend: Backend, debug: bool) -> Option<usize> {
-    let features = format!("--features={}", backend.name());
-    let mut arguments = vec![
-        "--locked",
-        "--package=evenburn",
-        "--bin=evenburn",
-        "--no-default-features",
-        &features,
-    ];
-    if !debug {
-        arguments.push("--release");
-    }
-    cost::units(root, &arguments).ok()
 }
 
 /// `12 of 426 units built, 1:30 min`.

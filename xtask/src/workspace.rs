@@ -26,6 +26,21 @@ pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
+/// The arguments with which Cargo builds the program for a backend, which is a feature of its package.
+pub(crate) fn program_arguments(backend: &str, debug: bool) -> Vec<String> {
+    let mut arguments = vec![
+        "--locked".to_owned(),
+        "--package=evenburn".to_owned(),
+        "--bin=evenburn".to_owned(),
+        "--no-default-features".to_owned(),
+        format!("--features={backend}"),
+    ];
+    if !debug {
+        arguments.push("--release".to_owned());
+    }
+    arguments
+}
+
 /// `path` relative to the current directory where it lies below it: what a person would type.
 pub(crate) fn short(path: &Path) -> PathBuf {
     env::current_dir()
