@@ -40,7 +40,7 @@ pub use normalize::{Size, normalize};
 pub use normalized_swiglu::{Normalization, normalized_swiglu};
 pub use precision::Precision;
 pub use rotary::rotary;
-pub use route::use_references;
+pub use route::{has_cpu_kernels, use_references};
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 pub use threads::work_along;

@@ -1,6 +1,6 @@
 //! A residual rule: a sum whose branch has a learned strength in each channel (`LayerScale`, 2103.17239).
 
-use burn::tensor::Tensor;
+use evenburn::burn::tensor::Tensor;
 use evenburn::model::Recorded;
 use evenburn::model::atoms::Arrays;
 use evenburn::model::plan::{ArrayPlan, Role};

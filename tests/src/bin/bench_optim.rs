@@ -13,7 +13,7 @@ use evenburn_optim::{Engine, OptimConfig, RecipeName};
 use evenburn_train::groups;
 use std::time::Instant;
 
-evenburn::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 /// Times optimizer steps on a model of ten million parameters.
 #[derive(Debug, Parser)]

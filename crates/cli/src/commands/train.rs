@@ -13,7 +13,12 @@ use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, ow
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -> Result<()> {
+pub(super) fn run(
+    registry: &Registry,
+    with: &dyn Fn(Trainer) -> Trainer,
+    arguments: Train,
+    overrides: Overrides,
+) -> Result<()> {
     let launch = Launch {
         file: arguments.config,
         overrides,
@@ -39,12 +44,12 @@ pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -
     } else {
         Display::detect()
     };
-    let summary = Trainer::new(registry, resolved, corpus.clone())
+    let trainer = Trainer::new(registry, resolved, corpus.clone())
         .start(start)
         .display(display)
         .stop_flag(stop)
-        .with_run_log()
-        .run()?;
+        .with_run_log();
+    let summary = with(trainer).run()?;
     let scores = match summary.ended {
         Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
             // The summary of a run is worth more than what it is compared with.
