@@ -206,6 +206,16 @@ pub enum TrainError {
         /// The reason.
         why: String,
     },
+    /// A monitor or a validation entry that failed.
+    #[error("step {step}: `{name}` failed: {source}")]
+    Monitor {
+        /// Its name.
+        name: String,
+        /// The step, counted from 1.
+        step: u64,
+        /// What it says.
+        source: crate::monitor::MonitorError,
+    },
     /// burn-train stopped the run.
     #[error("the training loop was stopped: {0}")]
     Stopped(String),
@@ -237,6 +247,9 @@ impl TrainError {
                     | io::ErrorKind::InvalidInput
             ),
             Self::Data(error) => error.is_wrong_input(),
+            Self::Monitor { source, .. } => source
+                .downcast_ref::<Self>()
+                .is_some_and(Self::is_wrong_input),
             Self::ConfigSyntax { .. }
             | Self::UnknownKey { .. }
             | Self::WrongValue { .. }
@@ -268,6 +281,26 @@ impl TrainError {
             action,
             path: path.as_ref().to_owned(),
             source,
+        }
+    }
+
+    pub(crate) fn monitor(name: &str, step: u64, source: crate::monitor::MonitorError) -> Self {
+        let name = name.to_owned();
+        Self::Monitor { name, step, source }
+    }
+
+    /// The same error with the checkpoint that a run has from before it.
+    pub(crate) fn after(self, checkpoint: Option<&Path>) -> Self {
+        match self {
+            Self::NonFinite {
+                what, value, step, ..
+            } => Self::NonFinite {
+                what,
+                value,
+                step,
+                checkpoint: checkpoint.map(Path::to_owned),
+            },
+            other => other,
         }
     }
 

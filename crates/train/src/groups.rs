@@ -8,7 +8,7 @@ use evenburn_model::{Dims, ParamRef, ParamSpec, Place, Plan, Role, Site};
 use evenburn_optim::{Engine, HeadUse, Heads, OptimConfig, ParamInfo, Rule, rules};
 
 use crate::error::TrainError;
-use crate::scores;
+use crate::step::check_qk_clip;
 
 /// One rule for each parameter of a plan, by exact path.
 ///
@@ -86,7 +86,7 @@ pub fn engine<M: Module>(
     module: &M,
 ) -> Result<Engine, TrainError> {
     config.check(steps)?;
-    scores::check(plan, config.qk_clip)?;
+    check_qk_clip(plan, config.qk_clip)?;
     let engine = Engine::new(from_plan(plan, config)?, config.clip());
     engine.check(module)?;
     Ok(engine)

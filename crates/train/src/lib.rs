@@ -5,7 +5,9 @@
 //! - [`Launch`] decides whether a run starts or continues; [`Trainer`] runs it to its [`Summary`].
 //! - [`checkpoint`]: complete or absent, every byte verified. A run that was killed anywhere and resumed equals, on a
 //!   CPU, the run that wasn't, bit for bit.
-//! - [`metrics`] and [`tensorboard`]: one line and one event a step.
+//! - [`metrics`]: what is measured of each step, by [monitors](monitor) and by [validation entries](validation), and written to
+//!   `metrics.jsonl`, to TensorBoard and to the screen.
+//! - [`step`]: an optimizer step with all that belongs to one, for a loop of one's own.
 //! - [`load_run`] reads a run back, [`evaluate()`] measures it, [`sample`] lets it write.
 //!
 //! A run directory:
@@ -47,36 +49,37 @@ mod error;
 pub mod estimate;
 mod evaluate;
 mod feed;
-mod fit;
 pub mod frozen;
 pub mod groups;
 mod launch;
+mod learner;
+mod learning_rate;
 mod memory;
 pub mod metrics;
-mod norms;
+pub mod monitor;
 mod place;
 mod preflight;
-mod progress;
 mod recorded_plan;
-mod routing;
 mod run_dir;
 mod samples;
-mod scores;
+mod sinks;
+pub mod step;
 mod task;
-pub mod tensorboard;
 mod trained;
 mod trainer;
+mod training_loop;
+pub mod validation;
 
 pub use cooldown::request as request_cooldown;
 pub use corpus::{prepare, prepare_in};
 pub use error::TrainError;
 pub use evaluate::evaluate;
-pub use fit::Ended;
 pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
-pub use progress::Display;
 pub use run_dir::{Record as Provenance, RunDir};
 pub use samples::{room, sample};
-pub use task::{MicroBatch, Shown, Task};
+pub use sinks::Display;
+pub use task::{MicroBatch, Share, Task};
 pub use trained::{Recorded, TrainedRun, load_run, load_run_as, recorded};
 pub use trainer::{Summary, Trainer};
+pub use training_loop::Ended;

@@ -115,8 +115,9 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), U
         summary.seconds,
         summary.tokens_per_sec
     )?;
-    if let Some(model) = &summary.evaluation {
-        let loss = model.nats_per_token();
+    let measured = |name| summary.validation.as_ref()?.get(name);
+    if let Some(loss) = measured("val/loss") {
+        let bits = measured("val/bpb");
         match baselines {
             Some(b) => say!(
                 "validation loss (nats per token): unigram {:.2}, bigram {:.2}, model {loss:.2}",
@@ -130,14 +131,11 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), U
                 "bits per byte: unigram {}, bigram {}, model {}",
                 decimals(b.unigram.bits_per_byte(), 3),
                 decimals(b.bigram.bits_per_byte(), 3),
-                decimals(model.bits_per_byte(), 3)
+                decimals(bits, 3)
             )?,
-            None => say!(
-                "bits per byte: model {}",
-                decimals(model.bits_per_byte(), 3)
-            )?,
+            None => say!("bits per byte: model {}", decimals(bits, 3))?,
         }
-        if model.bits_per_byte().is_none() {
+        if bits.is_none() {
             say!("{NO_BITS}")?;
         }
     }

@@ -10,11 +10,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Tabs};
 
 use super::points::Points;
-use crate::progress::clock;
+use crate::sinks::clock;
 
 /// What a figure is measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Training,
     Validation,
 }
@@ -47,7 +47,7 @@ struct Row {
 
 /// Everything that is shown.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(crate) struct Board {
     name: String,
     step: u64,
     total: u64,
@@ -61,12 +61,12 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn name(&mut self, name: &str) {
+    pub(crate) fn name(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
 
     /// Adds a figure; the same one may be added for each part.
-    pub(super) fn add(&mut self, name: &str) {
+    pub(crate) fn add(&mut self, name: &str) {
         if !self.rows.iter().any(|row| row.name == name) {
             self.rows.push(Row {
                 name: name.to_owned(),
@@ -75,13 +75,13 @@ impl Board {
         }
     }
 
-    pub(super) fn progress(&mut self, step: u64, total: u64) {
+    pub(crate) fn progress(&mut self, step: u64, total: u64) {
         self.began.get_or_insert_with(|| (Instant::now(), step));
         (self.step, self.total) = (step, total);
     }
 
     /// Takes a figure's newest value. burn-train sends those of a step before it counts the step.
-    pub(super) fn update(&mut self, part: Part, name: &str, text: &str, value: Option<f64>) {
+    pub(crate) fn update(&mut self, part: Part, name: &str, text: &str, value: Option<f64>) {
         let step = match part {
             Part::Training => self.step + 1,
             Part::Validation => self.step,
@@ -273,14 +273,14 @@ fn number(value: f64, digits: usize) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
     use super::*;
 
     /// The board as it is drawn on a terminal of a size.
-    pub(in crate::dashboard) fn shown(board: &Board, width: u16, height: u16) -> String {
+    pub(crate) fn drawn(board: &Board, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| board.draw(frame)).unwrap();
         let cells = &terminal.backend().buffer().content;
@@ -315,7 +315,7 @@ pub(super) mod tests {
     #[test]
     fn each_thing_is_shown_once() {
         let mut board = board();
-        let text = shown(&board, 120, 36);
+        let text = drawn(&board, 120, 36);
         for once in [
             "Run: default",
             "342/900",
@@ -333,7 +333,7 @@ pub(super) mod tests {
         assert_eq!(text.matches("Bits per byte").count(), 2, "{text}");
         board.look_at(true);
         board.stop();
-        let text = shown(&board, 120, 36);
+        let text = drawn(&board, 120, 36);
         assert!(
             text.contains("Newest steps") && text.contains("stopping"),
             "{text}"
@@ -347,8 +347,8 @@ pub(super) mod tests {
     #[test]
     fn any_size_and_nothing_at_all_can_be_drawn() {
         for (width, height) in [(1, 1), (3, 2), (20, 5), (40, 12), (400, 100)] {
-            shown(&board(), width, height);
-            shown(&Board::default(), width, height);
+            drawn(&board(), width, height);
+            drawn(&Board::default(), width, height);
         }
         let mut flat = Board::default();
         flat.add("Loss");
@@ -356,6 +356,6 @@ pub(super) mod tests {
         flat.update(Part::Training, "Loss", "0", Some(0.0));
         flat.update(Part::Training, "unknown", "0", Some(0.0));
         flat.select(true);
-        assert!(shown(&flat, 80, 24).contains("0 %"));
+        assert!(drawn(&flat, 80, 24).contains("0 %"));
     }
 }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use burn_train::Interrupter;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -26,14 +25,17 @@ const TICK: Duration = Duration::from_millis(100);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A thread that draws a board and reads keys, and the terminal it does that on.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Screen {
-    /// Takes the terminal until this is dropped.
-    pub(super) fn open(board: Arc<Mutex<Board>>, interrupter: Interrupter) -> io::Result<Self> {
+    /// Takes the terminal until this is dropped. `stop` is called by whoever presses the key for that.
+    pub(crate) fn open(
+        board: Arc<Mutex<Board>>,
+        stop: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         enter()?;
         let terminal =
             Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
@@ -52,7 +54,7 @@ impl Screen {
                     break;
                 };
                 for key in keys {
-                    obey(key, &mut board(), &interrupter);
+                    obey(key, &mut board(), &stop);
                 }
             }
         };
@@ -78,11 +80,11 @@ impl Drop for Screen {
     }
 }
 
-fn obey(key: Key, board: &mut Board, interrupter: &Interrupter) {
+fn obey(key: Key, board: &mut Board, stop: &impl Fn()) {
     match key {
         Key::Stop => {
             board.stop();
-            interrupter.stop(Some("stopped from the dashboard"));
+            stop();
         }
         Key::Left => board.select(false),
         Key::Right => board.select(true),
@@ -145,9 +147,10 @@ mod tests {
     #[test]
     fn one_key_stops_the_run_and_the_others_choose_what_is_drawn() {
         for key in [Key::Stop, Key::Left, Key::Right, Key::Up, Key::Down] {
-            let interrupter = Interrupter::new();
-            obey(key, &mut Board::default(), &interrupter);
-            assert_eq!(interrupter.should_stop(), key == Key::Stop, "{key:?}");
+            let stopped = AtomicBool::new(false);
+            let stop = || stopped.store(true, Ordering::Relaxed);
+            obey(key, &mut Board::default(), &stop);
+            assert_eq!(stopped.into_inner(), key == Key::Stop, "{key:?}");
         }
     }
 }

@@ -1,56 +1,81 @@
-//! The figures of a run, as burn-train asks for them.
+//! The figures of the dashboard, as burn-train asks for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::TensorReadError;
+use burn::tensor::{ExecutionError, TensorReadError};
+use burn_train::ItemLazy;
 use burn_train::metric::{
-    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
-    SerializedEntry,
+    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
+    NumericEntry, SerializedEntry,
 };
 
-use crate::task::Shown;
+use crate::metrics::Record;
+
+/// The values of a record that figures show, by metric.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values(BTreeMap<&'static str, f64>);
+
+impl Values {
+    pub(super) fn new(record: &Record, figures: &[Figure]) -> Self {
+        let of = |figure: &Figure| Some((figure.metric, record.get(figure.metric)?));
+        Self(figures.iter().filter_map(of).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl ItemLazy for Values {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl Adaptor<Self> for Values {
+    fn adapt(&self) -> Self {
+        self.clone()
+    }
+}
 
 /// One figure of the dashboard.
 #[derive(Clone)]
-pub(crate) struct Figure {
+pub(super) struct Figure {
     name: MetricName,
+    /// What it shows, as records call it.
+    metric: &'static str,
     unit: Option<&'static str>,
     rising: bool,
-    of: fn(&Shown) -> Option<f64>,
     last: Option<f64>,
 }
 
 impl Figure {
-    fn new(
-        name: &str,
-        unit: Option<&'static str>,
-        rising: bool,
-        of: fn(&Shown) -> Option<f64>,
-    ) -> Self {
+    fn new(name: &str, metric: &'static str, unit: Option<&'static str>, rising: bool) -> Self {
         Self {
             name: Arc::new(name.to_owned()),
+            metric,
             unit,
             rising,
-            of,
             last: None,
         }
     }
 
     /// What is shown of every step.
-    pub(crate) fn of_training() -> [Self; 4] {
+    pub(super) fn of_training() -> [Self; 4] {
         [
-            Self::new("Loss", Some("nats"), false, |s| Some(s.loss)),
-            Self::new("Learning rate", None, false, |s| s.lr),
-            Self::new("Gradient norm", None, false, |s| s.grad_norm),
-            Self::new("Tokens per second", None, true, |s| s.tokens_per_sec),
+            Self::new("Loss", "train/loss", Some("nats"), false),
+            Self::new("Learning rate", "train/lr", None, false),
+            Self::new("Gradient norm", "train/grad_norm", None, false),
+            Self::new("Tokens per second", "perf/tokens_per_sec", None, true),
         ]
     }
 
     /// What is shown of every evaluation.
-    pub(crate) fn of_evaluation() -> [Self; 2] {
+    pub(super) fn of_evaluation() -> [Self; 2] {
         [
-            Self::new("Loss", Some("nats"), false, |s| Some(s.loss)),
-            Self::new("Bits per byte", None, false, |s| s.bpb),
+            Self::new("Loss", "val/loss", Some("nats"), false),
+            Self::new("Bits per byte", "val/bpb", None, false),
         ]
     }
 
@@ -71,7 +96,7 @@ impl Figure {
 }
 
 impl Metric for Figure {
-    type Input = Shown;
+    type Input = Values;
 
     fn name(&self) -> MetricName {
         Arc::clone(&self.name)
@@ -87,10 +112,10 @@ impl Metric for Figure {
 
     fn update(
         &mut self,
-        shown: &Shown,
+        values: &Values,
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.last = (self.of)(shown);
+        self.last = values.0.get(self.metric).copied();
         Ok(self.entry())
     }
 

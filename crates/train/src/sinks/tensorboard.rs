@@ -9,12 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::Sink;
 use crate::error::TrainError;
 use crate::metrics::Record;
 
 /// An open event file.
 #[derive(Debug)]
-pub struct EventFile {
+pub(crate) struct EventFile {
     file: File,
     path: PathBuf,
 }
@@ -25,7 +26,7 @@ impl EventFile {
     ///
     /// # Errors
     /// [`TrainError::Io`].
-    pub fn create(dir: &Path, next_step: u64) -> Result<Self, TrainError> {
+    pub(crate) fn create(dir: &Path, next_step: u64) -> Result<Self, TrainError> {
         std::fs::create_dir_all(dir).map_err(|e| TrainError::io("create", dir, e))?;
         // Files are read in the order of their names.
         let now = SystemTime::now()
@@ -50,23 +51,6 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Adds the values of one step as scalars.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`].
-    pub fn append(&mut self, record: &Record) -> Result<(), TrainError> {
-        let mut summary = Message::default();
-        for (name, value) in record.values() {
-            let mut scalar = Message::default();
-            scalar.bytes(1, name.as_bytes());
-            scalar.float(2, *value as f32);
-            summary.bytes(1, &scalar.0);
-        }
-        let mut event = Message::default();
-        event.bytes(5, &summary.0);
-        self.event(record.step(), &event)
-    }
-
     fn event(&mut self, step: u64, what: &Message) -> Result<(), TrainError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -78,6 +62,22 @@ impl EventFile {
         self.file
             .write_all(&frame(&event.0))
             .map_err(|e| TrainError::io("write", &self.path, e))
+    }
+}
+
+impl Sink for EventFile {
+    /// Adds the values of one step as scalars.
+    fn record(&mut self, record: &Record, _: u64) -> Result<(), TrainError> {
+        let mut summary = Message::default();
+        for (name, value) in record.values() {
+            let mut scalar = Message::default();
+            scalar.bytes(1, name.as_bytes());
+            scalar.float(2, *value as f32);
+            summary.bytes(1, &scalar.0);
+        }
+        let mut event = Message::default();
+        event.bytes(5, &summary.0);
+        self.event(record.step(), &event)
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         let mut events = EventFile::create(dir.path(), 300).unwrap();
         let mut record = Record::new(300);
         record.push("train/loss", 2.5);
-        events.append(&record).unwrap();
+        events.record(&record, 300).unwrap();
         let found = records(&std::fs::read(&events.path).unwrap());
         assert_eq!(found.len(), 3);
         assert_eq!(&found[0][11..], b"\x1a\x0dbrain.Event:2");

@@ -47,22 +47,20 @@ pub(crate) fn check(plan: &Plan, threshold: f64) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The task with its scores on a batch brought below a bound, and the largest there was.
-pub(crate) fn clipped(
-    mut task: Task,
-    batch: &Batch,
-    threshold: f64,
-) -> Result<(Task, f64), TrainError> {
-    let (heads, kv_heads) = (task.decoder.dims().heads, task.decoder.dims().kv_heads);
-    let blocks = task.largest_scores(batch);
+/// The largest score of each query head on a batch, block by block.
+pub(super) fn largest_scores(task: &Task, batch: &Batch) -> Result<Vec<Vec<f64>>, TrainError> {
+    let blocks = task.largest_scores(batch).into_iter();
+    blocks.map(read_all).collect()
+}
+
+/// The task with scores that were measured brought below a bound.
+pub(super) fn clipped(mut task: Task, scores: &[Vec<f64>], threshold: f64) -> Task {
+    let kv_heads = task.decoder.dims().kv_heads;
     let mut factors = BTreeMap::new();
-    let mut largest = f64::NEG_INFINITY;
-    for (block, scores) in blocks.into_iter().enumerate() {
-        let scores = read_all(scores)?;
-        debug_assert_eq!(scores.len(), heads);
-        largest = scores.iter().copied().fold(largest, f64::max);
+    for (block, scores) in scores.iter().enumerate() {
+        debug_assert_eq!(scores.len(), task.decoder.dims().heads);
         if scores.iter().any(|score| *score > threshold) {
-            let (q, k) = qk_clip(&scores, kv_heads, threshold);
+            let (q, k) = qk_clip(scores, kv_heads, threshold);
             for (site, factor) in [(Site::Q, q), (Site::K, k)] {
                 for part in ["weight", "bias"] {
                     let param = ParamRef {
@@ -79,5 +77,5 @@ pub(crate) fn clipped(
     if !factors.is_empty() {
         task.decoder = scale_heads(task.decoder, &factors);
     }
-    Ok((task, largest))
+    task
 }
