@@ -9,6 +9,7 @@
 
 mod args;
 mod commands;
+mod dashboard;
 mod failure;
 mod keys;
 mod output;

@@ -45,6 +45,19 @@ pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     ))
 }
 
+/// A line where operations on the CPU can't take their fused way.
+pub(crate) fn slow_operations(train: &TrainConfig) -> Option<String> {
+    let slow = train.device == DeviceName::Flex && !evenburn_kernels::has_cpu_kernels();
+    slow.then(|| {
+        let why = if cfg!(feature = "flex") {
+            "this processor has no AVX2 or no FMA"
+        } else {
+            "this build lacks the feature `flex`"
+        };
+        format!("{why}: operations aren't fused, so that a step takes more than half again as long, and twice the memory")
+    })
+}
+
 /// Where and how a trained model computes.
 #[derive(Debug, Clone)]
 pub struct Choice {

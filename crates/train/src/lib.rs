@@ -7,7 +7,7 @@
 //!   CPU, the run that wasn't, bit for bit.
 //! - [`metrics`]: what is measured of each step, by [monitors](monitor) and by [validation entries](validation), and written to
 //!   `metrics.jsonl`, to TensorBoard and to the screen.
-//! - [`step`]: an optimizer step with all that belongs to one, for a loop of one's own.
+//! - [`Training`]: a training whose loop is its caller's; [`step`]: an optimizer step with all that belongs to one.
 //! - [`load_run`] reads a run back, [`evaluate()`] measures it, [`sample`] lets it write.
 //!
 //! A run directory:
@@ -42,7 +42,6 @@ mod clock;
 pub mod config;
 mod cooldown;
 mod corpus;
-mod dashboard;
 pub mod device;
 mod durable;
 mod error;
@@ -67,9 +66,11 @@ pub mod step;
 mod task;
 mod trained;
 mod trainer;
+mod training;
 mod training_loop;
 pub mod validation;
 
+pub use burn_train;
 pub use cooldown::request as request_cooldown;
 pub use corpus::{prepare, prepare_in};
 pub use error::TrainError;
@@ -78,8 +79,9 @@ pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
 pub use run_dir::{Record as Provenance, RunDir};
 pub use samples::{room, sample};
-pub use sinks::Display;
+pub use sinks::{Display, clock};
 pub use task::{MicroBatch, Share, Task};
 pub use trained::{Recorded, TrainedRun, load_run, load_run_as, recorded};
 pub use trainer::{Summary, Trainer};
+pub use training::Training;
 pub use training_loop::Ended;

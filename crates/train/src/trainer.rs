@@ -20,7 +20,7 @@ use crate::config::{DeviceName, Resolved, TrainConfig};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::launch::Start;
-use crate::learner::{self, Shown};
+use crate::learner::{self, Interrupter, MetricsRenderer, OpenRenderer, Shown};
 use crate::learning_rate::LearningRate;
 use crate::metrics::{self, Record};
 use crate::monitor::{self, Monitor, Monitors, Setup};
@@ -70,6 +70,7 @@ pub struct Trainer {
     corpus: Corpus,
     start: Start,
     display: Display,
+    renderer: Option<OpenRenderer>,
     stop: Arc<AtomicBool>,
     log: bool,
     hooks: Hooks,
@@ -136,6 +137,7 @@ impl Trainer {
             corpus,
             start: Start::Fresh(None),
             display: Display::Silent,
+            renderer: None,
             stop: Arc::default(),
             log: false,
             hooks: Hooks::default(),
@@ -153,6 +155,17 @@ impl Trainer {
     #[must_use]
     pub fn display(mut self, display: Display) -> Self {
         self.display = display;
+        self
+    }
+
+    /// Has the run drawn by a renderer of burn-train's in place of progress lines, a dashboard say. It is opened where the run
+    /// begins, with what ends the run; it closes where it is dropped.
+    #[must_use]
+    pub fn renderer(
+        mut self,
+        open: impl FnOnce(Interrupter) -> Box<dyn MetricsRenderer> + Send + 'static,
+    ) -> Self {
+        self.renderer = Some(Box::new(open));
         self
     }
 
@@ -214,6 +227,7 @@ impl Trainer {
     /// [`TrainError`]. The run keeps its last checkpoint, and nothing that was there before is lost.
     pub fn run(mut self) -> Result<Summary, TrainError> {
         let hooks = std::mem::take(&mut self.hooks);
+        let renderer = self.renderer.take();
         let config = &self.resolved.config;
         let located = |e: TrainError| e.locate(&self.resolved.origins);
         config.validate().map_err(located)?;
@@ -265,9 +279,13 @@ impl Trainer {
             state,
             checkpoints,
             measured,
+            lines: match renderer {
+                Some(_) => Display::Silent,
+                None => self.display,
+            },
         };
         let (task, work) = self.assemble(&run, &recorded, total, preflight, parts)?;
-        self.launch(&run, task, work)
+        self.launch(&run, task, work, renderer)
     }
 
     /// The loop and the model it begins with.
@@ -283,7 +301,7 @@ impl Trainer {
         let state = parts.state;
         let (lines, lost) = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;
         let events = EventFile::create(&run.events(), state.step + 1)?;
-        let progress = ProgressLines::new(self.display, config.train.log_every);
+        let progress = ProgressLines::new(parts.lines, config.train.log_every);
         let mut sinks: Vec<Box<dyn Sink + Send>> =
             vec![Box::new(lines), Box::new(events), Box::new(progress)];
         for call in parts.measured.on_step {
@@ -292,6 +310,7 @@ impl Trainer {
         let mut notes = preflight.notes;
         notes.extend(lost);
         notes.extend(slow_precision(&config.train));
+        notes.extend(device::slow_operations(&config.train));
         let Moving {
             decoder,
             engine,
@@ -351,7 +370,13 @@ impl Trainer {
         }
     }
 
-    fn launch(&self, run: &RunDir, task: Task, work: TrainingLoop) -> Result<Summary, TrainError> {
+    fn launch(
+        &self,
+        run: &RunDir,
+        task: Task,
+        work: TrainingLoop,
+        renderer: Option<OpenRenderer>,
+    ) -> Result<Summary, TrainError> {
         for note in &work.notes {
             self.display.say(note);
         }
@@ -362,8 +387,9 @@ impl Trainer {
             run: run.path(),
             log: self.log.then(|| run.log()),
             display: self.display,
+            renderer,
         };
-        let (task, outcome) = learner::train(task, work, &shown)?;
+        let (task, outcome) = learner::train(task, work, shown)?;
         let sample = if outcome.ended == Ended::Finished {
             let written = samples.write(&task.decoder, outcome.state.step);
             // The model is trained and saved; that it didn't write is no reason to call the run a failure.
@@ -412,6 +438,7 @@ struct Parts {
     state: State,
     checkpoints: Checkpoints,
     measured: Measured,
+    lines: Display,
 }
 
 /// A line where the processor has no instructions for the products that were asked for.

@@ -4,12 +4,13 @@ use super::run_data::baselines;
 use crate::args::Train;
 use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
-use crate::{signals, tokenizing};
+use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
 use evenburn_data::{BaselineScores, Corpus, grouped as count};
 use evenburn_model::{Plan, Registry};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,16 +40,14 @@ pub(super) fn run(
         Arc::clone(&stop),
     )?;
     announce(&config, &plan, &corpus, &start)?;
-    let display = if arguments.no_dashboard {
-        Display::Lines
-    } else {
-        Display::detect()
-    };
-    let trainer = Trainer::new(registry, resolved, corpus.clone())
+    let mut trainer = Trainer::new(registry, resolved, corpus.clone())
         .start(start)
-        .display(display)
+        .display(Display::Lines)
         .stop_flag(stop)
         .with_run_log();
+    if !arguments.no_dashboard && on_a_terminal() {
+        trainer = trainer.renderer(dashboard::open);
+    }
     let summary = with(trainer).run()?;
     let scores = match summary.ended {
         Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
@@ -62,6 +61,11 @@ pub(super) fn run(
         Err(unwritten) if unwritten.is_closed() => Ok(()),
         reported => Ok(reported?),
     }
+}
+
+/// Whether there is somebody to see a dashboard and to press its keys.
+fn on_a_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
 fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> Result<()> {

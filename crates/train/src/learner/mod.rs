@@ -1,7 +1,7 @@
 //! What burn-train does for a run. No other folder knows it.
 //!
 //! burn-train's [`SupervisedTraining`] installs the log of the program, launches the [`Learner`], has the [`Interrupter`], and
-//! brings figures to the dashboard on a thread of its own. It calls a strategy of ours, [`Strategy`], which takes the model
+//! brings figures to the program's renderer on a thread of its own. It calls a strategy of ours, [`Strategy`], which takes the model
 //! out of the learner and runs the [`TrainingLoop`] on it.
 //!
 //! Its signatures (0.23) ask for more than such a run has. What is here for that reason alone:
@@ -14,12 +14,11 @@
 //! - **A model at the end.** `SupervisedLearningStrategy::fit` returns one whatever happened. A step that fails has consumed
 //!   its weights, so the model of the learner is [`Learned`], which may have none.
 //! - **A metric logger.** Without one, burn-train writes files of its own beside the run's.
-//! - **The part of a renderer for test sets.** `MetricsRenderer` has it as a supertrait; runs are evaluated as part of their
-//!   training.
+//! - **A renderer.** Without one, burn-train draws its own. Where the program gives none, the run is shown by the progress lines
+//!   of its sinks.
 
 mod events;
 mod figure;
-mod renderer;
 mod required;
 mod strategy;
 
@@ -28,14 +27,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
+pub(crate) use burn_train::Interrupter;
+pub(crate) use burn_train::renderer::MetricsRenderer;
 use burn_train::{
-    FileApplicationLoggerInstaller, Interrupter, Learner, SupervisedLearningStrategy,
-    SupervisedTraining, TrainingStrategy,
+    FileApplicationLoggerInstaller, Learner, SupervisedLearningStrategy, SupervisedTraining,
+    TrainingStrategy,
 };
 
 use self::figure::Figure;
-use self::renderer::Renderer;
-use self::required::{Learned, NoFiles, NoLoader};
+use self::required::{Learned, NoFiles, NoLoader, NoScreen};
 use self::strategy::Strategy;
 use crate::error::TrainError;
 use crate::sinks::Display;
@@ -51,26 +51,31 @@ pub(crate) struct Shown<'s> {
     /// The file for messages of the program.
     pub(crate) log: Option<PathBuf>,
     pub(crate) display: Display,
+    /// What draws it in place of progress lines.
+    pub(crate) renderer: Option<OpenRenderer>,
 }
+
+/// Opens a renderer of burn-train's; what it is given ends the run.
+pub(crate) type OpenRenderer = Box<dyn FnOnce(Interrupter) -> Box<dyn MetricsRenderer> + Send>;
 
 /// Runs a loop on a model, which comes back without its gradients.
 pub(crate) fn train(
     task: Task,
     work: TrainingLoop,
-    shown: &Shown<'_>,
+    shown: Shown<'_>,
 ) -> Result<(Task, Outcome), TrainError> {
     let strategy = Arc::new(Strategy::new(work));
     let interrupter = Interrupter::new();
-    let renderer = match shown.display {
-        Display::Dashboard => Renderer::on_screen(interrupter.clone()),
-        Display::Lines | Display::Silent => Renderer::unseen(),
+    let renderer = match shown.renderer {
+        Some(open) => open(interrupter.clone()),
+        None => Box::new(NoScreen),
     };
     let custom: Arc<dyn SupervisedLearningStrategy<Learned>> = Arc::clone(&strategy) as _;
     let mut training = SupervisedTraining::new(shown.run, Arc::new(NoLoader), Arc::new(NoLoader))
         .with_training_strategy(TrainingStrategy::Custom(custom))
         .with_metric_logger(NoFiles)
         .with_interrupter(interrupter)
-        .renderer(Box::new(renderer))
+        .renderer(renderer)
         .label(shown.name)
         .with_application_logger(None);
     if let Some(log) = &shown.log {

@@ -6,10 +6,14 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_train::logger::MetricLogger;
+use burn_train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
 use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn_train::metric::{MetricDefinition, NumericEntry};
-use burn_train::{InferenceStep, TrainOutput, TrainStep};
+use burn_train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
+};
+use burn_train::{InferenceStep, LearnerSummary, TrainOutput, TrainStep};
 
 use super::figure::Values;
 use crate::task::Task;
@@ -102,4 +106,64 @@ impl MetricLogger for NoFiles {
     fn log_metric_definition(&mut self, _: MetricDefinition) {}
 
     fn log_epoch_summary(&mut self, _: EpochSummary) {}
+}
+
+/// Draws nothing: the progress lines are sinks of the loop.
+pub(super) struct NoScreen;
+
+impl MetricsRenderer for NoScreen {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, _: MetricDefinition) {}
+}
+
+impl MetricsRendererTraining for NoScreen {
+    fn update_train(&mut self, _: MetricState) {}
+
+    fn update_valid(&mut self, _: MetricState) {}
+
+    fn on_train_end(
+        &mut self,
+        _: Option<LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(())
+    }
+}
+
+impl TrainingProgressLogger for NoScreen {
+    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+
+    fn update_epoch(&mut self, _: usize) {}
+
+    fn start_split(&mut self, _: &str, _: &Progress) {}
+
+    fn update_split(&mut self, _: &Progress) {}
+
+    fn end_split(&mut self, _: &Progress) {}
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _: String) {}
+}
+
+impl MetricsRendererEvaluation for NoScreen {
+    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+
+    fn on_test_end(&mut self, _: Option<LearnerSummary>) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(())
+    }
+}
+
+impl EvaluationProgressLogger for NoScreen {
+    fn start_global_progress(&mut self, _: usize) {}
+
+    fn start_test(&mut self, _: &str, _: &Progress) {}
+
+    fn update_test_progress(&mut self, _: &Progress) {}
+
+    fn end_test(&mut self, _: &Progress) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _: String) {}
 }

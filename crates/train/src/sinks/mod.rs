@@ -7,9 +7,8 @@ mod tensorboard;
 
 pub(crate) use callback::{Callback, OnStep};
 pub(crate) use json_lines::JsonLines;
-pub use progress::Display;
 pub(crate) use progress::ProgressLines;
-pub(crate) use progress::clock;
+pub use progress::{Display, clock};
 pub(crate) use tensorboard::EventFile;
 
 use crate::checkpoint::State;

@@ -13,8 +13,6 @@ use crate::metrics::Record;
 /// How a run shows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Display {
-    /// A dashboard, which takes the whole terminal.
-    Dashboard,
     /// A progress line on standard error.
     Lines,
     /// Nothing.
@@ -26,17 +24,8 @@ impl Display {
     /// Says something before there is any progress to show.
     pub(crate) fn say(self, text: &str) {
         match self {
-            Self::Dashboard | Self::Lines => say(text),
+            Self::Lines => say(text),
             Self::Silent => {}
-        }
-    }
-
-    /// The dashboard where standard input and output are a terminal, progress lines elsewhere.
-    pub fn detect() -> Self {
-        if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
-            Self::Dashboard
-        } else {
-            Self::Lines
         }
     }
 }
@@ -69,8 +58,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// `1:05:09`, `5:09`.
-pub(crate) fn clock(time: Duration) -> String {
+/// A time as hours, minutes and seconds, `1:05:09`, or without the hours where there are none, `5:09`.
+pub fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {
@@ -103,7 +92,7 @@ const NEWEST: f64 = 0.1;
 impl ProgressLines {
     pub(crate) fn new(display: Display, every: u64) -> Self {
         let lines = match display {
-            Display::Dashboard | Display::Silent => Lines::Hidden,
+            Display::Silent => Lines::Hidden,
             Display::Lines if std::io::stderr().is_terminal() => {
                 let bar =
                     ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));

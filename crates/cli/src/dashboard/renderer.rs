@@ -6,39 +6,35 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::data::dataloader::Progress;
-use burn_train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn_train::metric::{MetricDefinition, MetricId, MetricName};
-use burn_train::renderer::{
+use evenburn::burn::data::dataloader::Progress;
+use evenburn_train::burn_train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use evenburn_train::burn_train::metric::{MetricDefinition, MetricId, MetricName};
+use evenburn_train::burn_train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
-use burn_train::{Interrupter, LearnerSummary};
+use evenburn_train::burn_train::{Interrupter, LearnerSummary};
 
-use crate::dashboard::{Board, Part, Screen};
+use super::board::{Board, Part};
+use super::screen::Screen;
 
-/// A board, and the screen it may be seen on.
-pub(super) struct Renderer {
+/// Takes the terminal. Where that fails nothing is shown, and the run goes on.
+pub(crate) fn open(interrupter: Interrupter) -> Box<dyn MetricsRenderer> {
+    let board = Arc::default();
+    let stop = move || interrupter.stop(Some("stopped from the dashboard"));
+    let screen = Screen::open(Arc::clone(&board), stop).ok();
+    Box::new(Renderer::on(board, screen))
+}
+
+/// A board, and the screen it is seen on.
+struct Renderer {
     board: Arc<Mutex<Board>>,
     names: HashMap<MetricId, MetricName>,
-    /// Closes with the dashboard; absent where nothing is to be seen.
+    /// Closes with the dashboard; absent where the terminal couldn't be taken.
     _screen: Option<Screen>,
 }
 
 impl Renderer {
-    /// Takes the terminal. Where that fails nothing is shown, and the run goes on.
-    pub(super) fn on_screen(interrupter: Interrupter) -> Self {
-        let board = Arc::default();
-        let stop = move || interrupter.stop(Some("stopped from the dashboard"));
-        let screen = Screen::open(Arc::clone(&board), stop).ok();
-        Self::on(board, screen)
-    }
-
-    /// Shows nothing: where there is no terminal, progress lines are the trainer's own.
-    pub(super) fn unseen() -> Self {
-        Self::on(Arc::default(), None)
-    }
-
     fn on(board: Arc<Mutex<Board>>, screen: Option<Screen>) -> Self {
         Self {
             board,
@@ -141,14 +137,28 @@ impl MetricsRenderer for Renderer {
 
 #[cfg(test)]
 mod tests {
-    use burn_train::metric::{Metric, MetricEntry, NumericEntry, SerializedEntry};
+    use evenburn_train::burn_train::metric::{
+        MetricAttributes, MetricEntry, NumericEntry, SerializedEntry,
+    };
 
-    use super::super::figure::Figure;
+    use super::super::board::tests::drawn;
     use super::*;
-    use crate::dashboard::drawn;
 
-    fn send(dashboard: &mut Renderer, part: Part, figure: &Figure, value: f64) {
-        let id = MetricId::new(figure.name());
+    /// What the trainer shows of every step, and of every evaluation.
+    const TRAINING: [&str; 4] = [
+        "Loss",
+        "Learning rate",
+        "Gradient norm",
+        "Tokens per second",
+    ];
+    const EVALUATION: [&str; 2] = ["Loss", "Bits per byte"];
+
+    fn id(figure: &str) -> MetricId {
+        MetricId::new(Arc::new(figure.to_owned()))
+    }
+
+    fn send(dashboard: &mut Renderer, part: Part, figure: &str, value: f64) {
+        let id = id(figure);
         let text = SerializedEntry::new(format!("{value:.4}"), value.to_string());
         let state =
             MetricState::Numeric(MetricEntry::new(id, text), Some(NumericEntry::Value(value)));
@@ -161,24 +171,27 @@ mod tests {
     /// What burn-train calls in a run of nine steps with an evaluation at the last, in its order.
     #[test]
     fn a_run_as_burn_train_tells_it_is_shown_once() {
-        let mut dashboard = Renderer::unseen();
-        let figures = Figure::of_training();
-        for figure in figures.iter().chain(&Figure::of_evaluation()) {
-            let id = MetricId::new(figure.name());
-            dashboard.register_metric(MetricDefinition::new(id, figure));
+        let mut dashboard = Renderer::on(Arc::default(), None);
+        for figure in TRAINING.into_iter().chain(EVALUATION) {
+            dashboard.register_metric(MetricDefinition {
+                metric_id: id(figure),
+                name: Arc::new(figure.to_owned()),
+                description: None,
+                attributes: MetricAttributes::None,
+            });
         }
         let steps = |done| Progress::new(done, 18, Some("steps".to_owned()));
         TrainingProgressLogger::start(&mut dashboard, 1, 1, None, Some("tiny"));
         dashboard.start_split("train", &steps(0));
         for step in 1..=9 {
-            for figure in &figures {
+            for figure in TRAINING {
                 send(&mut dashboard, Part::Training, figure, 1.0 / step as f64);
             }
             dashboard.update_split(&steps(step));
             dashboard.log_event_training("Iteration".to_owned());
         }
         dashboard.start_split("valid", &steps(9));
-        for figure in &Figure::of_evaluation() {
+        for figure in EVALUATION {
             send(&mut dashboard, Part::Validation, figure, 2.5);
         }
         dashboard.end_split(&steps(9));

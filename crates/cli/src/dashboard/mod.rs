@@ -3,9 +3,7 @@
 mod board;
 mod keys;
 mod points;
+mod renderer;
 mod screen;
 
-#[cfg(test)]
-pub(crate) use board::tests::drawn;
-pub(crate) use board::{Board, Part};
-pub(crate) use screen::Screen;
+pub(crate) use renderer::open;

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Tabs};
 
 use super::points::Points;
-use crate::sinks::clock;
+use evenburn_train::clock;
 
 /// What a figure is measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
