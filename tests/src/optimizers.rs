@@ -3,8 +3,8 @@
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
     Accumulation, Adam, Direction, GradientSpace, Lion, Lookahead, Magnitudes, Momentum,
-    NeuronNorm, NormFloor, OptimConfig, Orthogonal, ParamInfo, Polynomial, RecipeName, Role, Rule,
-    Scaling, ScheduleName, Shaping, Space, rules,
+    NeuronNorm, NormFloor, OptimConfig, Orthogonal, ParamInfo, ParamRole, Polynomial, RecipeName,
+    Rule, Scaling, ScheduleName, Shaping, Space, rules,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
@@ -29,12 +29,12 @@ pub const CASES: [(&str, RecipeName); 14] = [
     ("scion_sign_normalized", RecipeName::Scion),
 ];
 
-const ROLES: [Role; 5] = [
-    Role::Matrix,
-    Role::Embedding,
-    Role::Head,
-    Role::Gain,
-    Role::Bias,
+const ROLES: [ParamRole; 5] = [
+    ParamRole::Matrix,
+    ParamRole::Embedding,
+    ParamRole::Head,
+    ParamRole::Gain,
+    ParamRole::Bias,
 ];
 
 /// One parameter of each role, as a scheme without constraints has them.
@@ -43,10 +43,13 @@ fn params() -> impl Iterator<Item = ParamInfo> {
         path: role.group().to_owned(),
         role,
         constraint: Constraint::Free,
-        decay: matches!(role, Role::Matrix | Role::Embedding | Role::Head),
+        decay: matches!(
+            role,
+            ParamRole::Matrix | ParamRole::Embedding | ParamRole::Head
+        ),
         stream: match role {
-            Role::Matrix | Role::Head => Axis::In,
-            Role::Embedding | Role::Gain | Role::Bias => Axis::Out,
+            ParamRole::Matrix | ParamRole::Head => Axis::In,
+            ParamRole::Embedding | ParamRole::Gain | ParamRole::Bias => Axis::Out,
         },
         heads: None,
     })
@@ -177,7 +180,7 @@ train the cases `angpt` and `ngpt` of `tests/fixtures`.
             ..OptimConfig::default()
         };
         let rules = rules(&config, params())?;
-        let of = |role: Role| treatment(&rules[role.group()], &config);
+        let of = |role: ParamRole| treatment(&rules[role.group()], &config);
         let cases: Vec<String> = CASES
             .iter()
             .filter(|(_, of)| *of == recipe)
@@ -187,10 +190,10 @@ train the cases `angpt` and `ngpt` of `tests/fixtures`.
         let meaning = about.get(&name).cloned().unwrap_or_default();
         page += &format!(
             "| `{name}` | {meaning} | {} | {} | {} | {} | {} |\n",
-            of(Role::Matrix),
-            of(Role::Embedding),
-            of(Role::Head),
-            of(Role::Gain),
+            of(ParamRole::Matrix),
+            of(ParamRole::Embedding),
+            of(ParamRole::Head),
+            of(ParamRole::Gain),
             if cases.is_empty() {
                 "nothing outside this project".to_owned()
             } else {

@@ -34,14 +34,15 @@ pub use evenburn_optim as optim;
 pub use evenburn_train as train;
 
 use clap::{CommandFactory, Parser};
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command line of this process, with the schemes of a registry in every command. A program that adds its own is
 ///
 /// ```no_run
-/// use evenburn::model::{Registry, RegistryError};
+/// use evenburn::model::RegistryError;
+/// use evenburn::train::Registry;
 /// use std::process::ExitCode;
 ///
 /// evenburn::training_allocator!();

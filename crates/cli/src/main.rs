@@ -3,5 +3,5 @@
 evenburn::training_allocator!();
 
 fn main() -> std::process::ExitCode {
-    evenburn::run(&evenburn::model::Registry::default())
+    evenburn::run(&evenburn::train::Registry::default())
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Registry;
+use evenburn_model::Plan;
 use evenburn_model::function::Placed;
-use evenburn_model::{Plan, Registry};
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
@@ -131,6 +132,7 @@ impl Launch {
         let (resolved, start) = self.find(registry)?;
         let config = &resolved.config;
         // Asked before any text is read: a run needs a budget.
+        config.optim.check_known()?;
         has_an_end(config)
             .and_then(|()| config.train.total_steps(config.model.context))
             .map_err(|e| e.locate(&resolved.origins))?;
@@ -233,7 +235,10 @@ const SCHEME: &str = "norm.";
 /// BLAKE3 of the keys that decide the numbers of a run and don't have their defaults, so that a key that a later version
 /// adds changes nothing. What the scheme decides is in the plan, which has an identity of its own.
 pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
-    let defaults = RunConfig::default().flatten()?;
+    let mut defaults = RunConfig::default().flatten()?;
+    let of_recipe = config.optim.recipe.defaults().iter();
+    defaults
+        .extend(of_recipe.map(|(option, value)| (format!("{OPTIMIZER}{option}"), value.clone())));
     let lines: String = binding(config)?
         .iter()
         .filter(|(key, value)| !key.starts_with(SCHEME) && defaults.get(*key) != Some(value))

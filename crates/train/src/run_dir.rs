@@ -4,8 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::Registry;
 use evenburn_data::DataConfig;
-use evenburn_model::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;

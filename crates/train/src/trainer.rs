@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::Registry;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress as Done};
 use burn::data::dataset::DatasetError;
 use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -14,7 +15,7 @@ use burn_train::{
     FileApplicationLoggerInstaller, Interrupter, Learner, SupervisedTraining, TrainingStrategy,
 };
 use evenburn_data::{Corpus, Score};
-use evenburn_model::{Decoder, Registry, weights};
+use evenburn_model::{Decoder, weights};
 use evenburn_optim::Engine;
 
 use crate::branch::Branch;
@@ -43,7 +44,7 @@ use crate::{device, groups, memory};
 ///
 /// ```
 /// use evenburn_data::prepare;
-/// use evenburn_model::Registry;
+/// use evenburn_train::Registry;
 /// use evenburn_train::config::RunConfig;
 /// use evenburn_train::{Ended, Start, Trainer};
 ///

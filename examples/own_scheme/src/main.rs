@@ -8,7 +8,8 @@ mod mean_abs;
 mod mix_norm;
 mod scaled_norm;
 
-use evenburn::model::{Registry, RegistryError};
+use evenburn::model::RegistryError;
+use evenburn::train::Registry;
 use layer_scale::LayerScale;
 use mean_abs::MeanAbs;
 use mix_norm::MixNorm;

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_geometry::Constraint;
 use evenburn_optim::{
-    Adam, AdamMini, Blocks, Clip, Engine, Lion, Lookahead, NormFloor, Recipe, Rule, Scaling,
+    Adam, AdamMini, Blocks, Clip, Composition, Engine, Lion, Lookahead, NormFloor, Rule, Scaling,
     Schedule, Shape, Warmup,
 };
 use evenburn_tests::optimizers::CASES;
@@ -182,7 +182,7 @@ impl Case {
     }
 
     /// One recipe, rate and decay for all parameters.
-    fn rules(&self, recipe: Recipe, weight_decay: f64) -> BTreeMap<String, Rule> {
+    fn rules(&self, recipe: Composition, weight_decay: f64) -> BTreeMap<String, Rule> {
         let rule = Rule {
             group: "all".to_owned(),
             recipe,
@@ -260,58 +260,58 @@ fn constant() -> Schedule {
     }
 }
 
-fn compare(name: &str, recipe: impl Fn(&Case) -> Recipe, decay: f64) {
+fn compare(name: &str, recipe: impl Fn(&Case) -> Composition, decay: f64) {
     let case = Case::read(name);
     case.compare(&case.rules(recipe(&case), decay), Clip::None, &constant());
 }
 
 #[test]
 fn adam_of_torch() {
-    compare("adamw", |case| Recipe::adam(case.adam()), 0.1);
-    compare("adam", |case| Recipe::adam(case.adam()), 0.0);
+    compare("adamw", |case| Composition::adam(case.adam()), 0.1);
+    compare("adam", |case| Composition::adam(case.adam()), 0.0);
     let case = Case::read("adamw_clipped_cosine");
     let cosine = Schedule {
         shape: Shape::Cosine,
         final_fraction: 0.1,
         ..constant()
     };
-    let rules = case.rules(Recipe::adam(case.adam()), 0.1);
+    let rules = case.rules(Composition::adam(case.adam()), 0.1);
     case.compare(&rules, Clip::All { max: 1.0 }, &cosine);
 }
 
 #[test]
 fn muon_of_torch_and_of_its_author() {
-    compare("muon_original", |_| Recipe::muon(), 0.1);
-    let match_rms = |_: &Case| Recipe {
+    compare("muon_original", |_| Composition::muon(), 0.1);
+    let match_rms = |_: &Case| Composition {
         scaling: Scaling::MatchRmsAdamw,
-        ..Recipe::muon()
+        ..Composition::muon()
     };
     compare("muon_match_rms_adamw", match_rms, 0.1);
     let plain = |case: &Case| {
-        Recipe::muon().with_momentum(|m| {
+        Composition::muon().with_momentum(|m| {
             (m.beta, m.lookahead) = (case.number("momentum"), Lookahead::None);
         })
     };
     compare("muon_plain", plain, 0.1);
-    let added = |_: &Case| Recipe::muon().with_orthogonal(|o| o.floor = NormFloor::Add);
+    let added = |_: &Case| Composition::muon().with_orthogonal(|o| o.floor = NormFloor::Add);
     compare("muon_jordan", added, 0.1);
 }
 
 #[test]
 fn lion_adam_mini_nor_muon_and_scion() {
-    compare("lion", |_| Recipe::lion(Lion::default()), 0.1);
-    let clamped = |recipe: Recipe| recipe.with_orthogonal(|o| o.floor = NormFloor::Clamp);
-    compare("nor_muon", |_| clamped(Recipe::nor_muon()), 0.1);
-    let spectral = |_: &Case| clamped(Recipe::scion_spectral());
+    compare("lion", |_| Composition::lion(Lion::default()), 0.1);
+    let clamped = |recipe: Composition| recipe.with_orthogonal(|o| o.floor = NormFloor::Clamp);
+    compare("nor_muon", |_| clamped(Composition::nor_muon()), 0.1);
+    let spectral = |_: &Case| clamped(Composition::scion_spectral());
     compare("scion_spectral", spectral, 0.0);
     // `(1 - rate) w`.
     compare("scion_spectral_constrained", spectral, 1.0);
-    compare("scion_sign", |_| Recipe::scion_sign(Scaling::One), 0.0);
-    let per_input = |_: &Case| Recipe::scion_sign(Scaling::PerInput);
+    compare("scion_sign", |_| Composition::scion_sign(Scaling::One), 0.0);
+    let per_input = |_: &Case| Composition::scion_sign(Scaling::PerInput);
     compare("scion_sign_normalized", per_input, 0.0);
 
     let case = Case::read("adam_mini");
-    let mut rules = case.rules(Recipe::adam(case.adam()), 0.0);
+    let mut rules = case.rules(Composition::adam(case.adam()), 0.0);
     for (name, rule) in &mut rules {
         let blocks = match case.described["partitions"][name].as_str().unwrap() {
             "row" => Blocks::Output,
@@ -320,7 +320,7 @@ fn lion_adam_mini_nor_muon_and_scion() {
             other => panic!("{other}"),
         };
         let adam = case.adam();
-        rule.recipe = Recipe::adam_mini(AdamMini { adam, blocks });
+        rule.recipe = Composition::adam_mini(AdamMini { adam, blocks });
         rule.weight_decay = case.described["weight_decays"][name].as_f64().unwrap();
     }
     case.compare(&rules, Clip::None, &constant());

@@ -32,7 +32,7 @@ pub struct RunConfig {
     #[serde(skip_deserializing)]
     #[schemars(skip)]
     pub norm: Scheme,
-    /// Optimizers and their schedule.
+    /// Optimizer recipe, its options and the schedule; which recipes there are, a registry knows, and reads them.
     pub optim: OptimConfig,
     /// Text, tokenizer and packing.
     pub data: DataConfig,

@@ -3,8 +3,9 @@
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
 use burn::tensor::Tensor;
 use evenburn_model::function::{Around, NormFunction};
-use evenburn_model::{Recorded, Registry, fold, weights};
+use evenburn_model::{Recorded, fold, weights};
 use evenburn_optim::RecipeName;
+use evenburn_train::Registry;
 use evenburn_train::config::{RunConfig, keys};
 use evenburn_train::{Launch, Resume, Start, TrainError, Trainer, load_run, request_cooldown};
 use schemars::JsonSchema;
