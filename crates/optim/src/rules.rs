@@ -17,16 +17,12 @@ fn rule(
     info: &ParamInfo,
     group: Option<&Override>,
 ) -> Result<Rule, OptimError> {
-    let treatment = match group.and_then(|group| group.recipe.as_ref()) {
-        Some(recipe) => {
-            let param = ParamContext::new(info, ParamRole::Matrix, config);
-            recipe.strategy()?.treatment(&param)
-        }
-        None => {
-            let param = ParamContext::new(info, info.role, config);
-            config.recipe.strategy()?.treatment(&param)
-        }
+    let (recipe, role) = match group.and_then(|group| group.recipe.as_ref()) {
+        Some(recipe) => (recipe, ParamRole::Matrix),
+        None => (&config.recipe, info.role),
     };
+    let param = ParamContext::new(info, role, config);
+    let treatment = recipe.strategy()?.treatment(&param);
     let Treatment {
         update,
         mut lr,

@@ -66,7 +66,7 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
     };
     Ok(Rule {
         group: format!("{:?}", spec.role),
-        recipe,
+        update: recipe.into(),
         lr: number(options, "lr")?,
         weight_decay: if decays {
             number(options, "weight_decay")?

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_geometry::Constraint;
 use evenburn_optim::{
     Adam, AdamMini, Blocks, Clip, Composition, Engine, Lion, Lookahead, NormFloor, Rule, Scaling,
-    Schedule, Shape, Warmup,
+    Schedule, Shape, SoapUpdate, Update, Warmup,
 };
 use evenburn_tests::optimizers::CASES;
 use safetensors::SafeTensors;
@@ -182,10 +182,10 @@ impl Case {
     }
 
     /// One recipe, rate and decay for all parameters.
-    fn rules(&self, recipe: Composition, weight_decay: f64) -> BTreeMap<String, Rule> {
+    fn rules(&self, update: impl Into<Update>, weight_decay: f64) -> BTreeMap<String, Rule> {
         let rule = Rule {
             group: "all".to_owned(),
-            recipe,
+            update: update.into(),
             lr: self.number("lr"),
             weight_decay,
             constraint: Constraint::Free,
@@ -212,6 +212,9 @@ impl Case {
                 let factor = schedule.factor(step - 1, STEPS);
                 let report;
                 (net, report) = engine.step(net, grads, factor).unwrap();
+                if step == 1 {
+                    self.take_bases(&mut engine, &net);
+                }
                 if self.described.get("grad_norms").is_some() {
                     let at = step as usize - 1;
                     let norm = self.list("grad_norms")[at];
@@ -240,6 +243,27 @@ impl Case {
                 }
             }
         }
+    }
+
+    /// Puts the bases of the case in the place of those that the engine found: a space of equal eigenvalues has any. `square`
+    /// has no such space, and keeps its own.
+    fn take_bases(&self, engine: &mut Engine, net: &Net) {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let mut state = engine.state();
+        for (name, data) in &mut state {
+            let (parameter, part) = name.split_once('/').unwrap();
+            let Ok(view) = file.tensor(&format!("first.{part}.{parameter}")) else {
+                continue;
+            };
+            assert_eq!(view.shape(), &data.shape().to_vec()[..]);
+            if parameter != "square" {
+                let (chunks, _) = view.data().as_chunks::<8>();
+                let values: Vec<f64> = chunks.iter().map(|c| f64::from_le_bytes(*c)).collect();
+                *data = TensorData::new(values, view.shape().to_vec()).convert_dtype(data.dtype());
+            }
+        }
+        let counts = engine.counts();
+        engine.load_state(net, state, &counts).unwrap();
     }
 
     fn adam(&self) -> Adam {
@@ -320,9 +344,23 @@ fn lion_adam_mini_nor_muon_and_scion() {
             other => panic!("{other}"),
         };
         let adam = case.adam();
-        rule.recipe = Composition::adam_mini(AdamMini { adam, blocks });
+        rule.update = Composition::adam_mini(AdamMini { adam, blocks }).into();
         rule.weight_decay = case.described["weight_decays"][name].as_f64().unwrap();
     }
+    case.compare(&rules, Clip::None, &constant());
+}
+
+/// Through the trait that everybody's update rules have.
+#[test]
+fn soap_of_a_library() {
+    let case = Case::read("soap");
+    let soap = SoapUpdate {
+        adam: case.adam(),
+        shampoo_beta: case.number("shampoo_beta"),
+        precondition_frequency: case.number("precondition_frequency") as u64,
+        max_precondition_dim: case.number("max_precondition_dim") as usize,
+    };
+    let rules = case.rules(Update::own(soap), case.number("weight_decay"));
     case.compare(&rules, Clip::None, &constant());
 }
 

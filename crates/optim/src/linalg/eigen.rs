@@ -110,38 +110,40 @@ fn diagonalize(v: &mut Columns, d: &mut [f64], e: &mut [f64]) {
         size = size.max(d[l].abs() + e[l].abs());
         let small = |x: f64| x.abs() <= f64::EPSILON * size;
         let m = (l..n).find(|m| small(e[*m])).unwrap_or(n - 1);
-        while m > l {
-            let g = d[l];
-            let p = (d[l + 1] - g) / (2.0 * e[l]);
-            let r = p.hypot(1.0).copysign(p);
-            d[l] = e[l] / (p + r);
-            d[l + 1] = e[l] * (p + r);
-            let (next, h) = (d[l + 1], g - d[l]);
-            d[l + 2..].iter_mut().for_each(|x| *x -= h);
-            shift += h;
-            let mut p = d[m];
-            let (mut c, mut c2, mut c3) = (1.0, 1.0, 1.0);
-            let (mut s, mut s2) = (0.0, 0.0);
-            let beside = e[l + 1];
-            for i in (l..m).rev() {
-                (c3, c2, s2) = (c2, c, s);
-                let (g, h) = (c * e[i], c * p);
-                let r = p.hypot(e[i]);
-                e[i + 1] = s * r;
-                s = e[i] / r;
-                c = p / r;
-                p = c * d[i] - s * g;
-                d[i + 1] = h + s * (c * g + s * d[i]);
-                let (left, right) = v.split_at_mut(i + 1);
-                for (x, y) in left[i].iter_mut().zip(right[0].iter_mut()) {
-                    (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+        if m > l {
+            loop {
+                let g = d[l];
+                let p = (d[l + 1] - g) / (2.0 * e[l]);
+                let r = p.hypot(1.0).copysign(p);
+                d[l] = e[l] / (p + r);
+                d[l + 1] = e[l] * (p + r);
+                let (next, h) = (d[l + 1], g - d[l]);
+                d[l + 2..].iter_mut().for_each(|x| *x -= h);
+                shift += h;
+                let mut p = d[m];
+                let (mut c, mut c2, mut c3) = (1.0, 1.0, 1.0);
+                let (mut s, mut s2) = (0.0, 0.0);
+                let beside = e[l + 1];
+                for i in (l..m).rev() {
+                    (c3, c2, s2) = (c2, c, s);
+                    let (g, h) = (c * e[i], c * p);
+                    let r = p.hypot(e[i]);
+                    e[i + 1] = s * r;
+                    s = e[i] / r;
+                    c = p / r;
+                    p = c * d[i] - s * g;
+                    d[i + 1] = h + s * (c * g + s * d[i]);
+                    let (left, right) = v.split_at_mut(i + 1);
+                    for (x, y) in left[i].iter_mut().zip(right[0].iter_mut()) {
+                        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+                    }
                 }
-            }
-            let p = -s * s2 * c3 * beside * e[l] / next;
-            e[l] = s * p;
-            d[l] = c * p;
-            if small(e[l]) || e[l].is_nan() {
-                break;
+                let p = -s * s2 * c3 * beside * e[l] / next;
+                e[l] = s * p;
+                d[l] = c * p;
+                if small(e[l]) || e[l].is_nan() {
+                    break;
+                }
             }
         }
         d[l] += shift;

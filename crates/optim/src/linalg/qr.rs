@@ -45,7 +45,9 @@ fn reflection(x: &[f64]) -> Option<Vec<f64>> {
     // The sign that doesn't cancel.
     v[0] += length.copysign(x[0]);
     let of_v = dot(&v, &v).sqrt();
-    v.iter_mut().for_each(|x| *x /= of_v);
+    for x in &mut v {
+        *x /= of_v;
+    }
     Some(v)
 }
 

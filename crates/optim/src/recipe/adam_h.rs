@@ -1,4 +1,4 @@
-//! AdamH (Hyperball): Adam's direction, on the sphere of the norm that a matrix starts with.
+//! `AdamH` (Hyperball): Adam's direction, on the sphere of the norm that a matrix starts with.
 //!
 //! ```text
 //! W <- R N(W - lr R N(u)),   N(X) = X / |X|_F,   R = |W_0|_F

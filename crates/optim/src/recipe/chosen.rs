@@ -123,11 +123,6 @@ impl Recipe {
         &self.defaults
     }
 
-    /// The options as they were given.
-    pub(crate) fn given(&self) -> &Table {
-        &self.given
-    }
-
     /// The same with other options as those that were given.
     pub(crate) fn given_as(self, given: Table) -> Self {
         Self { given, ..self }
@@ -224,6 +219,8 @@ impl Serialize for Recipe {
 }
 
 /// The recipe of a group, with the options that were given for it: those that weren't may be the run's.
+// serde gives a reference to the field.
+#[allow(clippy::ref_option)]
 pub(crate) fn as_given<S: Serializer>(
     recipe: &Option<Recipe>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! NorMuon (Li et al., 2510.05491): Muon whose orthogonalized step is divided by a running root mean square of each output;
+//! `NorMuon` (Li et al., 2510.05491): Muon whose orthogonalized step is divided by a running root mean square of each output;
 //! the formula stands at the part `NeuronNorm`.
 
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use super::{OptimizerStrategy, ParamContext, RecipeOptions, Treatment};
 use crate::config::check_rate;
 use crate::{Composition, OptimError, ParamRole};
 
-/// NorMuon for the matrices inside the blocks, `AdamW` for the rest.
+/// `NorMuon` for the matrices inside the blocks, `AdamW` for the rest.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NorMuon {
