@@ -1,7 +1,9 @@
 //! What a program knows by name, of everything that a configuration chooses from.
 
+use evenburn_model::function::NormFunction;
+use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::SchemeOptions;
-use evenburn_model::{MixRule, NormFunction, Recorded, RegistryError};
+use evenburn_model::{Recorded, RegistryError};
 use evenburn_optim::{OptimError, OptimizerRegistry, RecipeOptions};
 
 /// The schemes, normalization functions, residual rules and optimizer recipes that a program's configurations can choose.

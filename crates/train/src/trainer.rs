@@ -455,8 +455,10 @@ impl Setup<'_> {
             return Ok(true);
         }
         let made_with = run_dir::config_at(&self.trainer.registry, self.run.path(), state.step)?;
-        // A checkpoint of an earlier format has a hash of other keys; it was made with what is recorded.
-        let earlier = state.format < FORMAT;
+        // A checkpoint of an earlier format, or of a run with the options of all recipes, has a hash of other keys; it was made
+        // with what is recorded.
+        let earlier = state.format < FORMAT
+            || run_dir::is_before_recipes(&self.trainer.registry, self.run.path(), state.step)?;
         if earlier || launch::identity(&made_with)? == state.config {
             let now = &self.trainer.resolved.config;
             match change::between(&made_with, now, state.step)? {

@@ -98,6 +98,12 @@ impl RunConfig {
     }
 }
 
+/// Whether a configuration that a run recorded has options of recipes that are neither its own nor a group's.
+pub(crate) fn lists_other_recipes(registry: &Registry, file: &Path) -> Result<bool, TrainError> {
+    let (_, mut values) = parsed(&file.display().to_string(), &text_of(file)?)?;
+    Ok(before::own_options(&registry.optimizers, &mut values))
+}
+
 fn text_of(path: &Path) -> Result<String, TrainError> {
     let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
     String::from_utf8(bytes).map_err(|e| {

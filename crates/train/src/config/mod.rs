@@ -9,6 +9,7 @@ mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
+pub(crate) use load::lists_other_recipes;
 pub use provenance::{Origin, Provenance};
 pub use sections::{DeviceName, MetricsConfig, Precision, RunSection, TrainConfig};
 
