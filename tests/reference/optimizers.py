@@ -11,7 +11,8 @@ Parameters have PyTorch's layout (linear weights are [out, in]), `experts` is th
 p the index of the parameter in SHAPES, i that of the entry in row-major order and t the step from 1, a parameter starts
 at 0.4 u(p, i, 0) and its gradient at step t is 0.5 w + u(p, i, t), w its value before the step. Stored are
 `step_1.NAME`, `step_10.NAME` and `step_100.NAME`, the values after so many steps. An optimizer that knows only matrices
-has each expert as a parameter of its own and does not have `vector`.
+has each expert as a parameter of its own and does not have `vector`. What an optimizer draws from where its formulas leave
+it free (`first.q_out.NAME`, `first.q_in.NAME`) is stored as it is after the first step.
 """
 
 import contextlib
@@ -68,6 +69,11 @@ MUON_FORM = (
     " and w <- w - lr s X, s = {scale}; the decay does not have s."
 )
 LIBRARY_NORM = "max(||M||_F, 1e-7)"
+# A basis is corrected once there were as many gradients as `row` is wide: before, its null space would be anybody's again.
+SOAP = dict(
+    lr=1e-2, betas=(0.9, 0.95), shampoo_beta=0.9, weight_decay=0.1, precondition_frequency=15, max_precondition_dim=10000,
+    eps=1e-8,
+)
 NOTES = dict(
     adamw_clipped_cosine="Gradients times min(1, max_norm / (norm + 1e-6)), norm that of all of them together.",
     muon_original=MUON_FORM.format(norm="max(||M||_F, eps)", scale="sqrt(max(1, out / in))"),
@@ -91,6 +97,12 @@ NOTES = dict(
     "`vector` is passed as a matrix of one row, since the library asks for a second dimension.",
     scion_sign_normalized="d <- 0.9 d + 0.1 g, from 0; w <- w - lr scale sign(d) / in (normalize=True, the default, "
     "which cannot take a vector). in is the second dimension, of each expert by itself.",
+    soap="Each expert by itself, every side with a basis. Step 1 moves nothing: L = (1 - s) g g^T, R = (1 - s) g^T g, bases "
+    "their eigenvectors, the largest eigenvalue first. Step k + 1: m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) "
+    "g'^2, g' = Q_L^T g Q_R; w <- w - lr sqrt(1 - beta2^k) / (1 - beta1^k) Q_L (m' / (sqrt(v) + eps)) Q_R^T; "
+    "w <- (1 - lr weight_decay) w; then L, R, and every precondition_frequency steps Q <- qr(L Q), columns and v in the order "
+    "of the diagonal of Q^T L Q. The QR in float64, not float32. g g^T of a matrix that isn't square has no full rank: the "
+    "bases of its null space, which are anybody's, are stored.",
     nor_muon=MUON_FORM.format(norm=LIBRARY_NORM, scale="sqrt(max(1, out / in))")
     + " Before the step: v <- beta2 v + (1 - beta2) mean over in of X X, from 0, one of each output, no bias "
     "correction; Y = X / (sqrt(v) + eps); X <- Y ||X||_F / (||Y||_F + eps).",
@@ -112,6 +124,8 @@ class Case:
     split: bool = True
     # Whether `vector` is a matrix of one row to it.
     row: bool = False
+    # Whether it has bases that the first step leaves free.
+    bases: bool = False
     clip: float | None = None
     cosine: dict | None = None
     description: dict = dataclasses.field(default_factory=dict)
@@ -186,14 +200,17 @@ CASES = dict(
         "nor_muon", of_groups(pytorch_optimizer.NorMuon), NOR_MUON | dict(update_scale="preserve_norm"),
         ns_coefficients=QUINTIC, ns_eps=1e-7,
     ),
+    soap=Case("pytorch-optimizer", "soap", of_values(pytorch_optimizer.SOAP), SOAP, bases=True),
 )
 
 
 @contextlib.contextmanager
 def double_precision():
-    """The packages run Newton-Schulz in bfloat16 by name or by a default: here both are float64."""
+    """The packages run Newton-Schulz in bfloat16 by name or by a default, and QR in float32: here all are float64."""
+    single = torch.float32
     short, method, defaults = torch.bfloat16, torch.Tensor.bfloat16, zero_power_via_newton_schulz_5.__defaults__
     torch.set_default_dtype(torch.float64)
+    torch.float32 = torch.float64
     torch.bfloat16, torch.Tensor.bfloat16 = torch.float64, torch.Tensor.double
     assert defaults[-1] is short
     zero_power_via_newton_schulz_5.__defaults__ = (*defaults[:-1], torch.float64)
@@ -202,7 +219,8 @@ def double_precision():
     finally:
         torch.bfloat16, torch.Tensor.bfloat16 = short, method
         zero_power_via_newton_schulz_5.__defaults__ = defaults
-        torch.set_default_dtype(torch.float32)
+        torch.float32 = single
+        torch.set_default_dtype(single)
 
 
 def splitmix64(x: numpy.ndarray) -> numpy.ndarray:
@@ -231,8 +249,8 @@ def parts(case: Case, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return found
 
 
-def computed(name: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Numbers and description of a case."""
+def computed(name: str, stored: dict[str, torch.Tensor] | None = None) -> tuple[dict[str, torch.Tensor], dict]:
+    """Numbers and description of a case, from the bases of one that is stored: another machine has others."""
     case, found, norms, factors = CASES[name], {}, [], []
     with double_precision():
         weights = {n: 0.4 * uniform(n, 0) for n in SHAPES if case.vector or n != "vector"}
@@ -252,11 +270,28 @@ def computed(name: str) -> tuple[dict[str, torch.Tensor], dict]:
             optimizer.step()
             if schedule:
                 schedule.step()
+            if case.bases and step == 1:
+                found |= bases(optimizer, parameters, stored)
             if step in STORED:
                 found |= {f"step_{step}.{n}": w.clone() for n, w in weights.items()}
         states = [v for state in optimizer.state.values() for v in state.values() if torch.is_tensor(v) and v.dim() > 0]
         assert all(tensor.dtype == torch.float64 for tensor in (*found.values(), *states))
     return found, described(name, norms, factors)
+
+
+def bases(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, Parameter], stored: dict[str, torch.Tensor] | None
+) -> dict[str, torch.Tensor]:
+    """The eigenbases of outputs and inputs of every parameter, experts together; those that are stored take their place."""
+    found = {}
+    for at, side in enumerate(("q_out", "q_in")):
+        for part, parameter in parameters.items():
+            name, *expert = part.split(".")
+            state, key = optimizer.state[parameter], f"first.{side}.{name}"
+            if stored:
+                state["Q"][at] = stored[key][int(expert[0]) if expert else 0].clone()
+            found.setdefault(key, []).append(state["Q"][at])
+    return {key: torch.stack(each).clone() for key, each in found.items()}
 
 
 def described(name: str, norms: list[float], factors: list[float]) -> dict:
@@ -285,7 +320,7 @@ def write(folder: pathlib.Path, name: str) -> None:
 def check(folder: pathlib.Path, name: str) -> list[str]:
     stored = load_file(folder / f"{name}.safetensors")
     description = json.loads((folder / f"{name}.json").read_text())
-    numbers, recomputed = computed(name)
+    numbers, recomputed = computed(name, stored)
     for tensors, d in ((stored, description), (numbers, recomputed)):
         lists = {key: d.pop(key) for key in ("grad_norms", "factors") if key in d}
         tensors |= {key: torch.tensor(values, dtype=torch.float64) for key, values in lists.items()}

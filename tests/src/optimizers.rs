@@ -3,38 +3,38 @@
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
     Accumulation, Adam, Direction, GradientSpace, Lion, Lookahead, Magnitudes, Momentum,
-    NeuronNorm, NormFloor, OptimConfig, Orthogonal, ParamInfo, Polynomial, RecipeName, Role, Rule,
-    Scaling, ScheduleName, Shaping, Space, rules,
+    NeuronNorm, NormFloor, OptimConfig, OptimizerRegistry, Orthogonal, ParamInfo, ParamRole,
+    Polynomial, Rule, Scaling, ScheduleName, Shaping, Space, rules,
 };
 use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The cases of `tests/fixtures/optimizers`, each with the recipe whose parts it proves.
-pub const CASES: [(&str, RecipeName); 14] = [
-    ("adamw", RecipeName::AdamW),
-    ("adamw_clipped_cosine", RecipeName::AdamW),
-    ("adam", RecipeName::Adam),
-    ("adam_mini", RecipeName::AdamMini),
-    ("lion", RecipeName::Lion),
-    ("muon_original", RecipeName::Muon),
-    ("muon_plain", RecipeName::Muon),
-    ("muon_jordan", RecipeName::Muon),
-    ("muon_match_rms_adamw", RecipeName::Moonlight),
-    ("nor_muon", RecipeName::NorMuon),
-    ("scion_spectral", RecipeName::Scion),
-    ("scion_spectral_constrained", RecipeName::Scion),
-    ("scion_sign", RecipeName::Scion),
-    ("scion_sign_normalized", RecipeName::Scion),
+pub const CASES: [(&str, &str); 15] = [
+    ("adamw", "adamw"),
+    ("adamw_clipped_cosine", "adamw"),
+    ("adam", "adam"),
+    ("adam_mini", "adam_mini"),
+    ("lion", "lion"),
+    ("muon_original", "muon"),
+    ("muon_plain", "muon"),
+    ("muon_jordan", "muon"),
+    ("muon_match_rms_adamw", "moonlight"),
+    ("nor_muon", "nor_muon"),
+    ("scion_spectral", "scion"),
+    ("scion_spectral_constrained", "scion"),
+    ("scion_sign", "scion"),
+    ("scion_sign_normalized", "scion"),
+    ("soap", "soap"),
 ];
 
-const ROLES: [Role; 5] = [
-    Role::Matrix,
-    Role::Embedding,
-    Role::Head,
-    Role::Gain,
-    Role::Bias,
+const ROLES: [ParamRole; 5] = [
+    ParamRole::Matrix,
+    ParamRole::Embedding,
+    ParamRole::Head,
+    ParamRole::Gain,
+    ParamRole::Bias,
 ];
 
 /// One parameter of each role, as a scheme without constraints has them.
@@ -43,10 +43,13 @@ fn params() -> impl Iterator<Item = ParamInfo> {
         path: role.group().to_owned(),
         role,
         constraint: Constraint::Free,
-        decay: matches!(role, Role::Matrix | Role::Embedding | Role::Head),
+        decay: matches!(
+            role,
+            ParamRole::Matrix | ParamRole::Embedding | ParamRole::Head
+        ),
         stream: match role {
-            Role::Matrix | Role::Head => Axis::In,
-            Role::Embedding | Role::Gain | Role::Bias => Axis::Out,
+            ParamRole::Matrix | ParamRole::Head => Axis::In,
+            ParamRole::Embedding | ParamRole::Gain | ParamRole::Bias => Axis::Out,
         },
         heads: None,
     })
@@ -103,9 +106,9 @@ fn defaults<T: Serialize + Default>() -> String {
     shown.join(", ")
 }
 
-/// Recipe, rate, decay and constraint, as far as they say something.
+/// Update, rate, decay and constraint, as far as they say something.
 fn treatment(rule: &Rule, config: &OptimConfig) -> String {
-    let mut text = format!("`{}`", rule.recipe);
+    let mut text = format!("`{}`", rule.update);
     let rate = rule.lr / config.lr;
     if (rate - 1.0).abs() > 1e-12 {
         text += &format!("; rate {}", rule.lr);
@@ -117,11 +120,6 @@ fn treatment(rule: &Rule, config: &OptimConfig) -> String {
         text += &format!("; {}", rule.constraint.to_string().replace('|', "\\|"));
     }
     text
-}
-
-fn name_of<T: Serialize>(value: &T) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// What an orthogonalization makes of gradients near zero.
@@ -153,15 +151,20 @@ pub(crate) fn page(generated: &str) -> anyhow::Result<String> {
         "# Optimizers
 
 {generated}
-A recipe is a composition of parts: `gradient > direction > shaping > equal outputs > factor by shape > space`. The table has
-each with its defaults, for a scheme that confines nothing: what it does with the matrices inside the blocks, the embedding,
-the output layer, and vectors (gains and biases). Rates are `optim.lr` (here 0.001) unless given; `optim.matrix_lr` replaces
-that of the matrices. *Decay* is `optim.weight_decay` where the scheme decays a parameter. A set that the scheme confines a
-parameter to takes the place of a recipe's own. `optim.groups` trains single roles or paths otherwise; `evenburn describe`
-prints the groups of a configuration. `configs/optimizers` has the default preset under each recipe, tuned (docs/log.md, *Every
+A recipe says how parameters of each role are trained. The table has each with its defaults, for a scheme that confines nothing:
+what it does with the matrices inside the blocks, the embedding, the output layer, and vectors (gains and biases). An update is
+a composition of parts, `gradient > direction > shaping > equal outputs > factor by shape > space`, or a rule of its own (`soap`).
+Rates are `optim.lr` (here 0.001) unless given. *Decay* is `optim.weight_decay` where the scheme decays a parameter. A set that
+the scheme confines a parameter to takes the place of a recipe's own.
+
+A recipe's own options stand beside the keys that all have (docs/configuration.md); those of another recipe are refused, and
+`--optim.recipe NAME` takes the place of a file's recipe together with its options. `optim.groups` trains single roles or paths
+otherwise, with the options of a group's recipe beside its name: `{{ name = \"ends\", path = \"embed*\", recipe = \"muon\", momentum =
+0.9 }}`; those that aren't given are the run's where it has the same recipe. `evenburn describe` prints the groups of a
+configuration. A program adds recipes and update rules of its own as `examples/own_optimizer` does. `configs/optimizers` has the default preset under each recipe, tuned (docs/log.md, *Every
 recipe on the default preset*).
 
-Every recipe is compared over 100 steps with loops that do one number at a time, in f64 to 1e-10 and in f32 to 1e-4, on
+Every composition is compared over 100 steps with loops that do one number at a time, in f64 to 1e-10 and in f32 to 1e-4, on
 matrices of six shapes (`crates/optim/tests`). The last column has what else it is compared with: cases of
 `tests/fixtures/optimizers`, computed by `torch` and by packages of PyPI. `norm_constrained_adam` and `unit_norm_adam` also
 train the cases `angpt` and `ngpt` of `tests/fixtures`.
@@ -170,27 +173,27 @@ train the cases `angpt` and `ngpt` of `tests/fixtures`.
 |---|---|---|---|---|---|---|
 "
     );
-    let about: BTreeMap<String, String> = values::<RecipeName>().into_iter().collect();
-    for recipe in RecipeName::ALL {
+    let registry = OptimizerRegistry::default();
+    for recipe in registry.recipes() {
+        let name = recipe.name().to_owned();
+        let meaning = registry.about(&name).unwrap_or_default();
         let config = OptimConfig {
             recipe,
             ..OptimConfig::default()
         };
         let rules = rules(&config, params())?;
-        let of = |role: Role| treatment(&rules[role.group()], &config);
+        let of = |role: ParamRole| treatment(&rules[role.group()], &config);
         let cases: Vec<String> = CASES
             .iter()
-            .filter(|(_, of)| *of == recipe)
+            .filter(|(_, of)| *of == name)
             .map(|(case, _)| format!("`{case}`"))
             .collect();
-        let name = name_of(&recipe);
-        let meaning = about.get(&name).cloned().unwrap_or_default();
         page += &format!(
             "| `{name}` | {meaning} | {} | {} | {} | {} | {} |\n",
-            of(Role::Matrix),
-            of(Role::Embedding),
-            of(Role::Head),
-            of(Role::Gain),
+            of(ParamRole::Matrix),
+            of(ParamRole::Embedding),
+            of(ParamRole::Head),
+            of(ParamRole::Gain),
             if cases.is_empty() {
                 "nothing outside this project".to_owned()
             } else {

@@ -6,7 +6,7 @@ use crate::args::{Command, Config, Data, TokenizerCommand};
 use crate::failure::WrongInput;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::config::{RunConfig, keys};
 
 /// Which configuration keys a command takes.

@@ -61,7 +61,8 @@ pub use evenburn_model as model;
 pub use evenburn_optim as optim;
 pub use evenburn_train as train;
 
-pub use evenburn_model::{Registry, RegistryError};
+pub use evenburn_model::RegistryError;
+pub use evenburn_train::Registry;
 pub use evenburn_train::groups::{engine, from_plan as optimizer_rules};
 
 pub mod prelude;

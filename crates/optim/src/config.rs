@@ -3,56 +3,36 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::as_given;
 use crate::{
-    Adam, Clip, Descent, GradientSpace, Lion, Lookahead, OptimError, Role, Scaling, Schedule,
-    Shape, Warmup,
+    Adam, Clip, Descent, GradientSpace, OptimError, ParamRole, Recipe, Schedule, Shape, Warmup,
 };
 
-/// How the model is trained.
+/// How the model is trained: a recipe with its options, and the keys that all recipes have.
+///
+/// As a section of a file it is a flat table: `recipe`, its options and these keys, read by an
+/// [`OptimizerRegistry`](crate::OptimizerRegistry).
+///
+/// ```
+/// use evenburn_optim::{Muon, OptimConfig};
+/// let config = OptimConfig { recipe: Muon::default().into(), lr: 3e-3, ..OptimConfig::default() };
+/// assert_eq!(config.recipe.name(), "muon");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimConfig {
-    /// What trains the model; docs/optimizers.md says what each does with matrices, embedding, output layer and
-    /// vectors.
-    pub recipe: RecipeName,
+    /// What trains the model, with its options; which there are, a registry knows, and reads them.
+    #[serde(flatten, skip_deserializing)]
+    #[schemars(skip)]
+    pub recipe: Recipe,
     /// Peak learning rate.
     pub lr: f64,
-    /// Peak learning rate of the matrices inside the blocks under a recipe that treats them in a way of its own
-    /// (Muon's family, the spheres, Scion); when not given what docs/optimizers.md says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub matrix_lr: Option<f64>,
     /// Decay of the mean of gradients in the Adam family.
     pub beta1: f64,
     /// Decay of the mean of squared gradients in the Adam family.
     pub beta2: f64,
     /// Added to the root of the squared gradients' mean in the Adam family.
     pub eps: f64,
-    /// Share of the mean in what `lion` takes the sign of.
-    pub lion_beta1: f64,
-    /// Decay of the mean of gradients in `lion`.
-    pub lion_beta2: f64,
-    /// Decay of the momentum in Muon's family and Scion, in place of the recipe's 0.95 and 0.9.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f64>,
-    /// Whether the gradient is mixed into that momentum once more, in place of what the recipe does: `nesterov` or
-    /// `none`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lookahead: Option<Lookahead>,
-    /// Polynomials of an orthogonalization.
-    pub orthogonal_steps: usize,
-    /// The factor on an orthogonalized step by the shape of its matrix, in place of the recipe's: `one`, `original`
-    /// (sqrt(max(1, out / in))), `match_rms_adamw` (0.2 sqrt(max(out, in))), `spectral` (sqrt(out / in)),
-    /// `symmetric` (sqrt(max(out / in, in / out))), `per_input` (1 / in) or `per_output` (1 / out).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scaling: Option<Scaling>,
-    /// Whether q, k and v are orthogonalized as they are or head by head: `joined` or `split`.
-    pub heads: HeadSplit,
-    /// How far Scion's steps reach for a rate of 1, in the matrices inside the blocks.
-    pub scion_radius: f64,
-    /// The same in the embedding and the output layer.
-    pub scion_sign_radius: f64,
-    /// Whether Scion's weights shrink towards the ball of that radius: `unconstrained` or `constrained`.
-    pub scion_form: ScionForm,
     /// Which part of the gradient is seen: `ambient` (all of it) or `tangent` (what a constraint leaves of it).
     pub gradient: GradientSpace,
     /// Decoupled weight decay of the parameters that the scheme decays: each step multiplies them
@@ -79,90 +59,10 @@ pub struct OptimConfig {
     pub decay_shape: Descent,
     /// Where the rate ends, as a fraction of its peak.
     pub final_fraction: f64,
-    /// Groups of parameters that are trained otherwise. A parameter is in one of them at most.
+    /// Groups of parameters that are trained otherwise, each a table of `name`, `role` or `path` or both, and what is other:
+    /// `recipe` with its options, `lr_factor`, `weight_decay`, `constraint`. A parameter is in one of them at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Override>,
-}
-
-/// The recipes by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RecipeName {
-    /// Adam with decoupled weight decay (1711.05101).
-    #[default]
-    #[serde(rename = "adamw")]
-    AdamW,
-    /// Adam without weight decay (1412.6980).
-    Adam,
-    /// Adam with one mean square per head, output, or vector of the embedding (2406.16793).
-    AdamMini,
-    /// Signs of momentum (2302.06675).
-    Lion,
-    /// Adam, and rows of matrices of length at most 1 after each step (anGPT, 2505.22014).
-    NormConstrainedAdam,
-    /// Adam, and vectors of matrices along the stream of length 1 after each step (nGPT, 2410.01131).
-    UnitNormAdam,
-    /// Adam on the sphere of each matrix's first norm (Hyperball).
-    AdamH,
-    /// Keller Jordan's Muon (github.com/KellerJordan/Muon) as `torch.optim.Muon` has it.
-    Muon,
-    /// Moonlight's Muon, with steps of `AdamW`'s size (2502.16982).
-    Moonlight,
-    /// Muon with equal steps for every output (2510.05491).
-    NorMuon,
-    /// Muon with the Polar Express (2505.16932).
-    PolarExpress,
-    /// Muon on the sphere of each matrix's first norm (Hyperball).
-    MuonH,
-    /// Scion: spectral steps in the blocks, signs at the ends (2502.07529).
-    Scion,
-    /// Adam on directions beside learned magnitudes (2606.25971).
-    DecoupledAdam,
-    /// Muon on directions beside learned magnitudes (2606.25971).
-    DecoupledMuon,
-}
-
-impl RecipeName {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
-        Self::AdamW,
-        Self::Adam,
-        Self::AdamMini,
-        Self::Lion,
-        Self::NormConstrainedAdam,
-        Self::UnitNormAdam,
-        Self::AdamH,
-        Self::Muon,
-        Self::Moonlight,
-        Self::NorMuon,
-        Self::PolarExpress,
-        Self::MuonH,
-        Self::Scion,
-        Self::DecoupledAdam,
-        Self::DecoupledMuon,
-    ];
-}
-
-/// Whether heads are matrices of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadSplit {
-    /// One matrix for all heads.
-    #[default]
-    Joined,
-    /// One for each.
-    Split,
-}
-
-/// Whether Scion's weights are held in a ball.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScionForm {
-    /// `w - rate radius u`.
-    #[default]
-    Unconstrained,
-    /// `(1 - rate) w - rate radius u`.
-    Constrained,
 }
 
 /// Whose norm is clipped.
@@ -204,13 +104,15 @@ pub struct Override {
     pub name: String,
     /// `embedding`, `matrix`, `head`, `gain` or `bias`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
+    pub role: Option<ParamRole>,
     /// A pattern of paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Trains them as this recipe trains the matrices inside the blocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recipe: Option<RecipeName>,
+    /// Trains them as this recipe trains the matrices inside the blocks. Its options may stand beside it; those that don't are
+    /// the run's where it is the run's recipe, and its defaults elsewhere.
+    #[serde(flatten, skip_deserializing, serialize_with = "as_given")]
+    #[schemars(skip)]
+    pub recipe: Option<Recipe>,
     /// Multiplies the rate they would have.
     #[serde(default = "one")]
     pub lr_factor: f64,
@@ -239,27 +141,15 @@ pub enum ConstraintName {
 }
 
 impl Default for OptimConfig {
-    /// The SimpleGPT training code's settings, with a rate for small models; Scion's radii are
-    /// those of its example.
+    /// The SimpleGPT training code's settings, with a rate for small models.
     fn default() -> Self {
-        let (adam, lion) = (Adam::default(), Lion::default());
+        let adam = Adam::default();
         Self {
-            recipe: RecipeName::AdamW,
+            recipe: Recipe::default(),
             lr: 1e-3,
-            matrix_lr: None,
             beta1: adam.beta1,
             beta2: adam.beta2,
             eps: adam.eps,
-            lion_beta1: lion.beta1,
-            lion_beta2: lion.beta2,
-            momentum: None,
-            lookahead: None,
-            orthogonal_steps: crate::Orthogonal::default().steps,
-            scaling: None,
-            heads: HeadSplit::Joined,
-            scion_radius: 50.0,
-            scion_sign_radius: 3000.0,
-            scion_form: ScionForm::Unconstrained,
             gradient: GradientSpace::Ambient,
             weight_decay: 0.1,
             clip: 1.0,
@@ -316,53 +206,41 @@ impl OptimConfig {
         Ok(self.schedule().check(total)?)
     }
 
+    /// Whether the program knows its recipe and those of its groups, so that rules can be made.
+    ///
+    /// # Errors
+    /// [`OptimError::UnknownRecipe`] with its name and where it was recorded.
+    pub fn check_known(&self) -> Result<(), OptimError> {
+        self.recipe.strategy()?;
+        for recipe in self.groups.iter().filter_map(|group| group.recipe.as_ref()) {
+            recipe.strategy()?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn check_values(&self) -> Result<(), OptimError> {
-        let not_negative = [
-            ("lr", Some(self.lr)),
-            ("matrix_lr", self.matrix_lr),
-            ("weight_decay", Some(self.weight_decay)),
-            ("clip", Some(self.clip)),
-            ("qk_clip", Some(self.qk_clip)),
-        ];
-        for (key, value) in not_negative {
-            if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
-                return Err(bad(key, "must be a finite number of at least 0", value));
-            }
-        }
-        let positive = [
-            ("eps", self.eps),
-            ("scion_radius", self.scion_radius),
-            ("scion_sign_radius", self.scion_sign_radius),
-        ];
-        for (key, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(bad(key, "must be a finite number above 0", value));
-            }
-        }
-        let decays = [
-            ("beta1", Some(self.beta1)),
-            ("beta2", Some(self.beta2)),
-            ("lion_beta1", Some(self.lion_beta1)),
-            ("lion_beta2", Some(self.lion_beta2)),
-            ("momentum", self.momentum),
-        ];
-        for (key, value) in decays {
-            if let Some(value) = value.filter(|value| !(0.0..1.0).contains(value)) {
-                return Err(bad(key, "must be at least 0 and below 1", value));
-            }
-        }
+        check_rate("lr", Some(self.lr))?;
+        check_rate("weight_decay", Some(self.weight_decay))?;
+        check_rate("clip", Some(self.clip))?;
+        check_rate("qk_clip", Some(self.qk_clip))?;
+        check_positive("eps", self.eps)?;
+        check_decay("beta1", self.beta1)?;
+        check_decay("beta2", self.beta2)?;
+        self.recipe.check()?;
         self.groups.iter().try_for_each(Override::check)
     }
 }
 
 impl Override {
     fn check(&self) -> Result<(), OptimError> {
-        let error = |reason: String| OptimError::Config {
-            key: "groups",
-            reason: format!("group `{}`: {reason}", self.name),
+        let error = |reason: String| {
+            OptimError::config("groups", format!("group `{}`: {reason}", self.name))
         };
         if self.role.is_none() && self.path.is_none() {
             return Err(error("give role or path, or both".to_owned()));
+        }
+        if let Some(recipe) = &self.recipe {
+            recipe.check().map_err(|e| error(e.to_string()))?;
         }
         for (key, value) in [
             ("lr_factor", Some(self.lr_factor)),
@@ -377,9 +255,30 @@ impl Override {
     }
 }
 
-fn bad(key: &'static str, what: &str, value: f64) -> OptimError {
-    OptimError::Config {
-        key,
-        reason: format!("{what}, not {value}"),
+/// Whether a rate, or something else that isn't negative, is one.
+pub(crate) fn check_rate(key: &'static str, value: Option<f64>) -> Result<(), OptimError> {
+    match value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
+        Some(value) => Err(bad(key, "must be a finite number of at least 0", value)),
+        None => Ok(()),
     }
+}
+
+/// Whether something that has to be above 0 is.
+pub(crate) fn check_positive(key: &'static str, value: f64) -> Result<(), OptimError> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(bad(key, "must be a finite number above 0", value))
+}
+
+/// Whether the decay of a running mean is one.
+pub(crate) fn check_decay(key: &'static str, value: f64) -> Result<(), OptimError> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(bad(key, "must be at least 0 and below 1", value))
+}
+
+fn bad(key: &'static str, what: &str, value: f64) -> OptimError {
+    OptimError::config(key, format!("{what}, not {value}"))
 }

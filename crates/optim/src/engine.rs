@@ -6,9 +6,9 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::TensorData;
 
-use crate::slot::Slot;
-use crate::survey;
-use crate::walk::{Gather, Stepper, Walk};
+use crate::module_step::{ApplySteps, GatherMatrices, StepContext};
+use crate::parameters;
+use crate::state::ParamState;
 use crate::{Clip, Counts, OptimError, Rule};
 
 /// Steps every parameter of a module by the rule of its path.
@@ -24,13 +24,13 @@ use crate::{Clip, Counts, OptimError, Rule};
 /// use burn::optim::GradientsParams;
 /// use burn::tensor::{Device, Tensor};
 /// use evenburn_geometry::{Axis, Constraint};
-/// use evenburn_optim::{Adam, Clip, Engine, Recipe, Rule};
+/// use evenburn_optim::{Adam, Clip, Engine, Composition, Rule};
 ///
 /// let device = Device::flex().autodiff();
 /// let linear = LinearConfig::new(4, 3).with_bias(false).init(&device);
 /// let rule = Rule {
 ///     group: "matrices".into(),
-///     recipe: Recipe::adam(Adam::default()),
+///     update: Composition::adam(Adam::default()).into(),
 ///     lr: 1e-2,
 ///     weight_decay: 0.0,
 ///     constraint: Constraint::AtMost { along: Axis::In, radius: 1.0 },
@@ -49,7 +49,7 @@ use crate::{Clip, Counts, OptimError, Rule};
 pub struct Engine {
     pub(crate) rules: BTreeMap<String, Rule>,
     clip: Clip,
-    pub(crate) slots: BTreeMap<String, Slot>,
+    pub(crate) states: BTreeMap<String, ParamState>,
     pub(crate) step: u64,
 }
 
@@ -85,7 +85,7 @@ impl Engine {
         Self {
             rules,
             clip,
-            slots: BTreeMap::new(),
+            states: BTreeMap::new(),
             step: 0,
         }
     }
@@ -107,7 +107,7 @@ impl Engine {
     /// [`OptimError::RuleMismatch`] listing what is left over on either side,
     /// [`OptimError::SharedParameter`], [`OptimError::Rule`] or [`OptimError::Constraint`].
     pub fn check<M: Module>(&self, module: &M) -> Result<(), OptimError> {
-        survey::check(&survey::survey(module, None), &self.rules)
+        parameters::check(&parameters::of(module, None), &self.rules)
     }
 
     /// Everything that can fail in [`step`](Self::step), and its report, without a change to
@@ -125,9 +125,9 @@ impl Engine {
         module: &M,
         grads: &GradientsParams,
     ) -> Result<StepReport, OptimError> {
-        let parameters = survey::survey(module, Some(grads));
-        survey::check(&parameters, &self.rules)?;
-        let squares = survey::squared_norms(&parameters, self.step)?;
+        let parameters = parameters::of(module, Some(grads));
+        parameters::check(&parameters, &self.rules)?;
+        let squares = parameters::squared_norms(&parameters, self.step)?;
         let grad_norm = squares.iter().map(|(_, square)| square).sum::<f64>().sqrt();
         let mut groups = BTreeMap::<&str, f64>::new();
         for (path, square) in squares {
@@ -147,7 +147,7 @@ impl Engine {
         })
     }
 
-    /// One optimizer step: the norms, clipping, each parameter's recipe at the rate
+    /// One optimizer step: the norms, clipping, each parameter's update at the rate
     /// `rule.lr * factor`, weight decay, projection.
     ///
     /// `grads` holds the sum over the micro-batches of this step, already divided as the loss
@@ -173,15 +173,15 @@ impl Engine {
             .iter()
             .map(|(name, group)| (name.clone(), group.clip_factor))
             .collect();
-        let mut walk = Walk {
+        let mut context = StepContext {
             rules: &self.rules,
-            slots: &mut self.slots,
+            states: &mut self.states,
             grads: &mut grads,
             clip: &clip,
             factor,
         };
-        let directions = Gather::directions(&module, &mut walk);
-        let module = module.map(&mut Stepper::new(&mut walk, directions));
+        let directions = GatherMatrices::directions(&module, &mut context);
+        let module = module.map(&mut ApplySteps::new(&mut context, directions));
         self.step += 1;
         Ok((module, report))
     }
@@ -189,18 +189,21 @@ impl Engine {
     /// Every state tensor, named `<path>/<name>` (`blocks.0.attn.q.weight/m`), in order of the
     /// paths. [`counts`](Self::counts) is the rest of the state.
     pub fn state(&self) -> Vec<(String, TensorData)> {
-        self.slots
+        self.states
             .iter()
-            .flat_map(|(path, slot)| {
+            .flat_map(|(path, state)| {
                 let named = move |(name, data)| (format!("{path}/{name}"), data);
-                slot.export().into_iter().map(named)
+                state.export().into_iter().map(named)
             })
             .collect()
     }
 
     /// How often the engine and each of its parameters have been stepped.
     pub fn counts(&self) -> Counts {
-        let parameters = self.slots.iter().map(|(path, slot)| (path.clone(), slot.t));
+        let parameters = self
+            .states
+            .iter()
+            .map(|(path, state)| (path.clone(), state.t));
         Counts {
             step: self.step,
             parameters: parameters.collect(),

@@ -102,9 +102,31 @@ pub enum OptimError {
     #[error("optim.{key}: {reason}")]
     Config {
         /// The key in section `[optim]`.
-        key: &'static str,
+        key: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A recipe that is to make rules and that the program doesn't know.
+    #[error("the optimizer recipe `{recipe}` {why}")]
+    UnknownRecipe {
+        /// Its name.
+        recipe: String,
+        /// What is known of it.
+        why: String,
+    },
+    /// A name of a recipe that is taken.
+    #[error("the recipe `{recipe}` is registered twice")]
+    RecipeTwice {
+        /// The name.
+        recipe: String,
+    },
+    /// Options that a configuration couldn't hold, or that the recipe doesn't have.
+    #[error("the recipe `{recipe}`: {why}")]
+    RecipeOptions {
+        /// Its name.
+        recipe: String,
+        /// What is wrong.
+        why: String,
     },
     /// Two parameters of one path.
     #[error("`{path}` is claimed twice")]
@@ -115,6 +137,16 @@ pub enum OptimError {
     /// A schedule that doesn't fit the run.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+}
+
+impl OptimError {
+    /// A value of section `[optim]` that makes no sense.
+    pub fn config(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Config {
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
 }
 
 fn describe(lists: &[(&str, &Vec<String>)]) -> String {

@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 
 use crate::matrices::batched;
-use crate::slot::{Slot, restore, saved_shape};
-use crate::survey::{self, Parameter};
+use crate::parameters::{self, Parameter};
+use crate::state::{ParamState, restore, saved_shape};
 use crate::{Counts, Engine, OptimError};
 
 impl Engine {
@@ -25,8 +25,8 @@ impl Engine {
         tensors: Vec<(String, TensorData)>,
         counts: &Counts,
     ) -> Result<(), OptimError> {
-        let parameters = survey::survey(module, None);
-        survey::check(&parameters, &self.rules)?;
+        let parameters = parameters::of(module, None);
+        parameters::check(&parameters, &self.rules)?;
 
         let mut given = BTreeMap::new();
         for (name, data) in tensors {
@@ -37,15 +37,15 @@ impl Engine {
         }
         self.check_names(&parameters, &given, counts)?;
 
-        let mut slots = BTreeMap::new();
+        let mut states = BTreeMap::new();
         for parameter in &parameters {
             let Some(&t) = counts.parameters.get(&parameter.path) else {
                 continue;
             };
-            let slot = self.load_slot(parameter, t, &mut given)?;
-            slots.insert(parameter.path.clone(), slot);
+            let state = self.load_state_of(parameter, t, &mut given)?;
+            states.insert(parameter.path.clone(), state);
         }
-        self.slots = slots;
+        self.states = states;
         self.step = counts.step;
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Engine {
         counts: &Counts,
     ) -> Result<(), OptimError> {
         let names = |path: &str, shape: &[usize]| {
-            let kept = self.rules[path].recipe.kept(batched(shape));
+            let kept = self.rules[path].update.kept(batched(shape));
             kept.iter()
                 .map(|(name, _)| format!("{path}/{name}"))
                 .collect::<Vec<_>>()
@@ -105,12 +105,12 @@ impl Engine {
         })
     }
 
-    fn load_slot(
+    fn load_state_of(
         &self,
         parameter: &Parameter,
         t: u64,
         given: &mut BTreeMap<String, TensorData>,
-    ) -> Result<Slot, OptimError> {
+    ) -> Result<ParamState, OptimError> {
         let Parameter {
             path,
             shape,
@@ -118,8 +118,8 @@ impl Engine {
             device,
             ..
         } = parameter;
-        let mut slot = Slot::new(shape, t);
-        for (kept, batch) in self.rules[path].recipe.kept(batched(shape)) {
+        let mut state = ParamState::new(shape, t);
+        for (kept, batch) in self.rules[path].update.kept(batched(shape)) {
             let name = format!("{path}/{kept}");
             let data = given
                 .remove(&name)
@@ -131,12 +131,12 @@ impl Engine {
             if data.shape().to_vec() != expected || data.dtype() != *dtype {
                 return Err(OptimError::StateShape {
                     name,
-                    expected: survey::describe(&expected, *dtype),
-                    found: survey::describe(data.shape(), data.dtype()),
+                    expected: parameters::describe(&expected, *dtype),
+                    found: parameters::describe(data.shape(), data.dtype()),
                 });
             }
-            slot.put(kept, restore(data, batch, device));
+            state.put(kept, restore(data, batch, device));
         }
-        Ok(slot)
+        Ok(state)
     }
 }

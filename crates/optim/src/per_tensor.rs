@@ -1,18 +1,18 @@
-//! Any recipe as a Burn optimizer.
+//! Any composition of parts as a Burn optimizer.
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor};
 use evenburn_geometry::Constraint;
 
 use crate::matrices::batched;
-use crate::slot::{Slot, restore};
-use crate::step::alone;
-use crate::{Recipe, Rule};
+use crate::param_step::step_parameter;
+use crate::state::{ParamState, restore};
+use crate::{Composition, Rule};
 
-/// A recipe as a Burn [`Optimizer`], which steps one tensor at a time, with decoupled weight
+/// A composition of parts as a Burn [`Optimizer`], which steps one tensor at a time, with decoupled weight
 /// decay and a projection.
 ///
-/// Tensors that the recipe can't train because they are no matrices (biases, gains) are stepped by
+/// Tensors that it can't train because they are no matrices (biases, gains) are stepped by
 /// [`rest`](Self::with_rest) at the same rate. Whoever wants another rate for them adds a group to
 /// Burn's `ModuleOptimizer`. Matrices are `[In, Out]`, as in Burn's `Linear`.
 ///
@@ -20,11 +20,11 @@ use crate::{Recipe, Rule};
 /// use burn::nn::LinearConfig;
 /// use burn::optim::{GradientsParams, ModuleOptimizer};
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_optim::{PerTensor, Recipe};
+/// use evenburn_optim::{PerTensor, Composition};
 ///
 /// let device = Device::flex().autodiff();
 /// let mut linear = LinearConfig::new(3, 2).init(&device);
-/// let mut optim = ModuleOptimizer::from(PerTensor::new(Recipe::muon()));
+/// let mut optim = ModuleOptimizer::from(PerTensor::new(Composition::muon()));
 ///
 /// // Learn to add up: y = (x1 + x2 + x3, 0).
 /// let x = Tensor::<2>::from_data([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], &device);
@@ -38,25 +38,25 @@ use crate::{Recipe, Rule};
 /// }
 /// assert!(losses[59] < 0.05 * losses[0], "{losses:?}");
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PerTensor {
     /// Its rate is 1: Burn's is the one that counts.
     rule: Rule,
-    rest: Recipe,
+    rest: Composition,
 }
 
 impl PerTensor {
-    /// A recipe without weight decay or constraint; the rest is stepped by Adam's defaults.
-    pub fn new(recipe: Recipe) -> Self {
+    /// A composition without weight decay or constraint; the rest is stepped by Adam's defaults.
+    pub fn new(parts: Composition) -> Self {
         Self {
             rule: Rule {
                 group: String::new(),
-                recipe,
+                update: parts.into(),
                 lr: 1.0,
                 weight_decay: 0.0,
                 constraint: Constraint::Free,
             },
-            rest: Recipe::adam(crate::Adam::default()),
+            rest: Composition::adam(crate::Adam::default()),
         }
     }
 
@@ -74,8 +74,8 @@ impl PerTensor {
         self
     }
 
-    /// What steps the tensors that the recipe can't.
-    pub fn with_rest(mut self, rest: Recipe) -> Self {
+    /// What steps the tensors that the composition can't.
+    pub fn with_rest(mut self, rest: Composition) -> Self {
         self.rest = rest;
         self
     }
@@ -83,8 +83,8 @@ impl PerTensor {
     /// The rule for a tensor of this shape.
     fn rule(&self, shape: &[usize]) -> Rule {
         let mut rule = self.rule.clone();
-        if rule.recipe.check(shape).is_err() {
-            rule.recipe = self.rest;
+        if rule.update.check(shape).is_err() {
+            rule.update = self.rest.into();
         }
         if rule.constraint.check(shape.len()).is_err() {
             rule.constraint = Constraint::Free;
@@ -96,10 +96,10 @@ impl PerTensor {
 /// The state of one tensor.
 #[derive(Debug, Clone)]
 pub struct TensorState<const D: usize> {
-    slot: Slot,
+    state: ParamState,
 }
 
-/// Every name that a recipe keeps something under.
+/// Every name that a part keeps something under.
 const NAMES: [&str; 10] = [
     "m", "v", "n", "radius", "in", "in_m", "in_v", "out", "out_m", "out_v",
 ];
@@ -107,22 +107,22 @@ const NAMES: [&str; 10] = [
 // Burn's derive of this trait only works inside of Burn.
 impl<const D: usize> RecordState for TensorState<D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        for (name, tensor) in self.slot.tensors() {
+        for (name, tensor) in self.state.tensors() {
             out.push_tensor(prefix, name, tensor.to_data());
         }
-        out.push_scalar(prefix, "t", self.slot.t.into());
+        out.push_scalar(prefix, "t", self.state.t.into());
     }
 
     fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
         let t = u64::try_from(src.take_scalar(prefix, "t")?).ok()?;
-        let mut slot = Slot::new(&[], t);
+        let mut state = ParamState::new(&[], t);
         for name in NAMES {
             if let Some(data) = src.take_tensor(prefix, name) {
                 let shape: [usize; 3] = data.shape().to_vec().try_into().ok()?;
-                slot.put(name, restore(data, shape, device));
+                state.put(name, restore(data, shape, device));
             }
         }
-        Some(Self { slot })
+        Some(Self { state })
     }
 }
 
@@ -138,18 +138,18 @@ impl Optimizer for PerTensor {
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let shape = tensor.dims();
         let rule = self.rule(&shape);
-        let mut slot = state.map_or_else(|| Slot::new(&shape, 0), |state| state.slot);
+        let mut state = state.map_or_else(|| ParamState::new(&shape, 0), |state| state.state);
         let (w, grad) = (
             tensor.reshape(batched(&shape)),
             grad.reshape(batched(&shape)),
         );
-        let w = alone(&rule, w, grad, 1.0, lr, &mut slot);
-        (w.reshape(shape), Some(TensorState { slot }))
+        let w = step_parameter(&rule, w, grad, 1.0, lr, &mut state);
+        (w.reshape(shape), Some(TensorState { state }))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
         TensorState {
-            slot: state.slot.to_device(device),
+            state: state.state.to_device(device),
         }
     }
 }

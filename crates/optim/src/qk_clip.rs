@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::slot::update;
+use crate::value::replace;
 
 /// What the query and the key heads of an attention are multiplied by so that no score stays above `threshold`
 /// (QK-clip of Kimi K2, arXiv 2507.20534, section 2.1): with `eta = min(1, threshold / largest)` of each query head,
@@ -75,7 +75,7 @@ impl ModuleMapper for Scale<'_> {
         let Some(factors) = self.factors.get(&self.path.join(".")) else {
             return param;
         };
-        update(param, |w| {
+        replace(param, |w| {
             let mut shape = [1; D];
             let outputs = w.dims()[D - 1];
             shape[D - 1] = outputs;

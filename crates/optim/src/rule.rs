@@ -1,19 +1,16 @@
 //! How one parameter is trained.
 
 use evenburn_geometry::Constraint;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::{OptimError, Recipe, Space};
+use crate::{OptimError, Space, Update};
 
 /// How one parameter is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// The name of the group in reports, such as `matrices`.
     pub group: String,
     /// How its gradient becomes a step.
-    pub recipe: Recipe,
+    pub update: Update,
     /// Peak learning rate; the schedule's factor multiplies it.
     pub lr: f64,
     /// Decoupled weight decay: each step multiplies the parameter by `1 - rate * weight_decay`.
@@ -34,8 +31,9 @@ impl Rule {
                 return Err(error(format!("the {what} is {value}")));
             }
         }
-        self.recipe.check(shape).map_err(error)?;
-        if self.recipe.space != Space::Flat {
+        self.update.check(shape).map_err(error)?;
+        let parts = self.update.composition();
+        if parts.is_some_and(|parts| parts.space != Space::Flat) {
             if self.weight_decay != 0.0 {
                 let decay = self.weight_decay;
                 let why = "its recipe keeps the norm, which a weight decay of";

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use evenburn_model::Registry;
+use crate::Registry;
 use evenburn_optim::Warmup;
 
 use crate::config::{Origin, Resolved, RunConfig};
@@ -60,6 +60,13 @@ pub(crate) fn between(old: &RunConfig, new: &RunConfig, taken: u64) -> Result<Ch
     keys.sort();
     keys.dedup();
     keys.retain(|key| before.get(key) != after.get(key));
+    let (was, is) = (&old.optim.recipe, &new.optim.recipe);
+    if was.name() != is.name() {
+        // The other recipe's options come with its name.
+        let is_option =
+            |name: &str| was.options().contains_key(name) || is.options().contains_key(name);
+        keys.retain(|key| !key.strip_prefix(OPTIMIZER).is_some_and(is_option));
+    }
     if keys.is_empty() {
         return Ok(Change::Nothing);
     }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use evenburn_model::Registry;
+use crate::Registry;
 use evenburn_optim::{Cooldown, Descent, Schedule};
 use serde::{Deserialize, Serialize};
 

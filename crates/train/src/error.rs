@@ -232,7 +232,7 @@ impl TrainError {
     /// Whether the fault is in what the user gave (exit code 2), not in the machine or the run (exit code 1).
     ///
     /// ```
-    /// use evenburn_model::Registry;
+    /// use evenburn_train::Registry;
     /// use evenburn_train::config::RunConfig;
     /// let error = RunConfig::from_toml(&Registry::default(), "x.toml", "[modell]", &[]).unwrap_err();
     /// assert!(error.is_wrong_input());

@@ -82,7 +82,7 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
     };
     let weights = bytes_of(&|_| true);
     let rules = groups::from_plan(plan, &config.optim)?;
-    let kept = |spec: &ParamSpec| rules[&spec.path].recipe.state_len(&spec.shape);
+    let kept = |spec: &ParamSpec| rules[&spec.path].update.state_len(&spec.shape);
     let optimizer = F32 * specs.iter().map(kept).sum::<usize>() as u64;
     // The output layer's gradient, and the logits of some rows.
     let rows = (config.train.batch_size * d.context).min(LOSS_ROWS);
@@ -253,7 +253,7 @@ fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
 mod tests {
     use evenburn_data::DocumentMask;
     use evenburn_model::strategy::SimpleNorm;
-    use evenburn_optim::RecipeName;
+    use evenburn_optim::Muon;
 
     use super::*;
 
@@ -280,7 +280,7 @@ mod tests {
         let parts = of(|c| c.train.accumulate = 4);
         assert_eq!(parts.activations, base.activations);
         assert!(parts.gradients > base.gradients);
-        let muon = of(|c| c.optim.recipe = RecipeName::Muon);
+        let muon = of(|c| c.optim.recipe = Muon::default().into());
         assert!(muon.optimizer < base.optimizer && muon.optimizer > base.weights);
         let masked = of(|c| c.data.document_mask = DocumentMask::Within);
         assert_eq!(masked.activations, base.activations);

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Registry;
+use evenburn_model::Plan;
 use evenburn_model::function::Placed;
-use evenburn_model::{Plan, Registry};
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
@@ -131,6 +132,7 @@ impl Launch {
         let (resolved, start) = self.find(registry)?;
         let config = &resolved.config;
         // Asked before any text is read: a run needs a budget.
+        config.optim.check_known()?;
         has_an_end(config)
             .and_then(|()| config.train.total_steps(config.model.context))
             .map_err(|e| e.locate(&resolved.origins))?;
@@ -233,7 +235,10 @@ const SCHEME: &str = "norm.";
 /// BLAKE3 of the keys that decide the numbers of a run and don't have their defaults, so that a key that a later version
 /// adds changes nothing. What the scheme decides is in the plan, which has an identity of its own.
 pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
-    let defaults = RunConfig::default().flatten()?;
+    let mut defaults = RunConfig::default().flatten()?;
+    let of_recipe = config.optim.recipe.defaults().iter();
+    defaults
+        .extend(of_recipe.map(|(option, value)| (format!("{OPTIMIZER}{option}"), value.clone())));
     let lines: String = binding(config)?
         .iter()
         .filter(|(key, value)| !key.starts_with(SCHEME) && defaults.get(*key) != Some(value))
@@ -254,6 +259,53 @@ pub(crate) fn binding(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Runs that a program recorded when `[optim]` had the options of all recipes, with the identity that their checkpoints have.
+    const BEFORE_RECIPES: [(&str, &str); 4] = [
+        (
+            "adamw",
+            "387de87623963982b015e8012da1019d898784e5f77f3933e0db8c19244146bb",
+        ),
+        (
+            "muon",
+            "7fba3a11b1c76b910c04ff4e66f6cab42e7239d58f08b958618ea94e8f34db8f",
+        ),
+        (
+            "scion",
+            "86f2781bae96e52c9ae2b5027e05c540d586c2269b5631fd4de45a78a60ec3b3",
+        ),
+        (
+            "group",
+            "a21e3b8cf5b4f5b297d137c9da6a4c2a6904d1d9493f4e9dd84416e04ec5906f",
+        ),
+    ];
+
+    fn before_recipes(name: &str) -> RunConfig {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/before_recipes");
+        let file = folder.join(format!("{name}.toml"));
+        let resolved = RunConfig::recorded(&Registry::default(), &folder, &file, &[]);
+        resolved.unwrap().config
+    }
+
+    #[test]
+    fn a_configuration_with_the_options_of_all_recipes_is_the_same_one() {
+        for (name, recorded) in BEFORE_RECIPES {
+            let config = before_recipes(name);
+            assert_eq!(identity(&config).unwrap(), recorded, "{name}");
+            // As it is written now, too.
+            let text = config.to_toml().unwrap();
+            let again = RunConfig::from_toml(&Registry::default(), name, &text, &[]);
+            assert_eq!(again.unwrap().config, config, "{name}");
+        }
+        let muon = before_recipes("muon").optim.recipe;
+        assert_eq!(muon.options()["momentum"].as_float(), Some(0.9));
+        assert_eq!(muon.options()["heads"].as_str(), Some("split"));
+        // What a group's recipe had from the run stands with the group.
+        let foreign = before_recipes("foreign").optim;
+        assert!(foreign.recipe.options().is_empty());
+        let group = foreign.groups[0].recipe.as_ref().unwrap();
+        assert_eq!(group.options()["momentum"].as_float(), Some(0.8));
+    }
 
     #[test]
     fn every_free_key_exists() {

@@ -204,8 +204,9 @@ fn free_bytes(_: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::Registry;
+    use evenburn_model::ModelConfig;
     use evenburn_model::strategy::PreNorm;
-    use evenburn_model::{ModelConfig, Registry};
 
     use super::*;
     use crate::config::RunConfig;

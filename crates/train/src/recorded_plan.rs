@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use evenburn_model::{Plan, Registry};
+use evenburn_model::Plan;
+
+use crate::Registry;
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
@@ -31,7 +33,7 @@ impl RecordedPlan {
             why: e.to_string(),
             intact: None,
         })?;
-        registry.resolve(&mut plan)?;
+        registry.model.resolve(&mut plan)?;
         plan.validate()?;
         Ok(Self { plan, text })
     }

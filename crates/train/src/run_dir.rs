@@ -4,12 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::Registry;
 use evenburn_data::DataConfig;
-use evenburn_model::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;
-use crate::config::{Provenance, Resolved, RunConfig};
+use crate::config::{self, Provenance, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::{clock, durable};
 
@@ -263,13 +263,26 @@ pub(crate) fn config_at(
     run: &Path,
     step: u64,
 ) -> Result<RunConfig, TrainError> {
+    let path = path_at(run, step)?;
+    Ok(RunConfig::recorded(registry, run, &path, &[])?.config)
+}
+
+/// Whether that configuration was recorded when every run had the options of all recipes.
+pub(crate) fn is_before_recipes(
+    registry: &Registry,
+    run: &Path,
+    step: u64,
+) -> Result<bool, TrainError> {
+    config::lists_other_recipes(registry, &path_at(run, step)?)
+}
+
+/// Path of the configuration that a run took step `step` with.
+fn path_at(run: &Path, step: u64) -> Result<PathBuf, TrainError> {
     let mut until = configs(run)?
         .into_iter()
         .filter(|(until, _)| *until >= step);
-    let path = until
-        .next()
-        .map_or_else(|| config_of(run), |(_, path)| path);
-    Ok(RunConfig::recorded(registry, run, &path, &[])?.config)
+    let path = until.next();
+    Ok(path.map_or_else(|| config_of(run), |(_, path)| path))
 }
 
 /// The recorded plan of a run, as TOML.

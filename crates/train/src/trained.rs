@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use evenburn_model::{Decoder, Plan, Registry, weights};
+use evenburn_model::{Decoder, Plan, weights};
+
+use crate::Registry;
 
 use crate::checkpoint::{Loaded, State};
 use crate::config::{RunConfig, TrainConfig};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use evenburn_data::Corpus;
-use evenburn_model::{Precision, Registry};
+use evenburn_model::Precision;
 
 use self::restore::{Identities, Moving, Restore};
 use crate::branch::Branch;
@@ -26,6 +26,7 @@ use crate::metrics::{self, Record};
 use crate::monitor::{self, Monitor, Monitors, Setup};
 use crate::preflight::{self, Preflight};
 use crate::recorded_plan::RecordedPlan;
+use crate::registry::Registry;
 use crate::run_dir::RunDir;
 use crate::samples::Samples;
 use crate::sinks::{Callback, Display, EventFile, JsonLines, OnStep, ProgressLines, Sink};
@@ -41,7 +42,7 @@ use crate::{device, groups, memory};
 ///
 /// ```
 /// use evenburn_data::prepare;
-/// use evenburn_model::Registry;
+/// use evenburn_train::Registry;
 /// use evenburn_train::config::RunConfig;
 /// use evenburn_train::{Ended, Start, Trainer};
 ///

@@ -26,9 +26,9 @@ use crate::{device, groups, launch};
 /// normalizations. What the keys ask for beside steps is left to the caller: evaluations, checkpoints, samples, metrics.
 ///
 /// ```
-/// use evenburn_model::{Plan, Registry, strategy::PeriNorm};
+/// use evenburn_model::{Plan, strategy::PeriNorm};
 /// use evenburn_train::config::RunConfig;
-/// use evenburn_train::{Training, prepare};
+/// use evenburn_train::{Registry, Training, prepare};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let text = dir.path().join("text.txt");

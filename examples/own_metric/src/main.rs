@@ -6,7 +6,7 @@ mod sign_flips;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use evenburn::model::Registry;
+use evenburn::Registry;
 use evenburn::train::config::RunConfig;
 use evenburn::train::{Display, Start, Trainer, prepare};
 

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{Decoder, ModelConfig, Plan};
-use evenburn_optim::{Engine, OptimConfig, RecipeName};
+use evenburn_optim::{Engine, OptimizerRegistry};
 use evenburn_train::groups;
 use std::time::Instant;
 
@@ -80,18 +80,17 @@ fn report(recipe: &str, mut times: Vec<f64>) {
 
 fn steps(decoder: &Decoder, plan: &Plan, rounds: usize, only: &[String]) -> Result<()> {
     let mut runs = Vec::new();
-    for recipe in RecipeName::ALL {
-        let name = serde_json::to_value(recipe)?;
-        let name = name.as_str().unwrap_or_default().to_owned();
+    let registry = OptimizerRegistry::default();
+    for name in registry.names() {
+        let name = name.to_owned();
         if !(only.is_empty() || only.contains(&name)) {
             continue;
         }
-        let config = OptimConfig {
-            recipe,
-            lr: 1e-4,
-            matrix_lr: Some(1e-4),
-            ..OptimConfig::default()
-        };
+        let mut text = format!("recipe = '{name}'\nlr = 1e-4\n");
+        if registry.has_option(&name, "matrix_lr") {
+            text += "matrix_lr = 1e-4\n";
+        }
+        let config = registry.read(text.parse()?)?;
         let engine = Engine::new(groups::from_plan(plan, &config)?, config.clip());
         runs.push((name, engine, Vec::new()));
     }

@@ -4,7 +4,7 @@ use super::case::Case;
 use anyhow::{Context, Result, bail};
 use evenburn_geometry::Constraint;
 use evenburn_model::{ParamSpec, Role};
-use evenburn_optim::{Adam, Clip, Engine, Lookahead, NormFloor, Recipe, Rule, Scaling};
+use evenburn_optim::{Adam, Clip, Composition, Engine, Lookahead, NormFloor, Rule, Scaling};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -49,11 +49,11 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
             (muon, muon_recipe(muon)?)
         } else {
             let adamw = object(optimizer, "adamw")?;
-            (adamw, Recipe::adam(adam(adamw)?))
+            (adamw, Composition::adam(adam(adamw)?))
         }
     } else {
         match optimizer.get("name").and_then(Value::as_str) {
-            Some("adamw") => (optimizer, Recipe::adam(adam(optimizer)?)),
+            Some("adamw") => (optimizer, Composition::adam(adam(optimizer)?)),
             other => bail!("optimizer {other:?}"),
         }
     };
@@ -66,7 +66,7 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
     };
     Ok(Rule {
         group: format!("{:?}", spec.role),
-        recipe,
+        update: recipe.into(),
         lr: number(options, "lr")?,
         weight_decay: if decays {
             number(options, "weight_decay")?
@@ -95,7 +95,7 @@ fn adam(options: &Map<String, Value>) -> Result<Adam> {
     })
 }
 
-fn muon_recipe(options: &Map<String, Value>) -> Result<Recipe> {
+fn muon_recipe(options: &Map<String, Value>) -> Result<Composition> {
     let coefficients = options.get("ns_coefficients").cloned().unwrap_or_default();
     let ours = serde_json::json!([3.4445, -4.775, 2.0315]);
     if coefficients != ours {
@@ -108,7 +108,7 @@ fn muon_recipe(options: &Map<String, Value>) -> Result<Recipe> {
         Some(false) => Lookahead::None,
         None => bail!("`nesterov` is missing"),
     };
-    let recipe = Recipe::muon()
+    let recipe = Composition::muon()
         .with_momentum(|m| (m.beta, m.lookahead) = (beta, lookahead))
         .with_orthogonal(|o| (o.steps, o.eps, o.floor) = (steps as usize, eps, NormFloor::Clamp));
     let scaling = match options.get("adjust_lr").and_then(Value::as_str) {
@@ -116,7 +116,7 @@ fn muon_recipe(options: &Map<String, Value>) -> Result<Recipe> {
         Some("match_rms_adamw") => Scaling::MatchRmsAdamw,
         other => bail!("muon's adjust_lr {other:?}"),
     };
-    Ok(Recipe { scaling, ..recipe })
+    Ok(Composition { scaling, ..recipe })
 }
 
 fn object<'a>(map: &'a Map<String, Value>, key: &str) -> Result<&'a Map<String, Value>> {

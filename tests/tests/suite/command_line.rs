@@ -1,8 +1,8 @@
 //! What the program makes of the words it is given.
 
 use crate::program::{refusal, sandbox, text};
-use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use std::fs;
 

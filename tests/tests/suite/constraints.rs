@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_model::strategy::{AnGpt, Ngpt, ResidualFactor, RowNorm, UnitNorm};
 use evenburn_model::{Decoder, ExpertsConfig, ModelConfig, ParamSpec, Registry, Scheme, weights};
-use evenburn_optim::{OptimConfig, RecipeName};
+use evenburn_optim::{AdamW, Muon, OptimConfig, Recipe};
 use evenburn_train::groups;
 use std::collections::BTreeMap;
 
@@ -141,12 +141,15 @@ fn train(scheme: &Scheme, experts: ExpertsConfig, optim: &OptimConfig) -> Seen {
 
 #[test]
 fn they_hold_after_every_step() {
-    for recipe in [RecipeName::AdamW, RecipeName::Muon] {
+    let muon = Muon {
+        matrix_lr: Some(0.1),
+        ..Muon::default()
+    };
+    for recipe in [Recipe::from(AdamW::default()), muon.into()] {
         // Steps so large that a projection left out would show at once.
         let optim = OptimConfig {
             recipe,
             lr: 0.03,
-            matrix_lr: Some(0.1),
             ..OptimConfig::default()
         };
         for scheme in schemes() {

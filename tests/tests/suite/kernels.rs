@@ -1,8 +1,8 @@
 //! Training by fused operations against training by their references, and in bf16 against single precision.
 
 use crate::program::{sandbox, text};
-use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
+use evenburn_train::Registry;
 
 const STEPS: u64 = 20;
 
@@ -54,7 +54,7 @@ fn losses(sandbox: &Sandbox, scheme: &str, kernels: &str, precision: &str) -> Ve
 fn losses_stay_within_1e_5_of_the_references() {
     let (_folder, sandbox) = sandbox();
     let mut off = Vec::new();
-    for scheme in Registry::default().names() {
+    for scheme in Registry::default().model.names() {
         let [fused, reference] =
             ["fused", "reference"].map(|way| losses(&sandbox, scheme, way, "f32"));
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The memory that `describe` estimates, against what runs take.
 
 use crate::program::{sandbox, text};
-use evenburn_model::Registry;
 use evenburn_tests::cli::Sandbox;
+use evenburn_train::Registry;
 
 /// The most memory that a run of a few steps takes, in bytes. The run is removed: a dozen of them are a gigabyte of
 /// checkpoints.
@@ -56,7 +56,10 @@ fn memory_is_estimated_within_a_fifth() {
     ];
     let mixture = [&sizes[..], &experts].concat();
     let registry = Registry::default();
-    let dense = registry.names().map(|scheme| (scheme, scheme, &sizes));
+    let dense = registry
+        .model
+        .names()
+        .map(|scheme| (scheme, scheme, &sizes));
     // The first run tokenizes, which takes memory of its own; all others find the tokens in the cache.
     peak(&sandbox, "pre_norm", &sizes);
     let mut off = Vec::new();

@@ -5,8 +5,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_geometry::Constraint;
 use evenburn_optim::{
-    Adam, AdamMini, Blocks, Clip, Engine, Lion, Lookahead, NormFloor, Recipe, Rule, Scaling,
-    Schedule, Shape, Warmup,
+    Adam, AdamMini, Blocks, Clip, Composition, Engine, Lion, Lookahead, NormFloor, Rule, Scaling,
+    Schedule, Shape, SoapUpdate, Update, Warmup,
 };
 use evenburn_tests::optimizers::CASES;
 use safetensors::SafeTensors;
@@ -182,10 +182,10 @@ impl Case {
     }
 
     /// One recipe, rate and decay for all parameters.
-    fn rules(&self, recipe: Recipe, weight_decay: f64) -> BTreeMap<String, Rule> {
+    fn rules(&self, update: impl Into<Update>, weight_decay: f64) -> BTreeMap<String, Rule> {
         let rule = Rule {
             group: "all".to_owned(),
-            recipe,
+            update: update.into(),
             lr: self.number("lr"),
             weight_decay,
             constraint: Constraint::Free,
@@ -212,6 +212,9 @@ impl Case {
                 let factor = schedule.factor(step - 1, STEPS);
                 let report;
                 (net, report) = engine.step(net, grads, factor).unwrap();
+                if step == 1 {
+                    self.take_bases(&mut engine, &net);
+                }
                 if self.described.get("grad_norms").is_some() {
                     let at = step as usize - 1;
                     let norm = self.list("grad_norms")[at];
@@ -242,6 +245,26 @@ impl Case {
         }
     }
 
+    /// Puts the bases of the case in the place of those that the engine found: a space of equal eigenvalues has any. `square`
+    /// has no such space, and keeps its own.
+    fn take_bases(&self, engine: &mut Engine, net: &Net) {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let mut state = engine.state();
+        for (name, data) in &mut state {
+            let (parameter, part) = name.split_once('/').unwrap();
+            let Ok(view) = file.tensor(&format!("first.{part}.{parameter}")) else {
+                continue;
+            };
+            if parameter != "square" {
+                let (chunks, _) = view.data().as_chunks::<8>();
+                let values: Vec<f64> = chunks.iter().map(|c| f64::from_le_bytes(*c)).collect();
+                *data = TensorData::new(values, data.shape().to_vec()).convert_dtype(data.dtype());
+            }
+        }
+        let counts = engine.counts();
+        engine.load_state(net, state, &counts).unwrap();
+    }
+
     fn adam(&self) -> Adam {
         let betas = &self.described["optimizer"]["betas"];
         Adam {
@@ -260,58 +283,58 @@ fn constant() -> Schedule {
     }
 }
 
-fn compare(name: &str, recipe: impl Fn(&Case) -> Recipe, decay: f64) {
+fn compare(name: &str, recipe: impl Fn(&Case) -> Composition, decay: f64) {
     let case = Case::read(name);
     case.compare(&case.rules(recipe(&case), decay), Clip::None, &constant());
 }
 
 #[test]
 fn adam_of_torch() {
-    compare("adamw", |case| Recipe::adam(case.adam()), 0.1);
-    compare("adam", |case| Recipe::adam(case.adam()), 0.0);
+    compare("adamw", |case| Composition::adam(case.adam()), 0.1);
+    compare("adam", |case| Composition::adam(case.adam()), 0.0);
     let case = Case::read("adamw_clipped_cosine");
     let cosine = Schedule {
         shape: Shape::Cosine,
         final_fraction: 0.1,
         ..constant()
     };
-    let rules = case.rules(Recipe::adam(case.adam()), 0.1);
+    let rules = case.rules(Composition::adam(case.adam()), 0.1);
     case.compare(&rules, Clip::All { max: 1.0 }, &cosine);
 }
 
 #[test]
 fn muon_of_torch_and_of_its_author() {
-    compare("muon_original", |_| Recipe::muon(), 0.1);
-    let match_rms = |_: &Case| Recipe {
+    compare("muon_original", |_| Composition::muon(), 0.1);
+    let match_rms = |_: &Case| Composition {
         scaling: Scaling::MatchRmsAdamw,
-        ..Recipe::muon()
+        ..Composition::muon()
     };
     compare("muon_match_rms_adamw", match_rms, 0.1);
     let plain = |case: &Case| {
-        Recipe::muon().with_momentum(|m| {
+        Composition::muon().with_momentum(|m| {
             (m.beta, m.lookahead) = (case.number("momentum"), Lookahead::None);
         })
     };
     compare("muon_plain", plain, 0.1);
-    let added = |_: &Case| Recipe::muon().with_orthogonal(|o| o.floor = NormFloor::Add);
+    let added = |_: &Case| Composition::muon().with_orthogonal(|o| o.floor = NormFloor::Add);
     compare("muon_jordan", added, 0.1);
 }
 
 #[test]
 fn lion_adam_mini_nor_muon_and_scion() {
-    compare("lion", |_| Recipe::lion(Lion::default()), 0.1);
-    let clamped = |recipe: Recipe| recipe.with_orthogonal(|o| o.floor = NormFloor::Clamp);
-    compare("nor_muon", |_| clamped(Recipe::nor_muon()), 0.1);
-    let spectral = |_: &Case| clamped(Recipe::scion_spectral());
+    compare("lion", |_| Composition::lion(Lion::default()), 0.1);
+    let clamped = |recipe: Composition| recipe.with_orthogonal(|o| o.floor = NormFloor::Clamp);
+    compare("nor_muon", |_| clamped(Composition::nor_muon()), 0.1);
+    let spectral = |_: &Case| clamped(Composition::scion_spectral());
     compare("scion_spectral", spectral, 0.0);
     // `(1 - rate) w`.
     compare("scion_spectral_constrained", spectral, 1.0);
-    compare("scion_sign", |_| Recipe::scion_sign(Scaling::One), 0.0);
-    let per_input = |_: &Case| Recipe::scion_sign(Scaling::PerInput);
+    compare("scion_sign", |_| Composition::scion_sign(Scaling::One), 0.0);
+    let per_input = |_: &Case| Composition::scion_sign(Scaling::PerInput);
     compare("scion_sign_normalized", per_input, 0.0);
 
     let case = Case::read("adam_mini");
-    let mut rules = case.rules(Recipe::adam(case.adam()), 0.0);
+    let mut rules = case.rules(Composition::adam(case.adam()), 0.0);
     for (name, rule) in &mut rules {
         let blocks = match case.described["partitions"][name].as_str().unwrap() {
             "row" => Blocks::Output,
@@ -320,9 +343,23 @@ fn lion_adam_mini_nor_muon_and_scion() {
             other => panic!("{other}"),
         };
         let adam = case.adam();
-        rule.recipe = Recipe::adam_mini(AdamMini { adam, blocks });
+        rule.update = Composition::adam_mini(AdamMini { adam, blocks }).into();
         rule.weight_decay = case.described["weight_decays"][name].as_f64().unwrap();
     }
+    case.compare(&rules, Clip::None, &constant());
+}
+
+/// Through the trait that everybody's update rules have.
+#[test]
+fn soap_of_a_library() {
+    let case = Case::read("soap");
+    let soap = SoapUpdate {
+        adam: case.adam(),
+        shampoo_beta: case.number("shampoo_beta"),
+        precondition_frequency: case.number("precondition_frequency") as u64,
+        max_precondition_dim: case.number("max_precondition_dim") as usize,
+    };
+    let rules = case.rules(Update::own(soap), case.number("weight_decay"));
     case.compare(&rules, Clip::None, &constant());
 }
 

@@ -1,8 +1,9 @@
 //! The presets of `configs/` are what they say and can be trained.
 
 use burn::tensor::Device;
-use evenburn_model::{Decoder, Plan, Registry};
-use evenburn_optim::RecipeName;
+use evenburn_model::{Decoder, Plan};
+use evenburn_optim::OptimizerRegistry;
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::groups;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ fn load(file: &Path) -> RunConfig {
 
 #[test]
 fn every_scheme_has_a_preset_that_resolves() {
-    for scheme in Registry::default().names() {
+    for scheme in Registry::default().model.names() {
         let file = configs().join(format!("{scheme}.toml"));
         let config = load(&file);
         assert_eq!(config.norm.name(), scheme);
@@ -55,17 +56,15 @@ fn every_preset_makes_a_plan() {
         config.norm.plan(&config.model).unwrap();
         presets += 1;
     }
-    assert!(presets > Registry::default().names().count());
+    assert!(presets > Registry::default().model.names().count());
 }
 
 #[test]
 fn every_recipe_has_a_preset_of_the_default_run() {
     let default = load(&configs().join("default.toml"));
-    for recipe in RecipeName::ALL {
-        let name = serde_json::to_value(recipe).unwrap();
-        let name = name.as_str().unwrap();
+    for name in OptimizerRegistry::default().names() {
         let config = load(&configs().join(format!("optimizers/{name}.toml")));
-        assert_eq!(config.optim.recipe, recipe);
+        assert_eq!(config.optim.recipe.name(), name);
         assert_eq!(
             (&config.model, &config.norm, &config.data, &config.train),
             (&default.model, &default.norm, &default.data, &default.train),
@@ -80,7 +79,7 @@ fn every_recipe_has_a_preset_of_the_default_run() {
 /// Plans that were recorded before a decision existed are read as what they were, and written as they were.
 #[test]
 fn a_plan_leaves_out_what_it_does_not_decide() {
-    for scheme in Registry::default().schemes() {
+    for scheme in Registry::default().model.schemes() {
         let config = RunConfig {
             norm: scheme,
             ..RunConfig::default()

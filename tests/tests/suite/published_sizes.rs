@@ -1,7 +1,8 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Plan, Registry, Role, ScaleVectors};
+use evenburn_model::{Plan, Role, ScaleVectors};
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

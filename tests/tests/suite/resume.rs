@@ -1,8 +1,8 @@
 //! A run that is stopped or killed anywhere and resumed equals the run that wasn't, bit for bit.
 
 use crate::program::{sandbox, text};
-use evenburn_model::Registry;
 use evenburn_tests::cli::{Sandbox, Trace};
+use evenburn_train::Registry;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -221,7 +221,7 @@ macro_rules! schemes {
 
         #[test]
         fn every_scheme_is_tested() {
-            let names: Vec<&str> = Registry::default().names().collect();
+            let names: Vec<&str> = Registry::default().model.names().collect();
             assert_eq!(names, [$(stringify!($name)),+]);
         }
     };

@@ -4,7 +4,7 @@ use crate::args::Config;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
 pub(super) fn run(registry: &Registry, arguments: &Config, overrides: &Overrides) -> Result<()> {

@@ -3,8 +3,8 @@
 use crate::args::{Cooldown, DecayShape};
 use crate::output::say;
 use anyhow::Result;
-use evenburn_model::Registry;
 use evenburn_optim::Descent;
+use evenburn_train::Registry;
 use evenburn_train::request_cooldown;
 
 pub(super) fn run(registry: &Registry, arguments: &Cooldown) -> Result<()> {

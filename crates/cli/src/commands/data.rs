@@ -10,7 +10,7 @@ use evenburn_data::grouped as count;
 use evenburn_data::{
     DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
 };
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
-use evenburn_model::{Plan, Registry};
+use evenburn_model::Plan;
 use evenburn_optim::Rule;
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{estimate, groups, recorded};
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
             rule.weight_decay,
             rule.constraint.to_string()
         );
-        let row = rows.entry((left, rule.recipe.to_string())).or_default();
+        let row = rows.entry((left, rule.update.to_string())).or_default();
         row.tensors += 1;
         row.numbers += spec.len() as u64;
     }

@@ -8,7 +8,7 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_data::{Baselines, Score};
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::evaluate;
 
 pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {

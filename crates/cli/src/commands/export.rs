@@ -7,7 +7,8 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::{DataError, Tokenizer};
 use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
-use evenburn_model::{Registry, weights};
+use evenburn_model::weights;
+use evenburn_train::Registry;
 use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
 

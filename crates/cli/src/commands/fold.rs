@@ -5,7 +5,8 @@ use crate::args::Fold;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_model::{Registry, fold, weights};
+use evenburn_model::{fold, weights};
+use evenburn_train::Registry;
 use evenburn_train::frozen::{Frozen, Model};
 use std::collections::BTreeSet;
 

@@ -6,7 +6,7 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_interchange::import;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::frozen::{Frozen, Model};
 

@@ -19,7 +19,7 @@ use crate::output::tell;
 use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::frozen::Frozen;
 use evenburn_train::{TrainedRun, Trainer, load_run_as};
 use std::fs;

@@ -6,7 +6,8 @@ use crate::output::{say, tell};
 use crate::overrides::Overrides;
 use crate::tokenizing;
 use anyhow::Result;
-use evenburn_model::{Registry, Sampler};
+use evenburn_model::Sampler;
+use evenburn_train::Registry;
 use evenburn_train::{room, sample};
 
 /// Tokens of a sample where nobody says.

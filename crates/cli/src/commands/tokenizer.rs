@@ -10,7 +10,7 @@ use crate::tokenizing::bar;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_data::train_tokenizer;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use std::sync::Arc;
 
 pub(super) fn run(

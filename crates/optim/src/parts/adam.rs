@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::direction::Scaled;
 use super::{check_decay, check_eps};
-use crate::slot::Slot;
+use crate::state::ParamState;
 
 /// Adam's direction (Kingma and Ba, arXiv 1412.6980, algorithm 1), as `torch.optim.Adam`:
 ///
@@ -49,12 +49,12 @@ impl Adam {
         &self,
         grad: Tensor<3>,
         grad_scale: f64,
-        slot: &mut Slot,
+        state: &mut ParamState,
         [mean, square]: [&'static str; 2],
     ) -> Scaled {
         // In this order every tensor but two is updated in place: the square, and below the root.
         let squared = grad.clone().square();
-        self.with_squares(grad, squared, grad_scale, slot, [mean, square])
+        self.with_squares(grad, squared, grad_scale, state, [mean, square])
     }
 
     /// The same with squares that are given, for each entry or for each block of entries.
@@ -63,26 +63,26 @@ impl Adam {
         grad: Tensor<3>,
         squared: Tensor<3>,
         grad_scale: f64,
-        slot: &mut Slot,
+        state: &mut ParamState,
         [mean, square]: [&'static str; 2],
     ) -> Scaled {
         let squared = squared.mul_scalar((1.0 - self.beta2) * grad_scale * grad_scale);
         let scaled = grad.mul_scalar((1.0 - self.beta1) * grad_scale);
-        let m = match slot.take(mean) {
+        let m = match state.take(mean) {
             Some(m) => m.mul_scalar(self.beta1).add(scaled),
             None => scaled,
         };
-        let v = match slot.take(square) {
+        let v = match state.take(square) {
             Some(v) => v.mul_scalar(self.beta2).add(squared),
             None => squared,
         };
-        let correction1 = 1.0 - power(self.beta1, slot.t);
-        let correction2 = (1.0 - power(self.beta2, slot.t)).sqrt();
+        let correction1 = 1.0 - power(self.beta1, state.t);
+        let correction2 = (1.0 - power(self.beta2, state.t)).sqrt();
         // sqrt(v)/c2 + eps = (sqrt(v) + eps c2) / c2: the division becomes part of the scale.
         let root = v.clone().sqrt().add_scalar(self.eps * correction2);
         let tensor = m.clone().div(root);
-        slot.put(mean, m);
-        slot.put(square, v);
+        state.put(mean, m);
+        state.put(square, v);
         Scaled {
             tensor,
             scale: correction2 / correction1,

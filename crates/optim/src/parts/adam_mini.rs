@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Adam;
 use super::direction::Scaled;
 use crate::matrices::{IN, OUT};
-use crate::slot::Slot;
+use crate::state::ParamState;
 
 /// Adam-mini's direction (Zhang et al., arXiv 2406.16793, algorithm 1): Adam's, with one mean
 /// square for each block of entries in place of one for each entry:
@@ -76,9 +76,9 @@ impl AdamMini {
         }
     }
 
-    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, slot: &mut Slot) -> Scaled {
+    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, state: &mut ParamState) -> Scaled {
         let squared = self.blocks.mean(grad.clone().square());
         self.adam
-            .with_squares(grad, squared, grad_scale, slot, ["m", "v"])
+            .with_squares(grad, squared, grad_scale, state, ["m", "v"])
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, AdamMini, Lion, Momentum};
-use crate::slot::{Kept, Slot};
+use crate::state::{ParamState, StateTensor};
 
 /// What a gradient and its past say about where to go.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub(crate) struct Scaled {
 
 impl Direction {
     /// What is kept between steps for a parameter of this shape.
-    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<Kept> {
+    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<StateTensor> {
         match self {
             Self::Adam(_) => vec![("m", shape), ("v", shape)],
             Self::AdamMini(mini) => vec![("m", shape), ("v", mini.blocks.shape(shape))],
@@ -38,13 +38,13 @@ impl Direction {
         }
     }
 
-    /// One step with `grad * grad_scale`. The slot's count has this step in it.
-    pub(crate) fn step(&self, grad: Tensor<3>, grad_scale: f64, slot: &mut Slot) -> Scaled {
+    /// One step with `grad * grad_scale`. The state's count has this step in it.
+    pub(crate) fn step(&self, grad: Tensor<3>, grad_scale: f64, state: &mut ParamState) -> Scaled {
         match self {
-            Self::Adam(adam) => adam.step(grad, grad_scale, slot, ["m", "v"]),
-            Self::AdamMini(mini) => mini.step(grad, grad_scale, slot),
-            Self::Lion(lion) => lion.step(grad, grad_scale, slot),
-            Self::Momentum(momentum) => momentum.step(grad, grad_scale, slot),
+            Self::Adam(adam) => adam.step(grad, grad_scale, state, ["m", "v"]),
+            Self::AdamMini(mini) => mini.step(grad, grad_scale, state),
+            Self::Lion(lion) => lion.step(grad, grad_scale, state),
+            Self::Momentum(momentum) => momentum.step(grad, grad_scale, state),
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_decay;
 use super::direction::Scaled;
-use crate::slot::Slot;
+use crate::state::ParamState;
 
 /// What Lion takes the sign of (Chen et al., arXiv 2302.06675, program 1):
 ///
@@ -38,20 +38,20 @@ impl Lion {
         check_decay("beta2", self.beta2)
     }
 
-    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, slot: &mut Slot) -> Scaled {
+    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, state: &mut ParamState) -> Scaled {
         let share = |beta: f64| (1.0 - beta) * grad_scale;
         let (first, second) = (
             grad.clone().mul_scalar(share(self.beta1)),
             grad.mul_scalar(share(self.beta2)),
         );
-        let (tensor, m) = match slot.take("m") {
+        let (tensor, m) = match state.take("m") {
             Some(m) => (
                 m.clone().mul_scalar(self.beta1).add(first),
                 m.mul_scalar(self.beta2).add(second),
             ),
             None => (first, second),
         };
-        slot.put("m", m);
+        state.put("m", m);
         Scaled { tensor, scale: 1.0 }
     }
 }

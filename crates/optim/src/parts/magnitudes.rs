@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Adam;
 use crate::matrices::{IN, OUT};
-use crate::slot::{Kept, Slot};
+use crate::state::{ParamState, StateTensor};
 
 /// Magnitude-direction decoupling (arXiv 2606.25971, algorithm 2): a weight is taken apart into
 /// magnitudes of its inputs and outputs and a direction of constant Frobenius norm, each part is
@@ -63,7 +63,7 @@ const INPUTS: Side = ["in", "in_m", "in_v"];
 const OUTPUTS: Side = ["out", "out_m", "out_v"];
 
 impl Magnitudes {
-    pub(super) fn kept([n, input, output]: [usize; 3]) -> Vec<Kept> {
+    pub(super) fn kept([n, input, output]: [usize; 3]) -> Vec<StateTensor> {
         let side = |names: Side, shape| names.map(|name| (name, shape));
         [side(INPUTS, [n, input, 1]), side(OUTPUTS, [n, 1, output])].concat()
     }
@@ -82,12 +82,12 @@ impl Magnitudes {
         w: Tensor<3>,
         grad: Tensor<3>,
         rate: f64,
-        slot: &mut Slot,
+        state: &mut ParamState,
     ) -> (Tensor<3>, Frame) {
         let [n, input, output] = w.dims();
         let (raw_in, raw_out) = (
-            stored(&w, INPUTS, [n, input, 1], slot),
-            stored(&w, OUTPUTS, [n, 1, output], slot),
+            stored(&w, INPUTS, [n, input, 1], state),
+            stored(&w, OUTPUTS, [n, 1, output], state),
         );
         let (a, b) = (softplus(raw_in.clone()), softplus(raw_out.clone()));
         let before = a.clone().mul(b.clone());
@@ -95,8 +95,8 @@ impl Magnitudes {
         let product = w.div(before.clone()).mul(grad.clone());
         let of_in = product.clone().mul(b).sum_dim(OUT);
         let of_out = product.mul(a).sum_dim(IN);
-        let after_in = self.side(raw_in, of_in, rate, slot, INPUTS);
-        let after_out = self.side(raw_out, of_out, rate, slot, OUTPUTS);
+        let after_in = self.side(raw_in, of_in, rate, state, INPUTS);
+        let after_out = self.side(raw_out, of_out, rate, state, OUTPUTS);
         let frame = Frame {
             before: before.clone(),
             after: after_in.mul(after_out),
@@ -110,19 +110,20 @@ impl Magnitudes {
         raw: Tensor<3>,
         grad: Tensor<3>,
         rate: f64,
-        slot: &mut Slot,
+        state: &mut ParamState,
         [name, mean, square]: Side,
     ) -> Tensor<3> {
         let grad = grad.mul(sigmoid(raw.clone()));
-        let u = self.adam.step(grad, 1.0, slot, [mean, square]);
+        let u = self.adam.step(grad, 1.0, state, [mean, square]);
         let raw = raw.sub(u.tensor.mul_scalar(rate * self.lr_factor * u.scale));
-        slot.put(name, raw.clone());
+        state.put(name, raw.clone());
         softplus(raw)
     }
 }
 
-fn stored(w: &Tensor<3>, [name, ..]: Side, shape: [usize; 3], slot: &mut Slot) -> Tensor<3> {
-    slot.take(name)
+fn stored(w: &Tensor<3>, [name, ..]: Side, shape: [usize; 3], state: &mut ParamState) -> Tensor<3> {
+    state
+        .take(name)
         .unwrap_or_else(|| Tensor::full(shape, RAW_ONE, (&w.device(), w.dtype())))
 }
 

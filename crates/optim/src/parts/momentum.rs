@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_decay;
 use super::direction::Scaled;
-use crate::slot::Slot;
+use crate::state::ParamState;
 
 /// A running mean or sum of gradients, what Muon and Scion orthogonalize.
 ///
@@ -63,13 +63,13 @@ impl Momentum {
         check_decay("the momentum", self.beta)
     }
 
-    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, slot: &mut Slot) -> Scaled {
+    pub(super) fn step(&self, grad: Tensor<3>, grad_scale: f64, state: &mut ParamState) -> Scaled {
         let share = match self.accumulation {
             Accumulation::Mean => 1.0 - self.beta,
             Accumulation::Sum => 1.0,
         };
         let fresh = grad.mul_scalar(share * grad_scale);
-        let m = match slot.take("m") {
+        let m = match state.take("m") {
             Some(m) => m.mul_scalar(self.beta).add(fresh.clone()),
             None => fresh.clone(),
         };
@@ -77,7 +77,7 @@ impl Momentum {
             Lookahead::Nesterov => fresh.add(m.clone().mul_scalar(self.beta)),
             Lookahead::None => m.clone(),
         };
-        slot.put("m", m);
+        state.put("m", m);
         Scaled { tensor, scale: 1.0 }
     }
 }

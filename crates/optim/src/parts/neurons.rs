@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{check_decay, check_eps};
 use crate::matrices::{IN, norm, per};
-use crate::slot::{Kept, Slot};
+use crate::state::{ParamState, StateTensor};
 
 /// `NorMuon`'s second moment of each output (Li et al., arXiv 2510.05491, algorithm 1), after the
 /// orthogonalization:
@@ -35,7 +35,7 @@ impl Default for NeuronNorm {
 }
 
 impl NeuronNorm {
-    pub(crate) fn kept([n, _, output]: [usize; 3]) -> Kept {
+    pub(crate) fn kept([n, _, output]: [usize; 3]) -> StateTensor {
         ("n", [n, 1, output])
     }
 
@@ -44,13 +44,13 @@ impl NeuronNorm {
         check_eps(self.eps)
     }
 
-    pub(crate) fn step(&self, u: Tensor<3>, slot: &mut Slot) -> Tensor<3> {
+    pub(crate) fn step(&self, u: Tensor<3>, state: &mut ParamState) -> Tensor<3> {
         let fresh = u.clone().square().mean_dim(IN).mul_scalar(1.0 - self.beta2);
-        let n = match slot.take("n") {
+        let n = match state.take("n") {
             Some(n) => n.mul_scalar(self.beta2).add(fresh),
             None => fresh,
         };
-        slot.put("n", n.clone());
+        state.put("n", n.clone());
         let before = norm(u.clone());
         let even = u.div(n.sqrt().add_scalar(self.eps));
         let after = norm(even.clone());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Magnitudes;
 use super::direction::Scaled;
 use crate::matrices::{norm, per};
-use crate::slot::{Kept, Slot};
+use crate::state::{ParamState, StateTensor};
 
 /// The set that a weight stays in by the way it moves.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub enum Space {
 }
 
 impl Space {
-    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<Kept> {
+    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<StateTensor> {
         match self {
             Self::Flat => Vec::new(),
             Self::Sphere => vec![radius_of(shape)],
@@ -47,20 +47,25 @@ impl Space {
     }
 }
 
-fn radius_of([n, ..]: [usize; 3]) -> Kept {
+fn radius_of([n, ..]: [usize; 3]) -> StateTensor {
     ("radius", [n, 1, 1])
 }
 
 /// The norm that a matrix keeps: the one it has at its first step.
-fn radius(w: &Tensor<3>, slot: &mut Slot) -> Tensor<3> {
-    let radius = slot.take("radius").unwrap_or_else(|| norm(w.clone()));
-    slot.put("radius", radius.clone());
+fn radius(w: &Tensor<3>, state: &mut ParamState) -> Tensor<3> {
+    let radius = state.take("radius").unwrap_or_else(|| norm(w.clone()));
+    state.put("radius", radius.clone());
     radius
 }
 
 /// A step on the sphere, by a direction of length `rate` in units of the radius.
-pub(crate) fn step_on_sphere(w: Tensor<3>, u: Scaled, rate: f64, slot: &mut Slot) -> Tensor<3> {
-    let radius = radius(&w, slot);
+pub(crate) fn step_on_sphere(
+    w: Tensor<3>,
+    u: Scaled,
+    rate: f64,
+    state: &mut ParamState,
+) -> Tensor<3> {
+    let radius = radius(&w, state);
     // The direction's own size has no part in it.
     let length = norm(u.tensor.clone());
     let step = u.tensor.mul(per(radius.clone().mul_scalar(rate), length));
@@ -68,8 +73,13 @@ pub(crate) fn step_on_sphere(w: Tensor<3>, u: Scaled, rate: f64, slot: &mut Slot
 }
 
 /// A plain step, brought back to the sphere.
-pub(crate) fn step_to_sphere(w: Tensor<3>, u: Scaled, rate: f64, slot: &mut Slot) -> Tensor<3> {
-    let radius = radius(&w, slot);
+pub(crate) fn step_to_sphere(
+    w: Tensor<3>,
+    u: Scaled,
+    rate: f64,
+    state: &mut ParamState,
+) -> Tensor<3> {
+    let radius = radius(&w, state);
     onto(w.sub(u.tensor.mul_scalar(rate * u.scale)), radius)
 }
 

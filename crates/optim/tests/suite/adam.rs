@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::common::{adamw_rules, gradients, largest_error, net, norm, weights};
 use burn::tensor::DType;
-use evenburn_optim::{Adam, Clip, Engine, Recipe};
+use evenburn_optim::{Adam, Clip, Composition, Engine};
 
 /// `torch.optim.AdamW`, written as its documentation has it.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Reference {
 fn twenty_steps(dtype: DType, adam: Adam, weight_decay: f64) -> f64 {
     let mut rules = adamw_rules(1e-2, weight_decay);
     for rule in rules.values_mut() {
-        rule.recipe = Recipe::adam(adam);
+        rule.update = Composition::adam(adam).into();
     }
     let mut engine = Engine::new(rules, Clip::All { max: 1.0 });
     let mut model = net(3, dtype);

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use evenburn_geometry::Constraint;
-use evenburn_optim::{Adam, Clip, Engine, Recipe, Rule};
+use evenburn_optim::{Adam, Clip, Composition, Engine, Rule, Update};
 
 /// Deterministic numbers in (-1, 1).
 pub(crate) struct Numbers(u64);
@@ -238,10 +238,10 @@ pub(crate) fn norm(gradients: &BTreeMap<String, Vec<f64>>) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-pub(crate) fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
+pub(crate) fn rule(recipe: impl Into<Update>, lr: f64, weight_decay: f64) -> Rule {
     Rule {
         group: "test".to_owned(),
-        recipe,
+        update: recipe.into(),
         lr,
         weight_decay,
         constraint: Constraint::Free,
@@ -250,13 +250,13 @@ pub(crate) fn rule(recipe: Recipe, lr: f64, weight_decay: f64) -> Rule {
 
 /// `AdamW` everywhere.
 pub(crate) fn adamw_rules(lr: f64, weight_decay: f64) -> BTreeMap<String, Rule> {
-    let recipe = Recipe::adam(Adam::default());
+    let recipe = Composition::adam(Adam::default());
     let rule = |path: &&str| (path.to_string(), rule(recipe, lr, weight_decay));
     PATHS.iter().map(rule).collect()
 }
 
 /// Muon for what sits between embedding and head, `AdamW` for the rest.
-pub(crate) fn mixed_rules(muon: Recipe) -> BTreeMap<String, Rule> {
+pub(crate) fn mixed_rules(muon: Composition) -> BTreeMap<String, Rule> {
     let mut rules = adamw_rules(1e-2, 0.1);
     for (path, slot) in &mut rules {
         if path.contains("up") || path.contains("down") || path == "experts" {

@@ -9,7 +9,7 @@ use burn::nn;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Device, Tensor};
 use evenburn_geometry::{Axis, Constraint, l2_norm_along};
-use evenburn_optim::{Adam, Clip, Engine, OptimError, Recipe, Scaling, Shaping};
+use evenburn_optim::{Adam, Clip, Composition, Engine, OptimError, Scaling, Shaping};
 
 #[test]
 fn paths_are_the_names_on_the_way() {
@@ -22,7 +22,7 @@ fn paths_are_the_names_on_the_way() {
 fn rules_and_parameters_match_one_to_one() {
     let mut rules = adamw_rules(1e-3, 0.0);
     rules.remove("blocks.1.gain");
-    let stray = rule(Recipe::adam(Adam::default()), 1e-3, 0.0);
+    let stray = rule(Composition::adam(Adam::default()), 1e-3, 0.0);
     rules.insert("blocks.10.gain".to_owned(), stray);
     let error = engine(rules).check(&net(1, DType::F32)).unwrap_err();
     assert_eq!(
@@ -45,23 +45,23 @@ fn rules_that_cannot_train_their_parameter_are_errors() {
         change(rules.get_mut(path).unwrap());
         engine(rules).check(&net(1, DType::F32))
     };
-    let muon = |r: &mut evenburn_optim::Rule| r.recipe = Recipe::muon();
+    let muon = |r: &mut evenburn_optim::Rule| r.update = Composition::muon().into();
     assert!(check("experts", muon).is_ok());
     let error = check("blocks.0.gain", muon).unwrap_err();
     assert!(error.to_string().contains("trains matrices"), "{error}");
     // What keeps a norm has neither decay nor constraint.
     let error = check("head.weight", |r| {
-        r.recipe = Recipe::muon_h();
+        r.update = Composition::muon_h().into();
         r.weight_decay = 0.1;
     });
     assert!(matches!(error, Err(OptimError::Rule { parameter, .. }) if parameter == "head.weight"));
     let error = check("head.weight", |r| {
-        r.recipe = Recipe::muon_h();
+        r.update = Composition::muon_h().into();
         r.constraint = Constraint::Frobenius { radius: 1.0 };
     });
     assert!(matches!(error, Err(OptimError::Rule { parameter, .. }) if parameter == "head.weight"));
     let heads = |r: &mut evenburn_optim::Rule| {
-        r.recipe = Recipe::muon().with_orthogonal(|o| o.heads = 4);
+        r.update = Composition::muon().with_orthogonal(|o| o.heads = 4).into();
     };
     let error = check("head.weight", heads).unwrap_err();
     assert!(
@@ -81,10 +81,11 @@ fn rules_that_cannot_train_their_parameter_are_errors() {
     assert!(check("head.weight", |r| r.lr = f64::NAN).is_err());
     assert!(check("head.weight", |r| r.weight_decay = -1.0).is_err());
     assert!(
-        check("head.weight", |r| r.recipe = Recipe::adam(Adam {
+        check("head.weight", |r| r.update = Composition::adam(Adam {
             beta2: 1.0,
             ..Adam::default()
-        }))
+        })
+        .into())
         .is_err()
     );
 }
@@ -130,8 +131,11 @@ fn groups_are_clipped_by_their_own_norms() {
         }
         .to_owned();
         // A step that shows the size of its gradient.
-        rule.recipe = Recipe::scion_sign(Scaling::One);
-        rule.recipe.shaping = Shaping::None;
+        rule.update = Composition {
+            shaping: Shaping::None,
+            ..Composition::scion_sign(Scaling::One)
+        }
+        .into();
     }
     let model = net(2, DType::F64);
     let (grads, g) = gradients(&model, 4, 3.0);
@@ -162,7 +166,7 @@ fn groups_are_clipped_by_their_own_norms() {
 
 #[test]
 fn bad_gradients_change_nothing() {
-    let mut engine = engine(mixed_rules(Recipe::muon()));
+    let mut engine = engine(mixed_rules(Composition::muon()));
     let (grads, _) = gradients(&net(2, DType::F32), 1, 1.0);
     drop(grads);
     let model = net(2, DType::F32);
@@ -226,7 +230,7 @@ fn bad_gradients_change_nothing() {
 
 #[test]
 fn frozen_parameters_are_left_alone() {
-    let mut engine = engine(mixed_rules(Recipe::muon()));
+    let mut engine = engine(mixed_rules(Composition::muon()));
     let mut model = net(5, DType::F32);
     model.blocks[0].up.weight = model.blocks[0].up.weight.clone().set_require_grad(false);
     model.blocks[0].gain = model.blocks[0].gain.clone().set_require_grad(false);
@@ -247,7 +251,7 @@ fn frozen_parameters_are_left_alone() {
 
 #[test]
 fn constraints_hold_after_every_step() {
-    let mut rules = mixed_rules(Recipe::muon());
+    let mut rules = mixed_rules(Composition::muon());
     for (path, rule) in &mut rules {
         rule.lr = 0.5;
         rule.constraint = match path.as_str() {
@@ -300,7 +304,7 @@ fn constraints_hold_after_every_step() {
 #[test]
 fn summed_micro_batches_equal_one_batch() {
     let step = |micro: bool| {
-        let mut engine = engine(mixed_rules(Recipe::muon()));
+        let mut engine = engine(mixed_rules(Composition::muon()));
         let mut model = net(8, DType::F64);
         for step in 0..3 {
             let (mut grads, _) = gradients(&model, step, 1.0);
@@ -353,12 +357,12 @@ fn training_goes_on_after_a_step() {
         let ids = [model.up.weight.id, model.down.weight.id];
         let mut rules = std::collections::BTreeMap::new();
         for path in ["up.weight", "down.weight"] {
-            rules.insert(path.to_owned(), rule(Recipe::muon(), 0.05, 0.0));
+            rules.insert(path.to_owned(), rule(Composition::muon(), 0.05, 0.0));
         }
         for path in ["up.bias", "down.bias"] {
             rules.insert(
                 path.to_owned(),
-                rule(Recipe::adam(Adam::default()), 0.01, 0.0),
+                rule(Composition::adam(Adam::default()), 0.01, 0.0),
             );
         }
         let mut engine = engine(rules);

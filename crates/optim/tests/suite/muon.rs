@@ -13,7 +13,7 @@ use crate::reference::spaces::Flat;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
-use evenburn_optim::{Clip, Engine, NormFloor, Orthogonal, Polynomial, Recipe, orthogonalize};
+use evenburn_optim::{Clip, Composition, Engine, NormFloor, Orthogonal, Polynomial, orthogonalize};
 use proptest::prelude::*;
 
 #[derive(Module, Debug)]
@@ -31,7 +31,7 @@ fn the_scale_follows_the_roles_not_the_dimensions() {
         let model = Matrix {
             weight: Param::from_tensor(Tensor::zeros(shape, (&g.device(), DType::F64))),
         };
-        let rules = BTreeMap::from([("weight".to_owned(), rule(Recipe::muon(), 1.0, 0.0))]);
+        let rules = BTreeMap::from([("weight".to_owned(), rule(Composition::muon(), 1.0, 0.0))]);
         let mut grads = GradientsParams::new();
         grads.register(model.weight.id, g);
         let (model, _) = Engine::new(rules, Clip::None)
@@ -47,7 +47,7 @@ fn the_scale_follows_the_roles_not_the_dimensions() {
 
 #[test]
 fn a_batch_of_matrices_equals_each_alone() {
-    let mut together = engine(mixed_rules(Recipe::muon()));
+    let mut together = engine(mixed_rules(Composition::muon()));
     let model = net(11, DType::F64);
     let (grads, g) = gradients(&model, 1, 1.0);
     let clip = (1.0 / (norm(&g) + 1e-6)).min(1.0);
@@ -90,7 +90,7 @@ fn a_batch_of_matrices_equals_each_alone() {
 #[test]
 fn the_order_of_parameters_changes_nothing() {
     let step = |swap: bool| {
-        let mut engine = engine(mixed_rules(Recipe::muon()));
+        let mut engine = engine(mixed_rules(Composition::muon()));
         let mut model = net(13, DType::F32);
         if swap {
             let Net {

@@ -5,7 +5,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::DType;
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
-    Adam, AdamMini, Clip, Engine, Lion, Magnitudes, PerTensor, Recipe, Scaling, Space,
+    Adam, AdamMini, Clip, Composition, Engine, Lion, Magnitudes, PerTensor, Scaling, Space,
 };
 
 fn constraint(path: &str) -> Constraint {
@@ -21,16 +21,16 @@ fn constraint(path: &str) -> Constraint {
 
 #[test]
 fn steps_equal_the_engines() {
-    let adam = Recipe::adam(Adam::default());
+    let adam = Composition::adam(Adam::default());
     for recipe in [
         adam,
-        Recipe::adam_mini(AdamMini::default()),
-        Recipe::lion(Lion::default()),
-        Recipe::muon(),
-        Recipe::nor_muon(),
-        Recipe::muon_h(),
-        Recipe::scion_sign(Scaling::PerInput),
-        Recipe::decoupled_muon().decoupled(Magnitudes::default()),
+        Composition::adam_mini(AdamMini::default()),
+        Composition::lion(Lion::default()),
+        Composition::muon(),
+        Composition::nor_muon(),
+        Composition::muon_h(),
+        Composition::scion_sign(Scaling::PerInput),
+        Composition::decoupled_muon().decoupled(Magnitudes::default()),
     ] {
         // What keeps a norm has neither.
         let flat = recipe.space == Space::Flat;
@@ -46,8 +46,8 @@ fn steps_equal_the_engines() {
             let vector = path.ends_with("gain");
             let everywhere = [
                 adam,
-                Recipe::adam_mini(AdamMini::default()),
-                Recipe::lion(Lion::default()),
+                Composition::adam_mini(AdamMini::default()),
+                Composition::lion(Lion::default()),
             ];
             let recipe = if vector && !everywhere.contains(&recipe) {
                 adam

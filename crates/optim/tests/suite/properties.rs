@@ -10,7 +10,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{DType, Tensor};
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_optim::{Adam, Clip, Engine, Magnitudes, Recipe, Rule};
+use evenburn_optim::{Adam, Clip, Composition, Engine, Magnitudes, Rule};
 use proptest::prelude::*;
 
 #[derive(Module, Debug)]
@@ -54,8 +54,8 @@ fn norms(w: &[f64], along: Axis) -> Vec<f64> {
 
 #[test]
 fn constraints_hold_after_ten_thousand_steps() {
-    let adam = Recipe::adam(Adam::default());
-    for recipe in [adam, Recipe::muon()] {
+    let adam = Composition::adam(Adam::default());
+    for recipe in [adam, Composition::muon()] {
         for along in [Axis::In, Axis::Out] {
             let of = |constraint| Rule {
                 constraint,
@@ -79,7 +79,7 @@ fn spheres_are_kept_for_ten_thousand_steps() {
     let first = frobenius(&values(
         param(&mut Numbers::new(7), SHAPE, DType::F32).val(),
     ));
-    for recipe in [Recipe::adam_h(Adam::default()), Recipe::muon_h()] {
+    for recipe in [Composition::adam_h(Adam::default()), Composition::muon_h()] {
         let last = frobenius(&after_many_steps(rule(recipe, 0.01, 0.0)));
         assert!(
             (last / first - 1.0).abs() < 1e-6,
@@ -87,7 +87,7 @@ fn spheres_are_kept_for_ten_thousand_steps() {
         );
     }
     // Magnitudes move; what must stay is finite and positive lengths.
-    let decoupled = Recipe::adam(Adam::default()).decoupled(Magnitudes::default());
+    let decoupled = Composition::adam(Adam::default()).decoupled(Magnitudes::default());
     let w = after_many_steps(rule(decoupled, 0.001, 0.0));
     assert!(frobenius(&w).is_finite() && frobenius(&w) > 0.0);
 }
@@ -102,7 +102,7 @@ proptest! {
     ) {
         let total: u32 = tokens.iter().sum();
         let run = |whole: bool| {
-            let mut engine = engine(mixed_rules(Recipe::muon()));
+            let mut engine = engine(mixed_rules(Composition::muon()));
             let mut model = net(8, DType::F32);
             for step in 0..3 {
                 let part = |k: usize| {

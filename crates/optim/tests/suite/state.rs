@@ -2,10 +2,10 @@
 
 use crate::common::{engine, gradients, mixed_rules, net, weights};
 use burn::tensor::{DType, TensorData};
-use evenburn_optim::{Clip, Counts, Engine, OptimError, Recipe};
+use evenburn_optim::{Clip, Composition, Counts, Engine, OptimError};
 
 fn trained(dtype: DType, steps: u64) -> (crate::common::Net, Engine) {
-    let mut engine = engine(mixed_rules(Recipe::muon()));
+    let mut engine = engine(mixed_rules(Composition::muon()));
     let mut model = net(9, dtype);
     for step in 0..steps {
         let (grads, _) = gradients(&model, step, 0.3);

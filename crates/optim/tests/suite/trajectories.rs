@@ -14,7 +14,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
-    AdamMini, Blocks, Clip, Engine, GradientSpace, Magnitudes, Recipe, Rule, Scaling,
+    AdamMini, Blocks, Clip, Composition, Engine, GradientSpace, Magnitudes, Rule, Scaling,
 };
 
 const STEPS: u64 = 100;
@@ -158,7 +158,7 @@ fn jordan<F>(then: F) -> Momentum<F> {
 
 #[test]
 fn adam_and_its_constraints() {
-    let recipe = Recipe::adam(evenburn_optim::Adam::default());
+    let recipe = Composition::adam(evenburn_optim::Adam::default());
     compare("adamw", &rule(recipe, 1e-2, DECAY), &|| {
         Box::new(Flat::new(adam()))
     });
@@ -185,10 +185,11 @@ fn adam_and_its_constraints() {
         });
     }
     let tangent = Rule {
-        recipe: Recipe {
+        update: Composition {
             gradient: GradientSpace::Tangent,
             ..recipe
-        },
+        }
+        .into(),
         constraint: Constraint::Unit { along: Axis::In },
         ..rule(recipe, 0.1, 0.0)
     };
@@ -210,13 +211,13 @@ fn adam_mini() {
         (Blocks::Input, |_, j| j),
     ] {
         let adam = evenburn_optim::Adam::default();
-        let recipe = Recipe::adam_mini(AdamMini { adam, blocks });
+        let recipe = Composition::adam_mini(AdamMini { adam, blocks });
         let name = format!("adam-mini {blocks:?}");
         compare(&name, &rule(recipe, 1e-2, DECAY), &|| {
             Box::new(Flat::new(Adam::new(block)))
         });
     }
-    let recipe = Recipe::adam_mini(AdamMini {
+    let recipe = Composition::adam_mini(AdamMini {
         adam: evenburn_optim::Adam::default(),
         blocks: Blocks::Heads(4),
     });
@@ -233,11 +234,11 @@ fn adam_mini() {
 
 #[test]
 fn signs() {
-    let lion = Recipe::lion(evenburn_optim::Lion::default());
+    let lion = Composition::lion(evenburn_optim::Lion::default());
     compare("lion", &rule(lion, 1e-3, DECAY), &|| {
         Box::new(Flat::new(Lion { m: None }))
     });
-    let scion = Recipe::scion_sign(Scaling::PerInput);
+    let scion = Composition::scion_sign(Scaling::PerInput);
     compare("scion sign", &rule(scion, 1e-2, DECAY), &|| {
         let then = |u: &Rows| {
             let input = u[0].len() as f64;
@@ -249,24 +250,26 @@ fn signs() {
 
 #[test]
 fn muon_and_its_family() {
-    compare("muon", &rule(Recipe::muon(), 0.02, DECAY), &|| {
+    compare("muon", &rule(Composition::muon(), 0.02, DECAY), &|| {
         Box::new(Flat::new(jordan(muon(muon_quintics(), original))))
     });
     compare(
         "moonlight",
-        &rule(Recipe::moonlight(), 0.01, DECAY),
+        &rule(Composition::moonlight(), 0.01, DECAY),
         &|| {
             let scale = |output: f64, input: f64| 0.2 * output.max(input).sqrt();
             let then = muon_added(muon_quintics(), 1.0, scale);
             Box::new(Flat::new(momentum(Kind::Moonlight, 0.95, then)))
         },
     );
-    compare("nor-muon", &rule(Recipe::nor_muon(), 0.02, DECAY), &|| {
-        Box::new(Flat::new(jordan(nor_muon(muon_quintics()))))
-    });
+    compare(
+        "nor-muon",
+        &rule(Composition::nor_muon(), 0.02, DECAY),
+        &|| Box::new(Flat::new(jordan(nor_muon(muon_quintics())))),
+    );
     compare(
         "polar",
-        &rule(Recipe::polar_express(), 0.02, DECAY),
+        &rule(Composition::polar_express(), 0.02, DECAY),
         &|| {
             let then = muon_added(polar_quintics(), 1.01, original);
             Box::new(Flat::new(jordan(then)))
@@ -274,14 +277,14 @@ fn muon_and_its_family() {
     );
     compare(
         "scion",
-        &rule(Recipe::scion_spectral(), 0.02, DECAY),
+        &rule(Composition::scion_spectral(), 0.02, DECAY),
         &|| {
             let scale = |output: f64, input: f64| (output / input).sqrt();
             let then = muon_added(muon_quintics(), 1.0, scale);
             Box::new(Flat::new(momentum(Kind::Mean, 0.9, then)))
         },
     );
-    let heads = Recipe::muon().with_orthogonal(|o| o.heads = 4);
+    let heads = Composition::muon().with_orthogonal(|o| o.heads = 4);
     for shape in [[1, 8, 24], [1, 24, 8], [1, 16, 16]] {
         compare_on("heads", shape, &rule(heads, 0.02, DECAY), &|| {
             Box::new(Flat::new(jordan(by_head(4, muon_quintics()))))
@@ -291,14 +294,14 @@ fn muon_and_its_family() {
 
 #[test]
 fn spheres() {
-    let adam_h = Recipe::adam_h(evenburn_optim::Adam::default());
+    let adam_h = Composition::adam_h(evenburn_optim::Adam::default());
     compare("adam-h", &rule(adam_h, 0.02, 0.0), &|| {
         Box::new(Sphere {
             inner: adam(),
             radius: None,
         })
     });
-    compare("muon-h", &rule(Recipe::muon_h(), 0.02, 0.0), &|| {
+    compare("muon-h", &rule(Composition::muon_h(), 0.02, 0.0), &|| {
         Box::new(Sphere {
             inner: jordan(muon(muon_quintics(), original)),
             radius: None,
@@ -309,7 +312,7 @@ fn spheres() {
 #[test]
 fn magnitudes_and_directions() {
     let magnitudes = Magnitudes::default();
-    let recipe = Recipe::adam(evenburn_optim::Adam::default()).decoupled(magnitudes);
+    let recipe = Composition::adam(evenburn_optim::Adam::default()).decoupled(magnitudes);
     compare("decoupled adam", &rule(recipe, 0.01, 0.0), &|| {
         Box::new(Decoupled {
             inner: adam(),
@@ -318,7 +321,7 @@ fn magnitudes_and_directions() {
             adams: [adam(), adam()],
         })
     });
-    let recipe = Recipe::decoupled_muon().decoupled(magnitudes);
+    let recipe = Composition::decoupled_muon().decoupled(magnitudes);
     compare("decoupled muon", &rule(recipe, 0.01, 0.0), &|| {
         let scale = |output: f64, input: f64| (output / input).max(input / output).sqrt();
         Box::new(Decoupled {

@@ -1,4 +1,7 @@
-//! Configurations that runs recorded before their scheme had the options it has now.
+//! Configurations that runs recorded before their scheme, or optimizer recipes, had the options they have now.
+//!
+//! Every run's `[optim]` once had the options of all recipes, of which it used its own. Those of others are left out, as they did
+//! nothing; in `optim.groups` a recipe had the run's options, which stand with the group today ([`own_options`]).
 //!
 //! A run of `angpt` whose plan records no options is from before anGPT's branches had norms. Read today, its configuration
 //! would say another network than its plan; so its options are read as what they meant:
@@ -12,6 +15,7 @@
 
 use std::path::Path;
 
+use evenburn_optim::{OptimizerRegistry, Recipe};
 use toml::{Table, Value};
 
 use crate::error::TrainError;
@@ -65,6 +69,59 @@ fn translate(norm: &mut Table, dim: Option<i64>) -> Result<Vec<(String, Value)>,
         .collect())
 }
 
+/// Options that stood in `[optim]` whatever the recipe.
+const OF_ALL_RECIPES: [&str; 11] = [
+    "matrix_lr",
+    "lion_beta1",
+    "lion_beta2",
+    "momentum",
+    "lookahead",
+    "orthogonal_steps",
+    "scaling",
+    "heads",
+    "scion_radius",
+    "scion_sign_radius",
+    "scion_form",
+];
+
+/// Takes the options of other recipes out of a recorded `[optim]`, and puts those that a group's recipe had from there, and that
+/// said something else than it does without, into the group. Returns whether there were any.
+pub(super) fn own_options(registry: &OptimizerRegistry, values: &mut Table) -> bool {
+    let Some(Value::Table(optim)) = values.get_mut("optim") else {
+        return false;
+    };
+    let options_of = |name: Option<&str>| match name {
+        None => Some(Recipe::default()),
+        Some(name) => registry.recipe(name).ok(),
+    };
+    let own = optim
+        .get("recipe")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let Some(recipe) = options_of(own.as_deref()) else {
+        return false;
+    };
+    let foreign: Table = OF_ALL_RECIPES
+        .into_iter()
+        .filter(|option| !registry.has_option(recipe.name(), option))
+        .filter_map(|option| optim.remove_entry(option))
+        .collect();
+    let groups = optim.get_mut("groups").and_then(Value::as_array_mut);
+    for group in groups.into_iter().flatten().filter_map(Value::as_table_mut) {
+        let name = group.get("recipe").and_then(Value::as_str);
+        let Some(other) = name.and_then(|name| registry.recipe(name).ok()) else {
+            continue;
+        };
+        for (option, value) in &foreign {
+            let says_more = other.defaults().get(option) != Some(value);
+            if says_more && registry.has_option(other.name(), option) {
+                group.entry(option).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    !foreign.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +172,35 @@ mod tests {
         let mut other = table("[norm]\nscheme = 'ngpt'\n");
         std::fs::write(run.path().join("plan.toml"), "scheme = 'ngpt'\n").unwrap();
         assert!(meaning(run.path(), &mut other).unwrap().is_empty());
+    }
+
+    #[test]
+    fn options_of_other_recipes_are_left_out_or_go_to_the_groups_that_had_them() {
+        let registry = OptimizerRegistry::default();
+        let read = |text: &str| {
+            let mut values = table(text);
+            let found = own_options(&registry, &mut values);
+            (found, values)
+        };
+        let all =
+            "lr = 0.1\nlion_beta1 = 0.9\northogonal_steps = 5\nheads = 'joined'\nmomentum = 0.8\n";
+        let groups =
+            "groups = [{ name = 'a', path = '*', recipe = 'muon' }, { name = 'b', role = 'gain' }]";
+        let (found, values) = read(&format!("[optim]\n{all}{groups}"));
+        assert!(found);
+        let expected = "[optim]\nlr = 0.1\ngroups = [{ name = 'a', path = '*', recipe = 'muon', momentum = 0.8 }, \
+                        { name = 'b', role = 'gain' }]";
+        assert_eq!(values, table(expected));
+        let (found, values) = read(&format!("[optim]\nrecipe = 'muon'\n{all}{groups}"));
+        assert!(found);
+        let text = format!(
+            "[optim]\nrecipe = 'muon'\n{}{groups}",
+            all.replace("lion_beta1 = 0.9\n", "")
+        );
+        assert_eq!(values, table(&text));
+        assert_eq!(read(&text), (false, table(&text)));
+        // Of a recipe that isn't known, nothing can be said.
+        let theirs = "[optim]\nrecipe = 'theirs'\nmomentum = 0.8";
+        assert_eq!(read(theirs), (false, table(theirs)));
     }
 }

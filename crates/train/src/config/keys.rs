@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use evenburn_model::Registry;
+use crate::Registry;
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
@@ -144,12 +144,12 @@ impl Key {
 /// The section whose functions a registry knows, in the schema of a configuration.
 const FUNCTION: &str = "/properties/model/properties/function";
 
-/// Every key of a run's configuration, section by section, with the schemes and functions of a registry.
+/// Every key of a run's configuration, section by section, with the schemes, functions and recipes of a registry.
 ///
 /// A key that means something else, or takes other values, with another tag is listed once for each.
 ///
 /// ```
-/// let keys = evenburn_train::config::keys(&evenburn_model::Registry::default());
+/// let keys = evenburn_train::config::keys(&evenburn_train::Registry::default());
 /// let key = keys.iter().find(|key| key.path == "train.batch_size").expect("it exists");
 /// assert_eq!((key.expected().as_str(), key.default.as_deref()), ("integer, at least 1", Some("8")));
 /// ```
@@ -157,21 +157,32 @@ pub fn keys(registry: &Registry) -> Vec<Key> {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator();
-    let functions = registry.kinds().placed_schema(&mut generator).to_value();
+    let functions = registry
+        .model
+        .kinds()
+        .placed_schema(&mut generator)
+        .to_value();
     let mut schema = generator.into_root_schema_for::<RunConfig>().to_value();
     if let Some(known) = schema.pointer_mut(FUNCTION) {
         *known = functions;
     }
     let defaults = toml::Table::try_from(RunConfig::default()).unwrap_or_default();
     let mut found = Vec::new();
-    let schemes = registry.schema();
+    let (schemes, recipes) = (registry.model.schema(), registry.optimizers.schema());
     for section in RunConfig::SECTIONS {
-        let part = match section {
+        let first = found.len();
+        let chosen = match section {
             "norm" => Some(schemes.as_value()),
-            _ => schema.pointer(&format!("/properties/{section}")),
+            "optim" => Some(recipes.as_value()),
+            _ => None,
         };
-        if let Some(part) = part {
+        let own = schema.pointer(&format!("/properties/{section}"));
+        for part in [chosen, own].into_iter().flatten() {
             walk(section, part, &[], &mut found);
+        }
+        // The choice, what always applies, then what comes with a choice.
+        if chosen.is_some() {
+            found[first..].sort_by_key(|key| !key.only_with.is_empty());
         }
     }
     for key in &mut found {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use evenburn_model::Registry;
+use crate::Registry;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
@@ -27,8 +27,8 @@ pub struct Resolved {
 
 impl RunConfig {
     /// Reads a configuration file, if one is given, and applies overrides `(key, VALUE)` in their order. A run directory,
-    /// or a checkpoint in it, stands for the configuration it recorded; its scheme may be one that the registry lacks, and
-    /// can then make no plan.
+    /// or a checkpoint in it, stands for the configuration it recorded; its scheme and its recipe may be ones that the registry
+    /// lacks, and can then make no plan and no optimizer.
     ///
     /// The kind of a key decides how its VALUE is read: strings are taken byte for byte, a value that begins with `[` is a
     /// TOML list where the key takes one, numbers and booleans are those of TOML.
@@ -79,7 +79,7 @@ impl RunConfig {
     /// As [`RunConfig::load`].
     ///
     /// ```
-    /// use evenburn_model::Registry;
+    /// use evenburn_train::Registry;
     /// use evenburn_train::config::RunConfig;
     ///
     /// let registry = Registry::default();
@@ -98,6 +98,12 @@ impl RunConfig {
     }
 }
 
+/// Whether a configuration that a run recorded has options of recipes that are neither its own nor a group's.
+pub(crate) fn lists_other_recipes(registry: &Registry, file: &Path) -> Result<bool, TrainError> {
+    let (_, mut values) = parsed(&file.display().to_string(), &text_of(file)?)?;
+    Ok(before::own_options(&registry.optimizers, &mut values))
+}
+
 fn text_of(path: &Path) -> Result<String, TrainError> {
     let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
     String::from_utf8(bytes).map_err(|e| {
@@ -113,10 +119,32 @@ fn text_of(path: &Path) -> Result<String, TrainError> {
 /// Two ways to say how long a run is; a configuration has one.
 const BUDGETS: [&str; 2] = ["train.steps", "train.tokens"];
 
-/// The section that a registry reads.
-const NORM: &str = "norm";
-/// The key in it that names the scheme.
-const SCHEME: &str = "norm.scheme";
+/// A section that a registry reads, by a key in it that names what is chosen.
+#[derive(Clone, Copy)]
+struct Choice {
+    section: &'static str,
+    /// The key that names it.
+    name: &'static str,
+    /// What it is.
+    what: &'static str,
+}
+
+const SCHEME: Choice = Choice {
+    section: "norm",
+    name: "scheme",
+    what: "scheme",
+};
+const RECIPE: Choice = Choice {
+    section: "optim",
+    name: "recipe",
+    what: "recipe",
+};
+
+impl Choice {
+    fn path(self) -> String {
+        join(self.section, self.name)
+    }
+}
 
 /// The key that names a function in place of the scheme's.
 const FUNCTION: &str = "model.function.name";
@@ -128,8 +156,8 @@ struct Loader<'r> {
     origins: Provenance,
     /// Keys that were set, in order.
     set: Vec<String>,
-    /// The scheme of a run that the registry doesn't know, with its options.
-    unknown: Option<toml::Table>,
+    /// What a run has chosen and the registry doesn't know, with its options.
+    unknown: Vec<(Choice, toml::Table)>,
 }
 
 impl<'r> Loader<'r> {
@@ -140,7 +168,7 @@ impl<'r> Loader<'r> {
             values: toml::Table::new(),
             origins: Provenance::default(),
             set: Vec::new(),
-            unknown: None,
+            unknown: Vec::new(),
         }
     }
 
@@ -150,29 +178,68 @@ impl<'r> Loader<'r> {
         self.table(label, text, "", &spans, &values)
     }
 
-    /// Reads a file that a run recorded: its scheme may be unknown here, or have had other options.
+    /// Reads a file that a run recorded: its scheme and its recipe may be unknown here, or have had other options.
     fn recorded(&mut self, run: &Path, label: &str, text: &str) -> Result<(), TrainError> {
         let (spans, mut values) = parsed(label, text)?;
-        let scheme = lookup(&values, SCHEME).and_then(toml::Value::as_str);
-        if scheme.is_some_and(|name| self.registry.about(name).is_none())
-            && let Some(toml::Value::Table(norm)) = values.remove(NORM)
-        {
-            let lines = spans.get(NORM).and_then(|norm| norm.get_ref().as_table());
-            for name in lines.into_iter().flat_map(DeTable::keys) {
-                let origin = Origin::File {
-                    file: label.to_owned(),
-                    line: line_of(text, name.span().start),
-                };
-                self.origins.set(join(NORM, name.get_ref()), origin);
-            }
-            self.unknown = Some(norm);
+        for choice in [SCHEME, RECIPE] {
+            self.set_aside(choice, label, text, &spans, &mut values);
         }
         let meant = before::meaning(run, &mut values)?;
+        before::own_options(&self.registry.optimizers, &mut values);
         self.table(label, text, "", &spans, &values)?;
         for (key, value) in meant {
             self.assign(&key, value, Origin::Default)?;
         }
         Ok(())
+    }
+
+    /// Takes a choice that the registry doesn't know out of a section, with everything that only it can have.
+    fn set_aside(
+        &mut self,
+        choice: Choice,
+        label: &str,
+        text: &str,
+        spans: &DeTable<'_>,
+        values: &mut toml::Table,
+    ) {
+        let path = choice.path();
+        let name = lookup(values, &path).and_then(toml::Value::as_str);
+        let registry = self.registry;
+        let known = |name| match choice.section {
+            "norm" => registry.model.about(name).is_some(),
+            _ => registry.optimizers.about(name).is_some(),
+        };
+        if name.is_none_or(known) {
+            return;
+        }
+        let Some(toml::Value::Table(mut section)) = values.remove(choice.section) else {
+            return;
+        };
+        let lines = spans
+            .get(choice.section)
+            .and_then(|s| s.get_ref().as_table());
+        for name in lines.into_iter().flat_map(DeTable::keys) {
+            let origin = Origin::File {
+                file: label.to_owned(),
+                line: line_of(text, name.span().start),
+            };
+            self.origins
+                .set(join(choice.section, name.get_ref()), origin);
+        }
+        let mut kept = toml::Table::new();
+        for key in self.keys.iter().filter(|key| key.only_with.is_empty()) {
+            let name = key.path.strip_prefix(choice.section);
+            if let Some(name) = name.and_then(|name| name.strip_prefix('.'))
+                && name != choice.name
+                && let Some((name, value)) = section.remove_entry(name)
+            {
+                kept.insert(name, value);
+            }
+        }
+        if !kept.is_empty() {
+            values.insert(choice.section.to_owned(), toml::Value::Table(kept));
+        }
+        self.unknown.push((choice, section));
     }
 
     /// Applies overrides, and checks what has come together.
@@ -312,32 +379,54 @@ impl<'r> Loader<'r> {
             .map(|(_, known)| known.clone())
     }
 
-    /// Another scheme in the place of an unknown one takes its options along; without one, nothing can be said of them.
-    fn settle_unknown(&mut self) -> Result<(), TrainError> {
-        let Some(norm) = &self.unknown else {
-            return Ok(());
-        };
-        if lookup(&self.values, SCHEME).is_some() {
-            let options = norm.keys().map(|name| join(NORM, name));
-            for path in options.collect::<Vec<_>>() {
-                if !self.set.contains(&path) {
-                    self.origins.forget(&path);
+    /// Another choice in the place of an unknown one takes its options along; without one, nothing can be said of them.
+    fn forget_replaced(&mut self) -> Result<(), TrainError> {
+        for (choice, options) in std::mem::take(&mut self.unknown) {
+            if lookup(&self.values, &choice.path()).is_some() {
+                for name in options.keys() {
+                    let path = join(choice.section, name);
+                    if !self.set.contains(&path) {
+                        self.origins.forget(&path);
+                    }
                 }
+                continue;
             }
-            self.unknown = None;
-        } else if let Some(key) = self.set.iter().find(|key| key.starts_with("norm.")) {
-            let name = norm.get("scheme").map(ToString::to_string);
-            let why = format!(
-                "the scheme of the run is {}, which this program doesn't know",
-                name.unwrap_or_default()
-            );
-            return Err(TrainError::invalid(key, why).locate(&self.origins));
+            let of_another = |path: &&String| {
+                let mut keys = self.keys.iter();
+                let tagged = keys.any(|key| key.path == **path && !key.only_with.is_empty());
+                tagged && path.starts_with(choice.section)
+            };
+            if let Some(key) = self.set.iter().find(of_another) {
+                let name = options.get(choice.name).map(ToString::to_string);
+                let why = format!(
+                    "the {} of the run is {}, which this program doesn't know",
+                    choice.what,
+                    name.unwrap_or_default()
+                );
+                return Err(TrainError::invalid(key, why).locate(&self.origins));
+            }
+            self.unknown.push((choice, options));
         }
         Ok(())
     }
 
+    /// A section that a registry is to read, with a choice that it doesn't know.
+    fn chosen(&mut self, choice: Choice) -> toml::Table {
+        let mut section = match self.values.remove(choice.section) {
+            Some(toml::Value::Table(section)) => section,
+            _ => toml::Table::new(),
+        };
+        let unknown = std::mem::take(&mut self.unknown);
+        let (mine, others): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .partition(|(other, _)| other.section == choice.section);
+        self.unknown = others;
+        section.extend(mine.into_iter().flat_map(|(_, options)| options));
+        section
+    }
+
     fn finish(mut self) -> Result<Resolved, TrainError> {
-        self.settle_unknown()?;
+        self.forget_replaced()?;
         self.fill_tags();
         // Keys that always apply come first: a tag that isn't one would make every key beside it look wrong.
         let (tagged, plain): (Vec<_>, Vec<_>) = self.set.iter().partition(|path| {
@@ -348,20 +437,29 @@ impl<'r> Loader<'r> {
         for path in plain.into_iter().chain(tagged) {
             self.check(path)?;
         }
-        let norm = match (self.unknown.take(), self.values.remove(NORM)) {
-            (Some(norm), _) | (None, Some(toml::Value::Table(norm))) => norm,
-            (None, _) => toml::Table::new(),
-        };
+        let (norm, optim) = (self.chosen(SCHEME), self.chosen(RECIPE));
         let refused = |message: String| TrainError::Config { message };
         let norm = self
             .registry
+            .model
             .read(norm)
             .map_err(|e| refused(e.to_string()))?;
+        let mut optim = self
+            .registry
+            .optimizers
+            .read(optim)
+            .map_err(|e| refused(e.to_string()))?;
+        let place = self.origins.of(&RECIPE.path());
+        optim.recipe = optim.recipe.found_at(&place.to_string());
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
-        self.registry.kinds().settle(&mut sections.model)?;
+        self.registry.model.kinds().settle(&mut sections.model)?;
         Ok(Resolved {
-            config: RunConfig { norm, ..sections },
+            config: RunConfig {
+                norm,
+                optim,
+                ..sections
+            },
             origins: self.origins,
         })
     }

@@ -9,6 +9,7 @@ mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
+pub(crate) use load::lists_other_recipes;
 pub use provenance::{Origin, Provenance};
 pub use sections::{DeviceName, MetricsConfig, Precision, RunSection, TrainConfig};
 
@@ -32,7 +33,7 @@ pub struct RunConfig {
     #[serde(skip_deserializing)]
     #[schemars(skip)]
     pub norm: Scheme,
-    /// Optimizers and their schedule.
+    /// Optimizer recipe, its options and the schedule; which recipes there are, a registry knows, and reads them.
     pub optim: OptimConfig,
     /// Text, tokenizer and packing.
     pub data: DataConfig,

@@ -52,8 +52,8 @@ fn list(text: &str, or_string: bool) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Registry;
     use crate::config::keys;
-    use evenburn_model::Registry;
 
     #[test]
     fn no_key_takes_text_and_numbers() {

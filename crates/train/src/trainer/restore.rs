@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use evenburn_data::Corpus;
-use evenburn_model::{Decoder, Registry, weights};
+use evenburn_model::{Decoder, weights};
 use evenburn_optim::Engine;
 
 use crate::change::{self, Change};
@@ -13,6 +13,7 @@ use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::launch;
 use crate::recorded_plan::{RecordedPlan, same};
+use crate::registry::Registry;
 use crate::run_dir::{self, RunDir};
 
 /// What a checkpoint must agree with.

@@ -1,6 +1,6 @@
 //! What a user can get wrong in a configuration, and what they are told.
 
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::TrainError;
 use evenburn_train::config::{Origin, RunConfig, keys};
 
@@ -113,7 +113,7 @@ fn each_mistake_has_its_place_and_a_way_out() {
 fn a_tagged_section_takes_the_keys_of_its_variant_alone() {
     let all = keys(&Registry::default());
     let scheme = all.iter().find(|key| key.path == "norm.scheme").unwrap();
-    let names: Vec<&str> = Registry::default().names().collect();
+    let names: Vec<&str> = Registry::default().model.names().collect();
     assert_eq!(scheme.choices, names);
     let message = load(
         GOOD,
@@ -155,7 +155,7 @@ fn a_key_takes_the_values_it_has_in_the_chosen_variant() {
 
 #[test]
 fn every_scheme_loads_by_its_name() {
-    for name in Registry::default().names() {
+    for name in Registry::default().model.names() {
         let resolved = load(GOOD, &[("norm.scheme", name)]).unwrap();
         assert_eq!(resolved.config.norm.name(), name);
     }

@@ -3,8 +3,9 @@
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
 use burn::tensor::Tensor;
 use evenburn_model::function::{Around, NormFunction};
-use evenburn_model::{Recorded, Registry, fold, weights};
-use evenburn_optim::RecipeName;
+use evenburn_model::{Recorded, fold, weights};
+use evenburn_optim::OptimizerRegistry;
+use evenburn_train::Registry;
 use evenburn_train::config::{RunConfig, keys};
 use evenburn_train::{Launch, Resume, Start, TrainError, Trainer, load_run, request_cooldown};
 use schemars::JsonSchema;
@@ -109,9 +110,7 @@ fn a_stopped_and_resumed_run_equals_the_straight_one() {
 fn every_optimizer_trains_every_function() {
     let world = World::new();
     for function in FUNCTIONS {
-        for recipe in RecipeName::ALL {
-            let recipe = serde_json::to_value(recipe).unwrap();
-            let recipe = recipe.as_str().unwrap();
+        for recipe in OptimizerRegistry::default().names() {
             // Every step of Scion's is as long as its rate.
             let lr = if recipe == "scion" { "0.001" } else { "0.01" };
             let more = [("optim.recipe", recipe), ("optim.lr", lr)];

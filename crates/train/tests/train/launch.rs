@@ -1,7 +1,7 @@
 //! Which run a launch starts or continues.
 
 use crate::world::World;
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::{Launch, Resume, Start, TrainError};
 
 fn launch(world: &World, resume: Resume) -> Launch {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::world::{World, assert_same_checkpoint, assert_same_history, metrics};
 use evenburn_model::plan::{GainRole, NormPlan, ResidualPlan};
 use evenburn_model::strategy::{NormStrategy, SchemeOptions};
-use evenburn_model::{Branch, Dims, Registry};
+use evenburn_model::{Branch, Dims};
+use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{
     Ended, Launch, Resume, Start, TrainError, Trainer, evaluate, load_run, recorded,
@@ -113,7 +114,7 @@ fn nothing_is_written_outside_the_run_directory() {
 
 #[test]
 fn a_stopped_and_resumed_run_equals_the_straight_one() {
-    for scheme in Registry::default().names() {
+    for scheme in Registry::default().model.names() {
         let world = World::new();
         let straight = world.run(scheme, &[], world.fresh("straight")).unwrap();
         // 21 lies between two checkpoints and between two evaluations.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use evenburn_data::{Corpus, prepare};
-use evenburn_model::Registry;
+use evenburn_train::Registry;
 use evenburn_train::config::{Resolved, RunConfig};
 use evenburn_train::{Start, Summary, TrainError, Trainer};
 

@@ -1,4 +1,4 @@
-//! How a gradient becomes a step, put together from parts.
+//! A step that is put together from parts.
 
 use std::fmt;
 
@@ -9,26 +9,26 @@ use crate::parts::{
     Accumulation, Adam, AdamMini, Direction, GradientSpace, Lion, Lookahead, Magnitudes, Momentum,
     NeuronNorm, NormFloor, Orthogonal, Polynomial, Scaling, Shaping, Space,
 };
-use crate::slot::Kept;
+use crate::state::StateTensor;
 
-/// How a gradient becomes a step:
+/// How a gradient becomes a step, from one of each kind of part:
 ///
 /// ```text
 /// gradient -> direction -> shaping -> equal outputs -> factor by shape -> step in a space
 /// ```
 ///
-/// The named constructors are the recipes of the field; any other composition is one too.
+/// The named constructors are what recipes of the field do with a matrix; any other composition works too.
 ///
 /// ```
-/// use evenburn_optim::{Adam, Recipe, Space};
+/// use evenburn_optim::{Adam, Composition, Space};
 ///
-/// assert_eq!(Recipe::adam(Adam::default()).to_string(), "adam(0.9, 0.95)");
-/// let recipe = Recipe { space: Space::Sphere, ..Recipe::muon() };
-/// assert_eq!(recipe, Recipe::muon_h());
+/// assert_eq!(Composition::adam(Adam::default()).to_string(), "adam(0.9, 0.95)");
+/// let parts = Composition { space: Space::Sphere, ..Composition::muon() };
+/// assert_eq!(parts, Composition::muon_h());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
+pub struct Composition {
     /// Which part of the gradient is seen.
     #[serde(default)]
     pub gradient: GradientSpace,
@@ -48,7 +48,7 @@ pub struct Recipe {
     pub space: Space,
 }
 
-impl Recipe {
+impl Composition {
     /// A direction that is stepped along as it is.
     const fn plain(direction: Direction) -> Self {
         Self {
@@ -206,19 +206,11 @@ impl Recipe {
     }
 
     /// What is kept between steps of a parameter of this shape.
-    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<Kept> {
+    pub(crate) fn kept(&self, shape: [usize; 3]) -> Vec<StateTensor> {
         let mut kept = self.direction.kept(shape);
         kept.extend(self.neurons.map(|_| NeuronNorm::kept(shape)));
         kept.extend(self.space.kept(shape));
         kept
-    }
-
-    /// How many numbers are kept between steps of a parameter of this shape.
-    pub fn state_len(&self, shape: &[usize]) -> usize {
-        let kept = self.kept(crate::matrices::batched(shape));
-        kept.iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
     }
 
     /// The factor on the step of a matrix of this shape; heads are matrices of their own.
@@ -247,7 +239,7 @@ impl Recipe {
     }
 }
 
-impl fmt::Display for Recipe {
+impl fmt::Display for Composition {
     /// The parts in order: `momentum(0.95) > orthogonal(quintic x 5) > sqrt(max(1, out/in))`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();

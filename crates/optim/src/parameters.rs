@@ -1,4 +1,4 @@
-//! One look at every parameter of a module, and at its gradient.
+//! What there is to know of every parameter of a module, and of its gradient, before a step.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -36,8 +36,8 @@ pub(crate) fn describe(shape: &[usize], dtype: DType) -> String {
 }
 
 /// Every float parameter in visiting order, with its gradient's norm where `grads` has one.
-pub(crate) fn survey<M: Module>(module: &M, grads: Option<&GradientsParams>) -> Vec<Parameter> {
-    let mut visitor = Survey {
+pub(crate) fn of<M: Module>(module: &M, grads: Option<&GradientsParams>) -> Vec<Parameter> {
+    let mut visitor = Collect {
         path: Vec::new(),
         grads,
         parameters: Vec::new(),
@@ -46,13 +46,13 @@ pub(crate) fn survey<M: Module>(module: &M, grads: Option<&GradientsParams>) -> 
     visitor.parameters
 }
 
-struct Survey<'a> {
+struct Collect<'a> {
     path: Vec<String>,
     grads: Option<&'a GradientsParams>,
     parameters: Vec<Parameter>,
 }
 
-impl ModuleVisitor for Survey<'_> {
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }

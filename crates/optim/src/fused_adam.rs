@@ -1,16 +1,17 @@
-//! Steps that are one pass over memory.
+//! Adam's whole step in one pass over memory.
 
 use burn::tensor::Tensor;
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_kernels::{AdamStep, Bound, Slices, adam};
 
 use crate::parts::{Adam, Direction};
-use crate::slot::Slot;
-use crate::{Recipe, Rule};
+use crate::state::ParamState;
+use crate::{Composition, Rule};
 
 /// Adam's numbers, where a rule is nothing but Adam with a decay and a projection of single slices.
 pub(crate) fn plain_adam(rule: &Rule) -> Option<(Adam, Bound)> {
-    let Direction::Adam(adam) = rule.recipe.direction else {
+    let parts = rule.update.composition()?;
+    let Direction::Adam(adam) = parts.direction else {
         return None;
     };
     let slices = |along| match along {
@@ -23,7 +24,7 @@ pub(crate) fn plain_adam(rule: &Rule) -> Option<(Adam, Bound)> {
         Constraint::Unit { along } => Bound::Sphere(slices(along)),
         Constraint::Frobenius { .. } => return None,
     };
-    (rule.recipe == Recipe::adam(adam)).then_some((adam, bound))
+    (*parts == Composition::adam(adam)).then_some((adam, bound))
 }
 
 /// The whole step of such a rule: what the parts do one after another, at once.
@@ -34,23 +35,23 @@ pub(crate) fn adam_step(
     grad: Tensor<3>,
     grad_scale: f64,
     rate: f64,
-    slot: &mut Slot,
+    state: &mut ParamState,
 ) -> Tensor<3> {
-    slot.t = slot.t.saturating_add(1);
-    let mean = |slot: &mut Slot, name| slot.take(name).unwrap_or_else(|| grad.zeros_like());
-    let (m, v) = (mean(slot, "m"), mean(slot, "v"));
+    state.t = state.t.saturating_add(1);
+    let mean = |state: &mut ParamState, name| state.take(name).unwrap_or_else(|| grad.zeros_like());
+    let (m, v) = (mean(state, "m"), mean(state, "v"));
     let step = AdamStep {
         beta1: adam_of.beta1,
         beta2: adam_of.beta2,
         eps: adam_of.eps,
-        t: slot.t,
+        t: state.t,
         grad_scale,
         rate,
         keep: 1.0 - rate * rule.weight_decay,
         bound,
     };
     let [w, m, v] = adam(w, grad, m, v, &step);
-    slot.put("m", m);
-    slot.put("v", v);
+    state.put("m", m);
+    state.put("v", v);
     w
 }

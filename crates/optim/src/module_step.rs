@@ -1,5 +1,5 @@
-//! The two walks of a step over the module: one gathers the matrices that are orthogonalized
-//! together, one applies every parameter's direction.
+//! A step of a whole module, in two passes: one gathers the matrices of a shape and orthogonalizes them in one batch, one
+//! steps every parameter.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,19 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::Rule;
 use crate::matrices::batched;
+use crate::param_step::{Prepared, finish, from_matrices, matrices, prepare, step_parameter};
 use crate::parts::{Orthogonal, Scaled, orthogonalize};
-use crate::slot::{Slot, update};
-use crate::step::{Prepared, alone, finish, from_matrices, matrices, prepare};
+use crate::state::ParamState;
+use crate::value::replace;
 
 /// Most entries that one batched product works on. The products hold about four times as much at
 /// once: half a gigabyte in `f32`, which bounds the memory of a step whatever the model's size.
 const MAX_BATCH: usize = 1 << 25;
 
-/// What both walks share.
-pub(crate) struct Walk<'a> {
+/// What both passes read and change.
+pub(crate) struct StepContext<'a> {
     pub(crate) rules: &'a BTreeMap<String, Rule>,
-    pub(crate) slots: &'a mut BTreeMap<String, Slot>,
+    pub(crate) states: &'a mut BTreeMap<String, ParamState>,
     pub(crate) grads: &'a mut GradientsParams,
     /// Clip factors by group.
     pub(crate) clip: &'a BTreeMap<String, f64>,
@@ -28,7 +29,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) factor: f64,
 }
 
-impl Walk<'_> {
+impl StepContext<'_> {
     fn clip_of(&self, rule: &Rule) -> f64 {
         self.clip.get(&rule.group).copied().unwrap_or(1.0)
     }
@@ -38,47 +39,53 @@ impl Walk<'_> {
         &mut self,
         path: &str,
         param: &Param<Tensor<D>>,
-    ) -> Option<(Tensor<3>, Slot)> {
+    ) -> Option<(Tensor<3>, ParamState)> {
         let grad = self.grads.remove::<D>(param.id)?.inner();
         let grad = grad.reshape(batched(&param.dims()));
-        let slot = self.slots.remove(path);
-        Some((grad, slot.unwrap_or_else(|| Slot::new(&param.dims(), 0))))
+        let state = self.states.remove(path);
+        Some((
+            grad,
+            state.unwrap_or_else(|| ParamState::new(&param.dims(), 0)),
+        ))
     }
 }
 
-/// Directions of matrices that went through the first walk, by path.
+/// Directions of matrices from the first pass, by path.
 pub(crate) type Directions = BTreeMap<String, Prepared>;
 
 /// A parameter's path, its direction as matrices, and how many heads they are.
-struct Member {
+struct Gathered {
     path: String,
     prepared: Prepared,
     heads: usize,
 }
 
 /// Matrices of one shape, orthogonalized together.
-struct Group {
-    /// Its heads are the members' own affair.
+struct SameShape {
+    /// With one head: each parameter's are matrices of their own by now.
     how: Orthogonal,
     matrix: [usize; 2],
     dtype: DType,
     device: Device,
-    members: Vec<Member>,
+    members: Vec<Gathered>,
 }
 
 /// Prepares every matrix that is orthogonalized, and sorts them by shape.
-pub(crate) struct Gather<'a, 'b> {
+pub(crate) struct GatherMatrices<'a, 'b> {
     path: Vec<String>,
-    walk: &'a mut Walk<'b>,
-    groups: Vec<Group>,
+    context: &'a mut StepContext<'b>,
+    groups: Vec<SameShape>,
 }
 
-impl<'a, 'b> Gather<'a, 'b> {
+impl<'a, 'b> GatherMatrices<'a, 'b> {
     /// The orthogonalized direction of every matrix that has one.
-    pub(crate) fn directions<M: Module>(module: &M, walk: &'a mut Walk<'b>) -> Directions {
+    pub(crate) fn directions<M: Module>(
+        module: &M,
+        context: &'a mut StepContext<'b>,
+    ) -> Directions {
         let mut gather = Self {
             path: Vec::new(),
-            walk,
+            context,
             groups: Vec::new(),
         };
         module.visit(&mut gather);
@@ -90,7 +97,7 @@ impl<'a, 'b> Gather<'a, 'b> {
     }
 }
 
-impl ModuleVisitor for Gather<'_, '_> {
+impl ModuleVisitor for GatherMatrices<'_, '_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -101,18 +108,22 @@ impl ModuleVisitor for Gather<'_, '_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
-        let Some(rule) = self.walk.rules.get(&path) else {
+        let Some(rule) = self.context.rules.get(&path) else {
             return;
         };
-        let Some(how) = rule.recipe.orthogonal() else {
+        let Some(parts) = rule.update.composition() else {
             return;
         };
-        let Some((grad, mut slot)) = self.walk.take(&path, param) else {
+        let Some(how) = parts.orthogonal() else {
             return;
         };
-        let (rate, clip) = (rule.lr * self.walk.factor, self.walk.clip_of(rule));
-        let mut prepared = prepare(rule, || value(param), grad, clip, rate, &mut slot);
-        self.walk.slots.insert(path.clone(), slot);
+        let Some((grad, mut state)) = self.context.take(&path, param) else {
+            return;
+        };
+        let (rate, clip) = (rule.lr * self.context.factor, self.context.clip_of(rule));
+        let value = || value(param);
+        let mut prepared = prepare(rule, parts, value, grad, clip, rate, &mut state);
+        self.context.states.insert(path.clone(), state);
 
         let heads = how.heads;
         let how = Orthogonal { heads: 1, ..*how };
@@ -120,7 +131,7 @@ impl ModuleVisitor for Gather<'_, '_> {
         let [_, rows, columns] = direction.dims();
         let (matrix, dtype, device) = ([rows, columns], direction.dtype(), direction.device());
         prepared.direction.tensor = direction;
-        let member = Member {
+        let member = Gathered {
             path,
             prepared,
             heads,
@@ -131,7 +142,7 @@ impl ModuleVisitor for Gather<'_, '_> {
             .find(|g| g.how == how && g.matrix == matrix && g.dtype == dtype && g.device == device);
         match group {
             Some(group) => group.members.push(member),
-            None => self.groups.push(Group {
+            None => self.groups.push(SameShape {
                 how,
                 matrix,
                 dtype,
@@ -142,7 +153,7 @@ impl ModuleVisitor for Gather<'_, '_> {
     }
 }
 
-impl Group {
+impl SameShape {
     /// As many matrices at once as [`MAX_BATCH`] allows, at least one parameter's.
     fn orthogonalize(self, directions: &mut Directions) {
         let Self {
@@ -152,7 +163,7 @@ impl Group {
             ..
         } = self;
         let room = (MAX_BATCH / (rows * columns).max(1)).max(1);
-        let mut batch: Vec<Member> = Vec::new();
+        let mut batch: Vec<Gathered> = Vec::new();
         let mut filled = 0;
         for member in members {
             let [n, _, _] = member.prepared.direction.tensor.dims();
@@ -167,7 +178,7 @@ impl Group {
     }
 }
 
-fn together(how: &Orthogonal, batch: Vec<Member>, directions: &mut Directions) {
+fn together(how: &Orthogonal, batch: Vec<Gathered>, directions: &mut Directions) {
     let tensors: Vec<Tensor<3>> = batch
         .iter()
         .map(|member| member.prepared.direction.tensor.clone())
@@ -175,7 +186,7 @@ fn together(how: &Orthogonal, batch: Vec<Member>, directions: &mut Directions) {
     let whole = orthogonalize(Tensor::cat(tensors, 0), how);
     let mut start = 0;
     for member in batch {
-        let Member {
+        let Gathered {
             path,
             mut prepared,
             heads,
@@ -191,24 +202,24 @@ fn together(how: &Orthogonal, batch: Vec<Member>, directions: &mut Directions) {
     }
 }
 
-/// Applies every parameter's direction.
-pub(crate) struct Stepper<'a, 'b> {
+/// Steps every parameter, those of the first pass by the direction they have.
+pub(crate) struct ApplySteps<'a, 'b> {
     path: Vec<String>,
-    walk: &'a mut Walk<'b>,
+    context: &'a mut StepContext<'b>,
     directions: Directions,
 }
 
-impl<'a, 'b> Stepper<'a, 'b> {
-    pub(crate) fn new(walk: &'a mut Walk<'b>, directions: Directions) -> Self {
+impl<'a, 'b> ApplySteps<'a, 'b> {
+    pub(crate) fn new(context: &'a mut StepContext<'b>, directions: Directions) -> Self {
         Self {
             path: Vec::new(),
-            walk,
+            context,
             directions,
         }
     }
 }
 
-impl ModuleMapper for Stepper<'_, '_> {
+impl ModuleMapper for ApplySteps<'_, '_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -219,25 +230,31 @@ impl ModuleMapper for Stepper<'_, '_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.path.join(".");
-        let Some(rule) = self.walk.rules.get(&path) else {
+        let Some(rule) = self.context.rules.get(&path) else {
             return param;
         };
-        let (rate, clip) = (rule.lr * self.walk.factor, self.walk.clip_of(rule));
+        let (rate, clip) = (rule.lr * self.context.factor, self.context.clip_of(rule));
         // Frozen parameters have no gradient, and stay as they are.
-        let (param, slot) = if let Some(prepared) = self.directions.remove(&path) {
-            let Some(mut slot) = self.walk.slots.remove(&path) else {
-                return param;
+        let gathered = self.directions.remove(&path);
+        let (param, state) =
+            if let Some((prepared, parts)) = gathered.zip(rule.update.composition()) {
+                let Some(mut state) = self.context.states.remove(&path) else {
+                    return param;
+                };
+                let stepped = stepped(param, |w| {
+                    finish(rule, parts, w, prepared, rate, &mut state)
+                });
+                (stepped, state)
+            } else {
+                let Some((grad, mut state)) = self.context.take(&path, &param) else {
+                    return param;
+                };
+                let stepped = stepped(param, |w| {
+                    step_parameter(rule, w, grad, clip, rate, &mut state)
+                });
+                (stepped, state)
             };
-            let stepped = stepped(param, |w| finish(rule, w, prepared, rate, &mut slot));
-            (stepped, slot)
-        } else {
-            let Some((grad, mut slot)) = self.walk.take(&path, &param) else {
-                return param;
-            };
-            let stepped = stepped(param, |w| alone(rule, w, grad, clip, rate, &mut slot));
-            (stepped, slot)
-        };
-        self.walk.slots.insert(path, slot);
+        self.context.states.insert(path, state);
         param
     }
 }
@@ -247,7 +264,7 @@ fn stepped<const D: usize>(
     param: Param<Tensor<D>>,
     step: impl FnOnce(Tensor<3>) -> Tensor<3>,
 ) -> Param<Tensor<D>> {
-    update(param, |w| {
+    replace(param, |w| {
         let shape = w.dims();
         step(w.reshape(batched(&shape))).reshape(shape)
     })

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A tensor that a recipe keeps between steps: its name, and its shape as a batch of matrices.
-pub(crate) type Kept = (&'static str, [usize; 3]);
+/// A tensor that is kept between steps: its name, and its shape as a batch of matrices.
+pub type StateTensor = (&'static str, [usize; 3]);
 
-/// What a recipe keeps of one parameter between steps.
+/// What is kept of one parameter between steps: named tensors `[N, In, Out]` or smaller, in the number format and on the
+/// device of the parameter.
+///
+/// An [`UpdateRule`](crate::UpdateRule) names its tensors in [`init`](crate::UpdateRule::init); they are zero before its
+/// first step, saved in checkpoints under `PATH/NAME`, and handed to it at every step.
 #[derive(Debug, Clone)]
-pub(crate) struct Slot {
+pub struct ParamState {
     /// The parameter's shape.
     shape: Vec<usize>,
     /// Steps taken by this parameter.
@@ -18,7 +21,44 @@ pub(crate) struct Slot {
     tensors: BTreeMap<&'static str, Tensor<3>>,
 }
 
-impl Slot {
+impl ParamState {
+    /// A tensor of this state.
+    ///
+    /// # Panics
+    /// For a name that the rule's `init` doesn't have.
+    pub fn get(&self, name: &str) -> Tensor<3> {
+        self.tensors[name].clone()
+    }
+
+    /// Puts a tensor in the place of one of the same shape.
+    ///
+    /// # Panics
+    /// For a name that the rule's `init` doesn't have, and for a tensor of another shape.
+    pub fn set(&mut self, name: &str, tensor: Tensor<3>) {
+        self.update(name, |_| tensor);
+    }
+
+    /// Replaces a tensor by what `change` makes of it, and returns that. It is handed over whole, so that operations can write
+    /// where it lies.
+    ///
+    /// # Panics
+    /// For a name that the rule's `init` doesn't have, and for a tensor of another shape.
+    pub fn update(&mut self, name: &str, change: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
+        let Some((name, before)) = self.tensors.remove_entry(name) else {
+            let known: Vec<&str> = self.tensors.keys().copied().collect();
+            panic!("an update rule asks for state `{name}`; its `init` has {known:?}");
+        };
+        let shape = before.dims();
+        let after = change(before);
+        assert_eq!(
+            after.dims(),
+            shape,
+            "the shape of state `{name}` of an update rule"
+        );
+        self.tensors.insert(name, after.clone());
+        after
+    }
+
     /// Nothing yet, after so many steps.
     pub(crate) fn new(shape: &[usize], t: u64) -> Self {
         Self {
@@ -81,36 +121,4 @@ pub(crate) fn restore(data: TensorData, kept: [usize; 3], device: &Device) -> Te
 fn reshaped(data: TensorData, shape: Vec<usize>) -> TensorData {
     let (bytes, _, dtype) = data.into_parts();
     TensorData::from_bytes(bytes, shape, dtype)
-}
-
-/// Replaces a parameter's value by `update` of it outside of the autodiff graph, and keeps its id
-/// and whatever it was to autodiff.
-///
-/// [`Tensor::from_inner`] alone gives a tensor that needs no gradient, is not distributed and has
-/// the default checkpointing strategy; a model whose parameters mix two strategies panics in its
-/// next forward pass.
-pub(crate) fn update<const D: usize>(
-    param: Param<Tensor<D>>,
-    update: impl FnOnce(Tensor<D>) -> Tensor<D>,
-) -> Param<Tensor<D>> {
-    let (id, value, mapper) = param.consume();
-    // Only tensors on an autodiff device may be asked the rest.
-    if !value.is_autodiff() {
-        return Param::from_mapped_value(id, update(value), mapper);
-    }
-    let requires_grad = value.is_require_grad();
-    let distributed = value.is_distributed();
-    let checkpointing = value.gradient_checkpointing_strategy();
-
-    let mut value = Tensor::from_inner(update(value.inner()));
-    if let Some(strategy) = checkpointing {
-        value = value.with_gradient_checkpointing_strategy(strategy);
-    }
-    if requires_grad {
-        value = value.require_grad();
-    }
-    if distributed {
-        value = value.set_distributed(id);
-    }
-    Param::from_mapped_value(id, value, mapper)
 }
