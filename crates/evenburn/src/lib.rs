@@ -15,14 +15,15 @@
 //! program with the command line is made of `evenburn-cli`; nothing here reads arguments, listens to signals, draws on a
 //! terminal or chooses an allocator.
 //!
-//! A strategy of one's own, its model, and a training step:
+//! A strategy of one's own, its model, and a step of training:
 //!
 //! ```
-//! use evenburn::burn::optim::GradientsParams;
 //! use evenburn::burn::tensor::Device;
-//! use evenburn::model::Decoder;
+//! use evenburn::data::{Batch, Boundaries, DocumentMask, Sample};
+//! use evenburn::model::{Decoder, function::Moment};
 //! use evenburn::optim::OptimConfig;
 //! use evenburn::prelude::*;
+//! use evenburn::train::{Task, step::StepInfo};
 //!
 //! /// Normalizes what a branch writes instead of what it reads.
 //! #[derive(Debug)]
@@ -38,17 +39,17 @@
 //!     }
 //! }
 //!
-//! let sizes = ModelConfig { vocab_size: 64, dim: 32, layers: 2, heads: 2, ..Default::default() };
+//! let sizes = ModelConfig { vocab_size: 64, dim: 32, layers: 2, heads: 2, context: 4, ..Default::default() };
 //! let plan = Plan::new(&sizes, &OutputNorm)?;
 //! let model = Decoder::new(&plan, 0, &Device::flex().autodiff());
 //! let mut engine = evenburn::engine(&plan, &OptimConfig::default(), 100, &model)?;
 //!
-//! let (tokens, targets) = (model.tokens(&[1, 2, 3, 4], 4)?, model.tokens(&[2, 3, 4, 5], 4)?);
-//! let loss = model.loss_sum(tokens, targets, None) / 4.0;
-//! let gradients = GradientsParams::from_grads(loss.backward(), &model);
-//! let (model, report) = engine.step(model, gradients, 1.0)?;
-//! assert!(report.grad_norm > 0.0);
-//! # let _ = model;
+//! let mut batch = Batch::new(4);
+//! batch.push(&Sample { tokens: vec![1, 2, 3, 4, 5], bytes: None }, Boundaries { eod: 0, bos: None });
+//! let info = StepInfo { seed: 0, before: Moment { step: 0, total: 100 }, factor: 1.0, qk_clip: 0.0 };
+//! let (task, updated) = Task::new(model, DocumentMask::Within).step(&mut engine, vec![batch], &info)?;
+//! assert!(updated.loss > 0.0 && updated.optimizer.grad_norm > 0.0);
+//! # let _ = task;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
