@@ -35,6 +35,7 @@
 // A print panics where nobody reads, and would take the run with it.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod batch_tensors;
 mod branch;
 mod change;
 pub mod checkpoint;
@@ -71,6 +72,7 @@ mod training;
 mod training_loop;
 pub mod validation;
 
+pub use batch_tensors::BatchTensors;
 pub use burn_train;
 pub use cooldown::request as request_cooldown;
 pub use corpus::{prepare, prepare_in};

@@ -143,7 +143,7 @@ impl Task {
 }
 
 /// Numbers of a batch on a device, `[B, T]`.
-fn ids(batch: &Batch, values: &[i32], device: &Device) -> Tensor<2, Int> {
+pub(crate) fn ids(batch: &Batch, values: &[i32], device: &Device) -> Tensor<2, Int> {
     let data = TensorData::new(values.to_vec(), [batch.batch, batch.time]);
     Tensor::from_data(data, device)
 }
