@@ -5,6 +5,7 @@ use evenburn_data::{Batch, Corpus, Cursor, DataError, Split, Stream};
 use crate::error::TrainError;
 
 /// The training stream of a run, cut into micro-batches.
+#[derive(Debug)]
 pub(crate) struct Feed {
     train: Stream,
     batch_size: usize,

@@ -44,7 +44,7 @@ fn train(text: &Path, folder: &Path, at_most: u64) -> Result<Score, TrainError> 
         }
         let updated;
         (training, updated) = training.step()?;
-        if training.steps() % 10 == 0 {
+        if training.steps().is_multiple_of(10) {
             println!("step {}: loss {:.3}", training.steps(), updated.loss);
             training.save()?;
         }
