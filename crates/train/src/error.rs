@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Origin, Provenance};
+use crate::config::{Origin, Origins};
 
 /// A run that can't start, continue or be read.
 #[derive(Debug, thiserror::Error)]
@@ -122,12 +122,12 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// A folder with a model that can't be trained on.
-    #[error("{} holds a model that was {frozen}: it has no optimizer state to continue with", path.display())]
-    Frozen {
+    #[error("{} holds a model that was {origin}: it has no optimizer state to continue with", path.display())]
+    WeightsOnly {
         /// The folder.
         path: PathBuf,
         /// Where the model came from.
-        frozen: crate::frozen::Frozen,
+        origin: crate::weights_only::ModelOrigin,
     },
     /// A folder that holds no run.
     #[error("{} is not a run directory: it has no {missing}", path.display())]
@@ -264,7 +264,7 @@ impl TrainError {
             | Self::Device { .. }
             | Self::Locked { .. }
             | Self::NotARun { .. }
-            | Self::Frozen { .. }
+            | Self::WeightsOnly { .. }
             | Self::ConfigDiffers { .. }
             | Self::PastDiffers { .. }
             | Self::Foreign { .. }
@@ -313,7 +313,7 @@ impl TrainError {
     }
 
     /// The same error with the place its key was set at.
-    pub(crate) fn locate(self, origins: &Provenance) -> Self {
+    pub(crate) fn locate(self, origins: &Origins) -> Self {
         match self {
             Self::Invalid { key, why, .. } => Self::Invalid {
                 origin: Some(origins.of(&key)).filter(|o| *o != Origin::Default),

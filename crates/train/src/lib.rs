@@ -30,7 +30,7 @@
 //! Weights need `config.toml`, `plan.toml` and their checkpoint, and text the tokenizer. A run that has lost anything else
 //! is resumed, evaluated, sampled and exported as before; what is missing is made anew.
 //!
-//! [`frozen`] describes the folder of a model without its training.
+//! [`weights_only`] describes the folder of a model without training state.
 
 // A print panics where nobody reads, and would take the run with it.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -49,7 +49,6 @@ mod error;
 pub mod estimate;
 mod evaluate;
 mod feed;
-pub mod frozen;
 pub mod groups;
 mod launch;
 mod learner;
@@ -71,6 +70,7 @@ mod trainer;
 mod training;
 mod training_loop;
 pub mod validation;
+pub mod weights_only;
 
 pub use batch_tensors::BatchTensors;
 pub use burn_train;
@@ -81,7 +81,7 @@ pub use evaluate::evaluate;
 pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
 pub use registry::Registry;
-pub use run_dir::{Record as Provenance, RunDir};
+pub use run_dir::{Provenance, RunDir};
 pub use samples::{room, sample};
 pub use sinks::{Display, clock};
 pub use task::{MicroBatch, Share, Task};

@@ -59,7 +59,7 @@ fn ends(run: &TrainedRun, tokenizer: Option<&str>, given: bool) -> Result<Ends> 
     };
     let tokenizer = match Tokenizer::from_json(json.to_owned(), &run.tokenizer, &data.eod_token) {
         // A model that was imported before special tokens were recorded may have another.
-        Err(DataError::NoToken { .. }) if run.frozen.is_some() && !given => {
+        Err(DataError::NoToken { .. }) if run.origin.is_some() && !given => {
             return Ok(Ends::Unknown);
         }
         other => other?.with_bos(data.bos_token.as_deref())?,

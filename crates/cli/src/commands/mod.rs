@@ -20,7 +20,7 @@ use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
 use evenburn_train::Registry;
-use evenburn_train::frozen::Frozen;
+use evenburn_train::weights_only::ModelOrigin;
 use evenburn_train::{TrainedRun, Trainer, load_run_as};
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn tokenizer_json(run: &TrainedRun) -> Result<Option<String>> {
 
 /// How the texts of an imported model begin and end.
 fn imported_texts(run: &TrainedRun) -> Result<Option<Texts>> {
-    let recorded = run.frozen.as_ref().and_then(Frozen::texts);
+    let recorded = run.origin.as_ref().and_then(ModelOrigin::texts);
     recorded
         .map(|texts| serde_json::from_value(texts.clone()).context("reading frozen.json"))
         .transpose()

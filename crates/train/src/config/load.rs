@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Key, lookup};
-use super::{Origin, Provenance, RunConfig, before, keys, read};
+use super::{Origin, Origins, RunConfig, before, keys, read};
 use crate::error::TrainError;
 use crate::place::locate;
 use crate::run_dir;
@@ -22,7 +22,7 @@ pub struct Resolved {
     /// The configuration.
     pub config: RunConfig,
     /// Where its values came from.
-    pub origins: Provenance,
+    pub origins: Origins,
 }
 
 impl RunConfig {
@@ -153,7 +153,7 @@ struct Loader<'r> {
     registry: &'r Registry,
     keys: Vec<Key>,
     values: toml::Table,
-    origins: Provenance,
+    origins: Origins,
     /// Keys that were set, in order.
     set: Vec<String>,
     /// What a run has chosen and the registry doesn't know, with its options.
@@ -166,7 +166,7 @@ impl<'r> Loader<'r> {
             registry,
             keys: keys(registry),
             values: toml::Table::new(),
-            origins: Provenance::default(),
+            origins: Origins::default(),
             set: Vec::new(),
             unknown: Vec::new(),
         }

@@ -36,9 +36,9 @@ impl fmt::Display for Origin {
 /// The origin of every key that was set; all others have their default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Provenance(BTreeMap<String, Origin>);
+pub struct Origins(BTreeMap<String, Origin>);
 
-impl Provenance {
+impl Origins {
     /// Where the value of a key came from.
     pub fn of(&self, key: &str) -> Origin {
         self.0.get(key).cloned().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A model without its training: folded, or imported from another program.
+//! A model without training state: folded, or imported from another program.
 //!
 //! ```text
 //! DIR/
@@ -26,12 +26,12 @@ use crate::config::RunConfig;
 use crate::durable;
 use crate::error::TrainError;
 use crate::recorded_plan::RecordedPlan;
-use crate::run_dir::{self, CHECKPOINTS, CONFIG, FROZEN, PLAN, TOKENIZER};
+use crate::run_dir::{self, CHECKPOINTS, CONFIG, PLAN, TOKENIZER, WEIGHTS_ONLY};
 
-/// Where a model without its training came from.
+/// Where a model without training state came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "made_by", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Frozen {
+pub enum ModelOrigin {
     /// `evenburn fold`.
     Folding {
         /// The checkpoint that was folded.
@@ -62,7 +62,7 @@ fn path_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&path.display())
 }
 
-impl fmt::Display for Frozen {
+impl fmt::Display for ModelOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folding { checkpoint, .. } => write!(f, "folded from {}", checkpoint.display()),
@@ -73,7 +73,7 @@ impl fmt::Display for Frozen {
     }
 }
 
-impl Frozen {
+impl ModelOrigin {
     /// What was recorded of the texts of the checkpoint that the model once was imported from; `None` for one that was
     /// trained here.
     pub fn texts(&self) -> Option<&Value> {
@@ -84,7 +84,7 @@ impl Frozen {
 
     /// What a folder says of itself; nothing where it is an ordinary run.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, TrainError> {
-        let path = dir.join(FROZEN);
+        let path = dir.join(WEIGHTS_ONLY);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -101,9 +101,9 @@ impl Frozen {
 
 /// A model to be written.
 #[derive(Debug)]
-pub struct Model<'a> {
+pub struct WeightsOnlyModel<'a> {
     /// Where it came from.
-    pub frozen: Frozen,
+    pub origin: ModelOrigin,
     /// The configuration it is evaluated with.
     pub config: &'a RunConfig,
     /// Every decision.
@@ -116,7 +116,7 @@ pub struct Model<'a> {
     pub trained: (u64, u64),
 }
 
-impl Model<'_> {
+impl WeightsOnlyModel<'_> {
     /// Writes the folder, complete or not at all: `at`, or `<run.dir>/<utc>-<run.name>`; returns where it is.
     ///
     /// # Errors
@@ -145,11 +145,11 @@ impl Model<'_> {
     fn fill(self, dir: &Path) -> Result<(), TrainError> {
         let plan = RecordedPlan::new(self.plan.clone())?;
         let about =
-            serde_json::to_vec_pretty(&self.frozen).map_err(|e| TrainError::Unwritable {
+            serde_json::to_vec_pretty(&self.origin).map_err(|e| TrainError::Unwritable {
                 what: "the origin of the model",
                 why: e.to_string(),
             })?;
-        durable::write(&dir.join(FROZEN), &about)?;
+        durable::write(&dir.join(WEIGHTS_ONLY), &about)?;
         durable::write(&dir.join(CONFIG), self.config.to_toml()?.as_bytes())?;
         durable::write(&dir.join(PLAN), plan.text.as_bytes())?;
         if let Some(tokenizer) = self.tokenizer {
