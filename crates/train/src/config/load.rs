@@ -328,8 +328,14 @@ impl<'r> Loader<'r> {
             .optimizers
             .read(optim)
             .map_err(|e| refused(e.to_string()))?;
-        let place = self.origins.of(&RECIPE.path());
-        optim.recipe = optim.recipe.found_at(&place.to_string());
+        let place = |key: &str| self.origins.of(key).to_string();
+        optim.recipe = optim.recipe.found_at(&place(&RECIPE.path()));
+        for group in &mut optim.groups {
+            group.recipe = group
+                .recipe
+                .take()
+                .map(|recipe| recipe.found_at(&place("optim.groups")));
+        }
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
         self.registry.model.kinds().settle(&mut sections.model)?;
