@@ -32,7 +32,7 @@ pub struct Composition {
     /// Which part of the gradient is seen.
     #[serde(default)]
     pub gradient: GradientSpace,
-    /// What gradient and past make of each entry.
+    /// The direction, entry by entry.
     pub direction: Direction,
     /// What is done with the direction as a whole.
     #[serde(default)]

@@ -27,7 +27,7 @@ pub(super) fn run(registry: &Registry, arguments: &Config, overrides: &Overrides
     }
 }
 
-/// Every key: path, type, default, the scheme it goes with, and its meaning.
+/// Every key: path, type, default, the scheme or recipe it goes with, and its meaning.
 fn list(registry: &Registry) -> String {
     let mut text = String::new();
     for key in keys(registry) {

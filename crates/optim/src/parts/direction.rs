@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Adam, AdamMini, Lion, Momentum};
 use crate::state::{ParamState, StateTensor};
 
-/// What a gradient and its past say about where to go.
+/// The direction of a step, from the gradient and the means that are kept of earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Direction {

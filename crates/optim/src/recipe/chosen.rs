@@ -24,7 +24,7 @@ pub(crate) const TAG: &str = "recipe";
 ///
 /// ```
 /// use evenburn_optim::{
-///     Composition, Momentum, OptimizerRegistry, OptimizerStrategy, ParamContext, ParamRole, RecipeOptions, Treatment,
+///     Composition, OptimizerRegistry, OptimizerStrategy, ParamContext, ParamRole, RecipeOptions, Treatment,
 /// };
 /// use schemars::JsonSchema;
 /// use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use crate::Registry;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
+use super::choice::{Choice, RECIPE, SCHEME};
 use super::keys::{Key, lookup};
 use super::{Origin, Origins, RunConfig, before, keys, read};
 use crate::error::TrainError;
@@ -119,45 +120,18 @@ fn text_of(path: &Path) -> Result<String, TrainError> {
 /// Two ways to say how long a run is; a configuration has one.
 const BUDGETS: [&str; 2] = ["train.steps", "train.tokens"];
 
-/// A section that a registry reads, by a key in it that names what is chosen.
-#[derive(Clone, Copy)]
-struct Choice {
-    section: &'static str,
-    /// The key that names it.
-    name: &'static str,
-    /// What it is.
-    what: &'static str,
-}
-
-const SCHEME: Choice = Choice {
-    section: "norm",
-    name: "scheme",
-    what: "scheme",
-};
-const RECIPE: Choice = Choice {
-    section: "optim",
-    name: "recipe",
-    what: "recipe",
-};
-
-impl Choice {
-    fn path(self) -> String {
-        join(self.section, self.name)
-    }
-}
-
 /// The key that names a function in place of the scheme's.
 const FUNCTION: &str = "model.function.name";
 
-struct Loader<'r> {
-    registry: &'r Registry,
-    keys: Vec<Key>,
-    values: toml::Table,
-    origins: Origins,
+pub(super) struct Loader<'r> {
+    pub(super) registry: &'r Registry,
+    pub(super) keys: Vec<Key>,
+    pub(super) values: toml::Table,
+    pub(super) origins: Origins,
     /// Keys that were set, in order.
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// What a run has chosen and the registry doesn't know, with its options.
-    unknown: Vec<(Choice, toml::Table)>,
+    pub(super) unknown: Vec<(Choice, toml::Table)>,
 }
 
 impl<'r> Loader<'r> {
@@ -191,55 +165,6 @@ impl<'r> Loader<'r> {
             self.assign(&key, value, Origin::Default)?;
         }
         Ok(())
-    }
-
-    /// Takes a choice that the registry doesn't know out of a section, with everything that only it can have.
-    fn set_aside(
-        &mut self,
-        choice: Choice,
-        label: &str,
-        text: &str,
-        spans: &DeTable<'_>,
-        values: &mut toml::Table,
-    ) {
-        let path = choice.path();
-        let name = lookup(values, &path).and_then(toml::Value::as_str);
-        let registry = self.registry;
-        let known = |name| match choice.section {
-            "norm" => registry.model.about(name).is_some(),
-            _ => registry.optimizers.about(name).is_some(),
-        };
-        if name.is_none_or(known) {
-            return;
-        }
-        let Some(toml::Value::Table(mut section)) = values.remove(choice.section) else {
-            return;
-        };
-        let lines = spans
-            .get(choice.section)
-            .and_then(|s| s.get_ref().as_table());
-        for name in lines.into_iter().flat_map(DeTable::keys) {
-            let origin = Origin::File {
-                file: label.to_owned(),
-                line: line_of(text, name.span().start),
-            };
-            self.origins
-                .set(join(choice.section, name.get_ref()), origin);
-        }
-        let mut kept = toml::Table::new();
-        for key in self.keys.iter().filter(|key| key.only_with.is_empty()) {
-            let name = key.path.strip_prefix(choice.section);
-            if let Some(name) = name.and_then(|name| name.strip_prefix('.'))
-                && name != choice.name
-                && let Some((name, value)) = section.remove_entry(name)
-            {
-                kept.insert(name, value);
-            }
-        }
-        if !kept.is_empty() {
-            values.insert(choice.section.to_owned(), toml::Value::Table(kept));
-        }
-        self.unknown.push((choice, section));
     }
 
     /// Applies overrides, and checks what has come together.
@@ -379,52 +304,6 @@ impl<'r> Loader<'r> {
             .map(|(_, known)| known.clone())
     }
 
-    /// Another choice in the place of an unknown one takes its options along; without one, nothing can be said of them.
-    fn forget_replaced(&mut self) -> Result<(), TrainError> {
-        for (choice, options) in std::mem::take(&mut self.unknown) {
-            if lookup(&self.values, &choice.path()).is_some() {
-                for name in options.keys() {
-                    let path = join(choice.section, name);
-                    if !self.set.contains(&path) {
-                        self.origins.forget(&path);
-                    }
-                }
-                continue;
-            }
-            let of_another = |path: &&String| {
-                let mut keys = self.keys.iter();
-                let tagged = keys.any(|key| key.path == **path && !key.only_with.is_empty());
-                tagged && path.starts_with(choice.section)
-            };
-            if let Some(key) = self.set.iter().find(of_another) {
-                let name = options.get(choice.name).map(ToString::to_string);
-                let why = format!(
-                    "the {} of the run is {}, which this program doesn't know",
-                    choice.what,
-                    name.unwrap_or_default()
-                );
-                return Err(TrainError::invalid(key, why).locate(&self.origins));
-            }
-            self.unknown.push((choice, options));
-        }
-        Ok(())
-    }
-
-    /// A section that a registry is to read, with a choice that it doesn't know.
-    fn chosen(&mut self, choice: Choice) -> toml::Table {
-        let mut section = match self.values.remove(choice.section) {
-            Some(toml::Value::Table(section)) => section,
-            _ => toml::Table::new(),
-        };
-        let unknown = std::mem::take(&mut self.unknown);
-        let (mine, others): (Vec<_>, Vec<_>) = unknown
-            .into_iter()
-            .partition(|(other, _)| other.section == choice.section);
-        self.unknown = others;
-        section.extend(mine.into_iter().flat_map(|(_, options)| options));
-        section
-    }
-
     fn finish(mut self) -> Result<Resolved, TrainError> {
         self.forget_replaced()?;
         self.fill_tags();
@@ -449,8 +328,14 @@ impl<'r> Loader<'r> {
             .optimizers
             .read(optim)
             .map_err(|e| refused(e.to_string()))?;
-        let place = self.origins.of(&RECIPE.path());
-        optim.recipe = optim.recipe.found_at(&place.to_string());
+        let place = |key: &str| self.origins.of(key).to_string();
+        optim.recipe = optim.recipe.found_at(&place(&RECIPE.path()));
+        for group in &mut optim.groups {
+            group.recipe = group
+                .recipe
+                .take()
+                .map(|recipe| recipe.found_at(&place("optim.groups")));
+        }
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
         self.registry.model.kinds().settle(&mut sections.model)?;
@@ -553,7 +438,7 @@ fn nearest_word(choices: &[String], value: &toml::Value) -> Option<Box<str>> {
         .map(|(_, word)| word.as_str().into())
 }
 
-fn join(prefix: &str, name: &str) -> String {
+pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() {
         name.to_owned()
     } else {
@@ -591,7 +476,7 @@ fn insert(table: &mut toml::Table, path: &str, value: toml::Value) {
 }
 
 /// Line of a byte offset, counted from 1.
-fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     before.matches('\n').count() + 1
 }

@@ -1,6 +1,7 @@
 //! The configuration of a run: one TOML file, overrides, and where each value came from.
 
 mod before;
+mod choice;
 mod keys;
 mod load;
 mod origins;

@@ -396,3 +396,62 @@ fn counts_of_which_one_is_needed_say_so() {
         assert_eq!(key.minimum, Some(minimum), "{path}");
     }
 }
+
+#[test]
+fn the_options_of_a_recipe_stand_beside_it_alone() {
+    let scion = format!("{GOOD}[optim]\nrecipe = \"scion\"\nscion_radius = 5.0\nlr = 0.01\n");
+    let resolved = load(&scion, &[]).unwrap();
+    let options = resolved.config.optim.recipe.options();
+    assert_eq!(options["scion_radius"].as_float(), Some(5.0));
+
+    // Beside another recipe they are refused, with whose they are.
+    let adamw = scion.replace("recipe = \"scion\"\n", "");
+    for (text, overrides, parts) in [
+        (
+            &adamw,
+            &[][..],
+            ["run.toml:10", "optim.scion_radius", "scion", "adamw"],
+        ),
+        (
+            &scion,
+            &[("optim.lion_beta1", "0.8")][..],
+            ["command line", "optim.lion_beta1", "lion", "scion"],
+        ),
+    ] {
+        let message = load(text, overrides).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message} lacks {part}");
+        }
+    }
+    let message = load(GOOD, &[("optim.recipe", "adamv")])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("\"adamw\""), "{message}");
+
+    // Another recipe on the command line takes their place, and what all recipes have stays.
+    let muon = [("optim.recipe", "muon"), ("optim.momentum", "0.9")];
+    let resolved = load(&scion, &muon).unwrap();
+    let optim = &resolved.config.optim;
+    assert_eq!(optim.recipe.name(), "muon");
+    assert_eq!(optim.recipe.options()["momentum"].as_float(), Some(0.9));
+    assert!((optim.lr - 0.01).abs() < 1e-15);
+    assert_eq!(resolved.origins.of("optim.scion_radius"), Origin::Default);
+
+    let groups = "[{ name = 'a', path = '*', recipe = 'muon', scion_radius = 5.0 }]";
+    let message = load(GOOD, &[("optim.groups", groups)])
+        .unwrap_err()
+        .to_string();
+    for part in ["optim.groups", "scion_radius", "`muon`"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn every_recipe_loads_by_its_name() {
+    for name in Registry::default().optimizers.names() {
+        let resolved = load(GOOD, &[("optim.recipe", name)]).unwrap();
+        assert_eq!(resolved.config.optim.recipe.name(), name);
+        let again = load(&resolved.config.to_toml().unwrap(), &[]).unwrap();
+        assert_eq!(again.config, resolved.config);
+    }
+}

@@ -691,3 +691,25 @@ fn a_batch_with_a_token_the_model_does_not_have_is_an_error_with_its_place() {
         );
     }
 }
+
+/// `[optim]` of every run once had the options of all recipes.
+#[test]
+fn a_run_recorded_with_the_options_of_all_recipes_goes_on() {
+    let world = World::new();
+    let muon = [("optim.recipe", "muon"), ("optim.momentum", "0.9")];
+    let straight = world
+        .run("pre_norm", &muon, world.fresh("straight"))
+        .unwrap();
+    let stopped = [&muon[..], &[("train.stop_after", "16")]].concat();
+    world.run("pre_norm", &stopped, world.fresh("run")).unwrap();
+    let file = world.path("run").join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let others = "lion_beta1 = 0.5\nlion_beta2 = 0.99\nscion_radius = 50.0\nscion_sign_radius = 3000.0\n\
+                  scion_form = \"unconstrained\"\n";
+    let before = text.replace("[optim]\n", &format!("[optim]\n{others}"));
+    std::fs::write(&file, before).unwrap();
+    // One of them had no default, which is in the identity of the run's checkpoints.
+    world.edit_state("run", |state| state["config"] = "of other keys".into());
+    let whole = world.run("pre_norm", &muon, world.resume("run")).unwrap();
+    assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
+}
