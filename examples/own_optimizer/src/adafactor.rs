@@ -88,9 +88,10 @@ impl UpdateRule for Adafactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::module::{Module, Param};
-    use burn::optim::GradientsParams;
-    use burn::tensor::Device;
+    use evenburn::burn;
+    use evenburn::burn::module::{Module, Param};
+    use evenburn::burn::optim::GradientsParams;
+    use evenburn::burn::tensor::Device;
     use evenburn::geometry::Constraint;
     use evenburn::optim::{Clip, Engine, Rule};
 
