@@ -1,6 +1,6 @@
 //! One block: attention, then MLP, each inside its residual.
 
-use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene, Stream};
+use crate::modules::{Attention, Experts, Mlp, Past, Residual, Routing, Scene, Stream};
 use crate::dims::{Branch, Dims};
 use crate::init::Initializer;
 use crate::plan::LayerPlan;

@@ -2,7 +2,7 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::atoms::{
+use crate::modules::{
     Embedding, Head, Join, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Stream, Visibility,
     Watch, penalty,
 };

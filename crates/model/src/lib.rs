@@ -1,7 +1,7 @@
 //! A decoder whose normalization is a choice.
 //!
 //! A scheme is a [`strategy::NormStrategy`]: it returns plain data, once, while a [`Plan`] is made. The
-//! [`atoms`] carry plans out and never ask which scheme runs; each is usable alone in any Burn model. Nothing here
+//! [`modules`] carry plans out and never ask which scheme runs; each is usable alone in any Burn model. Nothing here
 //! names a backend: the device decides at run time.
 //!
 //! ```
@@ -19,7 +19,7 @@
 //! # Ok::<(), evenburn_model::PlanError>(())
 //! ```
 
-pub mod atoms;
+pub mod modules;
 mod block;
 mod config;
 mod decoder;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use evenburn::model::Recorded;
-use evenburn::model::atoms::Arrays;
+use evenburn::model::modules::Arrays;
 use evenburn::model::plan::{ArrayPlan, Role};
 use evenburn::model::rule::MixRule;
 use schemars::JsonSchema;

@@ -31,7 +31,7 @@ pub use tanh::Tanh;
 pub use taper::{GateSchedule, Taper};
 pub use unit::Unit;
 
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};
 use crate::plan::ArrayPlan;
 use burn::tensor::Tensor;
@@ -70,7 +70,7 @@ pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_model::atoms::Norm;
+/// use evenburn_model::modules::Norm;
 /// use evenburn_model::function::{Around, NormFunction};
 /// use evenburn_model::plan::NormPlan;
 /// use evenburn_model::Recorded;

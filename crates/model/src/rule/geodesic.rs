@@ -3,7 +3,7 @@
 //! `B` batch, `T` time, `D` model.
 
 use super::MixRule;
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::Recorded;
 use crate::plan::{ArrayPlan, Role};
 use burn::tensor::Tensor;

@@ -8,7 +8,7 @@ mod geodesic;
 
 pub use geodesic::Geodesic;
 
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};
 use crate::plan::ArrayPlan;
 use burn::tensor::Tensor;

@@ -1,7 +1,7 @@
 //! Normalization schemes: one file each, one line each in the registry.
 //!
-//! A strategy is consulted while a model is built and never afterwards: it returns plans, and the atoms of
-//! [`crate::atoms`] carry them out.
+//! A strategy is consulted while a model is built and never afterwards: it returns plans, and the modules of
+//! [`crate::modules`] carry them out.
 
 mod angpt;
 mod deep_norm;

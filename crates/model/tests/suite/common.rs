@@ -16,7 +16,7 @@ use evenburn_model::{
 
 pub(crate) use evenburn_conformance::{Subject, VOCAB, config, distance, numbers, tokens};
 
-/// Every scheme, and the variants that take another way through the atoms.
+/// Every scheme, and the variants that take another way through the modules.
 #[allow(clippy::too_many_lines)] // one entry per variant
 pub(crate) fn subjects() -> Vec<Subject> {
     let registry = Registry::default();

@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::atoms::{Experts, Initializer, penalty};
+use evenburn_model::modules::{Experts, Initializer, penalty};
 use evenburn_model::strategy::{AnGpt, NormStrategy, PreNorm, SimpleNorm};
 use evenburn_model::{
     Balance, Decoder, ExpertsConfig, Gates, Joined, Kept, ModelConfig, Plan, PlanError, weights,
@@ -302,7 +302,7 @@ fn an_even_load_has_the_balancing_loss_of_its_weight() {
         z_coef: 0.0,
         ..ExpertsConfig::default()
     };
-    let routing = evenburn_model::atoms::Routing {
+    let routing = evenburn_model::modules::Routing {
         load: vec![0.5; 4],
         probability: Tensor::full([4], 0.25, &device),
         z: Tensor::zeros([1], &device),

@@ -4,7 +4,7 @@ use crate::common::{config, distance, numbers, plan, subjects};
 use crate::gradients::{by_path, values, with};
 use crate::theory::Normal;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use evenburn_model::atoms::Norm;
+use evenburn_model::modules::Norm;
 use evenburn_model::function::{
     Anchored, Around, Function, GatedNorm, Layer, Moment, Placed, PlacedAt, PreAffine,
     Scheduled as _, SeedNorm, Taper,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
-mod atoms;
+mod modules;
 mod attention;
 mod common;
 mod conformance;

@@ -2,7 +2,7 @@
 
 use crate::common::{config, distance, numbers};
 use burn::tensor::{Device, Distribution, Tensor};
-use evenburn_model::atoms::{Arrays, Norm};
+use evenburn_model::modules::{Arrays, Norm};
 use evenburn_model::function::{Around, Function, NormFunction, Rms, Unit};
 use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ResidualPlan, Role};
 use evenburn_model::rule::MixRule;

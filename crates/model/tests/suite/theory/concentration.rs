@@ -7,7 +7,7 @@ use super::{Normal, length, mean};
 use crate::common::{distance, numbers};
 use crate::gradients::{random_tokens, values, with};
 use burn::tensor::{DType, Device, Tensor};
-use evenburn_model::atoms::{Layout, Projection, Rotary, Scene, Visibility};
+use evenburn_model::modules::{Layout, Projection, Rotary, Scene, Visibility};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{AnGpt, FactorScales, UnitNorm};
 use evenburn_model::{Activation, Decoder, MlpKind, ModelConfig, Plan};

@@ -4,7 +4,7 @@ use super::{Normal, dot, double, length};
 use crate::common::{config, numbers};
 use crate::gradients::{random_decoder, random_tokens, values, with};
 use burn::tensor::Device;
-use evenburn_model::atoms::{Arrays, Initializer, Mix};
+use evenburn_model::modules::{Arrays, Initializer, Mix};
 use evenburn_model::plan::MixPlan;
 use evenburn_model::rule::{Geodesic, MixRule};
 use evenburn_model::strategy::{AngleDecay, GeoNorm};

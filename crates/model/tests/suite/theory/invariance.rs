@@ -5,7 +5,7 @@
 use super::Normal;
 use crate::common::{distance, numbers};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::Norm;
+use evenburn_model::modules::Norm;
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::plan::{GainPlan, GainRole, NormPlan, Over};
 

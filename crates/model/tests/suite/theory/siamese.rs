@@ -3,7 +3,7 @@
 use crate::common::{config, distance, numbers};
 use crate::gradients::{random_decoder, random_tokens, values, with};
 use burn::tensor::Device;
-use evenburn_model::atoms::{Stream, Visibility};
+use evenburn_model::modules::{Stream, Visibility};
 use evenburn_model::strategy::{PreNorm, QkNorm, SiameseNorm, Streams};
 use evenburn_model::{ModelConfig, Plan, Positions};
 
@@ -68,7 +68,7 @@ fn both_streams_take_what_a_branch_writes() {
             h,
         };
         let visible = Visibility::Causal;
-        let scene = evenburn_model::atoms::Scene {
+        let scene = evenburn_model::modules::Scene {
             rotary: None,
             visible: &visible,
             dropout: None,

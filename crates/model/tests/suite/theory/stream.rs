@@ -6,7 +6,7 @@ use super::mean;
 use crate::common::numbers;
 use crate::gradients::{random_tokens, values, with};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::{Layout, Rotary, Scene, Visibility};
+use evenburn_model::modules::{Layout, Rotary, Scene, Visibility};
 use evenburn_model::strategy::{PreNorm, SimpleNorm, Statistics};
 use evenburn_model::{Decoder, ModelConfig, Plan, strategy::NormStrategy};
 use std::cell::RefCell;

@@ -23,7 +23,7 @@ impl Gain {
     ///
     /// ```
     /// use burn::tensor::Device;
-    /// use evenburn_model::{atoms::Gain, plan::{GainPlan, GainRole}};
+    /// use evenburn_model::{modules::Gain, plan::{GainPlan, GainRole}};
     /// let plan = GainPlan { init: 0.05, scale: 0.01, ..GainPlan::ones(GainRole::Output) };
     /// let gain = Gain::new(&plan, 3, &Device::flex());
     /// let used = gain.used().into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;

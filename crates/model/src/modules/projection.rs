@@ -32,7 +32,7 @@ impl Projection {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use evenburn_model::atoms::{Initializer, Projection};
+    /// use evenburn_model::modules::{Initializer, Projection};
     /// use evenburn_model::{ModelConfig, Plan, Site, strategy::SimpleNorm};
     /// let plan = Plan::new(&ModelConfig::default(), &SimpleNorm::default())?;
     /// let device = Device::flex();

@@ -152,7 +152,7 @@ impl Experts {
     /// `[B, T, D] -> [B, T, D]`, and what the router did.
     ///
     /// The choice is made on the host: one read of `N E` numbers a block.
-    #[allow(clippy::needless_pass_by_value)] // as every other atom takes its input
+    #[allow(clippy::needless_pass_by_value)] // as every other module takes its input
     pub fn forward(&self, x: Tensor<3>) -> (Tensor<3>, Routing) {
         let [b, t, width] = x.dims();
         let (tokens, count, top_k) = (b * t, self.config.count, self.config.top_k);

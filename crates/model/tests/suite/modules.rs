@@ -3,7 +3,7 @@
 use crate::common::{config, distance, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::atoms::{
+use evenburn_model::modules::{
     Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual, Rotary, Routing,
     Visibility, penalty,
 };

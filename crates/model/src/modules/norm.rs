@@ -36,7 +36,7 @@ impl Norm {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use evenburn_model::{atoms::Norm, plan::NormPlan};
+    /// use evenburn_model::{modules::Norm, plan::NormPlan};
     /// let device = Device::flex();
     /// let norm = Norm::new(&NormPlan::unit(), 2, 2, &device);
     /// let y = norm.forward(Tensor::<2>::from_floats([[3.0, 4.0]], &device));

@@ -1,11 +1,11 @@
-//! A plain Burn classifier with SimpleNorm after its first linear map: `cargo run -p norm-atom`.
+//! A plain Burn classifier with SimpleNorm after its first linear map: `cargo run -p norm-module`.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor, TensorData};
-use evenburn_model::atoms::Norm;
+use evenburn_model::modules::Norm;
 use evenburn_model::plan::{GainRole, NormPlan};
 
 const HIDDEN: usize = 16;
