@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::layout::{Role, find_sources};
+use crate::layout::{SourceRole, find_sources};
 use crate::manifest::TokenizerRecord;
 use crate::split::Split;
 use crate::{Corpus, DataConfig, DataError, Progress, Stream, prepare};
@@ -122,8 +122,8 @@ pub fn inspect(
 
 fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSummary {
     let excluded = match split {
-        Split::Train => Role::Validation,
-        Split::Validation => Role::Train,
+        Split::Train => SourceRole::Validation,
+        Split::Validation => SourceRole::Train,
     };
     let sources = corpus.manifest.sources.iter();
     let read = sources.filter(|s| s.role != excluded && s.documents.unreadable.is_none());

@@ -27,7 +27,7 @@ mod template;
 mod texts;
 
 pub use error::InterchangeError;
-pub use export::{Ends, Exported, Model, Target, Token, export};
+pub use export::{Ends, ExportModel, Exported, Target, Token, export};
 pub use import::{Imported, import};
 pub use peer::names as peer_names;
 pub use texts::{Ids, Texts};

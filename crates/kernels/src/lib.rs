@@ -7,8 +7,6 @@
 //! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' way in.
 
 mod adam;
-#[cfg(any(feature = "flex", feature = "cube"))]
-mod again;
 mod attention;
 #[cfg(any(feature = "cube", all(test, feature = "flex")))]
 mod blocks;
@@ -24,6 +22,8 @@ mod normalize;
 mod normalized_swiglu;
 mod precision;
 pub mod profile;
+#[cfg(any(feature = "flex", feature = "cube"))]
+mod recompute;
 mod rotary;
 mod route;
 mod square_sum;

@@ -2,15 +2,15 @@
 //!
 //! `B` batch, `T` time, `D` model, `V` vocabulary.
 
-use crate::modules::{
-    Embedding, Head, Join, Largest, Layout, Norm, Past, Rotary, Routing, Scene, Stream, Visibility,
-    Watch, penalty,
-};
 use crate::block::Block;
 use crate::dims::{Dims, Positions};
 use crate::error::CacheError;
 use crate::function::Moment;
 use crate::init::Initializer;
+use crate::modules::{
+    AttentionMask, BlockContext, Embedding, Head, Join, Largest, LayerCache, Layout, Norm, Rotary,
+    Routing, Stream, Watch, penalty,
+};
 use crate::noise::{Dropout, Noise};
 use crate::plan::Plan;
 use burn::module::Module;
@@ -64,11 +64,13 @@ impl Decoder {
                 .collect(),
             join: plan
                 .ends
+                .head
                 .join
                 .as_ref()
                 .map(|join| Join::new(join, d, init, device)),
             final_norm: plan
                 .ends
+                .head
                 .final_norm
                 .as_ref()
                 .map(|norm| Norm::drawn(norm, [d.model, d.head], "final_norm", init, device)),
@@ -151,8 +153,8 @@ impl Decoder {
         largest: Option<&Largest>,
         watch: Option<&Watch>,
     ) -> (Tensor<3>, Vec<Routing>) {
-        let visible = segments.map_or(Visibility::Causal, Visibility::within);
-        let places = visible.positions();
+        let mask = segments.map_or(AttentionMask::Causal, AttentionMask::within);
+        let places = mask.positions();
         let rotary = self.rotary(0, tokens.dims()[1]);
         let rotary = match &places {
             Some(places) => rotary.map(|rotary| rotary.at(places.clone())),
@@ -167,14 +169,14 @@ impl Decoder {
         let mut routing = Vec::new();
         let blocks = self.blocks.iter().enumerate();
         let stream = blocks.fold(self.entered(h), |stream, (n, block)| {
-            let scene = Scene {
+            let context = BlockContext {
                 rotary: rotary.as_ref(),
-                visible: &visible,
+                mask: &mask,
                 dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
                 largest,
                 watch,
             };
-            block.forward(stream, &scene, None, &mut routing)
+            block.forward(stream, &context, None, &mut routing)
         });
         (self.normalized(stream, watch), routing)
     }
@@ -303,16 +305,16 @@ impl Decoder {
         }
         let rotary = self.rotary(cache.len, time);
         let mut stream = self.entered(self.embed.forward(tokens, cache.len, None));
-        let scene = Scene {
+        let context = BlockContext {
             rotary: rotary.as_ref(),
-            visible: &Visibility::Causal,
+            mask: &AttentionMask::Causal,
             dropout: None,
             largest: None,
             watch: None,
         };
         let mut routing = Vec::new();
-        for (block, past) in self.blocks.iter().zip(&mut cache.layers) {
-            stream = block.forward(stream, &scene, Some(past), &mut routing);
+        for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
+            stream = block.forward(stream, &context, Some(layer), &mut routing);
         }
         cache.len += time;
         Ok(self.logits(self.normalized(stream, None)))
@@ -381,7 +383,7 @@ pub struct Objective {
 /// Keys and values of the positions a decoder has seen.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    layers: Vec<Past>,
+    layers: Vec<LayerCache>,
     len: usize,
 }
 
@@ -389,7 +391,7 @@ impl KvCache {
     /// An empty cache for a model.
     pub fn new(model: &Decoder) -> Self {
         Self {
-            layers: vec![Past::default(); model.blocks.len()],
+            layers: vec![LayerCache::default(); model.blocks.len()],
             len: 0,
         }
     }

@@ -19,7 +19,6 @@
 //! # Ok::<(), evenburn_model::PlanError>(())
 //! ```
 
-pub mod modules;
 mod block;
 mod config;
 mod decoder;
@@ -30,6 +29,7 @@ mod fold;
 pub mod function;
 mod init;
 mod kinds;
+pub mod modules;
 mod named;
 mod noise;
 pub mod plan;
@@ -48,11 +48,11 @@ pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, FoldError, PlanError, SampleError, TokenError, WeightsError};
 pub use evenburn_kernels::Precision;
 pub use experts::{Balance, ExpertsConfig, Gates, Joined, Kept};
-pub use fold::{Folded, fold, settle};
+pub use fold::{Folded, fold, resolve_scales};
 pub use kinds::Kinds;
 pub use named::{Named, Options, Recorded};
 pub use noise::Noise;
-pub use plan::{Expert, ParamRef, ParamSpec, Place, Plan, Role};
+pub use plan::{Expert, ParamRef, ParamRole, ParamSpec, Place, Plan};
 pub use registry::{Registry, RegistryError};
 pub use sample::{Recompute, Sampler};
 pub use scale_vectors::{

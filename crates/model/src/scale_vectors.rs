@@ -359,7 +359,7 @@ pub(crate) fn rewrite(
     }
     double(&mut plan, want)?;
     if want.head == HeadScale::Gain {
-        plan.ends.logit_gain.get_or_insert_with(|| GainPlan {
+        plan.ends.head.logit_gain.get_or_insert_with(|| GainPlan {
             form: want.stored.form(),
             ..GainPlan::ones(GainRole::Output)
         });

@@ -1,7 +1,9 @@
 //! Models of `transformers` are read as what they are, and what is written reads back the same.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, export, import};
+use evenburn::interchange::{
+    Ends, ExportModel, Imported, InterchangeError, Target, export, import,
+};
 use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
@@ -189,7 +191,7 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
     let mut classes = 0;
     for case in exports::cases() {
         let original = case.decoder(DType::F64).unwrap();
-        let model = Model {
+        let model = ExportModel {
             plan: case.plan().unwrap(),
             weights: weights::collect(&original),
             tokenizer: None,
@@ -338,7 +340,7 @@ fn a_class_that_turns_whole_heads_is_refused_by_the_part() {
         .into_iter()
         .find(|c| c.name == "phi3")
         .unwrap();
-    let model = Model {
+    let model = ExportModel {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
         tokenizer: None,
@@ -360,7 +362,7 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
         .into_iter()
         .find(|c| c.name == "default_angpt")
         .unwrap();
-    let model = || Model {
+    let model = || ExportModel {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
         tokenizer: None,
@@ -416,7 +418,7 @@ fn a_function_of_another_program_is_refused_by_its_name() {
     };
     let plan = Plan::new(&config, &PreNorm::default()).unwrap();
     let decoder = Decoder::new(&plan, 1, &Device::flex());
-    let model = Model {
+    let model = ExportModel {
         plan,
         weights: weights::collect(&decoder),
         tokenizer: None,

@@ -1,7 +1,7 @@
 //! Learned arrays that a function or a rule has beside the usual ones, by name.
 
 use crate::init::Initializer;
-use crate::plan::{ArrayPlan, Start};
+use crate::plan::{ArrayInit, ArrayPlan};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
@@ -27,17 +27,17 @@ impl Arrays {
     pub fn new(plans: &[ArrayPlan], path: &str, init: Initializer, device: &Device) -> Self {
         let entries = plans.iter().map(|plan| {
             let array = match (plan.start, plan.shape.as_slice()) {
-                (Start::Drawn(how), [rows, columns]) => {
+                (ArrayInit::Drawn(how), [rows, columns]) => {
                     let path = format!("{path}.{}", plan.name);
                     Array::Matrix(init.matrix(&path, how, [*rows, *columns], device))
                 }
-                (Start::Filled(value), [rows, columns]) => Array::Matrix(Param::from_tensor(
+                (ArrayInit::Filled(value), [rows, columns]) => Array::Matrix(Param::from_tensor(
                     Tensor::full([*rows, *columns], value, device),
                 )),
                 (start, shape) => {
                     let value = match start {
-                        Start::Filled(value) => value,
-                        Start::Drawn(_) => 0.0,
+                        ArrayInit::Filled(value) => value,
+                        ArrayInit::Drawn(_) => 0.0,
                     };
                     let entries: usize = shape.iter().product();
                     Array::Vector(Param::from_tensor(Tensor::full([entries], value, device)))

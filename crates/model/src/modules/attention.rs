@@ -112,14 +112,14 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
 /// Which earlier positions a query may see.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one is made per forward pass
-pub enum Visibility {
+pub enum AttentionMask {
     /// All of them.
     Causal,
     /// Those from this position on, `[B, T]`: the first one of the query's document.
     Since(Tensor<2, Int>),
 }
 
-impl Visibility {
+impl AttentionMask {
     /// Causal within documents: `segments [B, T]` holds each position's document, a run of equal numbers. A number that
     /// comes back after another one begins a new document.
     pub fn within(segments: Tensor<2, Int>) -> Self {
@@ -181,13 +181,13 @@ fn places(t: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2, Int>
     Tensor::<1, Int>::arange(0..t as i64, options).unsqueeze::<2>()
 }
 
-/// What a forward pass does the same in every branch of a block.
+/// What the branches of a block share in one forward pass: positions, mask, dropout, and what is measured.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub struct BlockContext<'a> {
     /// Rotations of q and k; none where positions are no rotations.
     pub rotary: Option<&'a Rotary>,
     /// Which positions a query may see.
-    pub visible: &'a Visibility,
+    pub mask: &'a AttentionMask,
     /// Dropout of this block; none where nobody trains with it.
     pub dropout: Option<Dropout>,
     /// Where each attention notes its largest scores; none where nobody looks.
@@ -207,7 +207,7 @@ impl Largest {
     }
 }
 
-impl Scene<'_> {
+impl BlockContext<'_> {
     /// `x` after dropout at a place of the block.
     pub(crate) fn drop<const D: usize>(&self, x: Tensor<D>, place: &str) -> Tensor<D> {
         match &self.dropout {
@@ -219,9 +219,9 @@ impl Scene<'_> {
 
 /// Keys and values of earlier positions, `[B, heads, S, K]`.
 #[derive(Debug, Clone, Default)]
-pub struct Past(Option<(Tensor<4>, Tensor<4>)>);
+pub struct LayerCache(Option<(Tensor<4>, Tensor<4>)>);
 
-impl Past {
+impl LayerCache {
     /// Appends new keys and values along time and returns all of them.
     fn extend(&mut self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let (k, v) = match self.0.take() {
@@ -299,9 +299,14 @@ impl Attention {
         self
     }
 
-    /// `[B, T, D] -> [B, T, D]`; with `past`, `x` holds the positions that follow it.
-    pub fn forward(&self, x: Tensor<3>, scene: &Scene<'_>, past: Option<&mut Past>) -> Tensor<3> {
-        let turned = |x, heads| match scene.rotary {
+    /// `[B, T, D] -> [B, T, D]`; with `cache`, `x` holds the positions that follow it.
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &BlockContext<'_>,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let turned = |x, heads| match context.rotary {
             Some(rotary) => rotary.forward(x, heads),
             None => x,
         };
@@ -309,23 +314,23 @@ impl Attention {
         let k = turned(self.k.forward(x.clone()), self.kv_heads);
         let (q, k) = self.scores.prepare(q, k, self.heads);
         let kv_heads = k.dims()[2] / self.head;
-        if let Some(largest) = scene.largest {
-            let scores = self.largest_scores(q.clone(), k.clone(), scene);
+        if let Some(largest) = context.largest {
+            let scores = self.largest_scores(q.clone(), k.clone(), context);
             largest.0.borrow_mut().push(scores);
         }
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
-        let ([_, t, _], earlier) = (q.dims(), past.as_deref().map_or(0, Past::len));
-        let y = match past {
-            None if !self.needs_weights(scene) => {
-                let (starts, scale) = (scene.visible.starts(), self.scores.scale);
+        let ([_, t, _], earlier) = (q.dims(), cache.as_deref().map_or(0, LayerCache::len));
+        let y = match cache {
+            None if !self.needs_weights(context) => {
+                let (starts, scale) = (context.mask.starts(), self.scores.scale);
                 causal_attention(q, k, v, starts, self.heads, kv_heads, scale)
             }
-            past => self.attend(q, k, v, scene, past),
+            cache => self.attend(q, k, v, context, cache),
         };
         let y = match self.scores.factor {
             AttentionFactor::Dense => {
                 let (dtype, device) = (y.dtype(), y.device());
-                y * scene.visible.counts(earlier, t, dtype, &device).sqrt()
+                y * context.mask.counts(earlier, t, dtype, &device).sqrt()
             }
             AttentionFactor::None | AttentionFactor::Exact => y,
         };
@@ -333,8 +338,8 @@ impl Attention {
     }
 
     /// Whether the weights of the mean have to be there one by one.
-    fn needs_weights(&self, scene: &Scene<'_>) -> bool {
-        self.scores.factor == AttentionFactor::Exact || scene.dropout.is_some()
+    fn needs_weights(&self, context: &BlockContext<'_>) -> bool {
+        self.scores.factor == AttentionFactor::Exact || context.dropout.is_some()
     }
 
     /// `[B, T, heads K] -> [B, heads, T, K]`.
@@ -345,21 +350,21 @@ impl Attention {
     }
 
     /// The largest score of each query head over all that its queries may see, `[H]`.
-    fn largest_scores(&self, q: Tensor<3>, k: Tensor<3>, scene: &Scene<'_>) -> Tensor<1> {
-        let scores = self.masked(self.split(q), self.split(k), scene.visible);
+    fn largest_scores(&self, q: Tensor<3>, k: Tensor<3>, context: &BlockContext<'_>) -> Tensor<1> {
+        let scores = self.masked(self.split(q), self.split(k), context.mask);
         let [b, heads, t, keys] = scores.dims();
         let largest = scores.reshape([b, heads, t * keys]).max_dim(2).max_dim(0);
         largest.reshape([heads])
     }
 
     /// Scores `[B, H, T, S]` of queries and keys `[B, heads, .., K]`, negative infinity where hidden.
-    fn masked(&self, q: Tensor<4>, k: Tensor<4>, visible: &Visibility) -> Tensor<4> {
+    fn masked(&self, q: Tensor<4>, k: Tensor<4>, mask: &AttentionMask) -> Tensor<4> {
         let [b, heads, t, _] = q.dims();
         let keys = k.dims()[2];
         let groups = k.dims()[1];
         let k = repeat_groups(k, heads / groups);
         let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(self.scores.scale);
-        let hidden = visible.hidden(t, keys, &scores.device());
+        let hidden = mask.hidden(t, keys, &scores.device());
         let hidden = hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]);
         scores.mask_fill(hidden, f64::NEG_INFINITY)
     }
@@ -370,53 +375,59 @@ impl Attention {
         q: Tensor<3>,
         k: Tensor<3>,
         v: Tensor<3>,
-        scene: &Scene<'_>,
-        past: Option<&mut Past>,
+        context: &BlockContext<'_>,
+        cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let [b, t, width] = q.dims();
         let (q, k, v) = (self.split(q), self.split(k), self.split(v));
-        let (k, v) = match past {
-            Some(past) => past.extend(k, v),
+        let (k, v) = match cache {
+            Some(cache) => cache.extend(k, v),
             None => (k, v),
         };
-        let y = if self.needs_weights(scene) {
-            self.weighted(q, k, v, scene)
+        let y = if self.needs_weights(context) {
+            self.weighted(q, k, v, context)
         } else {
-            self.mean(q, k, v, scene.visible)
+            self.mean(q, k, v, context.mask)
         };
         y.swap_dims(1, 2).reshape([b, t, width])
     }
 
     /// `softmax(q k + mask) v` of heads `[B, H, T, K]`, by Burn's own operation.
-    fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &Visibility) -> Tensor<4> {
+    fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Tensor<4> {
         let ([b, heads, t, _], keys) = (q.dims(), k.dims()[2]);
         let mask = match visible {
-            Visibility::Causal => None,
-            Visibility::Since(_) => {
-                let hidden = visible.hidden(t, keys, &q.device());
+            AttentionMask::Causal => None,
+            AttentionMask::Since(_) => {
+                let hidden = mask.hidden(t, keys, &q.device());
                 Some(hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]))
             }
         };
         let options = AttentionModuleOptions {
             scale: Some(self.scores.scale),
             softcap: None,
-            is_causal: mask.is_none(),
+            is_causal: hidden.is_none(),
             // The queries are the newest positions: the last one sees every key.
             causal_alignment: CausalAlignment::BottomRight,
         };
-        attention(q, k, v, mask, None, options)
+        attention(q, k, v, hidden, None, options)
     }
 
     /// The same from the weights themselves: with dropout on them, or divided by the root of their squares, which no
     /// gradient passes through.
-    fn weighted(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scene: &Scene<'_>) -> Tensor<4> {
+    fn weighted(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        context: &BlockContext<'_>,
+    ) -> Tensor<4> {
         let v = repeat_groups(v, q.dims()[1] / k.dims()[1]);
-        let weights = softmax(self.masked(q, k, scene.visible), 3);
+        let weights = softmax(self.masked(q, k, context.mask), 3);
         let length = match self.scores.factor {
             AttentionFactor::Exact => Some(weights.clone().detach().square().sum_dim(3).sqrt()),
             AttentionFactor::None | AttentionFactor::Dense => None,
         };
-        let y = scene.drop(weights, "attn.weights").matmul(v);
+        let y = context.drop(weights, "attn.weights").matmul(v);
         match length {
             Some(length) => y / length,
             None => y,

@@ -36,15 +36,17 @@ impl Embedding {
             }),
             gain: plan
                 .ends
-                .embed_gain
+                .embedding
+                .gain
                 .as_ref()
                 .map(|gain| Gain::new(gain, d.model, device)),
             norm: plan
                 .ends
-                .embed_norm
+                .embedding
+                .norm
                 .as_ref()
                 .map(|norm| Norm::drawn(norm, [d.model, d.head], "embed.norm", init, device)),
-            factor: plan.ends.embed_factor,
+            factor: plan.ends.embedding.factor,
         }
     }
 

@@ -29,6 +29,7 @@ impl Head {
                 .map(|w| init.matrix("head.weight", w.init, Site::Head.shape(d), device)),
             after: plan
                 .ends
+                .head
                 .logit_gain
                 .as_ref()
                 .map(|g| Gain::new(g, d.vocab, device)),

@@ -1,6 +1,6 @@
 //! What a model costs: parameters, floating-point operations, memory.
 
-use super::{ParamSpec, Plan, Role};
+use super::{ParamRole, ParamSpec, Plan};
 use crate::dims::{Dims, Site};
 use serde::Serialize;
 
@@ -69,7 +69,7 @@ impl Plan {
         Cost {
             params: total(|_| true),
             active: total(|_| true) - idle,
-            non_embedding: total(|s| !matches!(s.role, Role::Embedding | Role::Head)),
+            non_embedding: total(|s| !matches!(s.role, ParamRole::Embedding | ParamRole::Head)),
             forward_flops_per_token: forward,
             train_flops_per_token: TRAIN_PER_FORWARD * forward,
         }

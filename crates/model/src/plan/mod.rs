@@ -2,6 +2,7 @@
 
 mod arrays;
 mod cost;
+mod ends;
 mod gain;
 mod norm;
 mod params;
@@ -10,14 +11,15 @@ mod table;
 mod validate;
 mod visit;
 
-pub use arrays::{ArrayPlan, Start};
+pub use arrays::{ArrayInit, ArrayPlan};
 pub use cost::Cost;
+pub use ends::{EmbeddingPlan, EndsPlan, HeadPlan, JoinPlan};
 pub use gain::{Form, GainPlan, GainRole, GainShape};
 pub use norm::{BiasPlan, NormPlan, Over};
-pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
+pub use params::{Expert, ParamRef, ParamRole, ParamSpec, Place};
 pub use parts::{
-    AttentionFactor, AttentionPlan, Combine, CompanionPlan, EndsPlan, Init, JoinPlan, LerpFactor,
-    LinearPlan, MixPlan, MlpPlan, Normed, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, CompanionPlan, Init, LerpFactor, LinearPlan, MixPlan,
+    MlpPlan, Normed, ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 
@@ -149,7 +151,7 @@ pub struct Plan {
     /// The output layer's own matrix; absent when it is the embedding table, transposed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<WeightPlan>,
-    /// Decisions at both ends.
+    /// What stands behind the embedding table and in front of the logits.
     pub ends: EndsPlan,
     /// One plan per block.
     pub layers: Vec<LayerPlan>,
@@ -214,7 +216,10 @@ impl Plan {
                 HeadWeights::Untied => Some(strategy.weight(0, Site::Head, &dims)),
                 HeadWeights::Tied => None,
             },
-            ends: strategy.ends(&dims),
+            ends: EndsPlan {
+                embedding: strategy.embedding(&dims),
+                head: strategy.head(&dims),
+            },
             layers,
             dims,
         };

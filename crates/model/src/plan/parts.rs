@@ -170,17 +170,6 @@ pub struct CompanionPlan {
     pub factor: f64,
 }
 
-/// How the two components of a stream become one behind the last block: `stream(h) + companion(y)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JoinPlan {
-    /// Normalization of the first component.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<NormPlan>,
-    /// Normalization of the second one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub companion: Option<NormPlan>,
-}
-
 /// Decisions inside attention that no single linear map owns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttentionPlan {
@@ -270,42 +259,6 @@ pub enum Combine {
     /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
     /// too, and the gradient passes (`SqrtGate`, 2603.28743).
     Sqrt,
-}
-
-/// Decisions at both ends of the decoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EndsPlan {
-    /// Constant on the embedded tokens (Gemma: the square root of the model's width).
-    pub embed_factor: f64,
-    /// Learned scale of the embedded tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed_gain: Option<GainPlan>,
-    /// Normalization of the embedded tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed_norm: Option<NormPlan>,
-    /// Where a stream of two components becomes one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub join: Option<JoinPlan>,
-    /// Normalization before the output layer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub final_norm: Option<NormPlan>,
-    /// Learned scale of each logit (`s_z` of nGPT and anGPT).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logit_gain: Option<GainPlan>,
-}
-
-impl EndsPlan {
-    /// Nothing at either end.
-    pub fn plain() -> Self {
-        Self {
-            embed_factor: 1.0,
-            embed_gain: None,
-            embed_norm: None,
-            join: None,
-            final_norm: None,
-            logit_gain: None,
-        }
-    }
 }
 
 /// Distribution of a matrix at initialization.

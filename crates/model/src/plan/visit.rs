@@ -2,8 +2,8 @@
 
 use super::params::networks;
 use super::{
-    ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, Place, Plan,
-    ResidualPlan, Role, WeightPlan,
+    ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, ParamRole,
+    Place, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Branch, Dims, Site};
 use crate::experts::Balance;
@@ -109,7 +109,7 @@ macro_rules! walk {
         mod $parts {
             use super::{
                 ArrayPlan, Balance, BiasPlan, Branch, Dims, Expert, GainPlan, LayerPlan, MixPlan, NormPlan, Over, Place,
-                ResidualPlan, Role, Site, Spot, $visitor,
+                ResidualPlan, ParamRole, Site, Spot, $visitor,
             };
 
             pub(super) fn norm(
@@ -221,7 +221,7 @@ macro_rules! walk {
                     if d.experts.balance == Balance::Bias {
                         let count = d.experts.count;
                         let name = "correction";
-                        let plan = ArrayPlan::filled(name, vec![count], 0.0, Role::Bias).state();
+                        let plan = ArrayPlan::filled(name, vec![count], 0.0, ParamRole::Bias).state();
                         let at = Spot::new(Some(index), Place::Experts, name, count);
                         v.array(&at, &plan);
                     }
@@ -251,23 +251,23 @@ macro_rules! walk {
                     visitor.matrix(&at, Site::Positions, positions);
                 }
                 let ends = &$($mutable)? self.ends;
-                gain(visitor, &end(embed, "gain", d.model), ends.embed_gain.$as_ref());
-                norm(visitor, &end(embed, "norm", d.model), d.head, ends.embed_norm.$as_ref());
+                gain(visitor, &end(embed, "gain", d.model), ends.embedding.gain.$as_ref());
+                norm(visitor, &end(embed, "norm", d.model), d.head, ends.embedding.norm.$as_ref());
                 for (index, layer) in (&$($mutable)? self.layers).into_iter().enumerate() {
                     block(visitor, index, d, layer);
                 }
-                if let Some(plan) = ends.join.$as_ref() {
+                if let Some(plan) = ends.head.join.$as_ref() {
                     let join = |part| end(Place::Join, part, d.model);
                     norm(visitor, &join("stream"), d.head, plan.stream.$as_ref());
                     norm(visitor, &join("companion"), d.head, plan.companion.$as_ref());
                 }
                 let at = end(Place::FinalNorm, "", d.model);
-                norm(visitor, &at, d.head, ends.final_norm.$as_ref());
+                norm(visitor, &at, d.head, ends.head.final_norm.$as_ref());
                 let head = Place::Site(Site::Head);
                 if let Some(plan) = self.head.$as_ref() {
                     visitor.matrix(&end(head, "weight", d.vocab), Site::Head, plan);
                 }
-                gain(visitor, &end(head, "after", d.vocab), ends.logit_gain.$as_ref());
+                gain(visitor, &end(head, "after", d.vocab), ends.head.logit_gain.$as_ref());
             }
         }
     };

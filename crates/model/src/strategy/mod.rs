@@ -21,7 +21,7 @@ pub(crate) mod scheme;
 mod scores;
 mod siamese_norm;
 mod simple_norm;
-mod start;
+mod weight_init;
 
 pub use angpt::{AnGpt, FactorScales, GateScale, ResidualFactor};
 pub use deep_norm::DeepNorm;
@@ -40,14 +40,14 @@ pub use scheme::{Scheme, SchemeOptions};
 pub use scores::{HeadNorm, QkNorm, SoftmaxGain};
 pub use siamese_norm::{SiameseNorm, Streams};
 pub use simple_norm::{RouterNorm, SimpleNorm};
-pub use start::{Decay, Start};
+pub use weight_init::{Decay, WeightInit};
 
 pub(crate) use registry::built_in;
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
-    WeightPlan,
+    AttentionPlan, Combine, EmbeddingPlan, GainRole, HeadPlan, Init, LinearPlan, MlpPlan, NormPlan,
+    ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
@@ -116,11 +116,16 @@ pub trait NormStrategy: Debug + Send + Sync {
         }
     }
 
-    /// Decisions at both ends of the decoder.
-    fn ends(&self, _d: &Dims) -> EndsPlan {
-        EndsPlan {
+    /// What stands behind the embedding table: by default nothing.
+    fn embedding(&self, _d: &Dims) -> EmbeddingPlan {
+        EmbeddingPlan::plain()
+    }
+
+    /// What stands between the last block and the logits, beside the output layer's matrix: by default a final RMSNorm.
+    fn head(&self, _d: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(NormPlan::rms(RMS_EPS, GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

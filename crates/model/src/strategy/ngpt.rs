@@ -16,7 +16,7 @@
 use super::{HeadNorm, NormStrategy, ResidualFactor, SchemeOptions, UnitNorm};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LinearPlan, MixPlan,
+    AttentionPlan, Form, GainPlan, GainRole, GainShape, HeadPlan, Init, LinearPlan, MixPlan,
     NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::{Axis, Constraint};
@@ -165,11 +165,11 @@ impl NormStrategy for Ngpt {
         }
     }
 
-    fn ends(&self, d: &Dims) -> EndsPlan {
+    fn head(&self, d: &Dims) -> HeadPlan {
         let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
-        EndsPlan {
+        HeadPlan {
             logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

@@ -4,14 +4,14 @@ use crate::common::{config, distance, numbers, plan, subjects};
 use crate::gradients::{by_path, values, with};
 use crate::theory::Normal;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use evenburn_model::modules::Norm;
 use evenburn_model::function::{
     Anchored, Around, Function, GatedNorm, Layer, Moment, Placed, PlacedAt, PreAffine,
     Scheduled as _, SeedNorm, Taper,
 };
+use evenburn_model::modules::Norm;
 use evenburn_model::plan::{GainPlan, GainRole, NormPlan};
 use evenburn_model::strategy::{Bias, Decay, Olmo2, PreNorm, Statistics};
-use evenburn_model::{Kinds, ModelConfig, Placement, Plan, Role, ScaleSwitches};
+use evenburn_model::{Kinds, ModelConfig, ParamRole, Placement, Plan, ScaleSwitches};
 use std::collections::BTreeMap;
 
 const WIDTH: usize = 12;
@@ -225,11 +225,11 @@ fn a_function_stands_where_it_is_meant_to() {
             // Normalizations of products are no part of it.
             assert_eq!(layer.q.linear.norm.as_ref().unwrap().function.name(), "rms");
         }
-        let end = plan.ends.final_norm.as_ref().unwrap();
+        let end = plan.ends.head.final_norm.as_ref().unwrap();
         assert_eq!(end.function.name() == name, last);
     }
     let affine = with_function(PreAffine {}.into(), &PreNorm::default());
-    let end = affine.ends.final_norm.unwrap();
+    let end = affine.ends.head.final_norm.unwrap();
     assert_eq!(end.gain.unwrap().role, GainRole::Input);
 }
 
@@ -251,14 +251,14 @@ fn arrays_decay_as_their_gain_and_matrices_as_matrices() {
             for array in arrays {
                 let path = format!("blocks.1.mlp_residual.input.{array}");
                 let spec = specs.iter().find(|s| s.path == path).unwrap();
-                assert_eq!((spec.decay, spec.role), (all, Role::Gain), "{path}");
+                assert_eq!((spec.decay, spec.role), (all, ParamRole::Gain), "{path}");
             }
         }
         let specs = with_function(GatedNorm::default().into(), &strategy(decay)).params();
         for (array, shape) in [("down", [24, 16]), ("up", [16, 24])] {
             let path = format!("final_norm.{array}");
             let spec = specs.iter().find(|s| s.path == path).unwrap();
-            assert_eq!((spec.decay, spec.role), (true, Role::Matrix), "{path}");
+            assert_eq!((spec.decay, spec.role), (true, ParamRole::Matrix), "{path}");
             assert_eq!(spec.shape, shape);
         }
     }
@@ -344,7 +344,7 @@ fn a_norm_that_is_undone_by_a_function_is_refused() {
     ] {
         let mut plan = Plan::new(&config(), &PreNorm::default()).unwrap();
         plan.layers[2].mlp_residual.after = Some(bare.clone());
-        let end = plan.ends.final_norm.as_mut().unwrap();
+        let end = plan.ends.head.final_norm.as_mut().unwrap();
         end.function = function.clone();
         end.gain = Some(GainPlan::ones(GainRole::Output));
         assert_eq!(plan.validate().is_err(), undone, "{}", function.name());
@@ -352,7 +352,7 @@ fn a_norm_that_is_undone_by_a_function_is_refused() {
 }
 
 #[test]
-fn a_section_is_read_back_and_settled() {
+fn a_section_is_read_back_and_resolved() {
     let text =
         serde_json::json!({ "function": { "name": "seed_norm", "heads": 3, "at": "inputs" } });
     let mut read: ModelConfig = serde_json::from_value(text).unwrap();
@@ -365,7 +365,7 @@ fn a_section_is_read_back_and_settled() {
         &PreNorm::default(),
     );
     assert!(unknown.unwrap_err().to_string().contains("`seed_norm`"));
-    Kinds::default().settle(&mut read).unwrap();
+    Kinds::default().resolve(&mut read).unwrap();
     let placed = Placed {
         at: Some(PlacedAt::Inputs),
         ..SeedNorm { heads: 3 }.into()
@@ -386,7 +386,7 @@ fn a_section_is_read_back_and_settled() {
     ] {
         let text = serde_json::json!({ "function": section });
         let mut read: ModelConfig = serde_json::from_value(text).unwrap();
-        let message = Kinds::default().settle(&mut read).unwrap_err().to_string();
+        let message = Kinds::default().resolve(&mut read).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
     let nameless = serde_json::json!({ "function": { "heads": 3 } });
@@ -535,7 +535,7 @@ fn the_last_norm_holds_the_size_it_has_seen() {
 #[test]
 fn a_scheduled_taper_brings_the_norm_that_holds_the_stream() {
     let scheduled = with_function(Taper::default().into(), &PreNorm::default());
-    let end = scheduled.ends.final_norm.unwrap();
+    let end = scheduled.ends.head.final_norm.unwrap();
     assert_eq!(end.function.name(), "anchored");
     assert_eq!(end.gain.unwrap().role, GainRole::Input);
     for taper in [
@@ -546,7 +546,7 @@ fn a_scheduled_taper_brings_the_norm_that_holds_the_stream() {
         },
     ] {
         let plan = with_function(taper.into(), &PreNorm::default());
-        assert_eq!(plan.ends.final_norm.unwrap().function.name(), "rms");
+        assert_eq!(plan.ends.head.final_norm.unwrap().function.name(), "rms");
     }
     let everywhere = Placed {
         at: Some(PlacedAt::InputsAndFinal),

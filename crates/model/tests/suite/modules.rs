@@ -3,11 +3,11 @@
 use crate::common::{config, distance, numbers};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::modules::{
-    Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual, Rotary, Routing,
-    Visibility, penalty,
-};
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
+use evenburn_model::modules::{
+    AttentionMask, Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual,
+    Rotary, Routing, penalty,
+};
 use evenburn_model::plan::{BiasPlan, Form, GainPlan, GainRole, LinearPlan, NormPlan, Over};
 use evenburn_model::strategy::{AnGpt, PreNorm};
 use evenburn_model::{Balance, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, weights};
@@ -316,17 +316,17 @@ fn the_output_layer_scales_each_logit() {
 fn positions_start_again_in_each_document() {
     let device = Device::flex();
     let segments = Tensor::<2, Int>::from_ints([[0, 0, 0, 1, 1], [4, 5, 5, 5, 6]], &device);
-    let positions = Visibility::within(segments).positions().unwrap();
+    let positions = AttentionMask::within(segments).positions().unwrap();
     let positions: Vec<i64> = positions.into_data().convert::<i64>().try_to_vec().unwrap();
     assert_eq!(positions, [0, 1, 2, 0, 1, 0, 0, 1, 2, 0]);
-    assert!(Visibility::Causal.positions().is_none());
+    assert!(AttentionMask::Causal.positions().is_none());
 }
 
 #[test]
 fn a_number_that_comes_back_begins_a_new_document() {
     let device = Device::flex();
     let positions = |segments: Tensor<2, Int>| -> Vec<i64> {
-        let positions = Visibility::within(segments).positions().unwrap();
+        let positions = AttentionMask::within(segments).positions().unwrap();
         positions.into_data().convert::<i64>().try_to_vec().unwrap()
     };
     let segments = Tensor::from_ints([[0, 0, 7, 0, 0], [1, 2, 1, 1, 2]], &device);

@@ -2,9 +2,9 @@
 
 use crate::common::{config, distance, numbers};
 use burn::tensor::{Device, Distribution, Tensor};
-use evenburn_model::modules::{Arrays, Norm};
 use evenburn_model::function::{Around, Function, NormFunction, Rms, Unit};
-use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ResidualPlan, Role};
+use evenburn_model::modules::{Arrays, Norm};
+use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ParamRole, ResidualPlan};
 use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::NormStrategy;
 use evenburn_model::{Branch, Decoder, Dims, Kinds, Plan, PlanError, Recorded, weights};
@@ -28,7 +28,7 @@ impl NormFunction for PNorm {
     }
 
     fn arrays(&self, _: usize, decay: bool) -> Vec<ArrayPlan> {
-        vec![ArrayPlan::filled("strength", vec![1], 1.0, Role::Gain).decayed(decay)]
+        vec![ArrayPlan::filled("strength", vec![1], 1.0, ParamRole::Gain).decayed(decay)]
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
@@ -62,7 +62,7 @@ impl MixRule for Weighted {
     }
 
     fn arrays(&self, width: usize) -> Vec<ArrayPlan> {
-        let role = Role::Gain;
+        let role = ParamRole::Gain;
         vec![ArrayPlan::filled(
             "strength",
             vec![width],

@@ -6,8 +6,8 @@ use crate::common::config;
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::plan::{
-    AttentionFactor, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan, GainRole,
-    GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over,
+    AttentionFactor, BiasPlan, Combine, CompanionPlan, EmbeddingPlan, Form, GainPlan, GainRole,
+    GainShape, HeadPlan, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over,
     ResidualPlan,
 };
 use evenburn_model::rule::Geodesic;
@@ -15,8 +15,8 @@ use evenburn_model::strategy::{
     AnGpt, AngleDecay, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, EmbedScale,
     FactorScales, FinalNorm, FirstBlock, FirstLayer, GainForm, GateScale, GeoNorm, HeadNorm,
     HybridNorm, Keel, LnScaling, Ngpt, NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,
-    ResidualFactor, RouterNorm, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Start, Statistics,
-    Streams, UnitNorm,
+    ResidualFactor, RouterNorm, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Statistics, Streams,
+    UnitNorm, WeightInit,
 };
 use evenburn_model::{
     Branch, Dims, ExpertsConfig, MlpKind, ModelConfig, Plan, Positions, Registry, Site,
@@ -153,11 +153,13 @@ fn qk(norm: &NormPlan) -> impl Fn(Site) -> Option<NormPlan> {
 }
 
 fn ends(strategy: &dyn NormStrategy, final_norm: Option<NormPlan>) {
-    let expected = EndsPlan {
+    let expected = HeadPlan {
         final_norm,
-        ..EndsPlan::plain()
+        ..HeadPlan::plain()
     };
-    assert_eq!(strategy.ends(&dims()), expected, "{}", strategy.name());
+    assert_eq!(strategy.head(&dims()), expected, "{}", strategy.name());
+    let plain = EmbeddingPlan::plain();
+    assert_eq!(strategy.embedding(&dims()), plain, "{}", strategy.name());
 }
 
 /// Free, decaying matrices, normal with this deviation (cut where the second number is given).
@@ -304,7 +306,7 @@ fn pre_norm_reads_a_normalized_stream() {
         qk: QkNorm::None,
         norm: Statistics::Layer,
         bias: Bias::Learned,
-        start: Start::Gpt2,
+        start: WeightInit::Gpt2,
         decay: Decay::All,
         ..PreNorm::default()
     };
@@ -352,12 +354,16 @@ fn peri_norm_stands_on_both_sides_of_a_branch() {
         output: Some(rms(GainRole::Output)),
         ..ResidualPlan::plain()
     });
-    let expected = EndsPlan {
-        embed_norm: Some(rms(GainRole::Output)),
-        final_norm: Some(rms(GainRole::Input)),
-        ..EndsPlan::plain()
+    let expected = EmbeddingPlan {
+        norm: Some(rms(GainRole::Output)),
+        ..EmbeddingPlan::plain()
     };
-    assert_eq!(scheme.ends(&dims()), expected);
+    assert_eq!(scheme.embedding(&dims()), expected);
+    let expected = HeadPlan {
+        final_norm: Some(rms(GainRole::Input)),
+        ..HeadPlan::plain()
+    };
+    assert_eq!(scheme.head(&dims()), expected);
     plain_branches(&scheme);
     deviations(&scheme, simple_gpt);
 
@@ -377,12 +383,16 @@ fn peri_norm_stands_on_both_sides_of_a_branch() {
     };
     linear_norms(&scheme, |_| None);
     linear_norms(&gemma, qk(&per_head(one_plus(GainRole::Output))));
-    let expected = EndsPlan {
-        embed_factor: D.sqrt(),
-        final_norm: Some(one_plus(GainRole::Input)),
-        ..EndsPlan::plain()
+    let expected = EmbeddingPlan {
+        factor: D.sqrt(),
+        ..EmbeddingPlan::plain()
     };
-    assert_eq!(gemma.ends(&dims()), expected);
+    assert_eq!(gemma.embedding(&dims()), expected);
+    let expected = HeadPlan {
+        final_norm: Some(one_plus(GainRole::Input)),
+        ..HeadPlan::plain()
+    };
+    assert_eq!(gemma.head(&dims()), expected);
 }
 
 #[test]
@@ -474,12 +484,16 @@ fn geo_norm_turns_by_angles_that_shrink() {
         final_norm: FinalNorm::Rms,
         ..GeoNorm::default()
     };
-    let expected = EndsPlan {
-        embed_norm: Some(normed(Rms {}, 1e-5, GainRole::Output)),
-        final_norm: Some(normed(Rms {}, 1e-5, GainRole::Input)),
-        ..EndsPlan::plain()
+    let expected = EmbeddingPlan {
+        norm: Some(normed(Rms {}, 1e-5, GainRole::Output)),
+        ..EmbeddingPlan::plain()
     };
-    assert_eq!(normed_ends.ends(&dims()), expected);
+    assert_eq!(normed_ends.embedding(&dims()), expected);
+    let expected = HeadPlan {
+        final_norm: Some(normed(Rms {}, 1e-5, GainRole::Input)),
+        ..HeadPlan::plain()
+    };
+    assert_eq!(normed_ends.head(&dims()), expected);
     for clamp in [0.0, -1.0, 4.0, f64::NAN] {
         let scheme = GeoNorm {
             clamp,
@@ -511,13 +525,13 @@ fn siamese_norm_reads_two_streams() {
         }
         plan
     };
-    let expected = EndsPlan {
+    let expected = HeadPlan {
         join: Some(JoinPlan {
             stream: Some(rms(GainRole::Output)),
             companion: Some(rms(GainRole::Output)),
         }),
         final_norm: Some(rms(GainRole::Input)),
-        ..EndsPlan::plain()
+        ..HeadPlan::plain()
     };
     let scheme = SiameseNorm::default();
     let hybrid = SiameseNorm {
@@ -543,7 +557,8 @@ fn siamese_norm_reads_two_streams() {
         }
     }
     for scheme in [&scheme, &hybrid] {
-        assert_eq!(scheme.ends(&dims()), expected);
+        assert_eq!(scheme.embedding(&dims()), EmbeddingPlan::plain());
+        assert_eq!(scheme.head(&dims()), expected);
         plain_branches(scheme);
         deviations(scheme, simple_gpt);
     }
@@ -688,7 +703,7 @@ fn unit_heads_have_a_learned_scale_in_every_scheme() {
 #[test]
 fn sdd_starts_by_the_width_alone() {
     let post = PostNorm {
-        start: Start::Sdd,
+        start: WeightInit::Sdd,
         ..PostNorm::default()
     };
     deviations(&post, |_, _| (1.0 / (2.5 * D).sqrt(), None));
@@ -728,15 +743,19 @@ fn dyt_and_derf_have_their_slopes_and_vectors() {
             Branch::Mlp => 0.2,
         }))
     });
-    let expected = EndsPlan {
-        embed_gain: Some(GainPlan {
+    let expected = EmbeddingPlan {
+        gain: Some(GainPlan {
             shape: GainShape::Scalar,
             ..learned(D.sqrt(), D.sqrt(), Form::Direct)
         }),
-        final_norm: Some(tanh(0.2)),
-        ..EndsPlan::plain()
+        ..EmbeddingPlan::plain()
     };
-    assert_eq!(scheme.ends(&dims()), expected);
+    assert_eq!(scheme.embedding(&dims()), expected);
+    let expected = HeadPlan {
+        final_norm: Some(tanh(0.2)),
+        ..HeadPlan::plain()
+    };
+    assert_eq!(scheme.head(&dims()), expected);
     plain_branches(&scheme);
     deviations(&scheme, gpt2);
     let plain = DyT {
@@ -849,11 +868,12 @@ fn ngpt_is_on_the_sphere_everywhere() {
         assert_eq!(attention.qk_gain, Some(learned(1.0, base, Form::Direct)));
         near(attention.softmax_scale, K.sqrt(), "scores");
     }
-    let expected = EndsPlan {
+    let expected = HeadPlan {
         logit_gain: Some(learned(1.0, base, Form::Direct)),
-        ..EndsPlan::plain()
+        ..HeadPlan::plain()
     };
-    assert_eq!(scheme.ends(&dims()), expected);
+    assert_eq!(scheme.embedding(&dims()), EmbeddingPlan::plain());
+    assert_eq!(scheme.head(&dims()), expected);
     // Always the model axis.
     let model_axis = |site| match site {
         Site::Embedding | Site::Positions | Site::O | Site::Down => Axis::Out,
@@ -1087,9 +1107,13 @@ fn angpt_shares_the_unit_length_between_token_and_position() {
             ..config()
         };
         let plan = Plan::new(&config, &AnGpt::default()).unwrap();
-        near(plan.ends.embed_factor, factor, &format!("{positions:?}"));
+        near(
+            plan.ends.embedding.factor,
+            factor,
+            &format!("{positions:?}"),
+        );
         let gain = learned(1.0, 0.01, Form::Direct);
-        assert_eq!(plan.ends.logit_gain, Some(gain));
-        assert_eq!(plan.ends.final_norm, None);
+        assert_eq!(plan.ends.head.logit_gain, Some(gain));
+        assert_eq!(plan.ends.head.final_norm, None);
     }
 }

@@ -25,7 +25,7 @@ const ROWS: usize = 20;
 /// How long the flow is followed.
 const TIME: f64 = 1.0;
 
-/// Where the gain stands: as an module of its own on the activations, or inside the linear map.
+/// Where the gain stands: as a module of its own on the activations, or inside the linear map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stands {
     Apart,

@@ -5,8 +5,8 @@
 use super::Normal;
 use crate::common::{distance, numbers};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::modules::Norm;
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
+use evenburn_model::modules::Norm;
 use evenburn_model::plan::{GainPlan, GainRole, NormPlan, Over};
 
 const WIDTH: usize = 48;

@@ -26,7 +26,7 @@ impl Decay {
 /// How free matrices start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Start {
+pub enum WeightInit {
     /// SimpleGPT's code: embedding of deviation 1, matrices 0.02, those that write or multiply into the stream
     /// (o, down, up) 0.02 / sqrt(2 (layer + 1)), output layer 1 / sqrt(D) cut at 3 deviations.
     SimpleGpt,
@@ -39,7 +39,7 @@ pub enum Start {
 /// Deviation of most matrices (GPT-2; SimpleGPT's `init_std`).
 const STD: f64 = 0.02;
 
-impl Start {
+impl WeightInit {
     /// The plan of a free, decaying matrix.
     pub(crate) fn weight(self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
         let init = match (self, site) {

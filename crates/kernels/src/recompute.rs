@@ -1,8 +1,8 @@
-//! Outputs that are computed once more on the way back instead of being kept.
+//! Activation recomputation: outputs that the backward pass computes again instead of keeping them.
 //!
 //! An operation that costs one pass over memory is cheaper to repeat than to keep for: the output of a normalization or of
-//! an activation is needed on the way back by the product that reads it, and by nothing else. Such an operation leaves an
-//! [`Again`] in the graph, and whoever needs its output on the way back asks the graph for it.
+//! an activation is needed in the backward pass by the product that reads it, and by nothing else. Such an operation leaves a
+//! [`Recomputed`] in the graph, and the product asks the graph for it.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
@@ -11,13 +11,13 @@ use std::fmt::{Debug, Formatter, Result};
 use std::marker::PhantomData;
 
 /// How an output, a backend's tensor `T`, follows from the outputs of `N` other nodes.
-pub(crate) struct Again<T, const N: usize, F> {
+pub(crate) struct Recomputed<T, const N: usize, F> {
     inputs: [NodeId; N],
     compute: F,
     tensor: PhantomData<fn() -> T>,
 }
 
-impl<T, const N: usize, F> Again<T, N, F>
+impl<T, const N: usize, F> Recomputed<T, N, F>
 where
     F: Fn([T; N]) -> T,
 {
@@ -31,13 +31,13 @@ where
     }
 }
 
-impl<T, const N: usize, F> Debug for Again<T, N, F> {
+impl<T, const N: usize, F> Debug for Recomputed<T, N, F> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.debug_tuple("Again").field(&self.inputs).finish()
+        f.debug_tuple("Recomputed").field(&self.inputs).finish()
     }
 }
 
-impl<T, const N: usize, F> RetroForward for Again<T, N, F>
+impl<T, const N: usize, F> RetroForward for Recomputed<T, N, F>
 where
     T: Clone + Send + 'static,
     F: Fn([T; N]) -> T + Send + 'static,

@@ -47,7 +47,7 @@ fn used(plan: &GainPlan, stored: &[f64], magnitude: &[f64]) -> Vec<f64> {
 
 impl Work {
     /// Replaces every stored scale by its used value.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn resolve_scales(&mut self) {
         let tensors = &mut self.tensors;
         each(&mut self.plan, &mut |paths, plan| {
             for path in paths {
