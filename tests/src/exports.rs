@@ -584,7 +584,7 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
 /// `tokens` and the `logits` a decoder makes of them.
 fn reference(decoder: &Decoder, path: &Path) -> anyhow::Result<()> {
     use safetensors::tensor::{Dtype, TensorView};
-    let logits = decoder.logits(decoder.hidden(tokens(), None)).into_data();
+    let logits = decoder.logits(decoder.hidden(tokens())).into_data();
     let ids = tokens().into_data().convert::<i32>();
     let dtype = match logits.dtype() {
         DType::F64 => Dtype::F64,

@@ -55,7 +55,7 @@ fn count(model: &Decoder, run: Run, device: &Device) -> u64 {
     match run {
         Run::Sequence => {
             let tokens = tokens(8);
-            operations_of(|| drop(model.logits(model.hidden(tokens, None))))
+            operations_of(|| drop(model.logits(model.hidden(tokens))))
         }
         Run::Step => {
             let mut cache = KvCache::new(model);

@@ -3,7 +3,7 @@
 use crate::{Subject, VOCAB, by_path, numbers, tokens, values, with};
 use burn::tensor::{DType, Device};
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_model::{Decoder, ModelConfig, Noise, weights};
+use evenburn_model::{Decoder, ForwardContext, ModelConfig, Noise, weights};
 use std::collections::BTreeMap;
 
 /// Initial weights satisfy their constraints.
@@ -44,7 +44,7 @@ pub fn initial_weights_satisfy_their_constraints(subject: &Subject) {
 pub fn initial_loss_is_near_that_of_a_uniform_guess(subject: &Subject) {
     let device = Device::flex();
     let model = Decoder::new(&subject.plan(), 5, &device);
-    let loss = model.loss_sum(tokens(1, &device), tokens(2, &device), None);
+    let loss = model.loss_sum(tokens(1, &device), tokens(2, &device));
     let loss = numbers(loss)[0] / 24.0;
     assert!(
         (loss - (VOCAB as f64).ln()).abs() < 1.5,
@@ -59,7 +59,7 @@ pub fn logits_are_finite_at_initialization(subject: &Subject) {
     let single = Decoder::new(&subject.plan(), 3, &device);
     let double = with(single.clone(), &values(&single));
     for (model, dtype) in [(single, DType::F32), (double, DType::F64)] {
-        let logits = model.logits(model.hidden(tokens(1, &device), None));
+        let logits = model.logits(model.hidden(tokens(1, &device)));
         assert_eq!(logits.dtype(), dtype);
         let logits = numbers(logits);
         assert!(logits.iter().all(|v| v.is_finite()), "{}", subject.name);
@@ -85,7 +85,11 @@ pub fn dropout_is_on_where_it_is_asked_for(subject: &Subject) {
     };
     let loss = |subject: &Subject, noise| {
         let model = subject.model(&device);
-        let objective = model.objective(tokens(1, &device), tokens(2, &device), None, noise);
+        let context = ForwardContext {
+            noise,
+            ..Default::default()
+        };
+        let objective = model.objective(tokens(1, &device), tokens(2, &device), &context);
         numbers(objective.loss_sum)[0]
     };
     let (on, off) = (with(0.2), with(0.0));
@@ -109,7 +113,11 @@ pub fn dropout_is_on_where_it_is_asked_for(subject: &Subject) {
 
     // Where nearly everything is dropped whole vectors are zeros, which no normalization may make something else of.
     let model = with(0.9).model(&device);
-    let objective = model.objective(tokens(1, &device), tokens(2, &device), None, Some(noise(1)));
+    let context = ForwardContext {
+        noise: Some(noise(1)),
+        ..Default::default()
+    };
+    let objective = model.objective(tokens(1, &device), tokens(2, &device), &context);
     let gradients = by_path(&model, &objective.loss_sum.backward());
     let finite = gradients.values().flatten().all(|g| g.is_finite());
     assert!(finite, "{name}: gradients under dropout");

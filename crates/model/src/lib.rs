@@ -14,18 +14,20 @@
 //! let model = Decoder::new(&plan, 0, &device);
 //! let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3, 4]], &device);
 //! let targets = Tensor::<2, Int>::from_ints([[2, 3, 4, 5]], &device);
-//! let gradients = model.loss_sum(tokens, targets, None).backward();
+//! let gradients = model.loss_sum(tokens, targets).backward();
 //! assert!(model.embed.weight.grad(&gradients).is_some());
 //! # Ok::<(), evenburn_model::PlanError>(())
 //! ```
 
 mod block;
+mod cache;
 mod config;
 mod decoder;
 mod dims;
 mod error;
 mod experts;
 mod fold;
+mod forward;
 pub mod function;
 mod init;
 mod kinds;
@@ -42,13 +44,15 @@ mod tokens;
 pub mod weights;
 
 pub use block::Block;
+pub use cache::KvCache;
 pub use config::{Biases, HeadWeights, ModelConfig};
-pub use decoder::{Decoder, KvCache, Objective};
+pub use decoder::Decoder;
 pub use dims::{Activation, Branch, Dims, MlpKind, Positions, Site};
 pub use error::{CacheError, FoldError, PlanError, SampleError, TokenError, WeightsError};
 pub use evenburn_kernels::Precision;
 pub use experts::{Balance, ExpertsConfig, Gates, Joined, Kept};
 pub use fold::{Folded, fold, resolve_scales};
+pub use forward::{ForwardContext, ForwardOutput, Objective};
 pub use kinds::Kinds;
 pub use named::{Named, Options, Recorded};
 pub use noise::Noise;

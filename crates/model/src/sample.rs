@@ -157,7 +157,7 @@ impl Decoder {
         let mut cache = KvCache::new(self);
         while tokens.len() < asked {
             let logits = match recompute {
-                Recompute::Full => self.logits(self.hidden(row(&tokens, &device), None)),
+                Recompute::Full => self.logits(self.hidden(row(&tokens, &device))),
                 Recompute::Cached => {
                     let new = row(&tokens[cache.len()..], &device);
                     self.forward_cached(new, &mut cache)

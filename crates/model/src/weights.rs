@@ -50,7 +50,7 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
 /// let device = Device::flex().autodiff();
 /// let model = Decoder::new(&plan, 0, &device);
 /// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
-/// let gradients = weights::gradients(&model, &model.loss_sum(tokens.clone(), tokens, None).backward());
+/// let gradients = weights::gradients(&model, &model.loss_sum(tokens.clone(), tokens).backward());
 /// assert_eq!(gradients.len(), plan.params().len());
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```

@@ -6,7 +6,7 @@ use evenburn::interchange::{
 };
 use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::strategy::PreNorm;
-use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
+use evenburn_model::{Decoder, ForwardContext, ModelConfig, Plan, Recorded, weights};
 use evenburn_tests::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -147,11 +147,11 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         let (read, reference) = (import(&folder).unwrap(), Reference::of(peer));
         let model = decoder(&read, &device);
         let ids = |name: &str| reference.ids(name, &device);
-        let logits = numbers(model.logits(model.hidden(ids("tokens"), None)));
+        let logits = numbers(model.logits(model.hidden(ids("tokens"))));
         let found = error(&logits, &reference.floats("logits"));
         assert!(found < 1e-9, "{peer}: logits {found}");
 
-        let objective = model.objective(ids("tokens"), ids("targets"), None, None);
+        let objective = model.objective(ids("tokens"), ids("targets"), &ForwardContext::default());
         let count = ids("targets").shape().num_elements() as f64;
         let loss = objective.loss_sum.mul_scalar(count.recip());
         let found = error(&numbers(loss.clone()), &reference.floats("loss"));
@@ -161,7 +161,8 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         let experts = &read.plan.dims().experts;
         if !experts.is_dense() {
             // A backward pass uses its graph up.
-            let objective = model.objective(ids("tokens"), ids("targets"), None, None);
+            let objective =
+                model.objective(ids("tokens"), ids("targets"), &ForwardContext::default());
             let aux = objective
                 .penalty
                 .unwrap()
@@ -223,7 +224,7 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
         classes += 1;
         let read = import(&place).unwrap();
         let again = decoder(&read, &device);
-        let logits = |model: &Decoder| numbers(model.logits(model.hidden(exports::tokens(), None)));
+        let logits = |model: &Decoder| numbers(model.logits(model.hidden(exports::tokens())));
         let found = error(&logits(&again), &logits(&original));
         assert!(found < 1e-12, "{}: {found}", case.name);
     }

@@ -191,16 +191,16 @@ pub struct BlockContext<'a> {
     /// Dropout of this block; none where nobody trains with it.
     pub dropout: Option<Dropout>,
     /// Where each attention notes its largest scores; none where nobody looks.
-    pub largest: Option<&'a Largest>,
+    pub largest: Option<&'a LargestScores>,
     /// Where normalizations note what they measure; none where nobody trains.
     pub watch: Option<&'a Watch>,
 }
 
 /// The largest scores of one attention after another, `[H]` each.
 #[derive(Debug, Default)]
-pub struct Largest(RefCell<Vec<Tensor<1>>>);
+pub struct LargestScores(RefCell<Vec<Tensor<1>>>);
 
-impl Largest {
+impl LargestScores {
     /// What has been noted, in order.
     pub fn into_inner(self) -> Vec<Tensor<1>> {
         self.0.into_inner()

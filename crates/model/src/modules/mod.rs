@@ -17,7 +17,7 @@ mod stream;
 mod watch;
 
 pub use arrays::Arrays;
-pub use attention::{Attention, AttentionMask, BlockContext, Largest, LayerCache, Scores};
+pub use attention::{Attention, AttentionMask, BlockContext, LargestScores, LayerCache, Scores};
 pub use embedding::Embedding;
 pub use experts::{Experts, Routing, penalty};
 pub use gain::Gain;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 fn logits(model: &Decoder) -> Vec<f64> {
     let device = model.embed.weight.val().device();
-    numbers(model.logits(model.hidden(tokens(1, &device), None)))
+    numbers(model.logits(model.hidden(tokens(1, &device))))
 }
 
 /// Largest difference over the largest value.

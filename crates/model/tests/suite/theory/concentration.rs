@@ -173,7 +173,7 @@ fn walk(scheme: &AnGpt, seed: u64) -> Vec<(String, Vec<f64>)> {
         h = block.mlp_residual.forward(h, |x| mlp.forward(x));
         note("stream behind the MLP", lengths(&h, WIDTH));
     }
-    assert_eq!(numbers(h), numbers(model.hidden(tokens, None)));
+    assert_eq!(numbers(h), numbers(model.hidden(tokens)));
     found
 }
 

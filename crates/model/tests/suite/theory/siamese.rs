@@ -39,8 +39,8 @@ fn without_the_post_normed_stream_it_is_pre_norm() {
     let other = with(random_decoder(&plan, 8, &device), &all);
     let tokens = random_tokens([2, 12], config().vocab_size, 7, &device);
     let error = distance(
-        &numbers(model.hidden(tokens.clone(), None)),
-        &numbers(other.hidden(tokens, None)),
+        &numbers(model.hidden(tokens.clone())),
+        &numbers(other.hidden(tokens)),
     );
     assert!(error < 1e-9, "{error}");
 }

@@ -71,7 +71,7 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
     }
     // What was walked through is the decoder.
     let end = model.final_norm.as_ref().unwrap().forward(h);
-    assert_eq!(numbers(end), numbers(model.hidden(tokens, None)));
+    assert_eq!(numbers(end), numbers(model.hidden(tokens)));
     (stream, written.into_inner())
 }
 
