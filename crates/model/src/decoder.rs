@@ -68,7 +68,7 @@ impl Decoder {
                 .head
                 .final_norm
                 .as_ref()
-                .map(|norm| Norm::drawn(norm, [d.model, d.head], "final_norm", init, device)),
+                .map(|norm| Norm::new(norm, [d.model, d.head], "final_norm", init, device)),
             head: Head::new(plan, d, init, device),
             dims: d.clone(),
         }

@@ -68,7 +68,11 @@ impl Objective {
 }
 
 impl Decoder {
-    /// The forward pass: `tokens [B, T]` to the vectors before the output layer, `[B, T, D]`, and what happened on the way.
+    /// The forward pass: tokens to the vectors before the output layer, and what the context asks to be measured.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[B, T]`
+    /// - output: [`hidden`](ForwardOutput::hidden) is `[B, T, D]`
     ///
     /// ```
     /// use burn::tensor::{Device, Int, Tensor};

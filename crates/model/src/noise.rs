@@ -42,6 +42,10 @@ impl Dropout {
 
     /// `x` with each entry set to 0 with the rate's probability, and the others divided by one minus the rate.
     ///
+    /// # Shapes
+    /// - `x`: any
+    /// - output: that of `x`
+    ///
     /// Source: Srivastava et al., *Dropout* (2014), in the inverted form that every framework has.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, place: &str) -> Tensor<D> {
         let Noise { seed, step, part } = self.noise;

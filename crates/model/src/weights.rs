@@ -89,7 +89,7 @@ pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<Strin
 /// then.
 pub fn replace<M: Module>(
     module: M,
-    values: BTreeMap<String, TensorData>,
+    values: impl IntoIterator<Item = (String, TensorData)>,
 ) -> Result<M, WeightsError> {
     struct Replace {
         path: Vec<String>,
@@ -129,7 +129,7 @@ pub fn replace<M: Module>(
     }
     let mut mapper = Replace {
         path: Vec::new(),
-        values,
+        values: values.into_iter().collect(),
         missing: Vec::new(),
         shape: None,
     };

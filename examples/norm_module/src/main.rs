@@ -20,10 +20,10 @@ struct Classifier {
 
 impl Classifier {
     fn new(device: &Device) -> Self {
-        let plan = NormPlan::rms(1e-5, GainRole::Output);
+        let norm = NormPlan::rms(1e-5, GainRole::Output);
         Self {
             first: LinearConfig::new(2, HIDDEN).with_bias(false).init(device),
-            norm: Norm::new(&plan, HIDDEN, HIDDEN, device),
+            norm: norm.init_full(HIDDEN, device),
             second: LinearConfig::new(HIDDEN, 1).init(device),
         }
     }

@@ -70,7 +70,6 @@ pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_model::modules::Norm;
 /// use evenburn_model::function::{Around, NormFunction};
 /// use evenburn_model::plan::NormPlan;
 /// use evenburn_model::Recorded;
@@ -97,7 +96,7 @@ pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
 ///
 /// let device = Device::flex();
 /// let plan = NormPlan { function: Largest {}.into(), gain: None, ..NormPlan::unit() };
-/// let y = Norm::new(&plan, 2, 2, &device).forward(Tensor::<2>::from_floats([[3.0, -4.0]], &device));
+/// let y = plan.init_full(2, &device).forward(Tensor::<2>::from_floats([[3.0, -4.0]], &device));
 /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
 /// assert_eq!(y, [0.75, -1.0]);
 /// # Ok::<(), String>(())
@@ -111,7 +110,11 @@ pub trait NormFunction: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The function of each row of `x [N, width]`, its gain included.
+    /// The function of each row, its gain included.
+    ///
+    /// # Shapes
+    /// - `x`: `[N, width]`
+    /// - output: that of `x`
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2>;
 
     /// The statistic that fused operations divide by, where that and the gain are all there is to the function.

@@ -15,7 +15,7 @@ use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorCreationOptions};
 use evenburn_kernels::{Precision, causal_attention, normalize};
 use std::cell::RefCell;
 
-/// What happens to queries and keys between the rotation and the softmax.
+/// The normalization and the learned scales of queries and keys between the rotation and the softmax.
 #[derive(Module, Debug)]
 pub struct Scores {
     /// One learned scale on both q and k, `[H K]`.
@@ -47,10 +47,10 @@ impl Scores {
                 .as_ref()
                 .map(|g| Gain::new(g, d.heads * d.head, device)),
             softmax: plan.softmax_gain.as_ref().map(|g| Gain::new(g, 1, device)),
-            norm: plan
-                .qk_norm
-                .as_ref()
-                .map(|n| Norm::drawn(n, [d.head, d.head], &path, init, device)),
+            norm: plan.qk_norm.as_ref().map(|norm| {
+                let per_head = norm.clone().per_head();
+                Norm::new(&per_head, [d.head, d.head], &path, init, device)
+            }),
             normed: plan.normed,
             scale: plan.softmax_scale,
             factor: plan.factor,
@@ -241,7 +241,10 @@ impl LayerCache {
     }
 }
 
-/// Self-attention: four projections and the scores between them.
+/// Causal self-attention: four projections and the scores between them.
+///
+/// It needs the [`LayerPlan`] of a block and the sizes of a model. Its parameters are those of four [`Projection`]s, as
+/// `q.weight`, and of [`Scores`], as `scores.gain.value`.
 #[derive(Module, Debug)]
 pub struct Attention {
     /// Queries, `[D, H K]`.
@@ -299,7 +302,11 @@ impl Attention {
         self
     }
 
-    /// `[B, T, D] -> [B, T, D]`; with `cache`, `x` holds the positions that follow it.
+    /// Attention over the positions of `x`; with `cache`, over those that it holds too, which those of `x` follow.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     pub fn forward(
         &self,
         x: Tensor<3>,

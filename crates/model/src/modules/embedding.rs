@@ -1,4 +1,6 @@
-//! Tokens to vectors.
+//! The embedding: tokens to vectors.
+//!
+//! `B` batch, `T` time, `D` model, `V` vocabulary.
 
 use super::projection::scaled;
 use super::{Gain, Norm};
@@ -10,6 +12,9 @@ use burn::tensor::{Device, Int, Tensor};
 use evenburn_kernels::embedding;
 
 /// The embedding table, `[V, D]`, that of positions, `[T, D]`, and what stands behind them.
+///
+/// It needs the [`Plan`] of a model. Its parameters are `weight`, `positions`, `gain.value` and those of `norm`; in a decoder
+/// they are `embed.weight` and so on.
 #[derive(Module, Debug)]
 pub struct Embedding {
     /// One row per token.
@@ -45,14 +50,17 @@ impl Embedding {
                 .embedding
                 .norm
                 .as_ref()
-                .map(|norm| Norm::drawn(norm, [d.model, d.head], "embed.norm", init, device)),
+                .map(|norm| Norm::new(norm, [d.model, d.head], "embed.norm", init, device)),
             factor: plan.ends.embedding.factor,
         }
     }
 
-    /// `[B, T] -> [B, T, D]`: `norm( gain * factor * (table[token] + positions[place]) )`.
+    /// `norm( gain * factor * (table[token] + positions[place]) )`.
     ///
-    /// `places [B, T]` are the tokens' positions; without them they count from `start`.
+    /// # Shapes
+    /// - `tokens`: `[B, T]`
+    /// - `places`: `[B, T]`, the tokens' positions; without them they count from `start`
+    /// - output: `[B, T, D]`
     pub fn forward(
         &self,
         tokens: Tensor<2, Int>,

@@ -24,6 +24,9 @@ const LEAST_GATE: f64 = 1e-30;
 /// ```
 ///
 /// [`Combine`] has the other ways to join them.
+///
+/// It needs the [`LayerPlan`] of a block and the sizes of a model. Its parameters are `router.weight`, `correction`, and those
+/// of its networks, as `experts.0.gate.weight` and `shared.0.up.weight`.
 #[derive(Module, Debug)]
 pub struct Experts {
     /// Logits of the experts, `[D, E]`.
@@ -149,9 +152,13 @@ impl Experts {
         self
     }
 
-    /// `[B, T, D] -> [B, T, D]`, and what the router did.
+    /// The mixture at each position, and what the router did.
     ///
-    /// The choice is made on the host: one read of `N E` numbers a block.
+    /// The choice is made on the host, which reads the `N E` gates of the block from the device.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     #[allow(clippy::needless_pass_by_value)] // as every other module takes its input
     pub fn forward(&self, x: Tensor<3>) -> (Tensor<3>, Routing) {
         let [b, t, width] = x.dims();

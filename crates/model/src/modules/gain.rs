@@ -80,7 +80,11 @@ impl Gain {
         }
     }
 
-    /// Scales the last dimension of `x`.
+    /// `used * x`, entry by entry along the last dimension.
+    ///
+    /// # Shapes
+    /// - `x`: `[.., width]`; a scalar takes any width
+    /// - output: that of `x`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         x * self.used().unsqueeze()
     }

@@ -1,4 +1,6 @@
-//! Vectors to logits, and the loss on them.
+//! The output layer: vectors to logits, and the loss on them.
+//!
+//! `N` positions, `D` model, `V` vocabulary.
 
 use super::{Embedding, Gain};
 use crate::dims::{Dims, Site};
@@ -9,6 +11,9 @@ use burn::tensor::{Device, Int, Tensor};
 use evenburn_kernels::{Precision, linear, linear_cross_entropy};
 
 /// The output layer, `[D, V]` or the transposed embedding table, with an optional learned scale of each logit.
+///
+/// It needs the [`Plan`] of a model. Its parameters are `weight`, where it has one of its own, and `after.value`; in a decoder
+/// they are `head.weight` and `head.after.value`.
 #[derive(Module, Debug)]
 pub struct Head {
     /// Its own matrix; none when it is the embedding's.
@@ -56,12 +61,21 @@ impl Head {
         }
     }
 
-    /// `[N, D] -> [N, V]`.
+    /// Logits: `after * (hidden W)`.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[N, D]`
+    /// - output: `[N, V]`
     pub fn forward(&self, hidden: Tensor<2>, embedding: &Embedding) -> Tensor<2> {
         linear(hidden, self.matrix(embedding), 1.0, self.precision)
     }
 
-    /// Summed cross-entropy in nats of `hidden [N, D]` against `targets [N]`; a negative target is left out.
+    /// Cross-entropy in nats, summed over the targets that are not negative. No logits are kept.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[N, D]`
+    /// - `targets`: `[N]`
+    /// - output: `[1]`
     pub fn loss_sum(
         &self,
         hidden: Tensor<2>,

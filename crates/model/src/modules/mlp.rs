@@ -1,4 +1,6 @@
 //! The feed-forward network.
+//!
+//! `B` batch, `T` time, `D` model, `F` hidden width.
 
 use super::Projection;
 use super::projection::scaled;
@@ -11,6 +13,9 @@ use burn::tensor::{Device, Tensor};
 use evenburn_kernels::{Precision, normalized_swiglu, swiglu};
 
 /// `y = down( after * up(x) * f(before * gate(x)) )`, or `y = down( after * f(before * up(x)) )` without a gate.
+///
+/// It needs the [`LayerPlan`] of a block and the sizes of a model. Its parameters are those of three [`Projection`]s, as
+/// `gate.weight`.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Branch inside the activation, `[D, F]`; a plain MLP has none.
@@ -57,7 +62,11 @@ impl Mlp {
         self
     }
 
-    /// `[B, T, D] -> [B, T, D]`.
+    /// The network at each position.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let y = match &self.gate {
             Some(gate) => self.gated(gate, x),

@@ -1,6 +1,7 @@
-//! The parts that compute: each carries out one plan and is usable alone in any Burn model.
+//! Burn modules that carry plans out: embedding, attention, networks, residual connections, output layer.
 //!
-//! None of them knows which scheme runs; what a plan leaves out costs nothing.
+//! None of them knows which scheme runs; what a plan leaves out costs nothing. Each is usable alone in any Burn model:
+//! [`Norm`], [`Gain`] and [`Rotary`] from a width, the others from the [`Plan`](crate::Plan) of a model or a part of it.
 
 mod arrays;
 mod attention;

@@ -15,7 +15,8 @@ use std::fmt;
 
 /// A normalization layer, `factor * f(x; gain) + bias`, over all channels or head by head.
 ///
-/// Its parameters are `gain`, the arrays of its function by their own names, and `bias`.
+/// It needs no plan of a model: [`NormPlan::init`] makes one for any Burn module. Its parameters are `gain.value` (and
+/// `gain.magnitude`, where the gain's form has one), the arrays of its function by their own names, and `bias`.
 #[derive(Debug, Clone)]
 pub struct Norm {
     /// Learned scale.
@@ -28,28 +29,48 @@ pub struct Norm {
     eps: f64,
     /// Channels that are normalized together.
     group: usize,
+    over: Over,
     function: Function,
 }
 
-impl Norm {
-    /// A normalization of vectors of `width` channels, split into heads of `head` channels where the plan says so.
+impl NormPlan {
+    /// A layer at its initial values for vectors of `width` channels, split into heads of `head` channels where the plan is
+    /// [per head](Over::PerHead).
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use evenburn_model::{modules::Norm, plan::NormPlan};
+    /// use evenburn_model::plan::NormPlan;
     /// let device = Device::flex();
-    /// let norm = Norm::new(&NormPlan::unit(), 2, 2, &device);
-    /// let y = norm.forward(Tensor::<2>::from_floats([[3.0, 4.0]], &device));
+    /// let norm = NormPlan::unit().per_head().init(4, 2, &device);
+    /// let y = norm.forward(Tensor::<2>::from_floats([[3.0, 4.0, 0.0, -2.0]], &device));
     /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
-    /// assert!((y[0] - 0.6).abs() < 1e-6 && (y[1] - 0.8).abs() < 1e-6);
+    /// for (y, expected) in y.into_iter().zip([0.6, 0.8, 0.0, -1.0]) {
+    ///     assert!((y - expected).abs() < 1e-6);
+    /// }
     /// # Ok::<(), String>(())
     /// ```
-    pub fn new(plan: &NormPlan, width: usize, head: usize, device: &Device) -> Self {
-        Self::drawn(plan, [width, head], "norm", Initializer::new(0), device)
+    pub fn init(&self, width: usize, head: usize, device: &Device) -> Norm {
+        Norm::new(self, [width, head], "norm", Initializer::new(0), device)
     }
 
-    /// The same as a part of a model: matrices of its function depend on the initializer and on `path`, its name.
-    pub fn drawn(
+    /// A layer at its initial values for vectors of `width` channels that are not split into heads.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use evenburn_model::plan::{GainRole, NormPlan};
+    /// let device = Device::flex();
+    /// let norm = NormPlan::rms(1e-5, GainRole::Input).init_full(8, &device);
+    /// assert_eq!(norm.forward(Tensor::<3>::ones([2, 3, 8], &device)).dims(), [2, 3, 8]);
+    /// ```
+    pub fn init_full(&self, width: usize, device: &Device) -> Norm {
+        self.init(width, width, device)
+    }
+}
+
+impl Norm {
+    /// A layer as a part of a model, for vectors of `width` channels and heads of `head`; matrices of its function depend on
+    /// the initializer and on `path`, its name.
+    pub fn new(
         plan: &NormPlan,
         [width, head]: [usize; 2],
         path: &str,
@@ -70,6 +91,7 @@ impl Norm {
             factor: plan.factor,
             eps: plan.eps,
             group,
+            over: plan.over,
             function: plan.function.clone(),
         }
     }
@@ -97,10 +119,18 @@ impl Norm {
         }
     }
 
-    /// Normalizes the last dimension of `x`, shape `[.., width]`.
+    /// Normalizes the last dimension of `x`.
+    ///
+    /// # Shapes
+    /// - `x`: `[.., width]`; a layer per head takes any number of heads, `[.., heads head]`
+    /// - output: that of `x`
+    ///
+    /// # Panics
+    /// If `x` has another width than the layer was made for.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (gain, rest) = self.scale();
         let shape = x.shape();
+        self.check_width(shape[D - 1]);
         let groups = [shape.num_elements() / self.group, self.group];
         let y = if let Some(size) = self.function.fused() {
             normalize(x, gain, size, self.eps, self.group)
@@ -120,6 +150,20 @@ impl Norm {
                 (y + bias.val().unsqueeze()).reshape(shape)
             }
             None => y,
+        }
+    }
+
+    fn check_width(&self, width: usize) {
+        let group = self.group;
+        match self.over {
+            Over::Full => assert!(
+                width == group,
+                "a normalization of {group} channels was given vectors of {width}"
+            ),
+            Over::PerHead => assert!(
+                width.is_multiple_of(group),
+                "a normalization of heads of {group} channels was given vectors of {width}"
+            ),
         }
     }
 
@@ -196,7 +240,7 @@ impl Norm {
     }
 }
 
-/// Numbers of a device that can't hand them over are missing, and the next read fails too.
+/// The entries of a vector; none where a device can't hand them over, and then the next read fails too.
 fn host(values: Tensor<1>) -> Vec<f64> {
     let values = values.into_data().convert::<f64>();
     values.try_to_vec().unwrap_or_default()

@@ -9,6 +9,9 @@ use burn::tensor::{Device, Tensor};
 use evenburn_kernels::{Normalization, Precision, linear};
 
 /// `y = after * norm( factor * ((before * x) W) + bias )`, with `W` of shape `[in, out]`.
+///
+/// It needs a [`SitePlan`] and the sizes of a model. Its parameters are `weight`, `before.value`, `bias`, those of `norm` (as
+/// `norm.gain.value`) and `after.value`; in a decoder they are `blocks.0.attn.q.weight` and so on.
 #[derive(Module, Debug)]
 pub struct Projection {
     /// `W`, `[in, out]`.
@@ -65,7 +68,7 @@ impl Projection {
             norm: around
                 .norm
                 .as_ref()
-                .map(|n| Norm::drawn(n, [output, d.head], &format!("{path}.norm"), init, device)),
+                .map(|n| Norm::new(n, [output, d.head], &format!("{path}.norm"), init, device)),
             after: around.after.as_ref().map(|g| Gain::new(g, output, device)),
             factor: around.factor,
             precision: Precision::F32,
@@ -79,7 +82,11 @@ impl Projection {
         self
     }
 
-    /// `[B, T, in] -> [B, T, out]`.
+    /// `after * norm( factor * ((before * x) W) + bias )`.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, T, in]`
+    /// - output: `[B, T, out]`
     ///
     /// Scales multiply the matrix, `in * out` numbers, rather than the activations, `B * T` times as many rows; the
     /// one behind a normalization or a bias can't.

@@ -1,4 +1,6 @@
-//! The way of the residual stream around a branch.
+//! The residual connection around a branch.
+//!
+//! `B` batch, `T` time, `D` model.
 
 use super::projection::scaled;
 use super::{Arrays, Gain, Norm, Stream, Watch};
@@ -10,7 +12,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use evenburn_kernels::interpolate;
 
-/// How a branch's output joins the stream.
+/// How a branch's output joins the stream. Its parameters are `alpha.value` or the arrays of its rule, as `rule.scale`.
 #[derive(Module, Debug)]
 pub struct Mix {
     /// Step size of an interpolation; a plain sum has none.
@@ -59,7 +61,12 @@ impl Mix {
         }
     }
 
-    /// `skip h + x` or `nu (h + alpha (x - h))`, both `[B, T, D]`.
+    /// The stream behind the branch: `skip h + x`, `nu (h + alpha (x - h))`, or what a rule of its own makes of them.
+    ///
+    /// # Shapes
+    /// - `h`, the stream before the branch: `[B, T, D]`
+    /// - `x`, the branch's output: `[B, T, D]`
+    /// - output: `[B, T, D]`
     ///
     /// The interpolation is computed as `nu (1 - alpha) h + nu alpha x`: the coefficients have `D` entries, so
     /// they cost nothing.
@@ -101,7 +108,7 @@ impl Companion {
         let (scale, norm) = (plan.scale.as_ref(), plan.norm.as_ref());
         Self {
             scale: scale.map(|scale| Gain::new(scale, d.model, device)),
-            norm: norm.map(|norm| Norm::drawn(norm, [d.model, d.head], &path, init, device)),
+            norm: norm.map(|norm| Norm::new(norm, [d.model, d.head], &path, init, device)),
             factor: plan.factor,
         }
     }
@@ -116,7 +123,10 @@ impl Companion {
     }
 }
 
-/// The stream around one branch: `after( mix( skip(h), output( branch( input(h) ) ) ) )`, `h = stream(h)` first.
+/// The residual connection around one branch: `after( mix( skip(h), output( branch( input(h) ) ) ) )`, `h = stream(h)` first.
+///
+/// It needs a [`ResidualPlan`] and the sizes of a model. Its parameters are those of its normalizations, as `input.gain.value`,
+/// and of its [`Mix`], as `mix.alpha.value`.
 #[derive(Module, Debug)]
 pub struct Residual {
     /// Before the split.
@@ -156,7 +166,7 @@ impl Residual {
         let norm = |name: &str, plan: &Option<NormPlan>| {
             let path = format!("{path}.{name}");
             let plan = plan.as_ref();
-            plan.map(|plan| Norm::drawn(plan, [d.model, d.head], &path, init, device))
+            plan.map(|plan| Norm::new(plan, [d.model, d.head], &path, init, device))
         };
         let companion = plan.companion.as_ref();
         Self {
@@ -170,17 +180,22 @@ impl Residual {
         }
     }
 
-    /// `[B, T, D] -> [B, T, D]` around `branch`, for a stream of one component.
+    /// The stream behind `branch`, for a stream of one component.
+    ///
+    /// # Shapes
+    /// - `h`: `[B, T, D]`
+    /// - `branch`: `[B, T, D] -> [B, T, D]`
+    /// - output: `[B, T, D]`
     pub fn forward(&self, h: Tensor<3>, branch: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         self.carry(h.into(), branch).h
     }
 
-    /// The stream behind `branch`.
+    /// The stream behind `branch`: both components, where it has two.
     pub fn carry(&self, stream: Stream, branch: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Stream {
         self.watched(stream, None, branch)
     }
 
-    /// The same, with what the normalization of the branch's input has to say of it.
+    /// The same; the normalization of the branch's input notes in `watch` what its schedule measures.
     pub(crate) fn watched(
         &self,
         stream: Stream,

@@ -1,9 +1,11 @@
 //! Rotary position embedding.
+//!
+//! `B` batch, `T` time, `K` head width, `R` channels of a head that turn.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_kernels::rotary;
 
-/// Cosines and sines for a range of positions.
+/// A rotary position embedding: cosines and sines for a range of positions. It has no parameters and needs no plan.
 ///
 /// The first `R` of the `K` channels of a head turn, and the others stay; `R = K` turns the whole head. Which channels make
 /// pair `i` is the layout's choice. It turns by `position * theta^(-2i/R)`:
@@ -68,7 +70,11 @@ impl Rotary {
         }
     }
 
-    /// Turns each of the `heads` heads of `x`, shape `[B, T, heads K]`.
+    /// Turns the pairs of each of the `heads` heads of `x` by the angles of its position.
+    ///
+    /// # Shapes
+    /// - `x`: `[B, T, heads K]`
+    /// - output: that of `x`
     pub fn forward(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
         let [b, t, width] = x.dims();
         let (head, turned) = (width / heads, 2 * self.cos.dims()[1]);

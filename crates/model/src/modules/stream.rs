@@ -10,7 +10,7 @@ use crate::plan::{JoinPlan, NormPlan};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-/// What goes from one branch to the next.
+/// The residual stream between two branches.
 #[derive(Debug, Clone)]
 pub struct Stream {
     /// The stream, `[B, T, D]`.
@@ -27,7 +27,9 @@ impl From<Tensor<3>> for Stream {
     }
 }
 
-/// The end of a stream of two components: `stream(h) + companion(y)`.
+/// Where a stream of two components becomes one: `stream(h) + companion(y)`.
+///
+/// Its parameters are those of its normalizations, as `stream.gain.value`.
 #[derive(Module, Debug)]
 pub struct Join {
     /// Of the first component.
@@ -37,12 +39,12 @@ pub struct Join {
 }
 
 impl Join {
-    /// Carries out the plan of an end on components of `d.model` channels.
+    /// Carries out a join plan on components of `d.model` channels; matrices of its normalizations depend on the initializer.
     pub fn new(plan: &JoinPlan, d: &Dims, init: Initializer, device: &Device) -> Self {
         let norm = |name: &str, plan: &Option<NormPlan>| {
             let path = format!("join.{name}");
             let plan = plan.as_ref();
-            plan.map(|plan| Norm::drawn(plan, [d.model, d.head], &path, init, device))
+            plan.map(|plan| Norm::new(plan, [d.model, d.head], &path, init, device))
         };
         Self {
             stream: norm("stream", &plan.stream),
@@ -50,7 +52,11 @@ impl Join {
         }
     }
 
-    /// Both components as one, `[B, T, D]`.
+    /// `stream(h) + companion(y)`: both components as one.
+    ///
+    /// # Shapes
+    /// - both components of `stream`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     pub fn forward(&self, stream: Stream) -> Tensor<3> {
         let h = apply(self.stream.as_ref(), stream.h);
         match stream.companion {

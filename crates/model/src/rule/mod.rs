@@ -25,7 +25,12 @@ pub trait MixRule: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The stream behind the branch, from the stream `h` before it and its output `x`, all `[B, T, D]`.
+    /// The stream behind the branch, from the stream `h` before it and its output `x`.
+    ///
+    /// # Shapes
+    /// - `h`: `[B, T, D]`
+    /// - `x`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     fn forward(&self, h: Tensor<3>, x: Tensor<3>, arrays: &Arrays) -> Tensor<3>;
 
     /// Whether its options make a usable rule for `width` channels.

@@ -92,7 +92,7 @@ fn functions() -> Vec<(Function, usize)> {
 /// A layer in f64 with random arrays, except those that are state, and its rows `[ROWS, WIDTH]`.
 fn random(function: &Function, seed: u64, device: &Device) -> (Norm, Vec<f64>) {
     let mut draw = Normal::new(seed);
-    let norm = Norm::new(&layer(function), WIDTH, WIDTH, device);
+    let norm = layer(function).init_full(WIDTH, device);
     let mut all = values(&norm);
     for (path, values) in &mut all {
         if path != "gate" && path != "c" {
@@ -176,7 +176,7 @@ fn every_gradient_is_that_of_the_formula() {
 fn before_training_they_are_rms_norm_or_half_of_it() {
     let device = Device::flex();
     let x = tensor(&Normal::new(3).take(ROWS * WIDTH), &device).cast(DType::F32);
-    let of = |plan: &NormPlan| numbers(Norm::new(plan, WIDTH, WIDTH, &device).forward(x.clone()));
+    let of = |plan: &NormPlan| numbers(plan.init_full(WIDTH, &device).forward(x.clone()));
     let plain = of(&NormPlan::rms(EPS, GainRole::Output));
     let same: [Function; 3] = [
         SeedNorm { heads: 4 }.into(),
@@ -502,7 +502,7 @@ fn the_last_norm_holds_the_size_it_has_seen() {
     let expected = (0.09 * 3.0 + 0.1 * 5.0) / 0.19;
     assert!((target[0] - expected).abs() < 1e-12, "{target:?}");
 
-    let norm = Norm::new(&layer(&anchored.into()), WIDTH, WIDTH, &device);
+    let norm = layer(&anchored.into()).init_full(WIDTH, &device);
     let mut all = values(&norm);
     all.insert("target".into(), target.clone());
     let norm = with(norm, &all);

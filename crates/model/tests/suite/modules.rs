@@ -5,8 +5,8 @@ use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
 use evenburn_model::modules::{
-    AttentionMask, Embedding, Gain, Head, Initializer, Layout, Mlp, Norm, Projection, Residual,
-    Rotary, Routing, penalty,
+    AttentionMask, Embedding, Gain, Head, Initializer, Layout, Mlp, Projection, Residual, Rotary,
+    Routing, penalty,
 };
 use evenburn_model::plan::{BiasPlan, Form, GainPlan, GainRole, LinearPlan, NormPlan, Over};
 use evenburn_model::strategy::{AnGpt, PreNorm};
@@ -87,7 +87,7 @@ fn every_normalization_is_its_formula() {
                 bias: with.then(BiasPlan::default),
                 ..NormPlan::rms(eps, GainRole::Output)
             };
-            let norm = Norm::new(&plan, 3, 3, &device);
+            let norm = plan.init_full(3, &device);
             let values = weights::collect(&norm).into_iter().map(|(path, _)| {
                 let values = match path.as_str() {
                     "gain.value" => gain.to_vec(),

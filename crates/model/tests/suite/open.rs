@@ -3,7 +3,7 @@
 use crate::common::{config, distance, numbers};
 use burn::tensor::{Device, Distribution, Tensor};
 use evenburn_model::function::{Around, Function, NormFunction, Rms, Unit};
-use evenburn_model::modules::{Arrays, Norm};
+use evenburn_model::modules::Arrays;
 use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ParamRole, ResidualPlan};
 use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::NormStrategy;
@@ -107,7 +107,7 @@ fn fused_functions_are_their_slow_forms() {
             function: function.clone(),
             ..NormPlan::rms(1e-5, GainRole::Output)
         };
-        let norm = Norm::new(&plan, 24, 24, &device);
+        let norm = plan.init_full(24, &device);
         let x = Tensor::<2>::random([7, 24], Distribution::Normal(0.5, 2.0), &device);
         let gain = Tensor::<1>::random([24], Distribution::Normal(1.0, 0.3), &device);
         let values = weights::collect(&norm).into_iter();

@@ -31,7 +31,7 @@ fn norm(function: &Function, over: Over, eps: f64) -> Norm {
         factor: 0.7,
         bias: None,
     };
-    let norm = Norm::new(&plan, WIDTH, HEAD, &Device::flex());
+    let norm = plan.init(WIDTH, HEAD, &Device::flex());
     let single = evenburn_model::weights::collect(&norm);
     let double = single
         .into_iter()
