@@ -9,7 +9,7 @@ use crate::manifest::TokenizerRecord;
 use crate::split::Split;
 use crate::{Corpus, DataConfig, DataError, Progress, Stream, prepare};
 
-/// How much to show.
+/// What [`inspect`] shows, and how much of it.
 #[derive(Debug, Clone, Copy)]
 pub struct InspectOptions {
     /// Documents from the start of the sources.
@@ -24,7 +24,7 @@ pub struct InspectOptions {
     pub seed: u64,
 }
 
-/// A look at the data.
+/// The result of [`inspect`]: counts, first documents, first samples.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// What was read and what was not, in sentences.

@@ -17,7 +17,7 @@ use crate::source::{LocalFile, Source};
 use crate::split::Tag;
 use crate::{DataConfig, DataError, PathList};
 
-/// How the documents of one source find their split.
+/// How the documents of a source are assigned to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceRole {
@@ -29,7 +29,7 @@ pub enum SourceRole {
     Mixed,
 }
 
-/// What gave a source its role.
+/// The rule by which a source got its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -50,7 +50,7 @@ pub struct PlacedSource {
     pub source: Arc<dyn Source>,
     /// Which split they are for.
     pub role: SourceRole,
-    /// Why.
+    /// By which rule.
     pub rule: Rule,
     /// Whether the configuration names this very file: then it must be text, while a folder may hold other things.
     pub named: bool,

@@ -1,4 +1,4 @@
-//! What was read of a corpus and what was not, in sentences for whoever trains on it.
+//! What was read of a corpus and what was not, in sentences for the user.
 
 use std::collections::BTreeMap;
 

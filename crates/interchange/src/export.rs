@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is written.
+/// A model to export: plan, weights, tokenizer, and how its texts begin and end.
 #[derive(Debug)]
 pub struct ExportModel {
-    /// Every decision.
+    /// Its plan.
     pub plan: Plan,
     /// Every parameter of the plan, by path.
     pub weights: Vec<(String, TensorData)>,
@@ -64,7 +64,7 @@ pub enum Target {
     Own,
 }
 
-/// What was written.
+/// What an export wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {

@@ -1,4 +1,4 @@
-//! What the fused operations of the CPU cost, while somebody asks.
+//! Time, operations and memory traffic of the fused operations of the CPU, counted while that is switched on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "flex")]
 use std::time::Instant;
 
-/// The way of a pass.
+/// What a call computes: a result, gradients, or an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pass {
     /// The result.
@@ -110,7 +110,7 @@ pub(crate) struct Work {
 #[cfg(feature = "flex")]
 pub(crate) struct Span(Work, Instant);
 
-/// Begins a call, if anybody asks.
+/// Begins a call, if calls are counted.
 #[cfg(feature = "flex")]
 pub(crate) fn span(work: impl FnOnce() -> Work) -> Option<Span> {
     ON.load(Ordering::Relaxed)

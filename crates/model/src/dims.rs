@@ -129,7 +129,7 @@ pub struct Dims {
     pub positions: Positions,
     /// The feed-forward network.
     pub mlp: MlpKind,
-    /// `E` and what goes with it: the mixture of experts; without any where a block has one MLP.
+    /// The mixture of experts, `E` of them; none where a block has one MLP.
     pub experts: ExpertsConfig,
     /// Part of the activations that training sets to 0.
     pub dropout: f64,

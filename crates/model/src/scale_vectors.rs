@@ -105,7 +105,7 @@ impl Double {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubleAt {
-    /// Those that read the stream: q, k, v, gate and up.
+    /// Those at the start of a branch: q, k, v, gate and up.
     Readers,
     /// All seven of a block.
     All,

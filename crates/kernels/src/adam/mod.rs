@@ -9,7 +9,7 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// The numbers of one step.
+/// The hyperparameters of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
     /// Decay of the mean of gradients.
@@ -105,7 +105,7 @@ pub fn adam(
     reference(w, grad, m, v, step)
 }
 
-/// [`adam`] of plain tensor operations.
+/// [`adam`] composed of plain tensor operations.
 pub fn reference(
     w: Tensor<3>,
     grad: Tensor<3>,

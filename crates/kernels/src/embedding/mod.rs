@@ -37,7 +37,7 @@ pub fn embedding(weight: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
     reference(weight, tokens)
 }
 
-/// [`embedding`] of plain tensor operations.
+/// [`embedding`] composed of plain tensor operations.
 pub fn reference(weight: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
     burn::tensor::module::embedding(weight, tokens)
 }

@@ -1,4 +1,4 @@
-//! The step of a residual stream.
+//! The interpolation of a residual stream and a branch's output.
 //!
 //! `D` channels.
 
@@ -43,7 +43,7 @@ pub fn interpolate<const D: usize>(
     reference(h, x, keep, step)
 }
 
-/// [`interpolate`] of plain tensor operations.
+/// [`interpolate`] composed of plain tensor operations.
 pub fn reference<const D: usize>(
     h: Tensor<D>,
     x: Tensor<D>,

@@ -40,7 +40,7 @@ pub fn linear<const D: usize>(
     reference(x, weight, factor, precision)
 }
 
-/// [`linear`] of plain tensor operations.
+/// [`linear`] composed of plain tensor operations.
 pub fn reference<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,

@@ -18,7 +18,7 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 /// `sum_n ( log(sum_v exp(z_nv)) - z_n,target(n) )`, `z = hidden weight`, over the rows whose target is not negative.
 ///
 /// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The factors of the product, and of
-/// those of its gradients, are rounded to `precision`. The ways
+/// those of its gradients, are rounded to `precision`. The kernels
 /// of the CPU and of the GPUs never hold the `N x V` logits: they take some rows at a time and compute both gradients along
 /// with the loss when one is wanted.
 ///
@@ -66,7 +66,7 @@ pub fn linear_cross_entropy(
     reference(hidden, weight, targets, precision)
 }
 
-/// [`linear_cross_entropy`] of plain tensor operations, with all logits at once.
+/// [`linear_cross_entropy`] composed of plain tensor operations, with all logits at once.
 pub fn reference(
     hidden: Tensor<2>,
     weight: Tensor<2>,

@@ -1,4 +1,4 @@
-//! Normalization on GPU backends, one kernel each way.
+//! Normalization on GPU backends, one kernel for each pass.
 
 use super::Size;
 use crate::cube::extension::FusedCube;

@@ -1,4 +1,4 @@
-//! Normalization in one pass over memory each way.
+//! Normalization in one pass over memory, forward and backward.
 
 use super::Size;
 use crate::flex::extension::Fused;
@@ -114,7 +114,7 @@ simd! {
     }
 }
 
-/// One pass over `n` numbers: read and write on the way there, two to read and one to write on the way back.
+/// One pass over `n` numbers: forward one to read and one to write, backward two to read and one to write.
 fn work(pass: Pass, n: usize, rule: Rule) -> Work {
     let streams = if pass == Pass::Forward { 2 } else { 3 };
     Work {
@@ -145,7 +145,7 @@ pub(crate) fn forward(x: FlexTensor, gain: Option<FlexTensor>, rule: Rule) -> Fl
     compute(&contiguous(x), gain.map(contiguous).as_ref(), rule).0
 }
 
-/// What the way back reads.
+/// What the backward pass reads.
 #[derive(Debug, Clone)]
 struct Kept {
     x: NodeId,

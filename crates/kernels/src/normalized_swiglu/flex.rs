@@ -1,4 +1,4 @@
-//! SwiGLU of normalized branches in one pass over memory each way.
+//! SwiGLU of normalized branches in one pass over memory, forward and backward.
 //!
 //! Some rows of the branches at a time go through the normalization and the gated unit as they would through those
 //! operations, so every number is the same; what is between them stays in the first cache.
@@ -48,7 +48,7 @@ pub(super) fn dispatch<const D: usize>(
     ))
 }
 
-/// The numbers of the operation; rules are of gate and up.
+/// The constants of the operation; the rules are those of gate and up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit {
     /// Channels.

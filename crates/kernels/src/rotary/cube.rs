@@ -1,4 +1,4 @@
-//! Rotation on GPU backends, one kernel for both ways.
+//! Rotation on GPU backends, one kernel for both passes.
 
 use crate::cube::extension::FusedCube;
 use crate::cube::{buffer, contiguous, element, empty};

@@ -1,4 +1,4 @@
-//! Rotation in place where nobody else holds the tensor.
+//! Rotation, in place where the tensor has no other owner.
 
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
@@ -24,7 +24,7 @@ pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usiz
 }
 
 simd! {
-    /// One position, all heads of `head` channels; `direction` is 1 or, for the way back, -1. The tables may be shorter
+    /// One position, all heads of `head` channels; `direction` is 1 or, in the backward pass, -1. The tables may be shorter
     /// than half a head: the channels after the last pair stay.
     fn turn_in_place(x: &mut [f32], head: usize, cos: &[f32], sin: &[f32], direction: f32) {
         for head in x.chunks_exact_mut(head) {

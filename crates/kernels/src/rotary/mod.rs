@@ -72,7 +72,7 @@ fn check(x: &Tensor<3>, cos: &Tensor<2>, sin: &Tensor<2>, heads: usize) {
     );
 }
 
-/// [`rotary`] of plain tensor operations.
+/// [`rotary`] composed of plain tensor operations.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! SwiGLU on GPU backends, one kernel each way.
+//! SwiGLU on GPU backends, one kernel for each pass.
 
 use crate::cube::extension::FusedCube;
 use crate::cube::{buffer, contiguous, element, empty};

@@ -1,4 +1,4 @@
-//! SwiGLU in one pass over memory each way.
+//! SwiGLU in one pass over memory, forward and backward.
 
 use crate::flex::extension::Fused;
 use crate::flex::simd::{exp, simd};

@@ -35,7 +35,7 @@ use tensors::Tensors;
 /// A folded network.
 #[derive(Debug)]
 pub struct Folded {
-    /// What it is: validates, and names every parameter it has.
+    /// Its plan, which validates and lists its parameters.
     pub plan: Plan,
     /// The network, without gradients.
     pub decoder: Decoder,
@@ -86,7 +86,8 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
     })
 }
 
-/// The same network with every learned scale stored as what it multiplies by, in f64 on the way; no matrix changes.
+/// The same network with every learned scale stored as its used value, as [`Form::Direct`](crate::plan::Form::Direct);
+/// computed in f64, and no matrix changes.
 ///
 /// # Errors
 /// [`WeightsError::Path`] for a tensor that holds no floating-point numbers.
@@ -115,7 +116,7 @@ pub fn resolve_scales(
     Ok((work.plan, work.tensors.finish().into_iter().collect()))
 }
 
-/// A plan and its numbers on the way to being folded.
+/// A plan and its parameters while they are folded.
 struct Work {
     plan: Plan,
     tensors: Tensors,
@@ -131,7 +132,7 @@ impl Work {
     }
 }
 
-/// What is left is trained by nobody: no constraint, no decay.
+/// Takes constraints and weight decay away: a folded model is not trained.
 fn release(plan: &mut Plan) {
     let ends = [&mut plan.embedding];
     let ends = ends.into_iter().chain(&mut plan.positions);

@@ -52,7 +52,7 @@ pub enum Effect {
     Other,
 }
 
-/// What a function is applied with.
+/// The gain, the epsilon and the learned arrays that a function is applied with.
 #[derive(Debug)]
 pub struct Around<'a> {
     /// The gain of the layer, one entry for each channel.
@@ -142,7 +142,7 @@ pub trait NormFunction: Debug + Send + Sync {
         None
     }
 
-    /// What it does in training beside normalizing, if anything.
+    /// Its schedule, if it changes in the course of training.
     fn scheduled(&self) -> Option<&dyn Scheduled> {
         None
     }
@@ -185,7 +185,7 @@ impl<F: NormFunction + Recorded> From<F> for Function {
     }
 }
 
-/// A function that was read and that nobody registered.
+/// Stands in for a function that was read and isn't registered.
 #[derive(Debug)]
 struct Missing(String);
 

@@ -48,7 +48,7 @@ pub enum PlacedAt {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// The function; one that was read from a file does nothing until [`Kinds::resolve`] has given it its object.
+    /// The function; one that was read from a file does nothing until [`Kinds::resolve_config`] has given it its object.
     pub function: Function,
     /// Where; as [`NormFunction::placed_at`] says when not given.
     pub at: Option<PlacedAt>,

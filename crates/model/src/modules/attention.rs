@@ -109,7 +109,7 @@ fn repeat_heads(x: Tensor<3>, width: usize, heads: usize) -> Tensor<3> {
     each.reshape([b, t, heads * width])
 }
 
-/// Which earlier positions a query may see.
+/// An attention mask: which positions up to its own a query may see.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant)] // one is made per forward pass
 pub enum AttentionMask {
@@ -188,20 +188,20 @@ pub struct BlockContext<'a> {
     pub rotary: Option<&'a Rotary>,
     /// Which positions a query may see.
     pub mask: &'a AttentionMask,
-    /// Dropout of this block; none where nobody trains with it.
+    /// Dropout of this block; none where it is off.
     pub dropout: Option<Dropout>,
-    /// Where each attention notes its largest scores; none where nobody looks.
+    /// Where each attention layer adds its largest scores; none where they are not asked for.
     pub largest: Option<&'a LargestScores>,
-    /// Where normalizations note what they measure; none where nobody trains.
+    /// Where normalizations with a schedule add what they measure; none outside of training.
     pub watch: Option<&'a Watch>,
 }
 
-/// The largest scores of one attention after another, `[H]` each.
+/// Collects the largest scores of each attention layer in one forward pass, `[H]` each.
 #[derive(Debug, Default)]
 pub struct LargestScores(RefCell<Vec<Tensor<1>>>);
 
 impl LargestScores {
-    /// What has been noted, in order.
+    /// The scores of the layers, in order.
     pub fn into_inner(self) -> Vec<Tensor<1>> {
         self.0.into_inner()
     }
@@ -217,7 +217,7 @@ impl BlockContext<'_> {
     }
 }
 
-/// Keys and values of earlier positions, `[B, heads, S, K]`.
+/// The part of a [`KvCache`](crate::KvCache) that one block has: keys and values of earlier positions, `[B, heads, S, K]`.
 #[derive(Debug, Clone, Default)]
 pub struct LayerCache(Option<(Tensor<4>, Tensor<4>)>);
 

@@ -17,7 +17,7 @@ use evenburn_kernels::Precision;
 /// Gates whose square root is not told from 0 in single precision.
 const LEAST_GATE: f64 = 1e-30;
 
-/// Routed and shared experts and the router.
+/// A mixture of experts: those that a router chooses from for each token, and those that every token has.
 ///
 /// ```text
 /// y = scale sum_chosen g_i FFN_i(x) + sum_shared FFN_s(x),   g = softmax or sigmoid of W_r x

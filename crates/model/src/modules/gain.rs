@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 /// `used = form(stored * init / scale)`, shape `[width]` or `[1]`; [`Form`] has the other forms.
 #[derive(Module, Debug)]
 pub struct Gain {
-    /// The stored value, what the optimizer moves.
+    /// The stored value, which the optimizer updates: `[width]` or `[1]`.
     pub value: Param<Tensor<1>>,
     /// Learned scalar beside it, where the form has one.
     pub magnitude: Option<Param<Tensor<1>>>,
@@ -45,7 +45,7 @@ impl Gain {
         }
     }
 
-    /// The value that multiplies.
+    /// The used value, which multiplies: `[width]` or `[1]`.
     #[allow(clippy::float_cmp)] // exactly 1 is what skips the product
     pub fn used(&self) -> Tensor<1> {
         let stored = self.value.val();

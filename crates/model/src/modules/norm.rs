@@ -109,7 +109,7 @@ impl Norm {
         })
     }
 
-    /// The gain, which the factor multiplies where it comes last, `width` numbers, and what is left of the factor.
+    /// The gain, with the factor in it where the gain comes last, and what is left of the factor.
     fn scale(&self) -> (Option<Tensor<1>>, f64) {
         match &self.gain {
             Some(gain) if self.function.gain_is_last() => {

@@ -1,4 +1,4 @@
-//! A linear map and what stands around its product.
+//! A linear map with the scales, bias and normalization around its product.
 
 use super::{Gain, Norm};
 use crate::dims::{Dims, Site};

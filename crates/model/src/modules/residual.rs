@@ -95,7 +95,7 @@ impl Mix {
 pub struct Companion {
     /// Learned scale of the first component where both are read.
     pub scale: Option<Gain>,
-    /// Of the second component where both are read.
+    /// Normalization of the second component where both are read.
     pub norm: Option<Norm>,
     /// Constant on what the first component takes of the branch.
     #[module(skip)]
@@ -129,19 +129,19 @@ impl Companion {
 /// and of its [`Mix`], as `mix.alpha.value`.
 #[derive(Module, Debug)]
 pub struct Residual {
-    /// Before the split.
+    /// Normalization of the stream before it splits into skip and branch.
     pub stream: Option<Norm>,
     /// The stream's second component, where there is one.
     pub companion: Option<Companion>,
-    /// Of what the branch reads.
+    /// Normalization of what the branch reads.
     pub input: Option<Norm>,
-    /// Of what the branch writes.
+    /// Normalization of what the branch writes.
     pub output: Option<Norm>,
-    /// Of the skip connection.
+    /// Normalization of the skip connection.
     pub skip: Option<Norm>,
-    /// How both join.
+    /// How skip and branch join.
     pub mix: Mix,
-    /// Of the result.
+    /// Normalization of the result.
     pub after: Option<Norm>,
 }
 

@@ -1,4 +1,4 @@
-//! The residual stream between branches, and the end at which its two components become one.
+//! The residual stream between branches, and where its two components become one.
 //!
 //! `B` batch, `T` time, `D` model.
 
@@ -32,9 +32,9 @@ impl From<Tensor<3>> for Stream {
 /// Its parameters are those of its normalizations, as `stream.gain.value`.
 #[derive(Module, Debug)]
 pub struct Join {
-    /// Of the first component.
+    /// Normalization of the first component.
     pub stream: Option<Norm>,
-    /// Of the second one.
+    /// Normalization of the second one.
     pub companion: Option<Norm>,
 }
 

@@ -1,10 +1,10 @@
-//! What normalizations with a schedule of their own find in a forward pass.
+//! Measurements of the normalizations with a schedule, in one forward pass.
 
 use crate::function::Moment;
 use burn::tensor::Tensor;
 use std::cell::RefCell;
 
-/// Notes what each scheduled normalization measures and adds to the loss, at a moment of a run.
+/// Collects what each normalization with a schedule measures and adds to the loss in one forward pass.
 #[derive(Debug)]
 pub struct Watch {
     at: Moment,
@@ -13,7 +13,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing yet; the step after `at` is running.
+    /// An empty collection for the step after `at`.
     pub fn new(at: Moment) -> Self {
         Self {
             at,

@@ -20,7 +20,7 @@ pub struct ArrayPlan {
     pub shape: Vec<usize>,
     /// How it starts.
     pub start: ArrayInit,
-    /// What it is to an optimizer.
+    /// Its kind, by which an optimizer chooses how to update it.
     pub role: ParamRole,
     /// Whether weight decay applies.
     pub decay: bool,

@@ -7,7 +7,7 @@ use evenburn_geometry::Constraint;
 use serde::Serialize;
 use std::fmt;
 
-/// What a parameter is to an optimizer.
+/// The kind of a parameter, by which an optimizer chooses how to update it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamRole {
@@ -42,7 +42,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Its path, in its block or at the ends.
+    /// Its path inside a block, or of what stands before and behind the blocks.
     pub fn path(self) -> &'static str {
         let found = PLACES.iter().find(|(_, place)| *place == self);
         found.map_or("embed", |(path, _)| path)
@@ -82,14 +82,14 @@ const PLACES: [(&str, Place); 16] = [
 /// A parameter's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ParamRef {
-    /// Block, counted from 0; none for the two ends.
+    /// Block, counted from 0; none for embedding and output layer.
     pub layer: Option<usize>,
-    /// Place in the block or at the ends.
+    /// Place in the block, or before or behind the blocks.
     pub place: Place,
     /// The network, in a mixture of experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert: Option<Expert>,
-    /// What it is there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
+    /// Its name there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
     pub part: String,
 }
 
@@ -225,7 +225,7 @@ pub struct ParamSpec {
     pub path: String,
     /// Its shape; matrices are `[in, out]`.
     pub shape: Vec<usize>,
-    /// What it is to an optimizer.
+    /// Its kind, by which an optimizer chooses how to update it.
     pub role: ParamRole,
     /// The set it is projected onto after a step.
     pub constraint: Constraint,

@@ -71,7 +71,7 @@ pub enum MixPlan {
         /// The factor `nu`.
         factor: LerpFactor,
     },
-    /// A rule of its own.
+    /// A residual rule, by name and options: see [`crate::rule`].
     Rule {
         /// The rule.
         rule: Rule,
@@ -89,7 +89,7 @@ pub enum LerpFactor {
     SecondMoment,
 }
 
-/// The way of the residual stream around one branch, in this order:
+/// The residual connection around one branch, in this order:
 ///
 /// ```text
 /// h = stream(h);  h' = after( mix( skip(h), output( branch( input(h) ) ) ) )
@@ -150,7 +150,7 @@ impl ResidualPlan {
     }
 }
 
-/// A second component `y` of the stream `h` at one branch, in place of the way around it:
+/// A second component `y` of the residual stream beside `h`, at one branch, which reads and writes both:
 ///
 /// ```text
 /// h = stream(h);  x = output( branch( input( scale * h + norm(y) ) ) )
@@ -170,7 +170,8 @@ pub struct CompanionPlan {
     pub factor: f64,
 }
 
-/// Decisions inside attention that no single linear map owns.
+/// What stands between the projections of attention: normalization and scales of q and k, the scale of the scores, and a
+/// factor on the mean of the values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttentionPlan {
     /// Normalization of each head of q and k after the rotation; it has no gain of its own.
@@ -206,7 +207,7 @@ impl AttentionPlan {
     }
 }
 
-/// Which of the two sides of a score a normalization after the rotation is for.
+/// Which factors of a score are normalized after the rotation: queries and keys, or keys alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normed {
@@ -218,7 +219,7 @@ pub enum Normed {
 }
 
 impl Normed {
-    /// Whether it is for both sides.
+    /// Whether both are.
     #[allow(clippy::trivially_copy_pass_by_ref)] // what `serde` calls takes a reference
     pub fn is_both(&self) -> bool {
         *self == Self::Both
@@ -237,7 +238,7 @@ pub enum AttentionFactor {
     Exact,
 }
 
-/// Decisions inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
+/// Constants inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MlpPlan {
     /// Constant on the argument of the activation.
@@ -284,10 +285,10 @@ pub enum Init {
     },
 }
 
-/// What a matrix starts as and where it may go.
+/// Initial distribution, constraint and weight decay of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightPlan {
-    /// Its distribution at the start.
+    /// Its initial distribution.
     pub init: Init,
     /// The set it is projected onto after every optimizer step.
     pub constraint: Constraint,

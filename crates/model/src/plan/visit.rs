@@ -1,4 +1,4 @@
-//! One walk over everything in a plan, in the order in which the module visits its parameters.
+//! The traversal of a plan: every part, in the order in which the module visits its parameters.
 
 use super::params::networks;
 use super::{
@@ -78,11 +78,11 @@ impl Spot {
     }
 }
 
-/// Makes a visitor and the walk it goes, for plans that are read or changed.
-macro_rules! walk {
+/// Defines a trait of visitors and the traversal that calls it, for plans that are read or changed.
+macro_rules! traversal {
     (
         $(#[$doc:meta])* $visitor:ident,
-        $(#[$walk:meta])* $visit:ident,
+        $(#[$traversal:meta])* $visit:ident,
         $parts:ident, $as_ref:ident, $site:ident, $networks:expr $(, $mutable:tt)?
     ) => {
         $(#[$doc])*
@@ -91,7 +91,7 @@ macro_rules! walk {
             fn matrix(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? WeightPlan) {}
             /// What stands around the product of a linear map; its parts follow.
             fn linear(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? LinearPlan) {}
-            /// The way of the stream around a branch; its parts follow.
+            /// A residual connection; its parts follow.
             fn residual(&mut self, _at: &Spot, _plan: &$($mutable)? ResidualPlan) {}
             /// How a branch joins the stream.
             fn mix(&mut self, _at: &Spot, _plan: &$($mutable)? MixPlan) {}
@@ -105,7 +105,7 @@ macro_rules! walk {
             fn array(&mut self, _at: &Spot, _plan: &ArrayPlan) {}
         }
 
-        /// The parts of the walk.
+        /// The parts of the traversal.
         mod $parts {
             use super::{
                 ArrayPlan, Balance, BiasPlan, Branch, Dims, Expert, GainPlan, LayerPlan, MixPlan, NormPlan, Over, Place,
@@ -236,7 +236,7 @@ macro_rules! walk {
         }
 
         impl Plan {
-            $(#[$walk])*
+            $(#[$traversal])*
             pub fn $visit(&$($mutable)? self, visitor: &mut dyn $visitor) {
                 use $parts::{block, gain, norm};
 
@@ -273,16 +273,16 @@ macro_rules! walk {
     };
 }
 
-walk! {
-    /// Whoever reads a plan part by part: see [`Plan::visit`].
+traversal! {
+    /// A visitor that reads a plan part by part: see [`Plan::visit`].
     Visit,
     /// Shows a visitor every part; the plans that the networks of a mixture of experts share, once for each network.
     visit,
     reading, as_ref, site, super::networks
 }
 
-walk! {
-    /// Whoever changes a plan part by part: see [`Plan::visit_mut`].
+traversal! {
+    /// A visitor that changes a plan part by part: see [`Plan::visit_mut`].
     VisitMut,
     /// Gives a visitor every part once; [`ParamRef::instances`] has the networks that share it.
     visit_mut,

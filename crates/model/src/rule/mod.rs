@@ -15,7 +15,7 @@ use burn::tensor::Tensor;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A function of the stream and of a branch's output.
+/// A residual rule: the stream behind a branch, from the stream before it and the branch's output.
 pub trait MixRule: Debug + Send + Sync {
     /// What it is, for tables: `h + x / 2`.
     fn describe(&self) -> String;
@@ -51,7 +51,7 @@ impl<R: MixRule + Recorded> From<R> for Rule {
     }
 }
 
-/// A rule that was read and that nobody registered.
+/// Stands in for a rule that was read and isn't registered.
 #[derive(Debug)]
 struct Missing(String);
 

@@ -89,7 +89,7 @@ pub trait NormStrategy: Debug + Send + Sync {
     /// A short name for tables and records.
     fn name(&self) -> &str;
 
-    /// The way of the residual stream around one branch.
+    /// The residual connection around one branch: what is normalized, and how the branch's output joins the stream.
     fn residual(&self, _layer: usize, _branch: Branch, _d: &Dims) -> ResidualPlan {
         ResidualPlan {
             input: Some(NormPlan::rms(RMS_EPS, GainRole::Input)),
@@ -102,12 +102,12 @@ pub trait NormStrategy: Debug + Send + Sync {
         LinearPlan::default()
     }
 
-    /// Decisions between the projections of attention.
+    /// Normalization and scales between the projections of attention.
     fn attention(&self, _layer: usize, d: &Dims) -> AttentionPlan {
         AttentionPlan::plain(d.head)
     }
 
-    /// Decisions between the branches of the MLP.
+    /// Constants inside the MLP, and how the outputs of experts join.
     fn mlp(&self, _layer: usize, _d: &Dims) -> MlpPlan {
         MlpPlan {
             before: 1.0,
@@ -129,7 +129,7 @@ pub trait NormStrategy: Debug + Send + Sync {
         }
     }
 
-    /// What a matrix starts as, where it may go and whether it decays; `layer` is 0 for the two ends.
+    /// Initial distribution, constraint and weight decay of a matrix; `layer` is 0 for embedding and output layer.
     fn weight(&self, _layer: usize, _site: Site, _d: &Dims) -> WeightPlan {
         WeightPlan {
             init: Init::Normal { std: 0.02 },

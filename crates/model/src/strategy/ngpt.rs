@@ -97,7 +97,7 @@ fn base_scale(d: &Dims) -> f64 {
     (d.model as f64).sqrt().recip()
 }
 
-/// A learned scale that is decayed by nobody: nGPT trains without weight decay.
+/// A learned scale without weight decay: nGPT trains without any.
 pub(super) fn stored(init: f64, scale: f64, form: Form) -> GainPlan {
     GainPlan {
         shape: GainShape::Vector,

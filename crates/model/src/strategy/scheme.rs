@@ -225,7 +225,7 @@ impl Entry {
         }
     }
 
-    /// What would surprise whoever chooses the scheme.
+    /// Refuses a scheme that could not be chosen: one without a strategy, under another name, or with an option of the tag's name.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
         let refuse = |why| self.refused(why);
         let strategy = self

@@ -23,7 +23,7 @@ impl Decay {
     }
 }
 
-/// How free matrices start.
+/// Initial distributions of matrices without a constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightInit {

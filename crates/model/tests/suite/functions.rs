@@ -365,7 +365,7 @@ fn a_section_is_read_back_and_resolved() {
         &PreNorm::default(),
     );
     assert!(unknown.unwrap_err().to_string().contains("`seed_norm`"));
-    Kinds::default().resolve(&mut read).unwrap();
+    Kinds::default().resolve_config(&mut read).unwrap();
     let placed = Placed {
         at: Some(PlacedAt::Inputs),
         ..SeedNorm { heads: 3 }.into()
@@ -386,7 +386,10 @@ fn a_section_is_read_back_and_resolved() {
     ] {
         let text = serde_json::json!({ "function": section });
         let mut read: ModelConfig = serde_json::from_value(text).unwrap();
-        let message = Kinds::default().resolve(&mut read).unwrap_err().to_string();
+        let message = Kinds::default()
+            .resolve_config(&mut read)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(part), "{message}");
     }
     let nameless = serde_json::json!({ "function": { "heads": 3 } });
