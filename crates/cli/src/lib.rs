@@ -4,7 +4,7 @@
 //!
 //! - [`geometry`]: axes by role, norms, projections onto constraint sets.
 //! - [`kernels`]: fused differentiable operations.
-//! - [`model`]: the decoder, its plans, the strategies that make them, the atoms that carry them out.
+//! - [`model`]: the decoder, its plans, the strategies that make them, the modules that carry them out.
 //! - [`optim`]: optimizer recipes and the engine that steps a module by path.
 //! - [`data`]: a resumable stream of packed tokens.
 //! - [`interchange`]: checkpoints of `transformers` in, and out to it.

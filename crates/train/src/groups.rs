@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use evenburn_geometry::Axis;
-use evenburn_model::{Dims, ParamRef, ParamSpec, Place, Plan, Role, Site};
+use evenburn_model::{Dims, ParamRef, ParamRole, ParamSpec, Place, Plan, Site};
 use evenburn_optim::{Engine, HeadUse, Heads, OptimConfig, ParamInfo, Rule, rules};
 
 use crate::error::TrainError;
@@ -31,11 +31,11 @@ pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, R
         heads: heads(&spec, plan.dims()),
         path: spec.path,
         role: match spec.role {
-            Role::Embedding => evenburn_optim::Role::Embedding,
-            Role::Matrix => evenburn_optim::Role::Matrix,
-            Role::Head => evenburn_optim::Role::Head,
-            Role::Gain => evenburn_optim::Role::Gain,
-            Role::Bias => evenburn_optim::Role::Bias,
+            ParamRole::Embedding => evenburn_optim::Role::Embedding,
+            ParamRole::Matrix => evenburn_optim::Role::Matrix,
+            ParamRole::Head => evenburn_optim::Role::Head,
+            ParamRole::Gain => evenburn_optim::Role::Gain,
+            ParamRole::Bias => evenburn_optim::Role::Bias,
         },
         constraint: spec.constraint,
         decay: spec.decay,

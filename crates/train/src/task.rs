@@ -9,7 +9,7 @@ use burn_train::metric::Adaptor;
 use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use evenburn_data::{Batch, DocumentMask};
 use evenburn_model::function::Moment;
-use evenburn_model::{Decoder, Noise, Objective, Plan};
+use evenburn_model::{Decoder, ForwardContext, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
@@ -113,8 +113,13 @@ impl Task {
     pub fn largest_scores(&self, batch: &Batch) -> Vec<Tensor<1>> {
         let decoder = self.decoder.valid();
         let device = decoder.embed.weight.val().device();
-        let segments = self.segments(batch, &device);
-        decoder.largest_scores(ids(batch, &batch.tokens, &device), segments)
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            measure_scores: true,
+            ..ForwardContext::default()
+        };
+        let tokens = ids(batch, &batch.tokens, &device);
+        decoder.forward(tokens, &context).largest_scores
     }
 
     /// Where attention is masked at document boundaries, each position's document.
@@ -126,12 +131,22 @@ impl Task {
     }
 
     /// What training minimizes on a batch in the step after a moment of a run; with `noise`, dropout is on.
-    pub fn objective(&self, batch: &Batch, noise: Option<Noise>, at: Option<Moment>) -> Objective {
+    pub fn objective(
+        &self,
+        batch: &Batch,
+        noise: Option<Noise>,
+        moment: Option<Moment>,
+    ) -> Objective {
         let device = self.device();
         let ids = |values: &[i32]| ids(batch, values, &device);
-        let segments = self.segments(batch, &device);
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            noise,
+            moment,
+            ..ForwardContext::default()
+        };
         self.decoder
-            .objective_at(ids(&batch.tokens), ids(&batch.targets), segments, noise, at)
+            .objective(ids(&batch.tokens), ids(&batch.targets), &context)
     }
 
     /// Gradients of a micro-batch's share of the step's objective.

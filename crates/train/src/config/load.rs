@@ -359,7 +359,7 @@ impl<'r> Loader<'r> {
             .map_err(|e| refused(e.to_string()))?;
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
-        self.registry.kinds().settle(&mut sections.model)?;
+        self.registry.kinds().resolve_config(&mut sections.model)?;
         Ok(Resolved {
             config: RunConfig { norm, ..sections },
             origins: self.origins,
