@@ -19,10 +19,10 @@ use crate::source::Source;
 use crate::split::Tag;
 use crate::{DataConfig, DataError, PathList};
 
-/// How the documents of one source find their split.
+/// How the documents of a source are assigned to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum SourceRole {
     /// Every document is for training.
     Train,
     /// Every document is for validation.
@@ -31,7 +31,7 @@ pub enum Role {
     Mixed,
 }
 
-/// What gave a source its role.
+/// The rule by which a source got its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -51,8 +51,8 @@ pub struct PlacedSource {
     /// Where the bytes are.
     pub source: Arc<dyn Source>,
     /// Which split they are for.
-    pub role: Role,
-    /// Why.
+    pub role: SourceRole,
+    /// By which rule.
     pub rule: Rule,
     /// Whether the configuration names this very file: then it must be text, while a folder may hold other things.
     pub named: bool,
@@ -153,9 +153,9 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     }
     let by_name = found.iter().any(|f| f.tag == VALIDATION);
     let rest = if by_name || !explicit.is_empty() {
-        (Role::Train, Rule::Rest)
+        (SourceRole::Train, Rule::Rest)
     } else {
-        (Role::Mixed, Rule::Documents)
+        (SourceRole::Mixed, Rule::Documents)
     };
     for file in found {
         let (role, rule) = match file.tag {
@@ -163,8 +163,8 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
                 listing.leave_out(LeftOut::Test, file.name);
                 continue;
             }
-            Some(Tag::Validation) => (Role::Validation, Rule::Name),
-            Some(Tag::Train) if rest.0 == Role::Train => (Role::Train, Rule::Name),
+            Some(Tag::Validation) => (SourceRole::Validation, Rule::Name),
+            Some(Tag::Train) if rest.0 == SourceRole::Train => (SourceRole::Train, Rule::Name),
             Some(Tag::Train) | None => rest,
         };
         listing.sources.push(file.place(role, rule)?);
@@ -172,7 +172,7 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     for file in explicit {
         listing
             .sources
-            .push(file.place(Role::Validation, Rule::Key)?);
+            .push(file.place(SourceRole::Validation, Rule::Key)?);
     }
     Ok(listing)
 }
@@ -240,7 +240,7 @@ impl Found {
         }
     }
 
-    fn place(self, role: Role, rule: Rule) -> Result<PlacedSource, DataError> {
+    fn place(self, role: SourceRole, rule: Rule) -> Result<PlacedSource, DataError> {
         Ok(PlacedSource {
             source: self.opener.open(&self.name, &self.location)?,
             role,

@@ -110,7 +110,7 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
     // The last stream, normalized, and its gradient, which comes with the loss.
     let mut ends = 3 * d.model;
-    if let Some(join) = &plan.ends.join {
+    if let Some(join) = &plan.ends.head.join {
         // What the norm of each of its components reads.
         let norms = join.stream.iter().chain(&join.companion);
         ends += norms.map(|norm| kept_by(norm, d.model)).sum::<usize>();

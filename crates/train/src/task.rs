@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_data::{Batch, DocumentMask};
 use evenburn_model::function::Moment;
-use evenburn_model::{Decoder, Noise, Objective, Plan};
+use evenburn_model::{Decoder, ForwardContext, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
@@ -88,10 +88,12 @@ impl Task {
     /// Logits of a batch, `[B, T, V]`, without dropout.
     pub fn logits(&self, batch: &Batch) -> Tensor<3> {
         let device = self.device();
-        let segments = self.segments(batch, &device);
-        let hidden = self
-            .decoder
-            .hidden(ids(batch, &batch.tokens, &device), segments);
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            ..ForwardContext::default()
+        };
+        let tokens = ids(batch, &batch.tokens, &device);
+        let hidden = self.decoder.forward(tokens, &context).hidden;
         self.decoder.logits(hidden)
     }
 
@@ -99,8 +101,13 @@ impl Task {
     pub fn largest_scores(&self, batch: &Batch) -> Vec<Tensor<1>> {
         let decoder = self.decoder.valid();
         let device = decoder.embed.weight.val().device();
-        let segments = self.segments(batch, &device);
-        decoder.largest_scores(ids(batch, &batch.tokens, &device), segments)
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            measure_scores: true,
+            ..ForwardContext::default()
+        };
+        let tokens = ids(batch, &batch.tokens, &device);
+        decoder.forward(tokens, &context).largest_scores
     }
 
     /// Where attention is masked at document boundaries, each position's document.
@@ -112,12 +119,22 @@ impl Task {
     }
 
     /// What training minimizes on a batch in the step after a moment of a run; with `noise`, dropout is on.
-    pub fn objective(&self, batch: &Batch, noise: Option<Noise>, at: Option<Moment>) -> Objective {
+    pub fn objective(
+        &self,
+        batch: &Batch,
+        noise: Option<Noise>,
+        moment: Option<Moment>,
+    ) -> Objective {
         let device = self.device();
         let ids = |values: &[i32]| ids(batch, values, &device);
-        let segments = self.segments(batch, &device);
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            noise,
+            moment,
+            ..ForwardContext::default()
+        };
         self.decoder
-            .objective_at(ids(&batch.tokens), ids(&batch.targets), segments, noise, at)
+            .objective(ids(&batch.tokens), ids(&batch.targets), &context)
     }
 
     /// Gradients of a micro-batch's share of the step's objective.

@@ -134,7 +134,7 @@ impl Training {
         let loaded = Loaded::read(&path)?;
         self.check(&path, &loaded.state)?;
         let mask = self.task.mask();
-        let decoder = weights::replace(self.task.decoder, loaded.model.into_iter().collect())?;
+        let decoder = weights::replace(self.task.decoder, loaded.model)?;
         self.engine
             .load_state(&decoder, loaded.optim, &loaded.state.optim)?;
         self.feed.seek(loaded.state.cursor)?;

@@ -2,8 +2,8 @@
 
 use evenburn::burn::tensor::Tensor;
 use evenburn::model::Recorded;
-use evenburn::model::atoms::Arrays;
-use evenburn::model::plan::{ArrayPlan, Role};
+use evenburn::model::modules::Arrays;
+use evenburn::model::plan::{ArrayPlan, ParamRole};
 use evenburn::model::rule::MixRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ impl MixRule for LayerScale {
             "strength",
             vec![width],
             start,
-            Role::Gain,
+            ParamRole::Gain,
         )]
     }
 

@@ -6,7 +6,7 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::{DataError, Tokenizer};
-use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
+use evenburn_interchange::{Ends, ExportModel, Target, Texts, Token, export};
 use evenburn_model::weights;
 use evenburn_train::Registry;
 use evenburn_train::TrainedRun;
@@ -23,7 +23,7 @@ pub(super) fn run(registry: &Registry, arguments: Export, overrides: Overrides) 
         name => Target::Peer(name.to_owned()),
     };
     let tokenizer = tokenizer_json(&run)?;
-    let model = Model {
+    let model = ExportModel {
         weights: weights::collect(&run.decoder),
         ends: ends(&run, tokenizer.as_deref(), given)?,
         plan: run.plan,

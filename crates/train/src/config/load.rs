@@ -338,7 +338,10 @@ impl<'r> Loader<'r> {
         }
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
-        self.registry.model.kinds().settle(&mut sections.model)?;
+        self.registry
+            .model
+            .kinds()
+            .resolve_config(&mut sections.model)?;
         Ok(Resolved {
             config: RunConfig {
                 norm,

@@ -100,7 +100,7 @@ impl Restore<'_> {
         self.recorded.check(&path, &loaded.state.plan)?;
         self.identities.check_corpus(&path, &loaded.state)?;
         let keeps_state = self.keeps_state(&path, &loaded.state)?;
-        moving.decoder = weights::replace(moving.decoder, loaded.model.into_iter().collect())?;
+        moving.decoder = weights::replace(moving.decoder, loaded.model)?;
         if keeps_state {
             let state = &loaded.state.optim;
             moving
