@@ -28,8 +28,10 @@ use std::fmt::Display;
 pub struct OwnCommand {
     pub(crate) line: Command,
     pub(crate) keys: Keys,
-    pub(crate) handler: Box<dyn Fn(&Call<'_>) -> Result<()>>,
+    pub(crate) handler: Handler,
 }
+
+type Handler = Box<dyn Fn(&Call<'_>) -> Result<()>>;
 
 /// What a command is called with.
 #[derive(Debug, Clone, Copy)]
