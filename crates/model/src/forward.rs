@@ -6,7 +6,7 @@ use crate::cache::KvCache;
 use crate::decoder::Decoder;
 use crate::error::CacheError;
 use crate::function::Moment;
-use crate::modules::{AttentionMask, BlockContext, LargestScores, Routing, Watch, penalty};
+use crate::modules::{AttentionMask, BlockContext, LargestScores, Routing, Stream, Watch, penalty};
 use crate::noise::{Dropout, Noise};
 use burn::tensor::{Int, Tensor};
 
@@ -24,6 +24,8 @@ pub struct ForwardContext {
     pub moment: Option<Moment>,
     /// Whether to measure the largest attention scores: each block then computes all of its scores at once, `[B, H, T, T]`.
     pub measure_scores: bool,
+    /// Whether to keep the residual stream in front of the first block and behind each.
+    pub keep_stream: bool,
 }
 
 /// What a forward pass returns.
@@ -36,6 +38,9 @@ pub struct ForwardOutput {
     /// The largest attention score, `softmax scale * q . k`, of each query head over all queries and what they may see, `[H]`,
     /// block by block; empty where [`ForwardContext::measure_scores`] is off.
     pub largest_scores: Vec<Tensor<1>>,
+    /// The residual stream, `[B, T, D]`, in front of the first block and behind each; of two components the one that blocks
+    /// add to. Empty where [`ForwardContext::keep_stream`] is off.
+    pub stream: Vec<Tensor<3>>,
     /// What normalizations with a schedule measured, one after the other; empty without [`ForwardContext::moment`].
     pub measured: Vec<Tensor<1>>,
     /// What normalizations with a schedule add to the mean loss, `[1]`; [`Decoder::objective`] adds the routers' losses.
@@ -84,11 +89,12 @@ impl Decoder {
     /// let context = ForwardContext {
     ///     segments: Some(Tensor::<2, Int>::from_ints([[0, 0, 0, 1, 1]], &device)),
     ///     measure_scores: true,
+    ///     keep_stream: true,
     ///     ..Default::default()
     /// };
     /// let output = model.forward(model.tokens(&[1, 2, 3, 4, 5], 5)?, &context);
     /// assert_eq!(output.hidden.dims(), [1, 5, 16]);
-    /// assert_eq!(output.largest_scores.len(), 2);
+    /// assert_eq!((output.largest_scores.len(), output.stream.len()), (2, 3));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forward(&self, tokens: Tensor<2, Int>, context: &ForwardContext) -> ForwardOutput {
@@ -200,6 +206,8 @@ impl Decoder {
         let watch = context.moment.map(Watch::new);
         let mut routing = Vec::new();
         let mut stream = self.entered(h);
+        let keep = |stream: &Stream| context.keep_stream.then(|| stream.h.clone());
+        let mut kept: Vec<Tensor<3>> = keep(&stream).into_iter().collect();
         for (n, block) in self.blocks.iter().enumerate() {
             let shared = BlockContext {
                 rotary: rotary.as_ref(),
@@ -210,6 +218,7 @@ impl Decoder {
             };
             let cache = caches.as_mut().and_then(Iterator::next);
             stream = block.forward(stream, &shared, cache, &mut routing);
+            kept.extend(keep(&stream));
         }
         let hidden = self.normalized(stream, watch.as_ref());
         let (measured, penalty) = watch.map_or_else(Default::default, Watch::into_inner);
@@ -217,6 +226,7 @@ impl Decoder {
             hidden,
             routing,
             largest_scores: largest.map_or_else(Vec::new, LargestScores::into_inner),
+            stream: kept,
             measured,
             penalty,
         }

@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_data::{Batch, DocumentMask};
 use evenburn_model::function::Moment;
-use evenburn_model::{Decoder, ForwardContext, Noise, Objective, Plan};
+use evenburn_model::{Decoder, ForwardContext, ForwardOutput, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
@@ -99,15 +99,31 @@ impl Task {
 
     /// The largest attention score of each query head on a batch, block by block, `[H]`.
     pub fn largest_scores(&self, batch: &Batch) -> Vec<Tensor<1>> {
+        let context = ForwardContext {
+            measure_scores: true,
+            ..ForwardContext::default()
+        };
+        self.observed(batch, &context).largest_scores
+    }
+
+    /// The residual stream on a batch, `[B, T, D]`, in front of the first block and behind each, without gradients.
+    pub fn residual_stream(&self, batch: &Batch) -> Vec<Tensor<3>> {
+        let context = ForwardContext {
+            keep_stream: true,
+            ..ForwardContext::default()
+        };
+        self.observed(batch, &context).stream
+    }
+
+    /// A forward pass without gradients, in which documents see one another as in training.
+    fn observed(&self, batch: &Batch, context: &ForwardContext) -> ForwardOutput {
         let decoder = self.decoder.valid();
         let device = decoder.embed.weight.val().device();
         let context = ForwardContext {
             segments: self.segments(batch, &device),
-            measure_scores: true,
-            ..ForwardContext::default()
+            ..context.clone()
         };
-        let tokens = ids(batch, &batch.tokens, &device);
-        decoder.forward(tokens, &context).largest_scores
+        decoder.forward(ids(batch, &batch.tokens, &device), &context)
     }
 
     /// Where attention is masked at document boundaries, each position's document.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 use evenburn_data::Batch;
 use evenburn_model::function::Moment;
 use evenburn_model::{Decoder, weights};
@@ -91,6 +92,7 @@ struct Stepped {
     lr: f64,
     times: StepTimes,
     weights_before: Option<Decoder>,
+    activations: Option<Vec<Tensor<3>>>,
 }
 
 impl TrainingLoop {
@@ -195,7 +197,8 @@ impl TrainingLoop {
 
         let wanted = self.monitors.ask(info.step());
         let scored = info.qk_clip > 0.0 || wanted.attention_scores;
-        let scored: Option<Batch> = batches.last().filter(|_| scored).cloned();
+        let last = batches.last().filter(|_| scored || wanted.activations);
+        let last: Option<Batch> = last.cloned();
         let mut looking = Duration::ZERO;
         let mut look = |of, gradients: &GradientsParams| {
             let started = Instant::now();
@@ -213,7 +216,10 @@ impl TrainingLoop {
         let gradients = task.sum_gradients(batches, &info, each)?;
         look(GradientsOf::Step, &gradients.gradients)?;
         let weights_before = wanted.weights_before.then(|| task.decoder.clone());
-        let (task, updated) = task.update(&mut self.engine, gradients, &info, scored.as_ref())?;
+        let scores_on = last.as_ref().filter(|_| scored);
+        let (task, updated) = task.update(&mut self.engine, gradients, &info, scores_on)?;
+        let seen = last.filter(|_| wanted.activations);
+        let activations = seen.map(|batch| task.residual_stream(&batch));
 
         self.state.step = info.step();
         self.state.tokens += self.step_tokens;
@@ -228,6 +234,7 @@ impl TrainingLoop {
                 observed_before: observed,
             },
             weights_before,
+            activations,
         };
         Ok((task, stepped))
     }
@@ -249,6 +256,7 @@ impl TrainingLoop {
             lr,
             times,
             weights_before,
+            activations,
         } = stepped;
         let record = self.monitors.after_step(&StepView {
             step,
@@ -265,8 +273,10 @@ impl TrainingLoop {
             validation: &validation,
             weights_before: weights_before.as_ref(),
             attention_scores: updated.attention_scores.as_deref(),
+            activations: activations.as_deref(),
         })?;
-        drop(weights_before);
+        // Before a checkpoint is saved, which takes memory of its own.
+        drop((weights_before, activations));
         sinks.record(&record, end)?;
         let measured = Some(validation).filter(|record| !record.values().is_empty());
         Ok((measured, started.elapsed().saturating_sub(evaluated)))

@@ -101,6 +101,8 @@ pub struct Probes {
     pub weights_before: bool,
     /// [`StepView::attention_scores`]: one more forward pass on the last micro-batch, with all scores of a block at once.
     pub attention_scores: bool,
+    /// [`StepView::activations`]: one more forward pass on the last micro-batch, which keeps the residual stream.
+    pub activations: bool,
 }
 
 impl Probes {
@@ -112,6 +114,7 @@ impl Probes {
             micro_batch_gradients: self.micro_batch_gradients || other.micro_batch_gradients,
             weights_before: self.weights_before || other.weights_before,
             attention_scores: self.attention_scores || other.attention_scores,
+            activations: self.activations || other.activations,
         }
     }
 }

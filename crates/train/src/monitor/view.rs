@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
@@ -78,6 +79,7 @@ pub struct StepView<'a> {
     pub validation: &'a Record,
     pub(crate) weights_before: Option<&'a Decoder>,
     pub(crate) attention_scores: Option<&'a [Vec<f64>]>,
+    pub(crate) activations: Option<&'a [Tensor<3>]>,
 }
 
 impl<'a> StepView<'a> {
@@ -92,10 +94,17 @@ impl<'a> StepView<'a> {
         self.attention_scores
     }
 
+    /// The residual stream on the last micro-batch, `[B, T, D]`, as the model after the update has it: in front of the first
+    /// block, then behind each; for who asked for [`Probes::activations`].
+    pub fn activations(&self) -> Option<&'a [Tensor<3>]> {
+        self.activations
+    }
+
     /// The same view without what wasn't asked for.
     pub(super) fn only(mut self, wanted: Probes) -> Self {
         self.weights_before = self.weights_before.filter(|_| wanted.weights_before);
         self.attention_scores = self.attention_scores.filter(|_| wanted.attention_scores);
+        self.activations = self.activations.filter(|_| wanted.activations);
         self
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use burn::tensor::Tensor;
+
 use crate::world::{World, assert_same_checkpoint, metrics};
 use evenburn_train::metrics::{MetricSpec, Record, documented};
 use evenburn_train::monitor::{GradientView, GradientsOf, Monitor, MonitorError, Probes, StepView};
@@ -101,6 +103,7 @@ impl Monitor for Everything {
             micro_batch_gradients: asks,
             weights_before: asks,
             attention_scores: asks,
+            activations: asks,
         }
     }
 
@@ -121,6 +124,11 @@ impl Monitor for Everything {
         let asked = step.step >= self.from;
         assert_eq!(step.weights_before().is_some(), asked);
         assert_eq!(step.attention_scores().map(<[_]>::len), asked.then_some(2));
+        let streams = step
+            .activations()
+            .map(|all| all.iter().map(Tensor::dims).collect());
+        let expected: Option<Vec<[usize; 3]>> = asked.then(|| vec![[2, 16, 16]; 3]);
+        assert_eq!(streams, expected);
         record.push("own/gap", 0.0);
         Ok(())
     }
