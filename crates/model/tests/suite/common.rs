@@ -10,7 +10,7 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
-    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, Registry, ScaleSwitches,
+    ModelConfig, NormalizedOver, OutputInit, Plan, PlanError, Positions, Registry, ScaleSwitches,
     ScaleVectors, Stored,
 };
 
@@ -200,9 +200,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 function: Some(function.clone()),
                 ..config()
             };
-            // Schemes without RMSNorm before their branches have no place for it.
-            if scheme.plan(&placed).is_ok() {
-                add(&name, placed, scheme);
+            match scheme.plan(&placed) {
+                Ok(_) => add(&name, placed, scheme),
+                Err(error) => assert!(is_without(&scheme, &error, WITHOUT_RMS), "{name}: {error}"),
             }
         }
     }
@@ -211,9 +211,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
             scale_vectors: ScaleVectors::Unified,
             ..config()
         };
-        // Schemes without an input norm have nothing to give to each linear map.
-        if scheme.plan(&unified).is_ok() {
-            add("unified", unified, scheme.clone());
+        match scheme.plan(&unified) {
+            Ok(_) => add("unified", unified, scheme.clone()),
+            Err(error) => assert!(
+                is_without(&scheme, &error, WITHOUT_INPUT_NORM),
+                "unified: {error}"
+            ),
         }
         let exp = ModelConfig {
             scale: ScaleSwitches {
@@ -272,6 +275,17 @@ pub(crate) fn subjects() -> Vec<Subject> {
     };
     add("from the first block on", config(), Scheme::from(keel));
     all
+}
+
+/// Schemes without RMSNorm before their branches, whose place a function could take.
+const WITHOUT_RMS: &[&str] = &[];
+
+/// Schemes without a norm before their branches, whose gain each linear map could get one of.
+const WITHOUT_INPUT_NORM: &[&str] = &[];
+
+/// Whether a scheme that is known for it lacks what a configuration asks of it.
+fn is_without(scheme: &Scheme, error: &PlanError, known: &[&str]) -> bool {
+    matches!(error, PlanError::Clash { .. }) && known.contains(&scheme.name())
 }
 
 /// The functions that take the place of RMSNorm, with options that aren't their defaults.
