@@ -41,7 +41,7 @@ pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     }
     Err(TrainError::invalid(
         "train.precision",
-        format!("{} has no {}", name(train.device), label(train.precision)),
+        format!("{} has no {}", train.device.name(), label(train.precision)),
     ))
 }
 
@@ -77,7 +77,7 @@ pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, Train
     if !BUILT_IN.contains(&train.device) && !asked("train.device") {
         notes.push(format!(
             "train.device: this build has no {}, so the model is computed on flex",
-            name(train.device)
+            train.device.name()
         ));
         train.device = DeviceName::Flex;
     }
@@ -85,7 +85,7 @@ pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, Train
     if !supports(&device, train.precision) && !asked("train.precision") {
         notes.push(format!(
             "train.precision: {} has no {}, so the model is computed in f32",
-            name(train.device),
+            train.device.name(),
             label(train.precision)
         ));
         train.precision = Precision::F32;
@@ -102,10 +102,6 @@ fn supports(device: &Device, precision: Precision) -> bool {
         Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
     })
-}
-
-fn name(device: DeviceName) -> String {
-    format!("{device:?}").to_lowercase()
 }
 
 fn label(precision: Precision) -> String {
@@ -137,9 +133,9 @@ fn by_name(device: DeviceName) -> Result<Device, TrainError> {
             feature = "cpu"
         )))]
         other => {
-            let built_in: Vec<String> = BUILT_IN.iter().copied().map(name).collect();
+            let built_in: Vec<&str> = BUILT_IN.iter().map(|device| device.name()).collect();
             Err(TrainError::Device {
-                device: name(other),
+                device: other.name().to_owned(),
                 built_in: built_in.join(", "),
             })
         }

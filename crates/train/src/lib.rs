@@ -50,6 +50,7 @@ mod feed;
 mod fit;
 pub mod frozen;
 pub mod groups;
+mod hash;
 mod launch;
 mod memory;
 pub mod metrics;
