@@ -5,7 +5,7 @@ use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, exp
 use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
-use evenburn_tests::exports;
+use evenburn_parity::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
