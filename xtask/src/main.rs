@@ -6,8 +6,11 @@ mod ci;
 mod cost;
 mod devices;
 mod instructions;
+mod invariants;
+mod orphans;
 mod parity;
 mod presets;
+mod same_bits;
 mod test;
 mod tidy;
 mod tools;
@@ -45,6 +48,7 @@ enum Command {
     Profile(tools::Rest),
     Instructions(instructions::InstructionsArgs),
     BuildCost(cost::CostArgs),
+    SameBits(same_bits::SameBitsArgs),
 }
 
 impl Command {
@@ -61,6 +65,7 @@ impl Command {
             Self::Profile(rest) => rest.run("evenburn-bench", &["profile"]),
             Self::Instructions(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::BuildCost(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::SameBits(args) => args.run(),
         }
     }
 }
