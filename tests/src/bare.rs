@@ -1,6 +1,6 @@
 //! A decoder without any normalization, scale or constant: what schemes are compared with.
 
-use evenburn_model::plan::{AttentionPlan, EndsPlan, NormPlan, ResidualPlan};
+use evenburn_model::plan::{AttentionPlan, HeadPlan, NormPlan, ResidualPlan};
 use evenburn_model::strategy::{HeadNorm, NormStrategy};
 use evenburn_model::{Branch, Dims};
 
@@ -36,7 +36,7 @@ impl NormStrategy for Bare {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan::plain()
     }
 }

@@ -33,6 +33,10 @@ pub fn pages() -> anyhow::Result<Vec<Page>> {
             file: "configuration.md",
             text: configuration(),
         },
+        Page {
+            file: "metrics.md",
+            text: metrics()?,
+        },
     ])
 }
 
@@ -94,4 +98,29 @@ fn configuration() -> String {
         );
     }
     page
+}
+
+/// Where values are written, and what their names mean.
+const MEASURED: &str = "Each step of a run is a line of `metrics.jsonl` and an event for TensorBoard (`tb/`), with these values by name.
+Those of `val/` are measured without gradients on text that isn't trained on. A program adds its own with `Trainer::monitor`
+and `Trainer::validation_entry` (`examples/own_metric`).
+";
+
+fn metrics() -> anyhow::Result<String> {
+    let mut page = format!("# Metrics\n\n{GENERATED}\n{MEASURED}");
+    page += "\n| name | unit | when | meaning |\n|---|---|---|---|\n";
+    for (_, specs) in evenburn_train::metrics::documented()? {
+        for spec in specs {
+            let unit = if spec.unit.is_empty() {
+                "-"
+            } else {
+                &spec.unit
+            };
+            page += &format!(
+                "| `{}` | {unit} | {} | {} |\n",
+                spec.name, spec.when, spec.meaning
+            );
+        }
+    }
+    Ok(page)
 }

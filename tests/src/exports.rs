@@ -2,13 +2,13 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn::data::Tokenizer;
-use evenburn::interchange::{Ends, Model, Target, Token, export};
+use evenburn::interchange::{Ends, ExportModel, Target, Token, export};
 use evenburn_model::function::{GatedNorm, Placed, PlacedAt, PreAffine, SeedNorm, Taper};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstLayer, GainForm, GeoNorm,
     HybridNorm, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm, ResidualFactor, SiameseNorm, SimpleNorm,
-    Start, Statistics, Streams, UnitNorm,
+    Statistics, Streams, UnitNorm, WeightInit,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, HeadWeights, Joined, Kept,
@@ -391,7 +391,7 @@ fn others() -> Vec<(&'static str, ModelConfig, Scheme)> {
             },
             Scheme::from(PostNorm {
                 norm: Statistics::Rms,
-                start: Start::Sdd,
+                start: WeightInit::Sdd,
                 ..PostNorm::default()
             }),
         ),
@@ -554,7 +554,7 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
         for (dtype, suffix) in [(DType::F32, "f32"), (DType::F64, "f64")] {
             let decoder = case.decoder(dtype)?;
             let place = folder.join(format!("{}_{suffix}", case.name));
-            let model = Model {
+            let model = ExportModel {
                 plan: case.plan()?,
                 weights: weights::collect(&decoder),
                 tokenizer: Some(tokenizer.json().to_owned()),
@@ -584,7 +584,7 @@ pub fn write(folder: &Path) -> anyhow::Result<usize> {
 /// `tokens` and the `logits` a decoder makes of them.
 fn reference(decoder: &Decoder, path: &Path) -> anyhow::Result<()> {
     use safetensors::tensor::{Dtype, TensorView};
-    let logits = decoder.logits(decoder.hidden(tokens(), None)).into_data();
+    let logits = decoder.logits(decoder.hidden(tokens())).into_data();
     let ids = tokens().into_data().convert::<i32>();
     let dtype = match logits.dtype() {
         DType::F64 => Dtype::F64,

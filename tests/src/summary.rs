@@ -6,7 +6,7 @@ use crate::references::{Reference, listed as proven, references};
 use burn::tensor::Device;
 use evenburn_geometry::Constraint;
 use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed, Over};
-use evenburn_model::{Decoder, ModelConfig, Plan, Registry, Role, Site, fold};
+use evenburn_model::{Decoder, ModelConfig, ParamRole, Plan, Registry, Site, fold};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table with what its columns mean.
@@ -119,10 +119,10 @@ fn norms(plan: &Plan) -> BTreeSet<String> {
         format!("{place} ({kind}{heads})")
     };
     let ends = [
-        ("embedding", &plan.ends.embed_norm),
-        ("final", &plan.ends.final_norm),
+        ("embedding", &plan.ends.embedding.norm),
+        ("final", &plan.ends.head.final_norm),
     ];
-    let joined = plan.ends.join.iter().flat_map(|join| {
+    let joined = plan.ends.head.join.iter().flat_map(|join| {
         [
             ("stream at the join", &join.stream),
             ("companion at the join", &join.companion),
@@ -140,7 +140,7 @@ fn learned(plan: &Plan) -> BTreeSet<String> {
     let vectors = plan
         .params()
         .into_iter()
-        .filter(|spec| matches!(spec.role, Role::Gain | Role::Bias));
+        .filter(|spec| matches!(spec.role, ParamRole::Gain | ParamRole::Bias));
     vectors
         .map(|spec| format!("`{}`", general(&spec.path).replace(".value", "")))
         .collect()
@@ -210,7 +210,7 @@ fn folding(plan: &Plan) -> anyhow::Result<String> {
             sites.filter_map(|site| Some(layer.site(site)?.linear.factor))
         });
         let inner = layer.into_iter().flat_map(|l| [l.mlp.before, l.mlp.after]);
-        let ends = [plan.ends.embed_factor];
+        let ends = [plan.ends.embedding.factor];
         sites
             .chain(inner)
             .chain(ends)

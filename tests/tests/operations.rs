@@ -55,7 +55,7 @@ fn count(model: &Decoder, run: Run, device: &Device) -> u64 {
     match run {
         Run::Sequence => {
             let tokens = tokens(8);
-            operations_of(|| drop(model.logits(model.hidden(tokens, None))))
+            operations_of(|| drop(model.logits(model.hidden(tokens))))
         }
         Run::Step => {
             let mut cache = KvCache::new(model);
@@ -82,8 +82,7 @@ fn operations(
         }
         let values = weights::collect(&model)
             .into_iter()
-            .map(|(path, data)| (path, data.convert_dtype(dtype)))
-            .collect();
+            .map(|(path, data)| (path, data.convert_dtype(dtype)));
         let model = weights::replace(model, values).unwrap();
         count(&model, run, device)
     });

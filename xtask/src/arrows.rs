@@ -10,7 +10,7 @@ use crate::workspace::{capture, cargo};
 
 /// What each package may depend on. A package under `crates/` that isn't here is an error; tests and examples may
 /// depend on all of these, and nothing on them.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("evenburn-allocator", &[]),
     ("evenburn-geometry", &[]),
     ("evenburn-cube", &[]),
@@ -36,7 +36,6 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "evenburn",
         &[
-            "evenburn-allocator",
             "evenburn-geometry",
             "evenburn-kernels",
             "evenburn-model",
@@ -46,10 +45,23 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "evenburn-train",
         ],
     ),
+    (
+        "evenburn-cli",
+        &[
+            "evenburn-allocator",
+            "evenburn-kernels",
+            "evenburn-model",
+            "evenburn-optim",
+            "evenburn-data",
+            "evenburn-interchange",
+            "evenburn-train",
+            "evenburn",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
-/// The packages that leave the choice of a backend to whoever builds the binary.
+/// The packages that leave the choice of a backend to whoever builds the binary: without their default features, they name none.
 const WITHOUT_BACKEND: [&str; 5] = [
     "evenburn-geometry",
     "evenburn-interchange",
@@ -87,6 +99,16 @@ const NOT_IN_THE_MODEL: [&str; 8] = [
     "ratatui",
     "crossterm",
     "indicatif",
+    "tikv-jemalloc-sys",
+];
+
+/// What belongs to a program: a command line, signals, a terminal, an allocator.
+const NOT_IN_THE_LIBRARY: [&str; 6] = [
+    "clap",
+    "signal-hook",
+    "ctrlc",
+    "ratatui",
+    "crossterm",
     "tikv-jemalloc-sys",
 ];
 
@@ -135,14 +157,17 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     {
         faults.extend(among(
             package,
-            &tree(root, package)?,
+            &tree(root, package, &["--no-default-features"])?,
             &BACKENDS,
             "a backend",
         ));
     }
-    let model = tree(root, "evenburn-model")?;
     let why = "a crate on the model does without";
+    let model = tree(root, "evenburn-model", &[])?;
     faults.extend(among("evenburn-model", &model, &NOT_IN_THE_MODEL, why));
+    let why = "a library leaves it to the program";
+    let library = tree(root, "evenburn", &[])?;
+    faults.extend(among("evenburn", &library, &NOT_IN_THE_LIBRARY, why));
     if faults.is_empty() {
         return Ok(());
     }
@@ -182,17 +207,12 @@ fn forbidden(packages: &[Package], libraries: &Path) -> Vec<String> {
     faults
 }
 
-/// What a package stands on, a name and a version a line.
-fn tree(root: &Path, package: &str) -> Result<String> {
-    capture(cargo().current_dir(root).args([
-        "tree",
-        "--locked",
-        "--package",
-        package,
-        "--edges=normal",
-        "--prefix=none",
-        "--format={p}",
-    ]))
+/// What a package stands on with the given features, a name and a version a line.
+fn tree(root: &Path, package: &str, features: &[&str]) -> Result<String> {
+    let mut command = cargo();
+    command.current_dir(root).args(["tree", "--locked"]);
+    command.args(["--edges=normal", "--prefix=none", "--format={p}"]);
+    capture(command.arg(format!("--package={package}")).args(features))
 }
 
 /// Which of `names` are among the packages of a tree.

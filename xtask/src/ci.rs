@@ -100,7 +100,7 @@ fn everything(root: &Path, subcommand: &str) -> Command {
         "--locked",
         "--profile=xtask",
         "--workspace",
-        "--features=evenburn/cuda,evenburn/webgpu,evenburn-kernels/wgpu,evenburn-cube/wgpu",
+        "--features=evenburn-cli/cuda,evenburn-cli/webgpu,evenburn-kernels/wgpu,evenburn-cube/wgpu",
     ]);
     command
 }

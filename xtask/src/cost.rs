@@ -61,7 +61,7 @@ pub(crate) fn recorded(root: &Path) -> Result<Cost> {
 const BACKEND: &str = "flex";
 
 /// The example that depends on the model alone.
-const EMBEDDER: &str = "norm-atom";
+const EMBEDDER: &str = "norm-module";
 
 impl CostArgs {
     pub(crate) fn run(&self) -> Result<()> {
@@ -313,7 +313,7 @@ fn processor_of_children() -> Option<f64> {
 
 /// The example as a user's own crate: outside the workspace, so without its profiles and its unified features.
 fn embedder(root: &Path, folder: &Path) -> Result<PathBuf> {
-    let example = root.join("examples").join("norm_atom");
+    let example = root.join("examples").join("norm_module");
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
     };

@@ -18,7 +18,7 @@ const PRESET: &str = "configs/default.toml";
 /// Builds the binary in release and trains a language model: by default configs/default.toml on the default corpus.
 ///
 /// All arguments that follow go to `evenburn train`. `--config FILE` trains another preset, `--data.path PATH` other
-/// text, and every configuration key can be set as `--section.field VALUE` (`cargo run -p evenburn -- config keys`
+/// text, and every configuration key can be set as `--section.field VALUE` (`cargo run -p evenburn-cli -- config keys`
 /// lists them).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \

@@ -30,7 +30,7 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn program_arguments(backend: &str, debug: bool) -> Vec<String> {
     let mut arguments = vec![
         "--locked".to_owned(),
-        "--package=evenburn".to_owned(),
+        "--package=evenburn-cli".to_owned(),
         "--bin=evenburn".to_owned(),
         "--no-default-features".to_owned(),
         format!("--features={backend}"),

@@ -9,9 +9,9 @@ use anyhow::Result;
 use evenburn_train::Registry;
 use evenburn_train::config::{RunConfig, keys};
 
-/// Which keys a command takes.
+/// Which configuration keys a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub enum Keys {
     /// Every key: the command reads a whole configuration.
     All,
     /// These.
@@ -62,8 +62,12 @@ const TOKENIZER: &[&str] = &[
 
 const IMPORT: &[&str] = &["data.eod_token", "data.bos_token", "run.dir", "run.name"];
 
-impl Taken {
-    fn by(command: &Command) -> Self {
+impl Keys {
+    /// No keys at all.
+    pub const NONE: Self = Self::Some(&[]);
+
+    /// Those of a command that is built in.
+    pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Train(_)
             | Command::Describe(_)
@@ -74,7 +78,7 @@ impl Taken {
             Command::Import(_) => Self::Some(IMPORT),
             Command::Data(Data::Ids { .. }) => Self::Some(IDS),
             Command::Tokenizer(TokenizerCommand::Train { .. }) => Self::Some(TOKENIZER),
-            Command::Cooldown(_) | Command::Config(Config::Keys) => Self::Some(&[]),
+            Command::Cooldown(_) | Command::Config(Config::Keys) => Self::NONE,
         }
     }
 
@@ -87,14 +91,17 @@ impl Taken {
 }
 
 /// Refuses keys that a command would ignore.
-pub(crate) fn check(registry: &Registry, command: &Command, overrides: &Overrides) -> Result<()> {
-    let taken = Taken::by(command);
+pub(crate) fn check(
+    registry: &Registry,
+    taken: Keys,
+    overrides: &[(String, String)],
+) -> Result<()> {
     let Some(refused) = overrides.iter().find(|(key, _)| !taken.takes(key)) else {
         return Ok(());
     };
     let (key, _) = refused;
     let why = match taken {
-        Taken::Some(names) if !names.is_empty() => {
+        Keys::Some(names) if !names.is_empty() => {
             // For a key that doesn't exist, the configuration knows the one that was meant.
             if !keys(registry).iter().any(|known| known.path == *key) {
                 RunConfig::from_toml(registry, "", "", std::slice::from_ref(refused))?;

@@ -1,7 +1,7 @@
 //! The `evenburn` command.
 
-evenburn::training_allocator!();
+evenburn_cli::training_allocator!();
 
 fn main() -> std::process::ExitCode {
-    evenburn::run(&evenburn::train::Registry::default())
+    evenburn_cli::Program::default().run()
 }

@@ -1,6 +1,7 @@
 //! Configuration keys on the command line: `--section.field VALUE`.
 
-use crate::failure::{Failure, WrongInput};
+use crate::failure::WrongInput;
+use anyhow::Result;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
@@ -24,7 +25,7 @@ pub(crate) fn options_with_values(command: &clap::Command) -> BTreeSet<String> {
 pub(crate) fn split(
     arguments: impl IntoIterator<Item = OsString>,
     options: &BTreeSet<String>,
-) -> Result<(Vec<OsString>, Overrides), Failure> {
+) -> Result<(Vec<OsString>, Overrides)> {
     let (mut rest, mut overrides) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -64,8 +65,8 @@ pub(crate) fn split(
     Ok((rest, overrides))
 }
 
-fn wrong(why: String) -> Failure {
-    anyhow::Error::new(WrongInput(why)).into()
+fn wrong(why: String) -> anyhow::Error {
+    anyhow::Error::new(WrongInput(why))
 }
 
 #[cfg(test)]

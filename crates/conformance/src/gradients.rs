@@ -35,7 +35,7 @@ pub fn gradients_match_finite_differences(subject: &Subject) {
         return;
     }
     let model = subject.model(&device);
-    let loss = |m: &Decoder| m.loss_sum(tokens(1, &device), tokens(2, &device), None);
+    let loss = |m: &Decoder| m.loss_sum(tokens(1, &device), tokens(2, &device));
     let gradients = by_path(&model, &loss(&model).backward());
     let all = values(&model);
     let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();

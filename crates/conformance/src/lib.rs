@@ -1,4 +1,4 @@
-//! What every scheme must hold to, whatever it decides: a test of your own calls [`check`].
+//! A conformance suite for normalization schemes: a test of your own scheme calls [`check`].
 //!
 //! ```
 //! use evenburn_conformance::{Subject, each_parameter_is_planned_once};

@@ -38,7 +38,7 @@ pub fn each_parameter_is_planned_once(subject: &Subject) {
 pub fn a_record_brings_back_every_bit(subject: &Subject) {
     let device = Device::flex();
     let bits = |model: &Decoder| -> Vec<u64> {
-        let logits = numbers(model.logits(model.hidden(tokens(1, &device), None)));
+        let logits = numbers(model.logits(model.hidden(tokens(1, &device))));
         logits.into_iter().map(f64::to_bits).collect()
     };
     let plan = subject.plan();

@@ -2,7 +2,7 @@
 
 use crate::{Subject, VOCAB, distance, numbers, tokens};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::{KvCache, Recompute, Sampler};
+use evenburn_model::{ForwardContext, KvCache, Recompute, Sampler};
 
 /// A later token changes nothing earlier, and something later.
 pub fn a_later_token_changes_nothing_earlier(subject: &Subject) {
@@ -12,7 +12,7 @@ pub fn a_later_token_changes_nothing_earlier(subject: &Subject) {
     let changed = first
         .clone()
         .slice_assign([0..2, 8..9], Tensor::from_ints([[3], [4]], &device));
-    let logits = |t| model.logits(model.hidden(t, None));
+    let logits = |t| model.logits(model.hidden(t));
     let (a, b) = (logits(first), logits(changed));
     let early = |x: &Tensor<3>| numbers(x.clone().narrow(1, 0, 8));
     let late = |x: &Tensor<3>| numbers(x.clone().narrow(1, 8, 4));
@@ -28,19 +28,22 @@ pub fn nothing_leaks_across_a_document_boundary(subject: &Subject) {
     let segments: Vec<i32> = (0..24).map(|i| i32::from(i % 12 >= 5)).collect();
     let segments = Tensor::<2, Int>::from_data(TensorData::new(segments, [2, 12]), &device);
     // The second document alone, at the start of a sequence.
+    let documents = ForwardContext {
+        segments: Some(segments),
+        ..Default::default()
+    };
     let together = model
-        .logits(model.hidden(all.clone(), Some(segments.clone())))
+        .logits(model.forward(all.clone(), &documents).hidden)
         .narrow(1, 5, 7);
-    let alone = model.logits(model.hidden(all.clone().narrow(1, 5, 7), None));
+    let alone = model.logits(model.hidden(all.clone().narrow(1, 5, 7)));
     let error = distance(&numbers(together), &numbers(alone));
     assert!(error < 1e-9, "{}: {error}", subject.name);
 
     // A loss on the second document moves no embedding that only the first one has.
     let targets: Vec<i32> = (0..24).map(|i| if i % 12 >= 5 { 1 } else { -1 }).collect();
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [2, 12]), &device);
-    let gradients = model
-        .loss_sum(all.clone(), targets, Some(segments))
-        .backward();
+    let objective = model.objective(all.clone(), targets, &documents);
+    let gradients = objective.loss_sum.backward();
     let gradient = numbers(model.embed.weight.grad(&gradients).unwrap());
     let tokens: Vec<i64> = all.into_data().convert::<i64>().try_to_vec().unwrap();
     let second: Vec<i64> = tokens
@@ -86,7 +89,11 @@ pub fn a_token_reaches_its_own_document_alone(subject: &Subject) {
         numbers(first.clone().float()),
         numbers(second.clone().float())
     );
-    let logits = |t| numbers(model.logits(model.hidden(t, Some(segments.clone()))));
+    let documents = ForwardContext {
+        segments: Some(segments),
+        ..Default::default()
+    };
+    let logits = |t| numbers(model.logits(model.forward(t, &documents).hidden));
     let (a, b) = (logits(first), logits(second));
     for (place, (a, b)) in a.chunks(VOCAB).zip(b.chunks(VOCAB)).enumerate() {
         if reached.contains(&place) {
@@ -105,9 +112,9 @@ pub fn ignored_targets_do_not_count(subject: &Subject) {
     let masked = |from: usize, to: usize| {
         let gap = Tensor::<2, Int>::full([2, to - from], -1, &device);
         let kept = targets.clone().slice_assign([0..2, from..to], gap);
-        numbers(model.loss_sum(tokens(1, &device), kept, None))[0]
+        numbers(model.loss_sum(tokens(1, &device), kept))[0]
     };
-    let whole = numbers(model.loss_sum(tokens(1, &device), targets.clone(), None))[0];
+    let whole = numbers(model.loss_sum(tokens(1, &device), targets.clone()))[0];
     assert!(
         (masked(0, 6) + masked(6, 12) - whole).abs() < 1e-9 * whole,
         "{}",
@@ -121,7 +128,7 @@ pub fn the_cache_changes_no_logit(subject: &Subject) {
     let device = Device::flex();
     let model = subject.model(&device);
     let all = tokens(4, &device);
-    let full = model.logits(model.hidden(all.clone(), None));
+    let full = model.logits(model.hidden(all.clone()));
     let mut cache = KvCache::new(&model);
     let mut parts = Vec::new();
     for (start, len) in [(0, 3), (3, 1), (4, 5), (9, 1), (10, 2)] {

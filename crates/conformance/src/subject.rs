@@ -1,4 +1,4 @@
-//! The models that the checks are about.
+//! The models that are checked.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::{
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Entries of the vocabulary of [`config`].
 pub const VOCAB: usize = 37;
 
-/// A scheme in a model of some sizes.
+/// A model to check: a scheme and the sizes it is planned for.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// What a failed check calls it.

@@ -1,9 +1,9 @@
-//! Numbers in a device's memory.
+//! Buffers in a device's memory.
 
 use cubecl::prelude::BufferArg;
 use cubecl::server::Handle;
 
-/// `len` numbers, one after another, in a device's memory.
+/// A buffer of `len` numbers in a device's memory.
 #[derive(Debug, Clone)]
 pub struct Buffer {
     handle: Handle,

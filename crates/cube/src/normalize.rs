@@ -18,7 +18,7 @@ pub struct Rule {
     pub eps: f32,
 }
 
-/// Rows that one cube takes on the way back; it sums the gain's gradient over them.
+/// Rows that one cube takes in the backward pass; it sums the gain's gradient over them.
 const ROWS_A_CUBE: usize = 16;
 
 /// Units of a cube, a power of two: enough for short rows, and few enough that long ones keep each unit busy.
@@ -43,7 +43,7 @@ fn total(part: f32, #[comptime] units: u32) -> f32 {
         half /= 2;
     }
     let sum = sums[0];
-    // Nobody writes the next sum before everybody has read this one.
+    // No unit writes the next sum before all have read this one.
     sync_cube();
     sum
 }
@@ -205,7 +205,7 @@ pub fn parts(rows: usize) -> usize {
     rows.div_ceil(ROWS_A_CUBE)
 }
 
-/// What [`backward`] reads.
+/// What [`backward`] reads of the forward pass.
 #[derive(Debug, Clone)]
 pub struct Kept<'a> {
     /// The rows, `[N, width]`.
@@ -220,7 +220,7 @@ pub struct Kept<'a> {
 /// dimension is the gradient.
 ///
 /// `dy` and `dx` are `[N, width]` in the format `dtype`; `parts` is `[parts(N), width]` with a gain, and one number that
-/// nobody writes without.
+/// is not written without.
 pub fn backward(
     client: &Client,
     kept: &Kept,

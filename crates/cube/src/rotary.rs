@@ -5,7 +5,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 
 /// `(a, b) -> (a cos - b sin, a sin + b cos)` for the first `pairs` pairs of each head, which has `pairs_a_head`; the others
-/// stay. `direction` is 1, or -1 for the way back.
+/// stay. `direction` is 1, or -1 for the backward pass.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 fn turn_kernel<F: Float>(
@@ -40,7 +40,7 @@ fn turn_kernel<F: Float>(
     }
 }
 
-/// How rows are made of pairs.
+/// The layout of a row: its heads, and the pairs of channels that turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rows {
     /// Channels of a row, all heads side by side.

@@ -48,7 +48,7 @@ fn backward_kernel<F: Float>(
     dgate[i] = F::cast_from(dy * f32::cast_from(up[i]) * before * (s + silu * (1.0f32 - s)));
 }
 
-/// What stands on either side of the activation.
+/// The constants before and after the activation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scales {
     /// Multiplies the gate.

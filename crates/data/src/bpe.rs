@@ -125,7 +125,7 @@ fn merge(
     let work = move || {
         let mut model = BPE::default();
         let trained = trainer.train(&mut model).map(|_| model);
-        // Nobody may be listening any more.
+        // The receiver may be gone.
         let _ = done.send(trained);
     };
     thread::Builder::new()

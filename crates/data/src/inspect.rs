@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::layout::{Role, find_sources};
+use crate::layout::{SourceRole, find_sources};
 use crate::manifest::TokenizerRecord;
 use crate::split::Split;
 use crate::{Corpus, DataConfig, DataError, Progress, Stream, prepare};
 
-/// How much to show.
+/// What [`inspect`] shows, and how much of it.
 #[derive(Debug, Clone, Copy)]
 pub struct InspectOptions {
     /// Documents from the start of the sources.
@@ -24,7 +24,7 @@ pub struct InspectOptions {
     pub seed: u64,
 }
 
-/// A look at the data.
+/// The result of [`inspect`]: counts, first documents, first samples.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// What was read and what was not, in sentences.
@@ -122,8 +122,8 @@ pub fn inspect(
 
 fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSummary {
     let excluded = match split {
-        Split::Train => Role::Validation,
-        Split::Validation => Role::Train,
+        Split::Train => SourceRole::Validation,
+        Split::Validation => SourceRole::Train,
     };
     let sources = corpus.manifest.sources.iter();
     let read = sources.filter(|s| s.role != excluded && s.documents.unreadable.is_none());

@@ -3,24 +3,26 @@
 //! Everything here is decided by names alone, before a byte is read: what only the bytes can tell (an empty file, a
 //! pointer in place of a file) is found where they are opened.
 
+mod local;
+mod opener;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use glob::{MatchOptions, glob_with};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{Documents, FORMATS, Format, counted_documents};
-use crate::source::{LocalFile, Source};
+use self::opener::SourceOpener;
+use crate::decode::{Documents, counted_documents};
+use crate::source::Source;
 use crate::split::Tag;
 use crate::{DataConfig, DataError, PathList};
 
-/// How the documents of one source find their split.
+/// How the documents of a source are assigned to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum SourceRole {
     /// Every document is for training.
     Train,
     /// Every document is for validation.
@@ -29,7 +31,7 @@ pub enum Role {
     Mixed,
 }
 
-/// What gave a source its role.
+/// The rule by which a source got its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -49,8 +51,8 @@ pub struct PlacedSource {
     /// Where the bytes are.
     pub source: Arc<dyn Source>,
     /// Which split they are for.
-    pub role: Role,
-    /// Why.
+    pub role: SourceRole,
+    /// By which rule.
     pub rule: Rule,
     /// Whether the configuration names this very file: then it must be text, while a folder may hold other things.
     pub named: bool,
@@ -151,9 +153,9 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     }
     let by_name = found.iter().any(|f| f.tag == VALIDATION);
     let rest = if by_name || !explicit.is_empty() {
-        (Role::Train, Rule::Rest)
+        (SourceRole::Train, Rule::Rest)
     } else {
-        (Role::Mixed, Rule::Documents)
+        (SourceRole::Mixed, Rule::Documents)
     };
     for file in found {
         let (role, rule) = match file.tag {
@@ -161,8 +163,8 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
                 listing.leave_out(LeftOut::Test, file.name);
                 continue;
             }
-            Some(Tag::Validation) => (Role::Validation, Rule::Name),
-            Some(Tag::Train) if rest.0 == Role::Train => (Role::Train, Rule::Name),
+            Some(Tag::Validation) => (SourceRole::Validation, Rule::Name),
+            Some(Tag::Train) if rest.0 == SourceRole::Train => (SourceRole::Train, Rule::Name),
             Some(Tag::Train) | None => rest,
         };
         listing.sources.push(file.place(role, rule)?);
@@ -170,7 +172,7 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     for file in explicit {
         listing
             .sources
-            .push(file.place(Role::Validation, Rule::Key)?);
+            .push(file.place(SourceRole::Validation, Rule::Key)?);
     }
     Ok(listing)
 }
@@ -202,7 +204,7 @@ fn without(
     for file in found {
         if held.contains(file.identity.as_str()) {
             if file.named {
-                let why = format!("{} is given in data.path too", file.path.display());
+                let why = format!("{} is given in data.path too", file.location.display());
                 return Err(DataError::config("data.validation_path", why));
             }
             listing.leave_out(LeftOut::IsValidation, file.name);
@@ -218,10 +220,13 @@ fn without(
 /// A file that an entry of a path list names.
 struct Found {
     name: String,
-    path: PathBuf,
+    /// The full path or address.
+    location: PathBuf,
+    /// Equal for all names of one stored file.
     identity: String,
     tag: Option<Tag>,
     named: bool,
+    opener: &'static dyn SourceOpener,
 }
 
 impl Found {
@@ -235,11 +240,9 @@ impl Found {
         }
     }
 
-    fn place(self, role: Role, rule: Rule) -> Result<PlacedSource, DataError> {
-        let source = LocalFile::new(self.name, self.path.clone())
-            .map_err(|e| DataError::io("read", &self.path, e))?;
+    fn place(self, role: SourceRole, rule: Rule) -> Result<PlacedSource, DataError> {
         Ok(PlacedSource {
-            source: Arc::new(source),
+            source: self.opener.open(&self.name, &self.location)?,
             role,
             rule,
             named: self.named,
@@ -259,7 +262,7 @@ fn expand(
         if entry.is_empty() {
             return Err(DataError::config(key, "has an empty path"));
         }
-        for mut file in expand_one(entry, key, listing)? {
+        for mut file in opener::list(entry, key, listing)? {
             if !split_names {
                 file.tag = None;
             }
@@ -281,209 +284,4 @@ fn expand(
         }
     }
     Ok(found)
-}
-
-fn expand_one(
-    entry: &str,
-    key: &'static str,
-    listing: &mut Listing,
-) -> Result<Vec<Found>, DataError> {
-    let path = Path::new(entry);
-    let mut walk = Walk::default();
-    let base = if path.is_dir() {
-        walk.folder(path, path)?;
-        path.to_path_buf()
-    } else if path.exists() {
-        return Ok(vec![alone(path)?]);
-    } else if entry.contains(['*', '?', '[']) {
-        let base = fixed_prefix(path);
-        let options = MatchOptions {
-            // Hidden entries are left alone, as in a folder.
-            require_literal_leading_dot: true,
-            ..MatchOptions::default()
-        };
-        let mut hits = Vec::new();
-        for hit in glob_with(entry, options).map_err(|e| DataError::Pattern {
-            pattern: entry.into(),
-            message: e.to_string(),
-        })? {
-            hits.push(hit.map_err(|e| {
-                let path = e.path().to_path_buf();
-                DataError::io("read", &path, e.into())
-            })?);
-        }
-        for hit in shortest(hits) {
-            if hit.is_dir() {
-                walk.folder(&base, &hit)?;
-            } else {
-                walk.file(&base, hit)?;
-            }
-        }
-        base
-    } else {
-        let path = entry.to_owned();
-        return Err(DataError::NoTextPlace { key, path });
-    };
-    for (why, name) in walk.left_out {
-        listing.leave_out(why, name);
-    }
-    if walk.files.is_empty() {
-        return Err(DataError::NothingMatched {
-            key,
-            pattern: entry.into(),
-            formats: FORMATS.into(),
-        });
-    }
-    let mut found = Vec::new();
-    for (name, path) in walk.files {
-        found.push(Found {
-            tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
-            identity: identity(&path)?,
-            named: false,
-            name,
-            path,
-        });
-    }
-    Ok(once(found, listing))
-}
-
-/// What a glob finds, each entry by the shortest of the ways that links to folders make to it. (Where links form a circle
-/// there are forty: the system follows no more.)
-fn shortest(mut hits: Vec<PathBuf>) -> Vec<PathBuf> {
-    hits.sort_by_key(|path| (path.components().count(), path.clone()));
-    let mut seen = HashSet::new();
-    hits.retain(|path| {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
-        folder.is_ok_and(|folder| seen.insert(folder.join(path.file_name().unwrap_or_default())))
-    });
-    hits
-}
-
-/// Every file once: by the name with the fewest folders, of those that links give it. In the order of the names.
-fn once(mut found: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
-    let folders = |file: &Found| file.name.matches('/').count();
-    found.sort_by(|a, b| (folders(a), &a.name).cmp(&(folders(b), &b.name)));
-    let mut kept: Vec<Found> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for file in found {
-        if let Some(place) = places.get(&file.identity) {
-            kept[*place].also(&file, listing);
-        } else {
-            places.insert(file.identity.clone(), kept.len());
-            kept.push(file);
-        }
-    }
-    kept.sort_by(|a, b| a.name.cmp(&b.name));
-    kept
-}
-
-/// A file that is given by itself: its name says nothing about splits.
-fn alone(path: &Path) -> Result<Found, DataError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if Format::of(&name).is_none() {
-        return Err(DataError::UnknownFormat {
-            path: path.to_path_buf(),
-            formats: FORMATS.into(),
-        });
-    }
-    if !path.is_file() {
-        return Err(DataError::NoText {
-            path: path.to_path_buf(),
-            message: "is no regular file".into(),
-        });
-    }
-    Ok(Found {
-        name: name.into_owned(),
-        path: path.to_path_buf(),
-        identity: identity(path)?,
-        tag: None,
-        named: true,
-    })
-}
-
-fn identity(path: &Path) -> Result<String, DataError> {
-    crate::source::identity(path).map_err(|e| DataError::io("read", path, e))
-}
-
-/// The files below a folder.
-#[derive(Default)]
-struct Walk {
-    files: BTreeMap<String, PathBuf>,
-    left_out: Vec<(LeftOut, String)>,
-    /// Folders entered, resolved: a link back to one of them is not followed again.
-    entered: HashSet<PathBuf>,
-}
-
-impl Walk {
-    /// Reads a folder recursively, leaving out hidden entries (a hub's download cache is one).
-    fn folder(&mut self, base: &Path, folder: &Path) -> Result<(), DataError> {
-        let fault = |e| DataError::io("list", folder, e);
-        if !self.entered.insert(folder.canonicalize().map_err(fault)?) {
-            return Ok(());
-        }
-        for entry in fs::read_dir(folder).map_err(fault)? {
-            let path = entry.map_err(fault)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with('.') {
-                continue;
-            }
-            if path.is_dir() {
-                self.folder(base, &path)?;
-            } else {
-                self.file(base, path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, base: &Path, path: PathBuf) -> Result<(), DataError> {
-        let name = relative(base, &path);
-        if Format::of(&name).is_none() {
-            let ending = Path::new(&name).extension();
-            let ending = ending.map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-            self.left_out.push((LeftOut::Format(ending), name));
-            return Ok(());
-        }
-        // A link to nothing is text that is missing.
-        let meta = fs::metadata(&path).map_err(|e| DataError::io("read", &path, e))?;
-        if meta.is_file() {
-            self.files.insert(name, path);
-        } else {
-            self.left_out.push((LeftOut::NoFile, name));
-        }
-        Ok(())
-    }
-}
-
-/// The leading components of a pattern that hold no wildcard. (What a glob finds doesn't repeat a `.` at its start.)
-fn fixed_prefix(pattern: &Path) -> PathBuf {
-    pattern
-        .components()
-        .filter(|c| *c != Component::CurDir)
-        .take_while(|c| !c.as_os_str().to_string_lossy().contains(['*', '?', '[']))
-        .collect()
-}
-
-fn relative(base: &Path, path: &Path) -> String {
-    let parts: Vec<_> = path
-        .strip_prefix(base)
-        .unwrap_or(path)
-        .components()
-        .filter(|c| matches!(c, Component::Normal(_)))
-        .map(|c| c.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    parts.join("/")
-}
-
-/// What the names below a folder say.
-fn tag_of(below: &Path) -> Option<Tag> {
-    let mut parts: Vec<_> = below
-        .components()
-        .map(|c| c.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    let file = parts.pop()?;
-    Tag::in_path(parts.iter().map(String::as_str), Format::stem(&file))
 }

@@ -51,7 +51,7 @@ pub use error::DataError;
 pub use inspect::{
     DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
 };
-pub use layout::{LeftOut, Listing, PlacedSource, Role, Rule, find_sources};
+pub use layout::{LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources};
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
 pub use placing::Tally;
 pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::layout::{Role, Rule};
+use crate::layout::{Rule, SourceRole};
 use crate::megatron::TokenType;
 use crate::placing::Tally;
 use crate::split::Split;
@@ -65,7 +65,7 @@ pub struct SourceRecord {
     /// SHA-256 of its stored bytes.
     pub sha256: String,
     /// How its documents found their split.
-    pub role: Role,
+    pub role: SourceRole,
     /// What gave it that role.
     pub rule: Rule,
     /// Where its documents went.
@@ -249,5 +249,5 @@ struct FirstSource<'a> {
     name: &'a str,
     size: u64,
     sha256: &'a str,
-    role: Role,
+    role: SourceRole,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::decode::Document;
-use crate::layout::Role;
+use crate::layout::SourceRole;
 use crate::split::{Split, Tag};
 
 /// Where the documents of a source went.
@@ -30,12 +30,12 @@ pub struct Tally {
 /// Places the documents of one source.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placing {
-    role: Role,
+    role: SourceRole,
     fraction: f64,
 }
 
 impl Placing {
-    pub(crate) fn new(role: Role, fraction: f64) -> Self {
+    pub(crate) fn new(role: SourceRole, fraction: f64) -> Self {
         Self { role, fraction }
     }
 
@@ -49,28 +49,28 @@ impl Placing {
             return None;
         }
         let split = match (self.role, document.tag) {
-            (Role::Train, tag) => {
+            (SourceRole::Train, tag) => {
                 tally.overruled += u64::from(tag.is_some_and(|t| t != Tag::Train));
                 Split::Train
             }
-            (Role::Validation, tag) => {
+            (SourceRole::Validation, tag) => {
                 let other = tag.is_some_and(|t| t != Tag::Validation);
                 tally.overruled += u64::from(other);
                 Split::Validation
             }
-            (Role::Mixed, Some(Tag::Test)) => {
+            (SourceRole::Mixed, Some(Tag::Test)) => {
                 tally.test += 1;
                 return None;
             }
-            (Role::Mixed, Some(Tag::Train)) => {
+            (SourceRole::Mixed, Some(Tag::Train)) => {
                 tally.by_field += 1;
                 Split::Train
             }
-            (Role::Mixed, Some(Tag::Validation)) => {
+            (SourceRole::Mixed, Some(Tag::Validation)) => {
                 tally.by_field += 1;
                 Split::Validation
             }
-            (Role::Mixed, None) => {
+            (SourceRole::Mixed, None) => {
                 // The upper 53 bits, as a number in [0, 1) that f64 holds exactly.
                 let hash = xxh3_64(document.text.as_bytes()) >> 11;
                 let unit = hash as f64 / (1u64 << 53) as f64;

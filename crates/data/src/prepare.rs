@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::digest::digests;
-use crate::layout::{LeftOut, Listing, PlacedSource, Role, find_sources};
+use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
 use crate::placing::{Placing, Tally};
@@ -69,7 +69,11 @@ impl Corpus {
     /// assert_eq!((corpus.train.tokens(), corpus.validation.tokens()), (2936, 65));
     /// ```
     pub fn hold_out(self, fraction: f64, tokens: u64) -> Result<Self, DataError> {
-        let by_document = self.manifest.sources.iter().all(|s| s.role == Role::Mixed);
+        let by_document = self
+            .manifest
+            .sources
+            .iter()
+            .all(|s| s.role == SourceRole::Mixed);
         let is_split = self.train.tokens() > 0 && self.validation.tokens() > 0;
         // What its own field holds out stays so, and so do many texts that were meant to be evaluated.
         let by_field = self
@@ -295,7 +299,7 @@ impl Key {
     /// The text and its distribution over the splits.
     fn add_text(&mut self, config: &DataConfig, records: &[SourceRecord]) {
         self.add(&config.text_field);
-        if records.iter().any(|r| r.role == Role::Mixed) {
+        if records.iter().any(|r| r.role == SourceRole::Mixed) {
             self.add(&config.validation_fraction.to_string());
         }
         for r in records {
@@ -390,7 +394,7 @@ fn train_on(
 ) -> Result<Tokenizer, DataError> {
     let eligible: Vec<_> = sources
         .iter()
-        .filter(|s| s.role != Role::Validation)
+        .filter(|s| s.role != SourceRole::Validation)
         .collect();
     let count = eligible.len().min(TRAINING_SOURCES);
     let chosen = (0..count).map(|i| eligible[i * eligible.len() / count]);

@@ -33,7 +33,7 @@ pub struct ProgressState {
     pub tokens: u64,
 }
 
-/// Hears how far [`prepare`](crate::prepare) has come, and may stop it.
+/// A callback that is told how far [`prepare`](crate::prepare) has come, and may stop it.
 ///
 /// `()` hears nothing. A closure `Fn(&ProgressState) -> ControlFlow<()>` is one too.
 pub trait Progress: Send + Sync {

@@ -1,8 +1,8 @@
-//! What was read of a corpus and what was not, in sentences for whoever trains on it.
+//! What was read of a corpus and what was not, in sentences for the user.
 
 use std::collections::BTreeMap;
 
-use crate::layout::{LeftOut, Role, Rule};
+use crate::layout::{LeftOut, Rule, SourceRole};
 use crate::manifest::SourceRecord;
 use crate::{Corpus, Split, Tally};
 
@@ -13,7 +13,7 @@ impl Corpus {
     /// How many files and documents went where, by which rule, and what was left out: one sentence each.
     pub fn reading(&self) -> Vec<String> {
         let sources = &self.manifest.sources;
-        let mut places: BTreeMap<(Role, Rule), Vec<&SourceRecord>> = BTreeMap::new();
+        let mut places: BTreeMap<(SourceRole, Rule), Vec<&SourceRecord>> = BTreeMap::new();
         let mut left_out = self.left_out.clone();
         for source in sources {
             match &source.documents.unreadable {
@@ -65,7 +65,7 @@ impl Corpus {
     }
 }
 
-fn placed(role: Role, rule: Rule, sources: &[&SourceRecord], fraction: f64) -> String {
+fn placed(role: SourceRole, rule: Rule, sources: &[&SourceRecord], fraction: f64) -> String {
     let sum = |of: fn(&Tally) -> u64| sources.iter().map(|s| of(&s.documents)).sum::<u64>();
     let names: Vec<_> = sources.iter().map(|s| s.name.as_str()).collect();
     let files = format!(
@@ -81,17 +81,17 @@ fn placed(role: Role, rule: Rule, sources: &[&SourceRecord], fraction: f64) -> S
         Rule::Documents => "",
     };
     match role {
-        Role::Train => format!(
+        SourceRole::Train => format!(
             "training: {} from {files}: {why}",
             counted(train, "document")
         ),
-        Role::Validation => {
+        SourceRole::Validation => {
             format!(
                 "validation: {} from {files}: {why}",
                 counted(validation, "document")
             )
         }
-        Role::Mixed => {
+        SourceRole::Mixed => {
             let by_field = sum(|t| t.by_field);
             let rest = if fraction == 0.0 {
                 "for training, as data.validation_fraction is 0"
@@ -144,12 +144,12 @@ fn overruled(sources: &[SourceRecord]) -> Option<String> {
 fn copies(sources: &[SourceRecord]) -> Vec<String> {
     let training: BTreeMap<&str, &str> = sources
         .iter()
-        .filter(|s| s.role == Role::Train)
+        .filter(|s| s.role == SourceRole::Train)
         .map(|s| (s.sha256.as_str(), s.name.as_str()))
         .collect();
     sources
         .iter()
-        .filter(|s| s.role == Role::Validation)
+        .filter(|s| s.role == SourceRole::Validation)
         .filter_map(|s| {
             let twin = training.get(s.sha256.as_str())?;
             Some(format!(

@@ -85,7 +85,7 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
         let eod = id_of(&inner, origin, "data.eod_token", eod_token)?;
-        let remarks = settle(&mut inner, origin);
+        let remarks = make_deterministic(&mut inner, origin);
         let vocab_size = inner
             .get_vocab(true)
             .values()
@@ -372,7 +372,7 @@ fn id_of(
 }
 
 /// Makes the ids of a text depend on it alone, and their text readable. Returns what was changed.
-fn settle(tokenizer: &mut tokenizers::Tokenizer, origin: &Path) -> Vec<String> {
+fn make_deterministic(tokenizer: &mut tokenizers::Tokenizer, origin: &Path) -> Vec<String> {
     let origin = origin.display();
     let mut remarks = Vec::new();
     // (A Unigram model that samples can't be written to a file.)

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use evenburn_data::{DataConfig, DataError, LeftOut, PathList, Role, Rule, find_sources};
+use evenburn_data::{DataConfig, DataError, LeftOut, PathList, Rule, SourceRole, find_sources};
 use tempfile::{TempDir, tempdir};
 
 /// A folder with files of these names, each with a text of its own.
@@ -43,9 +43,9 @@ fn with_validation(path: &Path, validation: &str) -> DataConfig {
 fn roles(config: &DataConfig) -> Vec<(String, char)> {
     let sources = find_sources(config).unwrap().sources;
     let letter = |role| match role {
-        Role::Train => 't',
-        Role::Validation => 'v',
-        Role::Mixed => 'm',
+        SourceRole::Train => 't',
+        SourceRole::Validation => 'v',
+        SourceRole::Mixed => 'm',
     };
     sources
         .iter()
@@ -233,7 +233,7 @@ fn a_file_is_one_however_it_is_spelled() {
         let train: Vec<_> = listing
             .sources
             .iter()
-            .filter(|s| s.role == Role::Train)
+            .filter(|s| s.role == SourceRole::Train)
             .map(|s| s.source.name())
             .collect();
         assert_eq!(train, ["a.jsonl"], "{validation}");
@@ -278,8 +278,8 @@ fn validation_text_of_its_own() {
             .collect();
         list
     };
-    let train = ("train.txt".to_owned(), Role::Train, Rule::Name);
-    let given = |name: &str| (name.to_owned(), Role::Validation, Rule::Key);
+    let train = ("train.txt".to_owned(), SourceRole::Train, Rule::Name);
+    let given = |name: &str| (name.to_owned(), SourceRole::Validation, Rule::Key);
     // All of it, whatever it is called ...
     assert_eq!(
         names("v"),

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::{Fixture, contents, prose};
 use evenburn_data::megatron::{Index, TokenType};
 use evenburn_data::{
-    Corpus, DataConfig, DataError, InspectOptions, Manifest, Phase, ProgressState, Role, Split,
-    Tokenizer, inspect, prepare,
+    Corpus, DataConfig, DataError, InspectOptions, Manifest, Phase, ProgressState, SourceRole,
+    Split, Tokenizer, inspect, prepare,
 };
 
 /// Prepares and counts the documents tokenized by this call.
@@ -35,7 +35,7 @@ fn shards_hold_the_documents_in_order() {
     let corpus = fixture.corpus();
     let manifest = &corpus.manifest;
     assert_eq!(manifest.sources.len(), 4);
-    assert_eq!(manifest.sources[3].role, Role::Validation);
+    assert_eq!(manifest.sources[3].role, SourceRole::Validation);
     assert_eq!((corpus.train.shards(), corpus.validation.shards()), (3, 1));
     assert_eq!(manifest.token_type, TokenType::Uint16);
     let texts: Vec<String> = (0..10)

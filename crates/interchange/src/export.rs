@@ -9,15 +9,15 @@ use crate::template::{Around, beginning_with};
 use crate::texts::{ABOUT_TOKENIZER, GENERATION, Texts};
 use crate::{own, rows, same};
 use burn::tensor::TensorData;
-use evenburn_model::{Dims, Plan, Positions, settle};
+use evenburn_model::{Dims, Plan, Positions, resolve_scales};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is written.
+/// A model to export: plan, weights, tokenizer, and how its texts begin and end.
 #[derive(Debug)]
-pub struct Model {
-    /// Every decision.
+pub struct ExportModel {
+    /// Its plan.
     pub plan: Plan,
     /// Every parameter of the plan, by path.
     pub weights: Vec<(String, TensorData)>,
@@ -64,7 +64,7 @@ pub enum Target {
     Own,
 }
 
-/// What was written.
+/// What an export wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
@@ -82,7 +82,11 @@ pub struct Exported {
 /// [`InterchangeError::OtherFunction`] when the class that was asked for can't compute the plan, with the places where they
 /// differ, or when no class can;
 /// [`InterchangeError::Malformed`] when something is at `folder` already.
-pub fn export(model: &Model, target: &Target, folder: &Path) -> Result<Exported, InterchangeError> {
+pub fn export(
+    model: &ExportModel,
+    target: &Target,
+    folder: &Path,
+) -> Result<Exported, InterchangeError> {
     let written = match target {
         Target::Own => write_own(model)?,
         Target::Peer(name) => {
@@ -175,7 +179,7 @@ struct TextFiles {
     template: Option<String>,
 }
 
-fn text_files(model: &Model) -> Result<TextFiles, InterchangeError> {
+fn text_files(model: &ExportModel) -> Result<TextFiles, InterchangeError> {
     let mut files = BTreeMap::new();
     let mut template = None;
     let about = json!({
@@ -239,7 +243,7 @@ struct Written {
     tensors: BTreeMap<String, TensorData>,
 }
 
-fn write_own(model: &Model) -> Result<Written, InterchangeError> {
+fn write_own(model: &ExportModel) -> Result<Written, InterchangeError> {
     Ok(Written {
         class: own::CLASS,
         config: own::config(&model.plan)?,
@@ -248,7 +252,7 @@ fn write_own(model: &Model) -> Result<Written, InterchangeError> {
 }
 
 /// The model as a peer: its configuration with our sizes is read back, and the plan it makes must be ours.
-fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeError> {
+fn write_peer(peer: &dyn Peer, model: &ExportModel) -> Result<Written, InterchangeError> {
     let mut config = peer.write(&model.plan);
     config.insert("model_type".to_owned(), json!(peer.name()));
     let refused = |reasons: Vec<String>| InterchangeError::OtherFunction {
@@ -266,12 +270,12 @@ fn write_peer(peer: &dyn Peer, model: &Model) -> Result<Written, InterchangeErro
     if !reasons.is_empty() {
         return Err(refused(reasons));
     }
-    let (settled, weights) = settle(&model.plan, model.weights.clone())?;
+    let (resolved, weights) = resolve_scales(&model.plan, model.weights.clone())?;
     let mut weights: BTreeMap<_, _> = weights.into_iter().collect();
-    if settled.dims().positions == Positions::Rope
+    if resolved.dims().positions == Positions::Rope
         && theirs.dims().positions == Positions::RopeHalves
     {
-        turn(&mut weights, settled.dims());
+        turn(&mut weights, resolved.dims());
     }
     let dtype = weights.values().next().map(TensorData::dtype);
     for spec in theirs.params() {

@@ -76,7 +76,7 @@ fn files(folder: &Path, config: &Map<String, Value>) -> Result<Vec<PathBuf>, Int
     Ok(shards.into_iter().collect())
 }
 
-/// A file by a name that may not lead out of the folder: such a name would read files of somebody else.
+/// A file by a name that may not lead out of the folder: such a name would read other files of the machine.
 fn within(folder: &Path, name: &str) -> Option<PathBuf> {
     let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
     let inside = !name.is_empty() && Path::new(name).components().all(plain);

@@ -13,15 +13,15 @@ use std::path::Path;
 /// The output layer in memory in every class, and in the checkpoints of most.
 const OUTPUT: &str = "lm_head.weight";
 
-/// A model that was read.
+/// An imported model: sizes, scheme, plan, weights, tokenizer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Imported {
     /// The class it was written by.
     pub class: &'static str,
-    /// Sizes.
+    /// Its sizes, as the `[model]` section has them.
     pub config: ModelConfig,
-    /// Scheme, with the options that make the class's function.
+    /// Its scheme, with the options that make the class's function.
     pub scheme: Scheme,
     /// The plan of both.
     pub plan: Plan,

@@ -5,7 +5,7 @@
 //! every other plan with a small `modeling_evenburn.py` beside the weights, which computes any plan.
 //!
 //! Each peer is one file: how its `config.json` reads as sizes and a scheme, how sizes are written back, and one table of
-//! names and layouts that serves both ways. Whether a plan *is* a peer's is not decided option by option: the peer's
+//! names and layouts that serves import and export. Whether a plan *is* a peer's is not decided option by option: the peer's
 //! configuration is written, read back and planned, and the two plans are compared as functions.
 //!
 //! Special ids and the files that say how texts begin and end ([`Texts`]) come along with an imported model, and are written
@@ -27,7 +27,7 @@ mod template;
 mod texts;
 
 pub use error::InterchangeError;
-pub use export::{Ends, Exported, Model, Target, Token, export};
+pub use export::{Ends, ExportModel, Exported, Target, Token, export};
 pub use import::{Imported, import};
 pub use peer::names as peer_names;
 pub use texts::{Ids, Texts};

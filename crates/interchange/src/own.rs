@@ -74,7 +74,7 @@ pub(crate) fn tensors(ours: BTreeMap<String, TensorData>) -> BTreeMap<String, Te
 mod tests {
     use super::*;
     use burn::tensor::Tensor;
-    use evenburn_model::atoms::Arrays;
+    use evenburn_model::modules::Arrays;
     use evenburn_model::plan::MixPlan;
     use evenburn_model::rule::MixRule;
     use evenburn_model::{ModelConfig, Recorded, Scheme};

@@ -1,4 +1,4 @@
-//! One table of names and layouts a peer, read both ways.
+//! Names and layouts of a class's tensors: one table, for import and export.
 
 use crate::error::InterchangeError;
 use crate::layout::{joined, ordered, part_by_part, split, transposed};

@@ -1,7 +1,8 @@
-//! What operations of plain operations, some rows at a time, have in common.
+//! What operations that run block by block have in common.
 //!
-//! Where a backend has no kernel for an operation whose middle is large, that middle is made in blocks, and made again on
-//! the way back. These ways are written over any backend, so that the tests can run them on the CPU's.
+//! Where a backend has no kernel for an operation with a large intermediate result, plain operations compute that result in
+//! blocks of rows, and compute it again in the backward pass. This is written over any backend, so that the tests can run it
+//! on the CPU's.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};

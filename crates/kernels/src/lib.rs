@@ -1,14 +1,12 @@
 //! Fused differentiable operations with a plain reference beside each.
 //!
-//! On Burn's CPU backend in single precision each function takes a hand-written way with its own backward pass; on the GPU
+//! On Burn's CPU backend in single precision each function takes a hand-written kernel with its own backward pass; on the GPU
 //! backends normalization, rotation and the gated unit have kernels, in any float format, and the loss and attention within
 //! documents go some rows at a time; everywhere else a function is its
-//! [`mod@reference`], composed of Burn's tensor operations. All ways give the same values up to rounding, and the tests
-//! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' way in.
+//! [`mod@reference`], composed of Burn's tensor operations. Both give the same values up to rounding, and the tests
+//! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' kernels in.
 
 mod adam;
-#[cfg(any(feature = "flex", feature = "cube"))]
-mod again;
 mod attention;
 #[cfg(any(feature = "cube", all(test, feature = "flex")))]
 mod blocks;
@@ -24,6 +22,8 @@ mod normalize;
 mod normalized_swiglu;
 mod precision;
 pub mod profile;
+#[cfg(any(feature = "flex", feature = "cube"))]
+mod recompute;
 mod rotary;
 mod route;
 mod square_sum;
@@ -40,12 +40,12 @@ pub use normalize::{Size, normalize};
 pub use normalized_swiglu::{Normalization, normalized_swiglu};
 pub use precision::Precision;
 pub use rotary::rotary;
-pub use route::use_references;
+pub use route::{has_cpu_kernels, use_references};
 pub use square_sum::square_sum;
 pub use swiglu::swiglu;
 pub use threads::work_along;
 
-/// Each operation of plain Burn operations: what it means, on every device and in every number format.
+/// Each operation composed of plain Burn operations: what it means, on every device and in every number format.
 pub mod reference {
     pub use crate::adam::reference as adam;
     pub use crate::attention::reference as causal_attention;

@@ -1,4 +1,4 @@
-//! The ways of GPU backends against the references in double precision on the CPU, through Burn's dispatch, fusion and
+//! The kernels of GPU backends against the references in double precision on the CPU, through Burn's dispatch, fusion and
 //! automatic differentiation. Runs on whatever adapter `wgpu` finds; Mesa's lavapipe is one in software.
 //!
 //! A race in `wgpu-core` 30.0.1 ("the current submission index should be at least the wait submission index") stops one run

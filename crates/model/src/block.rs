@@ -1,8 +1,10 @@
 //! One block: attention, then MLP, each inside its residual.
 
-use crate::atoms::{Attention, Experts, Mlp, Past, Residual, Routing, Scene, Stream};
 use crate::dims::{Branch, Dims};
 use crate::init::Initializer;
+use crate::modules::{
+    Attention, BlockContext, Experts, LayerCache, Mlp, Residual, Routing, Stream,
+};
 use crate::plan::LayerPlan;
 use burn::module::Module;
 use burn::tensor::Device;
@@ -61,14 +63,14 @@ impl Block {
     pub(crate) fn forward(
         &self,
         stream: Stream,
-        scene: &Scene<'_>,
-        past: Option<&mut Past>,
+        context: &BlockContext<'_>,
+        cache: Option<&mut LayerCache>,
         routing: &mut Vec<Routing>,
     ) -> Stream {
-        let stream = self.attn_residual.watched(stream, scene.watch, |x| {
-            scene.drop(self.attn.forward(x, scene, past), "attn")
+        let stream = self.attn_residual.watched(stream, context.watch, |x| {
+            context.drop(self.attn.forward(x, context, cache), "attn")
         });
-        self.mlp_residual.watched(stream, scene.watch, |x| {
+        self.mlp_residual.watched(stream, context.watch, |x| {
             let y = match (&self.mlp, &self.moe) {
                 (Some(mlp), _) => mlp.forward(x),
                 (None, Some(moe)) => {
@@ -79,7 +81,7 @@ impl Block {
                 // A block is built with one of the two.
                 (None, None) => x,
             };
-            scene.drop(y, "mlp")
+            context.drop(y, "mlp")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with what a user asks of a model.
+//! Errors: what can be wrong with a configuration, weights, tokens or a prompt.
 
 use crate::dims::Site;
 
@@ -26,7 +26,7 @@ pub enum PlanError {
         /// The other one.
         second: String,
     },
-    /// A scheme that can decide nothing: this program doesn't know it.
+    /// A scheme that this program doesn't know.
     #[error("the scheme `{scheme}` {why}")]
     Scheme {
         /// Its name.
@@ -34,7 +34,7 @@ pub enum PlanError {
         /// Why it can't, as the end of a sentence about it.
         why: String,
     },
-    /// A number that no decision may have.
+    /// A number outside of its range.
     #[error("{scheme}, {place}: {what} is {value}, which is not a usable number")]
     Number {
         /// Name of the scheme.

@@ -19,12 +19,12 @@ pub struct Initializer {
 }
 
 impl Initializer {
-    /// All draws follow from this seed.
+    /// An initializer whose draws all follow from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// A matrix `[in, out]`, the one of this path.
+    /// The initial matrix of the parameter at `path`, `[in, out]`.
     pub fn matrix(
         self,
         path: &str,

@@ -185,7 +185,7 @@ impl Kinds {
     ///
     /// # Errors
     /// [`PlanError::Unknown`] if it isn't registered, or if its options can't be read.
-    pub fn settle(&self, config: &mut ModelConfig) -> Result<(), PlanError> {
+    pub fn resolve_config(&self, config: &mut ModelConfig) -> Result<(), PlanError> {
         let Some(placed) = &mut config.function else {
             return Ok(());
         };

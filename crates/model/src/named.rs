@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// Options by name, as a plan records them.
 pub type Options = toml::Table;
 
-/// What a type has to say of itself to be recorded in a plan: it is a struct with named fields, its options, whose
-/// documentation says what they mean.
+/// A type that plans record by name and options: a struct with named fields, its options, whose documentation says what
+/// they mean.
 pub trait Recorded:
     Serialize + de::DeserializeOwned + JsonSchema + fmt::Debug + Send + Sync + 'static
 {

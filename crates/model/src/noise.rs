@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Which draws a forward pass makes: a training step has its own, and so has each micro-batch of it.
+/// Seed and counters of the dropout of a forward pass: each training step, and each micro-batch of it, has draws of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Noise {
     /// Seed of the run.
@@ -25,7 +25,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Dropout of a rate in `[0, 1)`; none where the rate is 0 or nobody trains.
+    /// Dropout of a rate in `[0, 1)`; none where the rate is 0 or no draws are given.
     pub(crate) fn new(rate: f64, noise: Option<Noise>) -> Option<Self> {
         let noise = noise.filter(|_| rate > 0.0)?;
         let block = String::new();
@@ -41,6 +41,10 @@ impl Dropout {
     }
 
     /// `x` with each entry set to 0 with the rate's probability, and the others divided by one minus the rate.
+    ///
+    /// # Shapes
+    /// - `x`: any
+    /// - output: that of `x`
     ///
     /// Source: Srivastava et al., *Dropout* (2014), in the inverted form that every framework has.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, place: &str) -> Tensor<D> {

@@ -1,6 +1,7 @@
 //! Text generation: one token after another.
 
-use crate::decoder::{Decoder, KvCache};
+use crate::cache::KvCache;
+use crate::decoder::Decoder;
 use crate::error::SampleError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -157,7 +158,7 @@ impl Decoder {
         let mut cache = KvCache::new(self);
         while tokens.len() < asked {
             let logits = match recompute {
-                Recompute::Full => self.logits(self.hidden(row(&tokens, &device), None)),
+                Recompute::Full => self.logits(self.hidden(row(&tokens, &device))),
                 Recompute::Cached => {
                     let new = row(&tokens[cache.len()..], &device);
                     self.forward_cached(new, &mut cache)

@@ -19,7 +19,7 @@ impl Decoder {
     /// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, ..Default::default() };
     /// let model = Decoder::new(&Plan::new(&config, &PreNorm::default())?, 0, &Device::flex());
     /// let tokens = model.tokens(&[1, 2, 3, 4, 5, 6], 3)?;
-    /// assert_eq!(model.hidden(tokens, None).dims(), [2, 3, 16]);
+    /// assert_eq!(model.hidden(tokens).dims(), [2, 3, 16]);
     /// let error = model.tokens(&[1, 2, 3, 4, 99, 6], 3).unwrap_err();
     /// assert_eq!(error.to_string(), "token 99 at position 1 of sequence 1 is outside the vocabulary of 32");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

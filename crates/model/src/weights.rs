@@ -50,7 +50,7 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
 /// let device = Device::flex().autodiff();
 /// let model = Decoder::new(&plan, 0, &device);
 /// let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3]], &device);
-/// let gradients = weights::gradients(&model, &model.loss_sum(tokens.clone(), tokens, None).backward());
+/// let gradients = weights::gradients(&model, &model.loss_sum(tokens.clone(), tokens).backward());
 /// assert_eq!(gradients.len(), plan.params().len());
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
@@ -82,14 +82,15 @@ pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<Strin
     visitor.found
 }
 
-/// The module with every float parameter replaced; a value's number format becomes the parameter's.
+/// The module with every float parameter replaced, by what [`collect`] returns or a map of paths; a value's number format
+/// becomes the parameter's.
 ///
 /// # Errors
 /// [`WeightsError`] when a parameter has no value, a value has no parameter, or shapes differ; nothing is replaced
 /// then.
 pub fn replace<M: Module>(
     module: M,
-    values: BTreeMap<String, TensorData>,
+    values: impl IntoIterator<Item = (String, TensorData)>,
 ) -> Result<M, WeightsError> {
     struct Replace {
         path: Vec<String>,
@@ -129,7 +130,7 @@ pub fn replace<M: Module>(
     }
     let mut mapper = Replace {
         path: Vec::new(),
-        values,
+        values: values.into_iter().collect(),
         missing: Vec::new(),
         shape: None,
     };

@@ -124,6 +124,27 @@ pub struct Override {
     pub constraint: Option<ConstraintName>,
 }
 
+impl Default for Override {
+    /// No name and no parameters: at least the name and one of `role` and `path` are to be given.
+    ///
+    /// ```
+    /// use evenburn_optim::{Override, ParamRole};
+    /// let gains = Override { name: "gains".into(), role: Some(ParamRole::Gain), ..Override::default() };
+    /// assert_eq!(gains.lr_factor, 1.0);
+    /// ```
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            role: None,
+            path: None,
+            recipe: None,
+            lr_factor: one(),
+            weight_decay: None,
+            constraint: None,
+        }
+    }
+}
+
 fn one() -> f64 {
     1.0
 }

@@ -13,8 +13,8 @@ use evenburn_optim::{Cooldown, Descent, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::frozen::Frozen;
 use crate::run_dir::CHECKPOINTS;
+use crate::weights_only::ModelOrigin;
 use crate::{checkpoint, durable, launch, run_dir};
 
 const FILE: &str = "cooldown.json";
@@ -33,7 +33,7 @@ struct Request {
 /// its next step, any other once it is resumed. `descent` is the way down, `optim.decay_shape` of the run without it.
 ///
 /// # Errors
-/// [`TrainError::NotARun`] or [`TrainError::Frozen`] for a folder that can't be trained, [`TrainError::Invalid`] where
+/// [`TrainError::NotARun`] or [`TrainError::WeightsOnly`] for a folder that can't be trained, [`TrainError::Invalid`] where
 /// a decay has begun already and where the rate has come down as far as it goes, [`TrainError::Io`] where the request can't
 /// be written.
 pub fn request(
@@ -43,9 +43,9 @@ pub fn request(
     descent: Option<Descent>,
 ) -> Result<(), TrainError> {
     run_dir::require_run(run)?;
-    if let Some(frozen) = Frozen::read(run)? {
+    if let Some(origin) = ModelOrigin::read(run)? {
         let path = run.to_owned();
-        return Err(TrainError::Frozen { path, frozen });
+        return Err(TrainError::WeightsOnly { path, origin });
     }
     if let Some(Request {
         start: Some(start), ..

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 
-use crate::config::{DeviceName, Origin, Precision, Provenance, TrainConfig};
+use crate::config::{DeviceName, Origin, Origins, PrecisionName, TrainConfig};
 use crate::error::TrainError;
 
 /// The backends of this build.
@@ -29,8 +29,8 @@ const BUILT_IN: &[DeviceName] = &[
 /// `train.precision`.
 ///
 /// ```
-/// use evenburn_train::config::{Precision, TrainConfig};
-/// let train = TrainConfig { precision: Precision::Bf16, ..Default::default() };
+/// use evenburn_train::config::{PrecisionName, TrainConfig};
+/// let train = TrainConfig { precision: PrecisionName::Bf16, ..Default::default() };
 /// evenburn_train::device::open(&train)?;
 /// # Ok::<(), evenburn_train::TrainError>(())
 /// ```
@@ -45,13 +45,26 @@ pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     ))
 }
 
+/// A line where operations on the CPU can't take their fused way.
+pub(crate) fn slow_operations(train: &TrainConfig) -> Option<String> {
+    let slow = train.device == DeviceName::Flex && !evenburn_kernels::has_cpu_kernels();
+    slow.then(|| {
+        let why = if cfg!(feature = "flex") {
+            "this processor has no AVX2 or no FMA"
+        } else {
+            "this build lacks the feature `flex`"
+        };
+        format!("{why}: operations aren't fused, so that a step takes more than half again as long, and twice the memory")
+    })
+}
+
 /// Where and how a trained model computes.
 #[derive(Debug, Clone)]
 pub struct Choice {
     /// The device.
     pub device: Device,
     /// The number format of its matrix products.
-    pub precision: Precision,
+    pub precision: PrecisionName,
     /// What the run recorded and had to give way to something else here, a line each.
     pub notes: Vec<String>,
 }
@@ -64,13 +77,13 @@ pub struct Choice {
 /// As [`open`], for a device or a precision that the command line names.
 ///
 /// ```
-/// use evenburn_train::config::{DeviceName, Precision, Provenance, TrainConfig};
+/// use evenburn_train::config::{DeviceName, PrecisionName, Origins, TrainConfig};
 /// let train = TrainConfig { device: DeviceName::Rocm, ..Default::default() };
-/// let choice = evenburn_train::device::choose(&train, &Provenance::default())?;
-/// assert_eq!(choice.precision, Precision::F32);
+/// let choice = evenburn_train::device::choose(&train, &Origins::default())?;
+/// assert_eq!(choice.precision, PrecisionName::F32);
 /// # Ok::<(), evenburn_train::TrainError>(())
 /// ```
-pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, TrainError> {
+pub fn choose(train: &TrainConfig, origins: &Origins) -> Result<Choice, TrainError> {
     let asked = |key| origins.of(key) == Origin::CommandLine;
     let mut train = train.clone();
     let mut notes = Vec::new();
@@ -88,7 +101,7 @@ pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, Train
             name(train.device),
             label(train.precision)
         ));
-        train.precision = Precision::F32;
+        train.precision = PrecisionName::F32;
     }
     Ok(Choice {
         device: open(&train).map_err(|e| e.locate(origins))?,
@@ -97,10 +110,10 @@ pub fn choose(train: &TrainConfig, origins: &Provenance) -> Result<Choice, Train
     })
 }
 
-fn supports(device: &Device, precision: Precision) -> bool {
+fn supports(device: &Device, precision: PrecisionName) -> bool {
     device.supports_dtype(match precision {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
+        PrecisionName::F32 => DType::F32,
+        PrecisionName::Bf16 => DType::BF16,
     })
 }
 
@@ -108,7 +121,7 @@ fn name(device: DeviceName) -> String {
     format!("{device:?}").to_lowercase()
 }
 
-fn label(precision: Precision) -> String {
+fn label(precision: PrecisionName) -> String {
     format!("{precision:?}").to_lowercase()
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Origin, Provenance};
+use crate::config::{Origin, Origins};
 
 /// A run that can't start, continue or be read.
 #[derive(Debug, thiserror::Error)]
@@ -122,12 +122,12 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// A folder with a model that can't be trained on.
-    #[error("{} holds a model that was {frozen}: it has no optimizer state to continue with", path.display())]
-    Frozen {
+    #[error("{} holds a model that was {origin}: it has no optimizer state to continue with", path.display())]
+    WeightsOnly {
         /// The folder.
         path: PathBuf,
         /// Where the model came from.
-        frozen: crate::frozen::Frozen,
+        origin: crate::weights_only::ModelOrigin,
     },
     /// A folder that holds no run.
     #[error("{} is not a run directory: it has no {missing}", path.display())]
@@ -206,6 +206,16 @@ pub enum TrainError {
         /// The reason.
         why: String,
     },
+    /// A monitor or a validation entry that failed.
+    #[error("step {step}: `{name}` failed: {source}")]
+    Monitor {
+        /// Its name.
+        name: String,
+        /// The step, counted from 1.
+        step: u64,
+        /// What it says.
+        source: crate::monitor::MonitorError,
+    },
     /// burn-train stopped the run.
     #[error("the training loop was stopped: {0}")]
     Stopped(String),
@@ -237,6 +247,9 @@ impl TrainError {
                     | io::ErrorKind::InvalidInput
             ),
             Self::Data(error) => error.is_wrong_input(),
+            Self::Monitor { source, .. } => source
+                .downcast_ref::<Self>()
+                .is_some_and(Self::is_wrong_input),
             Self::ConfigSyntax { .. }
             | Self::UnknownKey { .. }
             | Self::WrongValue { .. }
@@ -251,7 +264,7 @@ impl TrainError {
             | Self::Device { .. }
             | Self::Locked { .. }
             | Self::NotARun { .. }
-            | Self::Frozen { .. }
+            | Self::WeightsOnly { .. }
             | Self::ConfigDiffers { .. }
             | Self::PastDiffers { .. }
             | Self::Foreign { .. }
@@ -271,6 +284,26 @@ impl TrainError {
         }
     }
 
+    pub(crate) fn monitor(name: &str, step: u64, source: crate::monitor::MonitorError) -> Self {
+        let name = name.to_owned();
+        Self::Monitor { name, step, source }
+    }
+
+    /// The same error with the checkpoint that a run has from before it.
+    pub(crate) fn after(self, checkpoint: Option<&Path>) -> Self {
+        match self {
+            Self::NonFinite {
+                what, value, step, ..
+            } => Self::NonFinite {
+                what,
+                value,
+                step,
+                checkpoint: checkpoint.map(Path::to_owned),
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn invalid(key: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid {
             key: key.into(),
@@ -280,7 +313,7 @@ impl TrainError {
     }
 
     /// The same error with the place its key was set at.
-    pub(crate) fn locate(self, origins: &Provenance) -> Self {
+    pub(crate) fn locate(self, origins: &Origins) -> Self {
         match self {
             Self::Invalid { key, why, .. } => Self::Invalid {
                 origin: Some(origins.of(&key)).filter(|o| *o != Origin::Default),

@@ -1,7 +1,7 @@
 //! How much memory a run takes, from its plan alone.
 //!
 //! What the backward pass needs of the forward pass is counted operation by operation, as the CPU's fused operations
-//! keep it: not what a normalization, a rotation or a gated unit writes, which is computed once more. Other backends keep
+//! keep it: not what a normalization, a rotation or a gated unit writes, which is recomputed. Other backends keep
 //! more where they fall back to plain ones.
 //!
 //! `D` model, `H` heads, `G` key/value heads, `K` head width, `F` hidden, `V` vocabulary, `T` time, `B` batch.
@@ -110,10 +110,10 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     let blocks: usize = plan.layers.iter().map(|layer| per_token(layer, d)).sum();
     // The last stream, normalized, and its gradient, which comes with the loss.
     let mut ends = 3 * d.model;
-    if let Some(join) = &plan.ends.join {
+    if let Some(join) = &plan.ends.head.join {
         // What the norm of each of its components reads.
         let norms = join.stream.iter().chain(&join.companion);
-        ends += norms.map(|norm| before(norm, d.model)).sum::<usize>();
+        ends += norms.map(|norm| kept_by(norm, d.model)).sum::<usize>();
     }
     let copies: usize = plan
         .layers
@@ -130,7 +130,7 @@ fn activations(plan: &Plan, config: &RunConfig) -> u64 {
     F32 * (tokens * (blocks + ends) as u64 + scores + copies as u64)
 }
 
-/// Numbers that one block keeps of each token.
+/// Values that one block keeps for the backward pass, per token.
 fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
     let (q, kv) = (d.heads * d.head, d.kv_heads * d.head);
     // Attention keeps what it reads and writes, and so does an activation, but for a gated unit's output.
@@ -150,7 +150,7 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
         .attention
         .qk_norm
         .as_ref()
-        .map_or(0, |norm| within(norm, normed + kv));
+        .map_or(0, |norm| beyond_output(norm, normed + kv));
     kept += usize::from(layer.attention.qk_gain.is_some()) * 2 * q;
     // A scale of the scores goes with a norm of k in one operation.
     let alone = layer.attention.softmax_gain.is_some() && layer.attention.qk_norm.is_none();
@@ -164,8 +164,8 @@ fn per_token(layer: &LayerPlan, d: &Dims) -> usize {
         if let Some(norm) = &plan.linear.norm {
             // What comes out of a branch is kept by its normalization alone.
             let of_norm = match site {
-                Site::O | Site::Down => before(norm, out),
-                _ => within(norm, out),
+                Site::O | Site::Down => kept_by(norm, out),
+                _ => beyond_output(norm, out),
             };
             kept += of_norm + usize::from(plan.linear.after.is_some()) * out;
         }
@@ -194,43 +194,53 @@ fn outputs(site: Site, d: &Dims) -> usize {
 /// What the way around a branch keeps of each token: what the branch reads, if it can't be normalized once more, what
 /// each normalization reads, and what an interpolation adds, on the same condition.
 fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
-    let norms = plan.norms().map(|(_, norm)| before(norm, d.model));
+    let norms = plan.norms().map(|(_, norm)| kept_by(norm, d.model));
     let norms: usize = norms.sum();
     let mix = match &plan.mix {
         MixPlan::Add | MixPlan::Scaled { .. } => 0,
         // What a rule keeps is its own affair: the stream, the branch and what lies between, at least.
         MixPlan::Rule { .. } => 3 * d.model,
-        MixPlan::Lerp { .. } => unless_again(plan.output.as_ref(), d.model),
+        MixPlan::Lerp { .. } => unless_recomputed(plan.output.as_ref(), d.model),
     };
     // A learned scale beside a companion keeps what it multiplies.
     let scale = plan.companion.as_ref().and_then(|c| c.scale.as_ref());
     let scaled = scale.map_or(0, |_| d.model);
     // Without a normalization of its own, a branch reads the stream as the one before has left it.
     let read = plan.input.as_ref().or(plan.after.as_ref());
-    unless_again(read, d.model) + norms + mix + scaled
+    unless_recomputed(read, d.model) + norms + mix + scaled
 }
 
-/// Whether a normalization is computed once more on the way back instead of being kept.
-fn again(norm: &NormPlan) -> bool {
+/// Whether the backward pass recomputes the output of a normalization instead of keeping it.
+fn is_recomputed(norm: &NormPlan) -> bool {
     norm.function.fused().is_some()
 }
 
-/// A tensor's width if it has to be kept, behind such a normalization or none.
-fn unless_again(norm: Option<&NormPlan>, width: usize) -> usize {
-    if norm.is_some_and(again) { 0 } else { width }
+/// Values per token of the tensor behind a normalization or none: `width` if it is kept, 0 if it is recomputed.
+fn unless_recomputed(norm: Option<&NormPlan>, width: usize) -> usize {
+    if norm.is_some_and(is_recomputed) {
+        0
+    } else {
+        width
+    }
 }
 
-/// What a normalization of `width` numbers keeps: its input, and one that has no fused form two more.
-fn before(norm: &NormPlan, width: usize) -> usize {
-    if again(norm) { width } else { 3 * width }
+/// Values per token that a normalization keeps for its backward pass: its input, and two tensors more where it has no fused
+/// operation.
+fn kept_by(norm: &NormPlan, width: usize) -> usize {
+    if is_recomputed(norm) {
+        width
+    } else {
+        3 * width
+    }
 }
 
-/// The same, where one of them is counted as what the next operation keeps.
-fn within(norm: &NormPlan, width: usize) -> usize {
-    if again(norm) { 0 } else { 3 * width }
+/// The same beyond its output, where that is counted as the input of the next operation: of a fused normalization the input is
+/// kept in place of the output, so nothing is added.
+fn beyond_output(norm: &NormPlan, width: usize) -> usize {
+    if is_recomputed(norm) { 0 } else { 3 * width }
 }
 
-/// Numbers in copies of a block's matrices that learned scales multiply.
+/// Entries of the copies that a block makes of its matrices: of each that a learned scale multiplies.
 fn scaled_weights(layer: &LayerPlan, d: &Dims) -> usize {
     let copies = |site: Site| {
         let linear = &layer.site(site)?.linear;

@@ -1,19 +1,18 @@
-//! Batches from a corpus: the one place that knows the data crate's streams.
+//! The training batches of a run, from the data crate's stream.
 
-use evenburn_data::{Batch, Corpus, Cursor, DataError, PackedStore, Split, Stream};
+use evenburn_data::{Batch, Corpus, Cursor, DataError, Split, Stream};
 
 use crate::error::TrainError;
 
-/// The training stream and the validation split of a run.
+/// The training stream of a run, cut into micro-batches.
+#[derive(Debug)]
 pub(crate) struct Feed {
     train: Stream,
-    validation: PackedStore,
     batch_size: usize,
-    context: usize,
 }
 
 impl Feed {
-    /// Opens both splits at samples of `context` tokens; training starts at the beginning.
+    /// The training split in samples of `context` tokens, from its beginning.
     pub(crate) fn open(
         corpus: &Corpus,
         context: usize,
@@ -21,15 +20,7 @@ impl Feed {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let train = Stream::new(corpus.store(Split::Train).clone(), context, seed)?;
-        let validation = corpus.store(Split::Validation).clone();
-        // Asked now: the first evaluation may be hours away.
-        validation.require(context)?;
-        Ok(Self {
-            train,
-            validation,
-            batch_size,
-            context,
-        })
+        Ok(Self { train, batch_size })
     }
 
     /// The next micro-batch.
@@ -45,15 +36,5 @@ impl Feed {
     /// The sample after the last one that was read.
     pub(crate) fn cursor(&self) -> Cursor {
         self.train.cursor()
-    }
-
-    /// The first `samples` samples of the validation split, in its stored order.
-    pub(crate) fn validation(
-        &self,
-        samples: u64,
-    ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
-        Ok(self
-            .validation
-            .batches(self.context, self.batch_size, Some(samples))?)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use evenburn_geometry::Axis;
-use evenburn_model::{Dims, ParamRef, ParamSpec, Place, Plan, Role, Site};
-use evenburn_optim::{Engine, HeadUse, Heads, OptimConfig, ParamInfo, ParamRole, Rule, rules};
+use evenburn_model::{Dims, ParamRef, ParamRole, ParamSpec, Place, Plan, Site};
+use evenburn_optim::{Engine, HeadUse, Heads, OptimConfig, ParamInfo, Rule, rules};
 
 use crate::error::TrainError;
-use crate::scores;
+use crate::step::check_qk_clip;
 
 /// One rule for each parameter of a plan, by exact path.
 ///
@@ -31,11 +31,11 @@ pub fn from_plan(plan: &Plan, config: &OptimConfig) -> Result<BTreeMap<String, R
         heads: heads(&spec, plan.dims()),
         path: spec.path,
         role: match spec.role {
-            Role::Embedding => ParamRole::Embedding,
-            Role::Matrix => ParamRole::Matrix,
-            Role::Head => ParamRole::Head,
-            Role::Gain => ParamRole::Gain,
-            Role::Bias => ParamRole::Bias,
+            ParamRole::Embedding => evenburn_optim::ParamRole::Embedding,
+            ParamRole::Matrix => evenburn_optim::ParamRole::Matrix,
+            ParamRole::Head => evenburn_optim::ParamRole::Head,
+            ParamRole::Gain => evenburn_optim::ParamRole::Gain,
+            ParamRole::Bias => evenburn_optim::ParamRole::Bias,
         },
         constraint: spec.constraint,
         decay: spec.decay,
@@ -86,7 +86,7 @@ pub fn engine<M: Module>(
     module: &M,
 ) -> Result<Engine, TrainError> {
     config.check(steps)?;
-    scores::check(plan, config.qk_clip)?;
+    check_qk_clip(plan, config.qk_clip)?;
     let engine = Engine::new(from_plan(plan, config)?, config.clip());
     engine.check(module)?;
     Ok(engine)

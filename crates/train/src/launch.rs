@@ -8,9 +8,9 @@ use evenburn_model::function::Placed;
 
 use crate::config::{Origin, Resolved, RunConfig};
 use crate::error::TrainError;
-use crate::frozen::Frozen;
 use crate::place::{Place, locate};
 use crate::recorded_plan::RecordedPlan;
+use crate::weights_only::ModelOrigin;
 use crate::{change, checkpoint, run_dir};
 
 /// Whether to continue a run.
@@ -125,7 +125,7 @@ impl Launch {
     ///
     /// # Errors
     /// What [`RunConfig::load`] finds wrong; [`TrainError::Invalid`] without a budget, or with one that is over already;
-    /// [`TrainError::NotARun`] for a folder without one; [`TrainError::Frozen`] for a model without its training;
+    /// [`TrainError::NotARun`] for a folder without one; [`TrainError::WeightsOnly`] for a model without training state;
     /// [`TrainError::ConfigDiffers`] with every key whose value differs and can change the past; [`TrainError::PastDiffers`]
     /// for a budget or a schedule under which steps that are taken would have had other rates.
     pub fn resolve(&self, registry: &Registry) -> Result<(Resolved, Start), TrainError> {
@@ -163,8 +163,8 @@ impl Launch {
             ));
         };
         let run = place.run;
-        if let Some(frozen) = Frozen::read(&run)? {
-            return Err(TrainError::Frozen { path: run, frozen });
+        if let Some(origin) = ModelOrigin::read(&run)? {
+            return Err(TrainError::WeightsOnly { path: run, origin });
         }
         let newest = checkpoint::newest(&run.join(run_dir::CHECKPOINTS))?;
         let newest = newest.as_deref().and_then(Path::file_name);

@@ -5,7 +5,9 @@
 //! - [`Launch`] decides whether a run starts or continues; [`Trainer`] runs it to its [`Summary`].
 //! - [`checkpoint`]: complete or absent, every byte verified. A run that was killed anywhere and resumed equals, on a
 //!   CPU, the run that wasn't, bit for bit.
-//! - [`metrics`] and [`tensorboard`]: one line and one event a step.
+//! - [`metrics`]: what is measured of each step, by [monitors](monitor) and by [validation entries](validation), and written to
+//!   `metrics.jsonl`, to TensorBoard and to the screen.
+//! - [`Training`]: a training whose loop is its caller's; [`step`]: an optimizer step with all that belongs to one.
 //! - [`load_run`] reads a run back, [`evaluate()`] measures it, [`sample`] lets it write.
 //!
 //! A run directory:
@@ -28,11 +30,12 @@
 //! Weights need `config.toml`, `plan.toml` and their checkpoint, and text the tokenizer. A run that has lost anything else
 //! is resumed, evaluated, sampled and exported as before; what is missing is made anew.
 //!
-//! [`frozen`] describes the folder of a model without its training.
+//! [`weights_only`] describes the folder of a model without training state.
 
 // A print panics where nobody reads, and would take the run with it.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod batch_tensors;
 mod branch;
 mod change;
 pub mod checkpoint;
@@ -40,45 +43,49 @@ mod clock;
 pub mod config;
 mod cooldown;
 mod corpus;
-mod dashboard;
 pub mod device;
 mod durable;
 mod error;
 pub mod estimate;
 mod evaluate;
 mod feed;
-mod fit;
-pub mod frozen;
 pub mod groups;
 mod launch;
+mod learner;
+mod learning_rate;
 mod memory;
 pub mod metrics;
-mod norms;
+pub mod monitor;
 mod place;
 mod preflight;
-mod progress;
 mod recorded_plan;
 mod registry;
-mod routing;
 mod run_dir;
 mod samples;
-mod scores;
+mod sinks;
+pub mod step;
 mod task;
-pub mod tensorboard;
 mod trained;
 mod trainer;
+mod training;
+mod training_loop;
+pub mod validation;
+pub mod weights_only;
 
+pub use batch_tensors::BatchTensors;
+pub use burn_train;
 pub use cooldown::request as request_cooldown;
 pub use corpus::{prepare, prepare_in};
 pub use error::TrainError;
 pub use evaluate::evaluate;
-pub use fit::Ended;
 pub use launch::{Launch, Resume, Start, own_tokenizer};
 pub use memory::peak_rss;
-pub use progress::Display;
 pub use registry::Registry;
-pub use run_dir::{Record as Provenance, RunDir};
+pub use run_dir::{Provenance, RunDir};
 pub use samples::{room, sample};
-pub use task::{MicroBatch, Shown, Task};
+pub use sinks::{Display, clock};
+pub use task::{MicroBatch, Share, Task};
 pub use trained::{Recorded, TrainedRun, load_run, load_run_as, recorded};
 pub use trainer::{Summary, Trainer};
+pub use training::Training;
+pub use training_loop::Ended;

@@ -1,13 +1,78 @@
-//! `metrics.jsonl`: one line a step.
+//! What is measured: the record of a step, and what each of its values is called and means.
+//!
+//! Values are measured by [monitors](crate::monitor) and by [validation entries](crate::validation). All of them are listed
+//! in `docs/metrics.md`, which is made of [`documented`].
 
-use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use crate::config::RunConfig;
 use crate::error::TrainError;
+use crate::monitor::{self, Setup};
+use crate::validation;
 
-/// What is known about one step, in the order it is written.
+/// What one metric is called and what it means.
+///
+/// ```
+/// use evenburn_train::metrics::MetricSpec;
+///
+/// static SPEC: MetricSpec = MetricSpec::new("grad/sign_flips", "share", "every step", "Gradients whose sign changed.");
+/// assert!(SPEC.covers("grad/sign_flips") && !SPEC.covers("grad/norm"));
+///
+/// // A part in braces stands for whatever is there: a parameter, a block.
+/// static EACH: MetricSpec = MetricSpec::new("norm/param/{path}", "", "when due", "L2 norm of a parameter.");
+/// assert!(EACH.covers("norm/param/blocks.0.attn.q.weight"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricSpec {
+    /// Its name in `metrics.jsonl` and TensorBoard, `group/name`; a part in braces stands for many.
+    pub name: Cow<'static, str>,
+    /// The unit of its values; empty for a plain number.
+    pub unit: Cow<'static, str>,
+    /// The steps that have it.
+    pub when: Cow<'static, str>,
+    /// What it says, in a sentence.
+    pub meaning: Cow<'static, str>,
+}
+
+impl MetricSpec {
+    /// A metric whose description is known when the program is built.
+    pub const fn new(
+        name: &'static str,
+        unit: &'static str,
+        when: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            unit: Cow::Borrowed(unit),
+            when: Cow::Borrowed(when),
+            meaning: Cow::Borrowed(meaning),
+        }
+    }
+
+    /// Whether a value of this name is described by it.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.name.split_once('{') {
+            None => self.name == name,
+            Some((before, rest)) => {
+                let after = rest.split_once('}').map_or("", |(_, after)| after);
+                name.len() > before.len() + after.len()
+                    && name.starts_with(before)
+                    && name.ends_with(after)
+            }
+        }
+    }
+}
+
+/// What was measured in one step, in the order it is written.
+///
+/// ```
+/// let mut record = evenburn_train::metrics::Record::new(3);
+/// record.push("train/loss", 0.5);
+/// assert_eq!(record.get("train/loss"), Some(0.5));
+/// assert_eq!(record.get("val/loss"), None);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     step: u64,
@@ -28,6 +93,11 @@ impl Record {
         self.values.push((name.into(), value));
     }
 
+    /// Adds all values of another record.
+    pub fn extend(&mut self, other: &Self) {
+        self.values.extend_from_slice(&other.values);
+    }
+
     /// The step.
     pub fn step(&self) -> u64 {
         self.step
@@ -38,264 +108,88 @@ impl Record {
         &self.values
     }
 
-    /// The line of `metrics.jsonl`, with its line break. Numbers keep every bit; what is no number becomes `null`.
-    ///
-    /// ```
-    /// let mut record = evenburn_train::metrics::Record::new(3);
-    /// record.push("train/loss", 0.1 + 0.2);
-    /// assert_eq!(record.to_line(), "{\"step\":3,\"train/loss\":0.30000000000000004}\n");
-    /// ```
-    pub fn to_line(&self) -> String {
-        let mut line = format!("{{\"step\":{}", self.step);
-        for (name, value) in &self.values {
-            line.push(',');
-            line.push_str(&serde_json::Value::from(name.as_str()).to_string());
-            line.push(':');
-            // Counts read better without a fraction.
-            if value.fract() == 0.0 && value.abs() < 1e15 && !name.contains("loss") {
-                let _ = write!(line, "{value:.0}");
-            } else {
-                line.push_str(&serde_json::Value::from(*value).to_string());
+    /// The value of a name, where there is one.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        let found = self.values.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| *value)
+    }
+}
+
+/// The metrics of every built-in monitor and validation entry, each with the name of what measures it.
+///
+/// # Errors
+/// [`TrainError::Plan`] where the default configuration makes no model.
+pub fn documented() -> Result<Vec<(String, Vec<MetricSpec>)>, TrainError> {
+    let config = RunConfig::default();
+    let plan = config.norm.plan(&config.model)?;
+    let setup = Setup {
+        config: &config,
+        plan: &plan,
+    };
+    let monitors = monitor::built_in(&setup);
+    let monitors = monitors
+        .iter()
+        .map(|monitor| (monitor.name().to_owned(), monitor.specs().to_vec()));
+    let entries = validation::built_in();
+    let entries = entries
+        .iter()
+        .map(|entry| (entry.name().to_owned(), entry.specs().to_vec()));
+    Ok(monitors.chain(entries).collect())
+}
+
+/// Checks that no two of some measurers have a metric of one name.
+///
+/// # Errors
+/// [`TrainError::Invalid`] with the metric and both.
+pub(crate) fn check_names<'s>(
+    measured: impl IntoIterator<Item = (&'s str, &'s [MetricSpec])>,
+) -> Result<(), TrainError> {
+    let mut by: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, specs) in measured {
+        for spec in specs {
+            if let Some(other) = by.insert(&spec.name, name) {
+                let why = format!("is measured by `{other}` and by `{name}`");
+                return Err(TrainError::invalid(spec.name.clone(), why));
             }
         }
-        line.push_str("}\n");
-        line
     }
-}
-
-/// The open `metrics.jsonl` of a run.
-#[derive(Debug)]
-pub struct MetricsFile {
-    file: File,
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl MetricsFile {
-    /// Opens the file to go on after step `step`, which ended at byte `bytes`, and drops the lines behind that: those of
-    /// steps a resumed run does again.
-    ///
-    /// A file that isn't the history of those steps is no reason not to train: it is kept as it is and added to, and the
-    /// second value says so.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] if it can't be read or written.
-    pub fn open(
-        path: impl Into<PathBuf>,
-        bytes: u64,
-        step: u64,
-    ) -> Result<(Self, Option<String>), TrainError> {
-        let path = path.into();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| TrainError::io("open", &path, e))?;
-        let read = |e| TrainError::io("read", &path, e);
-        let found = file.metadata().map_err(read)?.len();
-        let (end, note) = if is_history(&mut file, bytes, step).map_err(read)? {
-            (bytes, None)
-        } else {
-            let note = format!(
-                "{} is not the history up to step {step} ({found} bytes, and it had {bytes}): it stays, and the next steps are \
-                added to it",
-                path.display()
-            );
-            (found, Some(note))
-        };
-        let write = |e| TrainError::io("write", &path, e);
-        file.set_len(end).map_err(write)?;
-        file.seek(SeekFrom::End(0)).map_err(write)?;
-        let mut history = Self {
-            file,
-            path,
-            bytes: end,
-        };
-        if note.is_some() {
-            history.begin_line()?;
-        }
-        Ok((history, note))
-    }
-
-    /// Ends what may be half a line, so that the next one is a line of its own.
-    fn begin_line(&mut self) -> Result<(), TrainError> {
-        let mut last = [b'\n'];
-        if self.bytes > 0 {
-            let read = |e| TrainError::io("read", &self.path, e);
-            self.file.seek(SeekFrom::End(-1)).map_err(read)?;
-            self.file.read_exact(&mut last).map_err(read)?;
-        }
-        if last != [b'\n'] {
-            self.write("\n")?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), TrainError> {
-        self.file
-            .write_all(text.as_bytes())
-            .map_err(|e| TrainError::io("write", &self.path, e))?;
-        self.bytes += text.len() as u64;
-        Ok(())
-    }
-
-    /// Adds a line. The line is handed to the operating system whole: a killed process leaves no half of it.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`].
-    pub fn append(&mut self, record: &Record) -> Result<(), TrainError> {
-        self.write(&record.to_line())
-    }
-
-    /// Length of the file once everything in it is on disk.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`].
-    pub fn sync(&self) -> Result<u64, TrainError> {
-        self.file
-            .sync_all()
-            .map_err(|e| TrainError::io("sync", &self.path, e))?;
-        Ok(self.bytes)
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-/// Whether a file has, at byte `bytes`, the end of the line of `step` (or its beginning, before the first step), and behind
-/// it nothing or the line of the next step, whole or in part. So nothing is ever cut off that wasn't written here.
-fn is_history(file: &mut File, bytes: u64, step: u64) -> std::io::Result<bool> {
-    /// A line begins `{"step":N,`, with at most so many bytes.
-    const BEGINNING: u64 = 32;
-    if file.metadata()?.len() < bytes {
-        return Ok(false);
-    }
-    file.seek(SeekFrom::Start(bytes))?;
-    let mut behind = Vec::new();
-    (&*file).take(BEGINNING).read_to_end(&mut behind)?;
-    let next = beginning(step + 1);
-    if !behind.starts_with(&next) && !next.starts_with(&behind) {
-        return Ok(false);
-    }
-    if bytes == 0 {
-        return Ok(step == 0);
-    }
-    // The last line before: what follows the last line break but one.
-    let mut start = bytes;
-    let mut block = Vec::new();
-    let mut line = Vec::new();
-    while start > 0 && !line.iter().rev().skip(1).any(|byte| *byte == b'\n') {
-        let from = start.saturating_sub(1 << 12);
-        file.seek(SeekFrom::Start(from))?;
-        block.clear();
-        (&*file).take(start - from).read_to_end(&mut block)?;
-        block.extend_from_slice(&line);
-        std::mem::swap(&mut block, &mut line);
-        start = from;
-    }
-    let Some(line) = line.strip_suffix(b"\n") else {
-        return Ok(false);
-    };
-    let line = line.rsplit(|byte| *byte == b'\n').next().unwrap_or(line);
-    Ok(line.starts_with(&beginning(step)))
-}
-
-/// How the line of a step begins.
-fn beginning(step: u64) -> Vec<u8> {
-    format!("{{\"step\":{step},").into_bytes()
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn append(file: &mut MetricsFile, step: u64) {
-        let mut record = Record::new(step);
-        record.push("train/loss", 1.0 / step as f64);
-        // Longer than a block that is read at once.
-        record.push("x".repeat(3000), 1.0);
-        file.append(&record).unwrap();
-    }
-
-    /// A history of four steps, and where each ends.
-    fn history(path: &Path) -> (Vec<u8>, Vec<u64>) {
-        let (mut file, note) = MetricsFile::open(path, 0, 0).unwrap();
-        assert_eq!(note, None);
-        let ends = (1..=4).map(|step| {
-            append(&mut file, step);
-            file.sync().unwrap()
-        });
-        let ends = ends.collect();
-        (std::fs::read(path).unwrap(), ends)
+    #[test]
+    fn a_name_that_two_measure_is_refused_with_both() {
+        let one = [MetricSpec::new("train/loss", "nats", "", "")];
+        let other = [MetricSpec::new("val/loss", "nats", "", "")];
+        check_names([("a", &one[..]), ("b", &other[..])]).unwrap();
+        let error = check_names([("a", &one[..]), ("b", &one[..])]).unwrap_err();
+        let message = error.to_string();
+        for part in ["train/loss", "`a`", "`b`"] {
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]
-    fn a_resume_drops_later_lines_and_continues() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("metrics.jsonl");
-        let (whole, ends) = history(&path);
-        // From each step, with all that came later and with half a line of it.
-        for (step, end) in (0..).zip([0].iter().chain(&ends)) {
-            let cuts = [
-                whole.len(),
-                whole.len() - 7,
-                *end as usize + 3,
-                *end as usize,
-            ];
-            let possible = |cut: &usize| (*end as usize..=whole.len()).contains(cut);
-            for cut in cuts.into_iter().filter(possible) {
-                std::fs::write(&path, &whole[..cut]).unwrap();
-                let (mut file, note) = MetricsFile::open(&path, *end, step).unwrap();
-                assert_eq!(note, None, "{step} {cut}");
-                (step + 1..=4).for_each(|step| append(&mut file, step));
-                assert_eq!(std::fs::read(&path).unwrap(), whole, "{step} {cut}");
+    fn everything_built_in_says_what_it_measures() {
+        let all = documented().unwrap();
+        check_names(all.iter().map(|(name, specs)| (name.as_str(), &specs[..]))).unwrap();
+        for (name, specs) in all {
+            for spec in specs {
+                assert!(spec.name.contains('/'), "{name}: {spec:?}");
+                assert!(spec.meaning.ends_with('.'), "{name}: {spec:?}");
+                assert!(!spec.when.is_empty(), "{name}: {spec:?}");
             }
         }
     }
 
     #[test]
-    fn a_history_that_is_lost_or_another_is_kept_and_added_to() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("metrics.jsonl");
-        let (whole, ends) = history(&path);
-        let end = ends[1] as usize;
-        let foreign = [b"a line of something else\n".repeat(9000), b"more".to_vec()].concat();
-        let mut shifted = whole.clone();
-        shifted.splice(..0, b"# a comment\n".iter().copied());
-        let cases: [&[u8]; 7] = [
-            b"",
-            &whole[..ends[0] as usize],
-            &whole[..end - 1],
-            &whole[..end - 9],
-            &foreign,
-            &shifted,
-            // The lines of other steps.
-            &whole[ends[0] as usize..],
-        ];
-        for before in cases {
-            std::fs::write(&path, before).unwrap();
-            let (mut file, note) = MetricsFile::open(&path, ends[1], 2).unwrap();
-            assert!(note.unwrap().contains("step 2"));
-            append(&mut file, 3);
-            let after = std::fs::read(&path).unwrap();
-            let line = &whole[end..ends[2] as usize];
-            let ended = before.is_empty() || before.ends_with(b"\n");
-            let between: &[u8] = if ended { b"" } else { b"\n" };
-            assert!(after == [before, between, line].concat());
-            // From here on it is a history again.
-            let bytes = file.sync().unwrap();
-            assert_eq!(MetricsFile::open(&path, bytes, 3).unwrap().1, None);
-        }
-        std::fs::remove_file(&path).unwrap();
-        let (_, note) = MetricsFile::open(&path, ends[1], 2).unwrap();
-        assert!(note.is_some() && path.exists());
-        // Before the first step, too.
-        std::fs::write(&path, &foreign).unwrap();
-        assert!(MetricsFile::open(&path, 0, 0).unwrap().1.is_some());
-        assert_eq!(std::fs::read(&path).unwrap().len(), foreign.len() + 1);
+    fn braces_stand_for_a_part_that_is_there() {
+        let spec = MetricSpec::new("moe/idle/blocks.{block}", "experts", "", "");
+        assert!(spec.covers("moe/idle/blocks.11"));
+        assert!(!spec.covers("moe/idle/blocks."));
+        assert!(!spec.covers("moe/load_max/blocks.1"));
     }
 }

@@ -6,7 +6,7 @@
 //! | sample | the prompt has tokens, fits the learned positions and leaves room for new ones; its folder can be written | here |
 //! | each step | the history, the TensorBoard events and `run.log` can be written | when they are opened |
 //! | each step | `optim.qk_clip` goes with the scheme, the groups name parameters | [`groups::engine`](crate::groups::engine) |
-//! | evaluation | the validation split holds a sample of `model.context` | [`Feed::open`](crate::feed::Feed::open) |
+//! | evaluation | the validation split holds a sample of `model.context` | [`ValidationSplit::open`](crate::validation::ValidationSplit) |
 //! | evaluation, baselines | the tokenizer has no more ids than the model | [`Trainer::run`](crate::Trainer::run) |
 //!
 //! A value given to this launch is refused by its key. A default is fitted, and so is a value that a run has recorded: what

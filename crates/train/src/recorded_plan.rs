@@ -25,7 +25,7 @@ impl RecordedPlan {
         Ok(Self { plan, text })
     }
 
-    /// As a run, or a model without its training, has recorded it.
+    /// As a run, or a model without training state, has recorded it.
     pub(crate) fn read(registry: &Registry, run: &Path) -> Result<Self, TrainError> {
         let text = run_dir::plan_of(run)?;
         let mut plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {

@@ -9,7 +9,7 @@ use evenburn_data::DataConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;
-use crate::config::{self, Provenance, Resolved, RunConfig};
+use crate::config::{self, Origins, Resolved, RunConfig};
 use crate::error::TrainError;
 use crate::{clock, durable};
 
@@ -24,7 +24,7 @@ const PROVENANCE: &str = "provenance.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const LOCK: &str = "lock";
 /// What a folder with a model and no training says of itself.
-pub(crate) const FROZEN: &str = "frozen.json";
+pub(crate) const WEIGHTS_ONLY: &str = "frozen.json";
 /// The folder of the checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Run directories under construction start with this.
@@ -34,7 +34,7 @@ const MAKING: Duration = Duration::from_mins(1);
 
 /// Where a run came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Provenance {
     /// Version of this program.
     pub version: String,
     /// When the run was started, in UTC, to the nanosecond.
@@ -46,14 +46,14 @@ pub struct Record {
     /// The command line.
     pub command: Vec<String>,
     /// Where each key that was set got its value from.
-    pub keys: Provenance,
+    pub keys: Origins,
     /// The checkpoint of another run that this one goes on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branched_from: Option<PathBuf>,
 }
 
-impl Record {
-    fn now(origins: &Provenance, branch: Option<&Branch>) -> Self {
+impl Provenance {
+    fn now(origins: &Origins, branch: Option<&Branch>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock::moment(SystemTime::now()),
@@ -111,8 +111,8 @@ impl RunDir {
         let aside = parent.join(format!("{ASIDE}{name}-{}", std::process::id()));
         fs::create_dir(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
         let lock = lock(&aside)?;
-        let record = Record::now(&resolved.origins, branch);
-        let json = serde_json::to_vec_pretty(&record).map_err(|e| TrainError::Unwritable {
+        let provenance = Provenance::now(&resolved.origins, branch);
+        let json = serde_json::to_vec_pretty(&provenance).map_err(|e| TrainError::Unwritable {
             what: "the provenance",
             why: e.to_string(),
         })?;
@@ -298,7 +298,7 @@ pub(crate) fn is_run(path: &Path) -> bool {
 
 /// Whether a folder holds a run that can go on.
 fn is_live(path: &Path) -> bool {
-    is_run(path) && !path.join(FROZEN).exists()
+    is_run(path) && !path.join(WEIGHTS_ONLY).exists()
 }
 
 pub(crate) fn require_run(path: &Path) -> Result<(), TrainError> {
@@ -477,7 +477,7 @@ mod tests {
             }
             // Made last, and no run that can go on.
             run(dir.path(), "zz-folded", &said("20991231T000000Z"));
-            fs::write(dir.path().join("zz-folded").join(FROZEN), "").unwrap();
+            fs::write(dir.path().join("zz-folded").join(WEIGHTS_ONLY), "").unwrap();
             run(dir.path(), ".new-run-7", &said("20991231T000000Z"));
             fs::create_dir(dir.path().join("zz-empty")).unwrap();
             let found = newest(dir.path()).unwrap();

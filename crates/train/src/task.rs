@@ -1,15 +1,13 @@
-//! The training task: next-token prediction by a decoder, as burn-train knows it.
+//! The training task: next-token prediction by a decoder.
 //!
 //! `B` batch, `T` time.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
-use burn_train::metric::Adaptor;
-use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_data::{Batch, DocumentMask};
 use evenburn_model::function::Moment;
-use evenburn_model::{Decoder, Noise, Objective, Plan};
+use evenburn_model::{Decoder, ForwardContext, Noise, Objective, Plan};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
@@ -51,33 +49,6 @@ pub struct Share {
     pub measured: Vec<Tensor<1>>,
 }
 
-/// What the dashboard shows of a step or an evaluation; values that don't apply are absent.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Shown {
-    /// Loss in nats per token.
-    pub loss: f64,
-    /// Learning rate.
-    pub lr: Option<f64>,
-    /// Global gradient norm.
-    pub grad_norm: Option<f64>,
-    /// Speed.
-    pub tokens_per_sec: Option<f64>,
-    /// Bits per byte.
-    pub bpb: Option<f64>,
-}
-
-impl ItemLazy for Shown {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        Ok(self)
-    }
-}
-
-impl Adaptor<Self> for Shown {
-    fn adapt(&self) -> Self {
-        *self
-    }
-}
-
 /// The decoder of a run before its first step.
 pub(crate) fn untrained(plan: &Plan, train: &TrainConfig, device: &Device) -> Decoder {
     Decoder::new(plan, train.seed, device).with_precision(train.precision.into())
@@ -87,6 +58,11 @@ impl Task {
     /// A task on a decoder.
     pub fn new(decoder: Decoder, mask: DocumentMask) -> Self {
         Self { decoder, mask }
+    }
+
+    /// How attention treats document boundaries.
+    pub fn mask(&self) -> DocumentMask {
+        self.mask
     }
 
     /// The device the decoder is on.
@@ -109,12 +85,29 @@ impl Task {
         self.objective(batch, None, None).loss_sum
     }
 
+    /// Logits of a batch, `[B, T, V]`, without dropout.
+    pub fn logits(&self, batch: &Batch) -> Tensor<3> {
+        let device = self.device();
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            ..ForwardContext::default()
+        };
+        let tokens = ids(batch, &batch.tokens, &device);
+        let hidden = self.decoder.forward(tokens, &context).hidden;
+        self.decoder.logits(hidden)
+    }
+
     /// The largest attention score of each query head on a batch, block by block, `[H]`.
     pub fn largest_scores(&self, batch: &Batch) -> Vec<Tensor<1>> {
         let decoder = self.decoder.valid();
         let device = decoder.embed.weight.val().device();
-        let segments = self.segments(batch, &device);
-        decoder.largest_scores(ids(batch, &batch.tokens, &device), segments)
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            measure_scores: true,
+            ..ForwardContext::default()
+        };
+        let tokens = ids(batch, &batch.tokens, &device);
+        decoder.forward(tokens, &context).largest_scores
     }
 
     /// Where attention is masked at document boundaries, each position's document.
@@ -126,12 +119,22 @@ impl Task {
     }
 
     /// What training minimizes on a batch in the step after a moment of a run; with `noise`, dropout is on.
-    pub fn objective(&self, batch: &Batch, noise: Option<Noise>, at: Option<Moment>) -> Objective {
+    pub fn objective(
+        &self,
+        batch: &Batch,
+        noise: Option<Noise>,
+        moment: Option<Moment>,
+    ) -> Objective {
         let device = self.device();
         let ids = |values: &[i32]| ids(batch, values, &device);
-        let segments = self.segments(batch, &device);
+        let context = ForwardContext {
+            segments: self.segments(batch, &device),
+            noise,
+            moment,
+            ..ForwardContext::default()
+        };
         self.decoder
-            .objective_at(ids(&batch.tokens), ids(&batch.targets), segments, noise, at)
+            .objective(ids(&batch.tokens), ids(&batch.targets), &context)
     }
 
     /// Gradients of a micro-batch's share of the step's objective.
@@ -157,41 +160,7 @@ impl Task {
 }
 
 /// Numbers of a batch on a device, `[B, T]`.
-fn ids(batch: &Batch, values: &[i32], device: &Device) -> Tensor<2, Int> {
+pub(crate) fn ids(batch: &Batch, values: &[i32], device: &Device) -> Tensor<2, Int> {
     let data = TensorData::new(values.to_vec(), [batch.batch, batch.time]);
     Tensor::from_data(data, device)
-}
-
-/// One micro-batch as a step of its own. The trainer's loop uses [`Task::gradients`], which waits for the device once
-/// a step and not once a micro-batch.
-impl TrainStep for Task {
-    type Input = MicroBatch;
-    type Output = Shown;
-
-    fn step(&self, micro: MicroBatch) -> TrainOutput<Shown> {
-        let (grads, share) = self.gradients(&micro);
-        let item = Shown {
-            loss: read(share.loss),
-            ..Shown::default()
-        };
-        TrainOutput { grads, item }
-    }
-}
-
-impl InferenceStep for Task {
-    type Input = Batch;
-    type Output = Shown;
-
-    fn step(&self, batch: Batch) -> Shown {
-        let tokens = batch.scored().max(1);
-        Shown {
-            loss: read(self.loss_sum(&batch)) / tokens as f64,
-            ..Shown::default()
-        }
-    }
-}
-
-/// A loss that the device can't hand over is no number.
-fn read(loss: Tensor<1>) -> f64 {
-    loss.try_into_scalar::<f64>().unwrap_or(f64::NAN)
 }

@@ -10,11 +10,11 @@ use crate::checkpoint::{Loaded, State};
 use crate::config::{RunConfig, TrainConfig};
 use crate::device::{self, Choice};
 use crate::error::TrainError;
-use crate::frozen::Frozen;
 use crate::place::locate;
 use crate::recorded_plan::RecordedPlan;
 use crate::run_dir;
 use crate::task::{Task, untrained};
+use crate::weights_only::ModelOrigin;
 
 /// A trained model with what it was made from.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub struct TrainedRun {
     pub checkpoint: PathBuf,
     /// The tokenizer the run was trained with; an imported model may have none.
     pub tokenizer: PathBuf,
-    /// Where the model came from, if it is one without its training.
-    pub frozen: Option<Frozen>,
+    /// Where the model came from, if it is one without training state.
+    pub origin: Option<ModelOrigin>,
     /// What the run recorded and had to give way to something else on this machine, a line each: see [`device::choose`].
     pub notes: Vec<String>,
 }
@@ -82,13 +82,13 @@ pub fn load_run_as(
     };
     let decoder = untrained(&plan, &train, &found.device.device);
     Ok(TrainedRun {
-        decoder: weights::replace(decoder, loaded.model.into_iter().collect())?,
+        decoder: weights::replace(decoder, loaded.model)?,
         config: found.config,
         plan,
         state: loaded.state,
         checkpoint: found.checkpoint,
         tokenizer: found.run.join(run_dir::TOKENIZER),
-        frozen: Frozen::read(&found.run)?,
+        origin: ModelOrigin::read(&found.run)?,
         notes: found.device.notes,
     })
 }
@@ -151,12 +151,12 @@ pub fn recorded(
     let shapes = |key: &str| key.starts_with("model.") || key.starts_with("norm.");
     let reshaped = overrides.iter().find(|(key, _)| shapes(key));
     let config = given.config;
-    let plan = match (reshaped, Frozen::read(&run)?) {
+    let plan = match (reshaped, ModelOrigin::read(&run)?) {
         (None, _) => RecordedPlan::read(registry, &run)?.plan,
         (Some(_), None) => config.norm.plan(&config.model)?,
-        (Some((key, _)), Some(frozen)) => {
+        (Some((key, _)), Some(origin)) => {
             let why = format!(
-                "{} holds a model that was {frozen}: its plan is as it is",
+                "{} holds a model that was {origin}: its plan is as it is",
                 run.display()
             );
             return Err(TrainError::invalid(key, why).locate(&given.origins));

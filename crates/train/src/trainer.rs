@@ -1,40 +1,38 @@
 //! A run from its configuration to its summary.
 
-use std::fs::File;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::Registry;
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress as Done};
-use burn::data::dataset::DatasetError;
-use burn::optim::{ModuleOptimizer, SgdConfig};
-use burn::tensor::Device;
-use burn_train::renderer::MetricsRenderer;
-use burn_train::{
-    FileApplicationLoggerInstaller, Interrupter, Learner, SupervisedTraining, TrainingStrategy,
-};
-use evenburn_data::{Corpus, Score};
-use evenburn_model::{Decoder, weights};
-use evenburn_optim::Engine;
+use evenburn_data::Corpus;
+use evenburn_model::Precision;
 
+use self::restore::{Identities, Moving, Restore};
 use crate::branch::Branch;
-use crate::change::{self, Change};
-use crate::checkpoint::{Checkpoints, FIRST_FORMAT, FORMAT, Loaded, State};
-use crate::config::Resolved;
-use crate::dashboard::{Dashboard, Figure, NoFiles};
+use crate::change;
+use crate::checkpoint::{Checkpoints, State};
+use crate::config::{DeviceName, Resolved, TrainConfig};
 use crate::error::TrainError;
 use crate::feed::Feed;
-use crate::fit::{Ended, Loop, Outcome, Strategy};
-use crate::launch::{self, Start};
-use crate::metrics::MetricsFile;
+use crate::launch::Start;
+use crate::learner::{self, Interrupter, MetricsRenderer, OpenRenderer, Shown};
+use crate::learning_rate::LearningRate;
+use crate::metrics::{self, Record};
+use crate::monitor::{self, Monitor, Monitors, Setup};
 use crate::preflight::{self, Preflight};
-use crate::progress::{Display, Progress};
-use crate::recorded_plan::{RecordedPlan, same};
-use crate::run_dir::{self, RunDir};
+use crate::recorded_plan::RecordedPlan;
+use crate::registry::Registry;
+use crate::run_dir::RunDir;
 use crate::samples::Samples;
+use crate::sinks::{Callback, Display, EventFile, JsonLines, OnStep, ProgressLines, Sink};
 use crate::task::{Task, untrained};
-use crate::tensorboard::EventFile;
+use crate::training_loop::{Ended, Outcome, TrainingLoop};
+use crate::validation::{self, Entries, ValidationEntry, ValidationSplit};
 use crate::{device, groups, memory};
 
 /// A run that is ready to start or to continue.
@@ -73,8 +71,32 @@ pub struct Trainer {
     corpus: Corpus,
     start: Start,
     display: Display,
+    renderer: Option<OpenRenderer>,
     stop: Arc<AtomicBool>,
     log: bool,
+    hooks: Hooks,
+}
+
+/// Makes the built-in monitors.
+type MakeMonitors = Box<dyn Fn(&Setup<'_>) -> Vec<Box<dyn Monitor>> + Send>;
+
+/// What a program adds to a run.
+struct Hooks {
+    built_in: MakeMonitors,
+    monitors: Vec<Box<dyn Monitor>>,
+    entries: Vec<Box<dyn ValidationEntry>>,
+    on_step: Vec<OnStep>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            built_in: Box::new(monitor::built_in),
+            monitors: Vec::new(),
+            entries: Vec::new(),
+            on_step: Vec::new(),
+        }
+    }
 }
 
 /// What a run came to and where everything is.
@@ -93,8 +115,8 @@ pub struct Summary {
     pub tokens: u64,
     /// Training loss of the last step of this launch.
     pub loss: Option<f64>,
-    /// The last evaluation of this launch.
-    pub evaluation: Option<Score>,
+    /// What the last evaluation of this launch measured, `val/loss` among it.
+    pub validation: Option<Record>,
     /// The last checkpoint.
     pub checkpoint: Option<PathBuf>,
     /// The generated text and the file it is in.
@@ -116,8 +138,10 @@ impl Trainer {
             corpus,
             start: Start::Fresh(None),
             display: Display::Silent,
+            renderer: None,
             stop: Arc::default(),
             log: false,
+            hooks: Hooks::default(),
         }
     }
 
@@ -135,6 +159,17 @@ impl Trainer {
         self
     }
 
+    /// Has the run drawn by a renderer of burn-train's in place of progress lines, a dashboard say. It is opened where the run
+    /// begins, with what ends the run; it closes where it is dropped.
+    #[must_use]
+    pub fn renderer(
+        mut self,
+        open: impl FnOnce(Interrupter) -> Box<dyn MetricsRenderer> + Send + 'static,
+    ) -> Self {
+        self.renderer = Some(Box::new(open));
+        self
+    }
+
     /// A flag that ends the run after the step it is in, with a checkpoint, once somebody sets it.
     #[must_use]
     pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
@@ -149,33 +184,69 @@ impl Trainer {
         self
     }
 
+    /// Adds a monitor; its values come after those of the built-in ones.
+    #[must_use]
+    pub fn monitor(mut self, monitor: impl Monitor + 'static) -> Self {
+        self.hooks.monitors.push(Box::new(monitor));
+        self
+    }
+
+    /// Adds a measurement on the validation split, after the built-in ones.
+    #[must_use]
+    pub fn validation_entry(mut self, entry: impl ValidationEntry + 'static) -> Self {
+        self.hooks.entries.push(Box::new(entry));
+        self
+    }
+
+    /// Calls a function with the record of every step, once it is written. [`ControlFlow::Break`] ends the run after the
+    /// step, with a checkpoint.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use evenburn_train::Trainer;
+    ///
+    /// /// A run that ends where its loss is small enough.
+    /// fn until(trainer: Trainer, loss: f64) -> Trainer {
+    ///     trainer.on_step(move |record| match record.get("train/loss") {
+    ///         Some(now) if now < loss => ControlFlow::Break(()),
+    ///         _ => ControlFlow::Continue(()),
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn on_step(
+        mut self,
+        call: impl FnMut(&Record) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        self.hooks.on_step.push(Box::new(call));
+        self
+    }
+
     /// Trains until the budget is spent, `train.stop_after` is reached or somebody asks to stop.
     ///
     /// # Errors
     /// [`TrainError`]. The run keeps its last checkpoint, and nothing that was there before is lost.
-    pub fn run(self) -> Result<Summary, TrainError> {
+    pub fn run(mut self) -> Result<Summary, TrainError> {
+        let hooks = std::mem::take(&mut self.hooks);
+        let renderer = self.renderer.take();
         let config = &self.resolved.config;
-        config
-            .validate()
-            .map_err(|e| e.locate(&self.resolved.origins))?;
+        let located = |e: TrainError| e.locate(&self.resolved.origins);
+        config.validate().map_err(located)?;
         let total = config.train.total_steps(config.model.context)?;
         let tokenizer = &self.corpus.tokenizer;
         let recorded = RecordedPlan::at(&self.registry, &self.start, config)?;
         let plan = &recorded.plan;
         tokenizer.check_vocab(plan.dims().vocab)?;
-        let mut preflight = preflight::check(&self.resolved, plan, tokenizer, &self.start)
-            .map_err(|e| e.locate(&self.resolved.origins))?;
-        let device = device::open(&config.train).map_err(|e| e.locate(&self.resolved.origins))?;
+        let mut preflight =
+            preflight::check(&self.resolved, plan, tokenizer, &self.start).map_err(located)?;
+        let device = device::open(&config.train).map_err(located)?;
         let identities = Identities::new(&self.resolved, &recorded, &self.corpus)?;
 
         let decoder = untrained(plan, &config.train, &device.clone().autodiff());
         let engine = groups::engine(plan, &config.optim, total, &decoder)?;
-        let feed = Feed::open(
-            &self.corpus,
-            config.model.context,
-            config.train.batch_size,
-            config.train.seed,
-        )?;
+        let (context, seed) = (config.model.context, config.train.seed);
+        let feed = Feed::open(&self.corpus, context, config.train.batch_size, seed)?;
+        let measured = hooks.measured(&Setup { config, plan }, &self.corpus)?;
         // From here on something is written: everything the user gave has been checked.
         let (run, news) = self.open(&recorded)?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
@@ -186,21 +257,90 @@ impl Trainer {
         let room = preflight::room(&self.resolved, plan, checkpoints.dir())?;
         preflight.notes.extend(room);
         let taken = change::taken(&self.start)?;
-        let setup = Setup {
-            trainer: &self,
+        let restore = Restore {
+            registry: &self.registry,
+            resolved: &self.resolved,
             run: &run,
-            total,
-            recorded,
+            recorded: &recorded,
             identities,
-            preflight,
         };
-        let (task, mut work) = setup.prepare(decoder, engine, feed, checkpoints)?;
+        let moving = Moving {
+            decoder,
+            engine,
+            feed,
+        };
+        let (moving, state) = restore.at_newest(moving, &checkpoints)?;
         run.record_data(&self.registry, &config.data)?;
         if let Some(news) = news {
             run.record(config, taken)?;
-            work.notes.push(news);
+            preflight.notes.push(news);
         }
-        self.launch(&run, task, work)
+        let parts = Parts {
+            moving,
+            state,
+            checkpoints,
+            measured,
+            lines: match renderer {
+                Some(_) => Display::Silent,
+                None => self.display,
+            },
+        };
+        let (task, work) = self.assemble(&run, &recorded, total, preflight, parts)?;
+        self.launch(&run, task, work, renderer)
+    }
+
+    /// The loop and the model it begins with.
+    fn assemble(
+        &self,
+        run: &RunDir,
+        recorded: &RecordedPlan,
+        total: u64,
+        preflight: Preflight,
+        parts: Parts,
+    ) -> Result<(Task, TrainingLoop), TrainError> {
+        let config = &self.resolved.config;
+        let state = parts.state;
+        let (lines, lost) = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;
+        let events = EventFile::create(&run.events(), state.step + 1)?;
+        let progress = ProgressLines::new(parts.lines, config.train.log_every);
+        let mut sinks: Vec<Box<dyn Sink + Send>> =
+            vec![Box::new(lines), Box::new(events), Box::new(progress)];
+        for call in parts.measured.on_step {
+            sinks.push(Box::new(Callback::new(call)));
+        }
+        let mut notes = preflight.notes;
+        notes.extend(lost);
+        notes.extend(slow_precision(&config.train));
+        notes.extend(device::slow_operations(&config.train));
+        let Moving {
+            decoder,
+            engine,
+            feed,
+        } = parts.moving;
+        let work = TrainingLoop {
+            qk_clip: config.optim.qk_clip,
+            step_tokens: config.train.tokens_per_step(config.model.context),
+            parameters: recorded.plan.cost().params,
+            notes,
+            feed,
+            engine,
+            rate: LearningRate::new(config.optim.lr, config.optim.schedule(), total),
+            monitors: parts.measured.monitors,
+            validation: parts.measured.validation,
+            sinks,
+            state,
+            checkpoints: parts.checkpoints,
+            samples: Samples {
+                dir: run.samples(),
+                tokenizer: self.corpus.tokenizer.clone(),
+                prompt: config.train.prompt.clone(),
+                tokens: preflight.sample_tokens,
+                seed: config.train.seed,
+            },
+            stop: Arc::clone(&self.stop),
+            config: config.train.clone(),
+        };
+        Ok((Task::new(decoder, config.data.document_mask), work))
     }
 
     /// The run directory, and what is new in the configuration it goes on with.
@@ -231,62 +371,28 @@ impl Trainer {
         }
     }
 
-    fn launch(&self, run: &RunDir, task: Task, work: Loop) -> Result<Summary, TrainError> {
+    fn launch(
+        &self,
+        run: &RunDir,
+        task: Task,
+        work: TrainingLoop,
+        renderer: Option<OpenRenderer>,
+    ) -> Result<Summary, TrainError> {
         for note in &work.notes {
             self.display.say(note);
         }
         let samples = work.samples.clone();
-        let context = work.config.model.context;
-        let per_step = work.config.train.tokens_per_step(context);
-        let strategy = Arc::new(Strategy::new(work));
-        let interrupter = Interrupter::new();
-        let renderer: Box<dyn MetricsRenderer> = match self.display {
-            Display::Dashboard => Box::new(Dashboard::open(interrupter.clone())),
-            Display::Lines | Display::Silent => Box::new(Dashboard::none()),
+        let step_tokens = work.step_tokens;
+        let shown = Shown {
+            name: &self.resolved.config.run.name,
+            run: run.path(),
+            log: self.log.then(|| run.log()),
+            display: self.display,
+            renderer,
         };
-        let custom: Arc<dyn burn_train::SupervisedLearningStrategy<Task>> =
-            Arc::clone(&strategy) as _;
-        let mut training =
-            SupervisedTraining::new(run.path(), Arc::new(NoLoader), Arc::new(NoLoader))
-                .with_training_strategy(TrainingStrategy::Custom(custom))
-                .with_metric_logger(NoFiles)
-                .with_interrupter(interrupter)
-                .renderer(renderer)
-                .label(&self.resolved.config.run.name)
-                .with_application_logger(None);
-        if self.log {
-            // The installer panics where it can't write; a run without its log is still a run.
-            match File::options().create(true).append(true).open(run.log()) {
-                Ok(_) => {
-                    let log = FileApplicationLoggerInstaller::new(run.log());
-                    training = training.with_application_logger(Some(Box::new(log)));
-                }
-                Err(e) => self
-                    .display
-                    .say(&TrainError::io("write", run.log(), e).to_string()),
-            }
-        }
-        for figure in Figure::of_training() {
-            training = training.metric_train_numeric(figure);
-        }
-        for figure in Figure::of_evaluation() {
-            training = training.metric_valid_numeric(figure);
-        }
-        // The learner's own optimizer is never stepped.
-        let optimizer: ModuleOptimizer = SgdConfig::new().init();
-        let learner = Learner::new(task, optimizer, 0.0);
-        let result = training.launch(learner);
-        // Closes the dashboard.
-        drop(result.renderer);
-        let outcome = strategy.outcome().unwrap_or_else(|| {
-            let why = result
-                .error
-                .as_ref()
-                .map_or_else(|| "it never began".to_owned(), ToString::to_string);
-            Err(TrainError::Stopped(why))
-        })?;
+        let (task, outcome) = learner::train(task, work, shown)?;
         let sample = if outcome.ended == Ended::Finished {
-            let written = samples.write(&result.model.decoder, outcome.state.step);
+            let written = samples.write(&task.decoder, outcome.state.step);
             // The model is trained and saved; that it didn't write is no reason to call the run a failure.
             written.unwrap_or_else(|error| {
                 self.display.say(&format!("no sample: {error}"));
@@ -295,14 +401,60 @@ impl Trainer {
         } else {
             None
         };
-        Ok(summary(run, outcome, per_step, sample))
+        Ok(summary(run, outcome, step_tokens, sample))
     }
+}
+
+impl Hooks {
+    /// What measures a run: the built-in monitors and validation entries, and the program's own behind them.
+    fn measured(self, setup: &Setup<'_>, corpus: &Corpus) -> Result<Measured, TrainError> {
+        let mut all = (self.built_in)(setup);
+        all.extend(self.monitors);
+        let monitors = Monitors::new(all);
+        let mut all = validation::built_in();
+        all.extend(self.entries);
+        let validation = Entries {
+            all,
+            split: ValidationSplit::open(corpus, setup.config)?,
+        };
+        metrics::check_names(monitors.specs().chain(validation.specs()))?;
+        Ok(Measured {
+            monitors,
+            validation,
+            on_step: self.on_step,
+        })
+    }
+}
+
+/// What measures a run, and the functions that are called with what was measured.
+struct Measured {
+    monitors: Monitors,
+    validation: Entries,
+    on_step: Vec<OnStep>,
+}
+
+/// What a loop is put together from.
+struct Parts {
+    moving: Moving,
+    state: State,
+    checkpoints: Checkpoints,
+    measured: Measured,
+    lines: Display,
+}
+
+/// A line where the processor has no instructions for the products that were asked for.
+fn slow_precision(train: &TrainConfig) -> Option<String> {
+    let slow = train.device == DeviceName::Flex && !Precision::from(train.precision).is_fast();
+    slow.then(|| {
+        "train.precision: this processor has no fast instructions for bf16 products; they take a little longer than f32"
+            .to_owned()
+    })
 }
 
 fn summary(
     run: &RunDir,
     outcome: Outcome,
-    per_step: u64,
+    step_tokens: u64,
     sample: Option<(PathBuf, String)>,
 ) -> Summary {
     Summary {
@@ -312,204 +464,12 @@ fn summary(
         total: outcome.total,
         tokens: outcome.state.tokens,
         loss: outcome.loss,
-        evaluation: outcome.evaluation,
+        validation: outcome.validation,
         checkpoint: outcome.checkpoint,
         sample,
         seconds: outcome.seconds,
-        tokens_per_sec: (outcome.steps_done * per_step) as f64
+        tokens_per_sec: (outcome.steps_done * step_tokens) as f64
             / outcome.seconds.max(f64::MIN_POSITIVE),
         peak_rss: memory::peak_rss(),
-    }
-}
-
-/// What a checkpoint must agree with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Identities {
-    config: String,
-    plan: String,
-    corpus: String,
-    /// As a checkpoint of the first format has it.
-    first_corpus: String,
-}
-
-impl Identities {
-    fn new(
-        resolved: &Resolved,
-        recorded: &RecordedPlan,
-        corpus: &Corpus,
-    ) -> Result<Self, TrainError> {
-        Ok(Self {
-            config: launch::identity(&resolved.config)?,
-            plan: recorded.hash(),
-            corpus: corpus.manifest.fingerprint(),
-            first_corpus: corpus.manifest.first_fingerprint(),
-        })
-    }
-
-    /// The corpus stays the same whatever a run goes on with.
-    fn check_corpus(&self, path: &Path, state: &State) -> Result<(), TrainError> {
-        let corpus = match state.format {
-            FIRST_FORMAT => &self.first_corpus,
-            _ => &self.corpus,
-        };
-        if state.corpus == *corpus {
-            return Ok(());
-        }
-        Err(TrainError::Foreign {
-            path: path.to_owned(),
-            what: "corpus",
-            why: "its tokens are others: the text, its order (files go by their names), its splits or the tokenizer differ"
-                .to_owned(),
-        })
-    }
-}
-
-/// What the loop is made from.
-struct Setup<'t> {
-    trainer: &'t Trainer,
-    run: &'t RunDir,
-    total: u64,
-    recorded: RecordedPlan,
-    identities: Identities,
-    preflight: Preflight,
-}
-
-impl Setup<'_> {
-    /// The loop at the run's last checkpoint, or at its beginning.
-    fn prepare(
-        self,
-        decoder: Decoder,
-        mut engine: Engine,
-        mut feed: Feed,
-        checkpoints: Checkpoints,
-    ) -> Result<(Task, Loop), TrainError> {
-        let config = &self.trainer.resolved.config;
-        let (decoder, state) = match checkpoints.newest()? {
-            None => (decoder, None),
-            Some(path) => {
-                let loaded = Loaded::read(&path)?;
-                self.recorded.check(&path, &loaded.state.plan)?;
-                self.identities.check_corpus(&path, &loaded.state)?;
-                let keeps_state = self.keeps_state(&path, &loaded.state)?;
-                let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
-                if keeps_state {
-                    engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
-                }
-                feed.seek(loaded.state.cursor)?;
-                // Under other settings, it is theirs from here on.
-                let state = State {
-                    format: FORMAT,
-                    config: self.identities.config.clone(),
-                    corpus: self.identities.corpus.clone(),
-                    ..loaded.state
-                };
-                (decoder, Some(state))
-            }
-        };
-        let state = state.unwrap_or_else(|| State {
-            format: FORMAT,
-            step: 0,
-            tokens: 0,
-            seed: config.train.seed,
-            cursor: feed.cursor(),
-            optim: engine.counts(),
-            metrics_bytes: 0,
-            config: self.identities.config,
-            plan: self.identities.plan,
-            corpus: self.identities.corpus,
-        });
-        let (metrics, lost) =
-            MetricsFile::open(self.run.metrics(), state.metrics_bytes, state.step)?;
-        let mut notes = self.preflight.notes;
-        notes.extend(lost);
-        let work = Loop {
-            notes,
-            plan: self.recorded.plan,
-            engine,
-            schedule: config.optim.schedule(),
-            total: self.total,
-            cooldown: None,
-            metrics,
-            events: EventFile::create(&self.run.events(), state.step + 1)?,
-            state,
-            feed,
-            checkpoints,
-            samples: Samples {
-                dir: self.run.samples(),
-                tokenizer: self.trainer.corpus.tokenizer.clone(),
-                prompt: config.train.prompt.clone(),
-                tokens: self.preflight.sample_tokens,
-                seed: config.train.seed,
-            },
-            progress: Progress::new(self.trainer.display, config.train.log_every),
-            stop: Arc::clone(&self.trainer.stop),
-            config: config.clone(),
-        };
-        Ok((Task::new(decoder, config.data.document_mask), work))
-    }
-
-    /// Whether the optimizer goes on with the state of a checkpoint: unless settings of its own have changed since the
-    /// checkpoint was made, which was allowed when they did.
-    fn keeps_state(&self, path: &Path, state: &State) -> Result<bool, TrainError> {
-        if state.config == self.identities.config {
-            return Ok(true);
-        }
-        let made_with = run_dir::config_at(&self.trainer.registry, self.run.path(), state.step)?;
-        // A checkpoint of an earlier format, or of a run with the options of all recipes, has a hash of other keys; it was made
-        // with what is recorded.
-        let earlier = state.format < FORMAT
-            || run_dir::is_before_recipes(&self.trainer.registry, self.run.path(), state.step)?;
-        if earlier || launch::identity(&made_with)? == state.config {
-            let now = &self.trainer.resolved.config;
-            match change::between(&made_with, now, state.step)? {
-                Change::Nothing | Change::Later(_) => return Ok(true),
-                Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
-                Change::Other(_) => {}
-            }
-        }
-        same(
-            path,
-            "configuration",
-            &state.config,
-            &self.identities.config,
-        )
-        .map(|()| true)
-    }
-}
-
-/// burn-train asks for data loaders; the loop reads its own stream, whose position a checkpoint can hold.
-struct NoLoader;
-
-impl<O: 'static> DataLoader<O> for NoLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
-        Box::new(NoItems(std::iter::empty()))
-    }
-
-    fn num_items(&self) -> usize {
-        0
-    }
-
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<O>> {
-        Arc::new(NoLoader)
-    }
-
-    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<O>> {
-        Arc::new(NoLoader)
-    }
-}
-
-struct NoItems<O>(std::iter::Empty<Result<O, DatasetError>>);
-
-impl<O> Iterator for NoItems<O> {
-    type Item = Result<O, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-}
-
-impl<O> DataLoaderIterator<O> for NoItems<O> {
-    fn progress(&self) -> Done {
-        Done::new(0, Some(0), None)
     }
 }

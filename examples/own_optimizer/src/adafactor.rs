@@ -6,7 +6,7 @@
 //! U_ij = G_ij / sqrt(r_i c_j / mean(r)),   W <- (1 - lr weight_decay) W - lr U / max(1, rms(U) / largest_rms)
 //! ```
 
-use burn::tensor::Tensor;
+use evenburn::burn::tensor::Tensor;
 use evenburn::optim::{
     OptimizerStrategy, ParamContext, ParamState, RecipeOptions, StateTensor, StepInfo, Treatment,
     Update, UpdateRule,
@@ -88,9 +88,10 @@ impl UpdateRule for Adafactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::module::{Module, Param};
-    use burn::optim::GradientsParams;
-    use burn::tensor::Device;
+    use evenburn::burn;
+    use evenburn::burn::module::{Module, Param};
+    use evenburn::burn::optim::GradientsParams;
+    use evenburn::burn::tensor::Device;
     use evenburn::geometry::Constraint;
     use evenburn::optim::{Clip, Engine, Rule};
 

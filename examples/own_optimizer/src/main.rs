@@ -9,7 +9,7 @@ use evenburn::optim::OptimError;
 use evenburn::train::Registry;
 use std::process::ExitCode;
 
-evenburn::training_allocator!();
+evenburn_cli::training_allocator!();
 
 /// Everything that is built in, and the optimizer of this example.
 fn registry() -> Result<Registry, OptimError> {
@@ -17,7 +17,7 @@ fn registry() -> Result<Registry, OptimError> {
 }
 
 fn main() -> Result<ExitCode, OptimError> {
-    Ok(evenburn::run(&registry()?))
+    Ok(evenburn_cli::run(&registry()?))
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     /// Runs a command line of this program; whether it succeeds.
     fn succeeds(line: &str) -> bool {
         let words = line.split_whitespace().map(Into::into);
-        let code = evenburn::run_line(&registry().unwrap(), words);
+        let code = evenburn_cli::run_line(&registry().unwrap(), words);
         format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)
     }
 

@@ -1,9 +1,9 @@
 //! A residual rule: a sum whose branch has a learned strength in each channel (`LayerScale`, 2103.17239).
 
-use burn::tensor::Tensor;
+use evenburn::burn::tensor::Tensor;
 use evenburn::model::Recorded;
-use evenburn::model::atoms::Arrays;
-use evenburn::model::plan::{ArrayPlan, Role};
+use evenburn::model::modules::Arrays;
+use evenburn::model::plan::{ArrayPlan, ParamRole};
 use evenburn::model::rule::MixRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ impl MixRule for LayerScale {
             "strength",
             vec![width],
             start,
-            Role::Gain,
+            ParamRole::Gain,
         )]
     }
 

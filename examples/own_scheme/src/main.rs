@@ -8,15 +8,14 @@ mod mean_abs;
 mod mix_norm;
 mod scaled_norm;
 
-use evenburn::model::RegistryError;
-use evenburn::train::Registry;
+use evenburn::{Registry, RegistryError};
 use layer_scale::LayerScale;
 use mean_abs::MeanAbs;
 use mix_norm::MixNorm;
 use scaled_norm::ScaledNorm;
 use std::process::ExitCode;
 
-evenburn::training_allocator!();
+evenburn_cli::training_allocator!();
 
 /// Everything that is built in, and what plans of this example name.
 fn parts() -> Result<Registry, RegistryError> {
@@ -33,7 +32,7 @@ fn registry() -> Result<Registry, RegistryError> {
 }
 
 fn main() -> Result<ExitCode, RegistryError> {
-    Ok(evenburn::run(&registry()?))
+    Ok(evenburn_cli::run(&registry()?))
 }
 
 #[cfg(test)]
@@ -75,7 +74,7 @@ mod tests {
             text.display(),
             folder.join("cache").display()
         );
-        evenburn::run_line(
+        evenburn_cli::run_line(
             &registry().unwrap(),
             line.split_whitespace().map(Into::into),
         );
@@ -107,7 +106,7 @@ mod tests {
             format!("evenburn cooldown {run} --steps 2"),
         ] {
             let words = line.split_whitespace().map(Into::into);
-            let code = evenburn::run_line(&Registry::default(), words);
+            let code = evenburn_cli::run_line(&Registry::default(), words);
             assert_eq!(
                 format!("{code:?}"),
                 format!("{:?}", ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! A normalization function: a vector over its mean magnitude, as L1 batch normalization divides (1802.09769).
 
-use burn::tensor::Tensor;
+use evenburn::burn::tensor::Tensor;
 use evenburn::model::Recorded;
 use evenburn::model::function::{Around, NormFunction};
 use schemars::JsonSchema;

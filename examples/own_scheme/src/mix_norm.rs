@@ -6,9 +6,7 @@
 //! other blocks:    h = h + branch(N(h))
 //! ```
 
-use evenburn::model::plan::{GainRole, NormPlan, ResidualPlan};
-use evenburn::model::strategy::NormStrategy;
-use evenburn::model::{Branch, Dims, SchemeOptions};
+use evenburn::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -6,9 +6,7 @@
 
 use crate::layer_scale::LayerScale;
 use crate::mean_abs::MeanAbs;
-use evenburn::model::plan::{GainRole, MixPlan, NormPlan, ResidualPlan};
-use evenburn::model::strategy::NormStrategy;
-use evenburn::model::{Branch, Dims, SchemeOptions};
+use evenburn::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -15,7 +15,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
-evenburn::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 /// Decodes with random weights, a number of tokens at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]

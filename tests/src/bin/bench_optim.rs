@@ -13,7 +13,7 @@ use evenburn_optim::{Engine, OptimizerRegistry};
 use evenburn_train::groups;
 use std::time::Instant;
 
-evenburn::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 /// Times optimizer steps on a model of ten million parameters.
 #[derive(Debug, Parser)]
@@ -137,7 +137,7 @@ fn training(decoder: &Decoder, rounds: usize, device: &Device) {
                 let all = Tensor::<1, Int>::arange(first..first + (PART * 256) as i64, device);
                 all.remainder_scalar(8192).reshape([PART, 256])
             };
-            let loss = decoder.loss_sum(tokens(0), tokens(1), None);
+            let loss = decoder.loss_sum(tokens(0), tokens(1));
             let grads = GradientsParams::from_grads(loss.backward(), decoder);
             drop(grads);
         }

@@ -27,7 +27,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-evenburn::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 /// Trains a model of the benchmark, a few steps at a time, as lines on standard input ask.
 #[derive(Debug, Parser)]

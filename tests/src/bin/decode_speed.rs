@@ -11,7 +11,7 @@ use evenburn_model::{Decoder, ModelConfig, Plan, Recompute, Sampler, fold};
 use evenburn_tests::bare::Bare;
 use std::time::Instant;
 
-evenburn::training_allocator!();
+evenburn_allocator::training_allocator!();
 
 const ROUNDS: usize = 90;
 const TOKENS: usize = 64;

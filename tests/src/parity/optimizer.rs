@@ -3,7 +3,7 @@
 use super::case::Case;
 use anyhow::{Context, Result, bail};
 use evenburn_geometry::Constraint;
-use evenburn_model::{ParamSpec, Role};
+use evenburn_model::{ParamRole, ParamSpec};
 use evenburn_optim::{Adam, Clip, Composition, Engine, Lookahead, NormFloor, Rule, Scaling};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ fn rule(optimizer: &Map<String, Value>, spec: &ParamSpec, constraint: Constraint
         if muon.get("on").and_then(Value::as_str) != Some("block matrices") {
             bail!("muon on {:?}", muon.get("on"));
         }
-        if spec.role == Role::Matrix {
+        if spec.role == ParamRole::Matrix {
             (muon, muon_recipe(muon)?)
         } else {
             let adamw = object(optimizer, "adamw")?;

@@ -33,7 +33,7 @@ fn run(case: &Case, model: &Model, mapped: &[Mapped], dtype: DType) -> Result<Pr
 
     let (tokens, targets) = (case.tensor("input.tokens")?, case.tensor("input.targets")?);
     let count = targets.values.len() as f64;
-    let logits = decoder.logits(decoder.hidden(ints(tokens, &device), None));
+    let logits = decoder.logits(decoder.hidden(ints(tokens, &device)));
     let logits = numbers(logits.into_data())?;
     let loss = mean_loss(&decoder, tokens, targets, &device);
     let value = numbers(loss.clone().into_data())?;
@@ -191,7 +191,7 @@ fn entry(array: &Array, index: usize) -> Array {
 fn mean_loss(decoder: &Decoder, tokens: &Array, targets: &Array, device: &Device) -> Tensor<1> {
     let count = targets.values.len() as f64;
     decoder
-        .loss_sum(ints(tokens, device), ints(targets, device), None)
+        .loss_sum(ints(tokens, device), ints(targets, device))
         // Burn divides gradients by a constant in f32 (docs/log.md).
         .mul_scalar(count.recip())
 }

@@ -6,8 +6,8 @@ use evenburn_model::function::{Function, GatedNorm, Placed, PlacedAt, PreAffine,
 use evenburn_model::strategy::{
     AnGpt, Bias, Decay, DeepNorm, Derf, DyT, EmbedNorm, EmbedScalar, FinalNorm, FirstBlock,
     GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, LnScaling, Ngpt, Olmo2, PeriNorm, PostNorm,
-    PreNorm, QkNorm, ResidualFactor, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Start,
-    Statistics, UnitNorm,
+    PreNorm, QkNorm, ResidualFactor, RowNorm, SiameseNorm, SimpleNorm, SoftmaxGain, Statistics,
+    UnitNorm, WeightInit,
 };
 use evenburn_model::{
     Double, DoubleAt, ExpertsConfig, GainDecay, Gains, HeadScale, HeadWeights, ModelConfig,
@@ -156,7 +156,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
             norm: Statistics::Rms,
             bias: Bias::None,
             eps,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         })
     };
@@ -261,7 +261,7 @@ pub(super) fn resolve(case: &Case) -> Result<Model, String> {
                     norm: statistics,
                     bias: Bias::None,
                     eps,
-                    start: Start::SimpleGpt,
+                    start: WeightInit::SimpleGpt,
                     decay,
                 };
                 (Source::Formulas, Scheme::from(pre))

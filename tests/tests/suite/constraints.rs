@@ -4,7 +4,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_model::strategy::{AnGpt, Ngpt, ResidualFactor, RowNorm, UnitNorm};
-use evenburn_model::{Decoder, ExpertsConfig, ModelConfig, ParamSpec, Registry, Scheme, weights};
+use evenburn_model::{
+    Decoder, ExpertsConfig, ForwardContext, ModelConfig, ParamSpec, Registry, Scheme, weights,
+};
 use evenburn_optim::{AdamW, Muon, OptimConfig, Recipe};
 use evenburn_train::groups;
 use std::collections::BTreeMap;
@@ -113,8 +115,11 @@ fn train(scheme: &Scheme, experts: ExpertsConfig, optim: &OptimConfig) -> Seen {
     let start = values(&model);
     let mut seen = Seen::default();
     for step in 0..STEPS {
-        let objective =
-            model.objective(tokens(step, &device), tokens(step + 7, &device), None, None);
+        let objective = model.objective(
+            tokens(step, &device),
+            tokens(step + 7, &device),
+            &ForwardContext::default(),
+        );
         let mut loss = objective.loss_sum.div_scalar(24.0);
         if let Some(penalty) = objective.penalty {
             loss = loss + penalty;

@@ -2,7 +2,7 @@
 
 use crate::program::{sandbox, text};
 use evenburn::data::Tokenizer;
-use evenburn::interchange::{Ends, Model, Target, Token, export};
+use evenburn::interchange::{Ends, ExportModel, Target, Token, export};
 use evenburn_model::weights;
 use evenburn_tests::{cli::Sandbox, exports};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ fn the_template_puts_in_front_what_stood_there_in_training() {
                 id,
             };
             let first = if begins { begin } else { end };
-            let model = Model {
+            let model = ExportModel {
                 plan: case.plan().unwrap(),
                 weights: weights::collect(&decoder),
                 tokenizer: Some(json.clone()),

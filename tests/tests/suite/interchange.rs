@@ -1,10 +1,12 @@
 //! Models of `transformers` are read as what they are, and what is written reads back the same.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use evenburn::interchange::{Ends, Imported, InterchangeError, Model, Target, export, import};
+use evenburn::interchange::{
+    Ends, ExportModel, Imported, InterchangeError, Target, export, import,
+};
 use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::strategy::PreNorm;
-use evenburn_model::{Decoder, ModelConfig, Plan, Recorded, weights};
+use evenburn_model::{Decoder, ForwardContext, ModelConfig, Plan, Recorded, weights};
 use evenburn_tests::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -34,7 +36,7 @@ fn decoder(read: &Imported, device: &Device) -> Decoder {
         let data = data.clone().convert_dtype(DType::F64);
         (path.clone(), data)
     });
-    weights::replace(Decoder::new(&read.plan, 0, device), values.collect()).unwrap()
+    weights::replace(Decoder::new(&read.plan, 0, device), values).unwrap()
 }
 
 /// The numbers that `transformers` computed.
@@ -145,11 +147,11 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         let (read, reference) = (import(&folder).unwrap(), Reference::of(peer));
         let model = decoder(&read, &device);
         let ids = |name: &str| reference.ids(name, &device);
-        let logits = numbers(model.logits(model.hidden(ids("tokens"), None)));
+        let logits = numbers(model.logits(model.hidden(ids("tokens"))));
         let found = error(&logits, &reference.floats("logits"));
         assert!(found < 1e-9, "{peer}: logits {found}");
 
-        let objective = model.objective(ids("tokens"), ids("targets"), None, None);
+        let objective = model.objective(ids("tokens"), ids("targets"), &ForwardContext::default());
         let count = ids("targets").shape().num_elements() as f64;
         let loss = objective.loss_sum.mul_scalar(count.recip());
         let found = error(&numbers(loss.clone()), &reference.floats("loss"));
@@ -159,7 +161,8 @@ fn peers_have_the_logits_losses_and_gradients_of_transformers() {
         let experts = &read.plan.dims().experts;
         if !experts.is_dense() {
             // A backward pass uses its graph up.
-            let objective = model.objective(ids("tokens"), ids("targets"), None, None);
+            let objective =
+                model.objective(ids("tokens"), ids("targets"), &ForwardContext::default());
             let aux = objective
                 .penalty
                 .unwrap()
@@ -189,7 +192,7 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
     let mut classes = 0;
     for case in exports::cases() {
         let original = case.decoder(DType::F64).unwrap();
-        let model = Model {
+        let model = ExportModel {
             plan: case.plan().unwrap(),
             weights: weights::collect(&original),
             tokenizer: None,
@@ -221,7 +224,7 @@ fn what_is_written_for_a_class_reads_back_as_the_same_function() {
         classes += 1;
         let read = import(&place).unwrap();
         let again = decoder(&read, &device);
-        let logits = |model: &Decoder| numbers(model.logits(model.hidden(exports::tokens(), None)));
+        let logits = |model: &Decoder| numbers(model.logits(model.hidden(exports::tokens())));
         let found = error(&logits(&again), &logits(&original));
         assert!(found < 1e-12, "{}: {found}", case.name);
     }
@@ -338,7 +341,7 @@ fn a_class_that_turns_whole_heads_is_refused_by_the_part() {
         .into_iter()
         .find(|c| c.name == "phi3")
         .unwrap();
-    let model = Model {
+    let model = ExportModel {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
         tokenizer: None,
@@ -360,7 +363,7 @@ fn a_class_that_computes_something_else_is_refused_with_the_difference() {
         .into_iter()
         .find(|c| c.name == "default_angpt")
         .unwrap();
-    let model = || Model {
+    let model = || ExportModel {
         plan: case.plan().unwrap(),
         weights: weights::collect(&case.decoder(DType::F32).unwrap()),
         tokenizer: None,
@@ -416,7 +419,7 @@ fn a_function_of_another_program_is_refused_by_its_name() {
     };
     let plan = Plan::new(&config, &PreNorm::default()).unwrap();
     let decoder = Decoder::new(&plan, 1, &Device::flex());
-    let model = Model {
+    let model = ExportModel {
         plan,
         weights: weights::collect(&decoder),
         tokenizer: None,

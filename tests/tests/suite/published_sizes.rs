@@ -1,7 +1,7 @@
 //! The presets of the papers and of their peers have the published numbers of parameters.
 
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Plan, Role, ScaleVectors};
+use evenburn_model::{ParamRole, Plan, ScaleVectors};
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use std::collections::BTreeSet;
@@ -292,7 +292,7 @@ fn the_scale_vectors_of_the_paper_are_its_count() {
     let scales: usize = standard("scale-vectors-1b")
         .params()
         .iter()
-        .filter(|spec| spec.role == Role::Gain)
+        .filter(|spec| spec.role == ParamRole::Gain)
         .map(evenburn_model::ParamSpec::len)
         .sum();
     assert_eq!(scales, 80_640);

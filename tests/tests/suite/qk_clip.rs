@@ -3,7 +3,7 @@
 use crate::program::{sandbox, text};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use evenburn_model::strategy::{PreNorm, QkNorm};
-use evenburn_model::{Biases, Decoder, ModelConfig, Plan, Positions, weights};
+use evenburn_model::{Biases, Decoder, ForwardContext, ModelConfig, Plan, Positions, weights};
 use evenburn_optim::{qk_clip, scale_heads};
 use evenburn_tests::cli::Sandbox;
 use std::collections::BTreeMap;
@@ -48,8 +48,7 @@ fn model(heads: usize, kv_heads: usize) -> Decoder {
             };
             let v: Vec<f64> = v.into_iter().enumerate().map(of).collect();
             (path, TensorData::new(v, shape))
-        })
-        .collect();
+        });
     weights::replace(model, values).unwrap()
 }
 
@@ -57,7 +56,11 @@ const TOKENS: [[i32; TIME]; 2] = [[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]];
 
 fn largest(model: &Decoder) -> Vec<Vec<f64>> {
     let tokens = Tensor::<2, Int>::from_ints(TOKENS, &Device::flex());
-    let scores = model.largest_scores(tokens, None);
+    let context = ForwardContext {
+        measure_scores: true,
+        ..Default::default()
+    };
+    let scores = model.forward(tokens, &context).largest_scores;
     let numbers = |x: Tensor<1>| x.into_data().convert::<f64>().try_to_vec().unwrap();
     scores.into_iter().map(numbers).collect()
 }

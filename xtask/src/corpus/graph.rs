@@ -98,7 +98,7 @@ pub(crate) fn on_every_host(root: &Path) -> Result<BTreeSet<(String, String)>> {
         let tree = capture(cargo().current_dir(root).args([
             "tree",
             "--locked",
-            "--package=evenburn",
+            "--package=evenburn-cli",
             "--no-default-features",
             "--features=flex",
             "--edges=normal,build",

@@ -6,7 +6,7 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_data::{DataError, Tokenizer};
-use evenburn_interchange::{Ends, Model, Target, Texts, Token, export};
+use evenburn_interchange::{Ends, ExportModel, Target, Texts, Token, export};
 use evenburn_model::weights;
 use evenburn_train::Registry;
 use evenburn_train::TrainedRun;
@@ -23,7 +23,7 @@ pub(super) fn run(registry: &Registry, arguments: Export, overrides: Overrides) 
         name => Target::Peer(name.to_owned()),
     };
     let tokenizer = tokenizer_json(&run)?;
-    let model = Model {
+    let model = ExportModel {
         weights: weights::collect(&run.decoder),
         ends: ends(&run, tokenizer.as_deref(), given)?,
         plan: run.plan,
@@ -59,7 +59,7 @@ fn ends(run: &TrainedRun, tokenizer: Option<&str>, given: bool) -> Result<Ends> 
     };
     let tokenizer = match Tokenizer::from_json(json.to_owned(), &run.tokenizer, &data.eod_token) {
         // A model that was imported before special tokens were recorded may have another.
-        Err(DataError::NoToken { .. }) if run.frozen.is_some() && !given => {
+        Err(DataError::NoToken { .. }) if run.origin.is_some() && !given => {
             return Ok(Ends::Unknown);
         }
         other => other?.with_bos(data.bos_token.as_deref())?,

@@ -7,7 +7,7 @@ use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_model::{fold, weights};
 use evenburn_train::Registry;
-use evenburn_train::frozen::{Frozen, Model};
+use evenburn_train::weights_only::{ModelOrigin, WeightsOnlyModel};
 use std::collections::BTreeSet;
 
 pub(super) fn run(registry: &Registry, arguments: Fold, overrides: Overrides) -> Result<()> {
@@ -22,11 +22,11 @@ pub(super) fn run(registry: &Registry, arguments: Fold, overrides: Overrides) ->
         .or_else(|| Some(beside?.join("folded").join(name)));
     let before = run.plan.params().len();
     let kept = per_block(&folded.kept);
-    let written = Model {
-        frozen: Frozen::Folding {
+    let written = WeightsOnlyModel {
+        origin: ModelOrigin::Folding {
             checkpoint: run.checkpoint.clone(),
             kept: folded.kept.clone(),
-            texts: run.frozen.as_ref().and_then(Frozen::texts).cloned(),
+            texts: run.origin.as_ref().and_then(ModelOrigin::texts).cloned(),
         },
         config: &run.config,
         plan: &folded.plan,

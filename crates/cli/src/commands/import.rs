@@ -8,7 +8,7 @@ use evenburn_data::grouped as count;
 use evenburn_interchange::import;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
-use evenburn_train::frozen::{Frozen, Model};
+use evenburn_train::weights_only::{ModelOrigin, WeightsOnlyModel};
 
 pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides) -> Result<()> {
     let folder = &arguments.folder;
@@ -39,8 +39,8 @@ pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides
         &config,
         read.texts.end_token.as_ref(),
     ));
-    let written = Model {
-        frozen: Frozen::Import {
+    let written = WeightsOnlyModel {
+        origin: ModelOrigin::Import {
             folder: folder.clone(),
             class: read.class.to_owned(),
             texts: Some(serde_json::to_value(&read.texts)?),

@@ -14,22 +14,27 @@ mod tokenizer;
 mod train;
 
 use crate::args::{Command, Compute};
-use crate::keys;
+use crate::keys::{self, Keys};
 use crate::output::tell;
 use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_interchange::Texts;
 use evenburn_train::Registry;
-use evenburn_train::frozen::Frozen;
-use evenburn_train::{TrainedRun, load_run_as};
+use evenburn_train::weights_only::ModelOrigin;
+use evenburn_train::{TrainedRun, Trainer, load_run_as};
 use std::fs;
 use std::path::Path;
 
-/// Runs one command.
-pub(crate) fn run(registry: &Registry, command: Command, overrides: Overrides) -> Result<()> {
-    keys::check(registry, &command, &overrides)?;
+/// Runs one command; `trainer` adds what the program has to a trainer.
+pub(crate) fn run(
+    registry: &Registry,
+    trainer: &dyn Fn(Trainer) -> Trainer,
+    command: Command,
+    overrides: Overrides,
+) -> Result<()> {
+    keys::check(registry, Keys::of(&command), &overrides)?;
     match command {
-        Command::Train(arguments) => train::run(registry, arguments, overrides),
+        Command::Train(arguments) => train::run(registry, trainer, arguments, overrides),
         Command::Eval(arguments) => eval::run(registry, arguments, overrides),
         Command::Describe(arguments) => describe::run(registry, &arguments, &overrides),
         Command::Config(arguments) => config::run(registry, &arguments, &overrides),
@@ -54,7 +59,7 @@ fn tokenizer_json(run: &TrainedRun) -> Result<Option<String>> {
 
 /// How the texts of an imported model begin and end.
 fn imported_texts(run: &TrainedRun) -> Result<Option<Texts>> {
-    let recorded = run.frozen.as_ref().and_then(Frozen::texts);
+    let recorded = run.origin.as_ref().and_then(ModelOrigin::texts);
     recorded
         .map(|texts| serde_json::from_value(texts.clone()).context("reading frozen.json"))
         .transpose()

@@ -4,17 +4,23 @@ use super::run_data::baselines;
 use crate::args::Train;
 use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
-use crate::{signals, tokenizing};
+use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
 use evenburn_data::{BaselineScores, Corpus, grouped as count};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -> Result<()> {
+pub(super) fn run(
+    registry: &Registry,
+    with: &dyn Fn(Trainer) -> Trainer,
+    arguments: Train,
+    overrides: Overrides,
+) -> Result<()> {
     let launch = Launch {
         file: arguments.config,
         overrides,
@@ -35,17 +41,15 @@ pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -
         Arc::clone(&stop),
     )?;
     announce(&config, &plan, &corpus, &start)?;
-    let display = if arguments.no_dashboard {
-        Display::Lines
-    } else {
-        Display::detect()
-    };
-    let summary = Trainer::new(registry, resolved, corpus.clone())
+    let mut trainer = Trainer::new(registry, resolved, corpus.clone())
         .start(start)
-        .display(display)
+        .display(Display::Lines)
         .stop_flag(stop)
-        .with_run_log()
-        .run()?;
+        .with_run_log();
+    if !arguments.no_dashboard && on_a_terminal() {
+        trainer = trainer.renderer(dashboard::open);
+    }
+    let summary = with(trainer).run()?;
     let scores = match summary.ended {
         Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
             // The summary of a run is worth more than what it is compared with.
@@ -58,6 +62,11 @@ pub(super) fn run(registry: &Registry, arguments: Train, overrides: Overrides) -
         Err(unwritten) if unwritten.is_closed() => Ok(()),
         reported => Ok(reported?),
     }
+}
+
+/// Whether there is somebody to see a dashboard and to press its keys.
+fn on_a_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
 fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> Result<()> {
@@ -111,8 +120,9 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), U
         summary.seconds,
         summary.tokens_per_sec
     )?;
-    if let Some(model) = &summary.evaluation {
-        let loss = model.nats_per_token();
+    let measured = |name| summary.validation.as_ref()?.get(name);
+    if let Some(loss) = measured("val/loss") {
+        let bits = measured("val/bpb");
         match baselines {
             Some(b) => say!(
                 "validation loss (nats per token): unigram {:.2}, bigram {:.2}, model {loss:.2}",
@@ -126,14 +136,11 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), U
                 "bits per byte: unigram {}, bigram {}, model {}",
                 decimals(b.unigram.bits_per_byte(), 3),
                 decimals(b.bigram.bits_per_byte(), 3),
-                decimals(model.bits_per_byte(), 3)
+                decimals(bits, 3)
             )?,
-            None => say!(
-                "bits per byte: model {}",
-                decimals(model.bits_per_byte(), 3)
-            )?,
+            None => say!("bits per byte: model {}", decimals(bits, 3))?,
         }
-        if model.bits_per_byte().is_none() {
+        if bits.is_none() {
             say!("{NO_BITS}")?;
         }
     }

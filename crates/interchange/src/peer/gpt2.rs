@@ -5,7 +5,7 @@ use super::{DefaultEnds, Peer};
 use crate::error::InterchangeError;
 use crate::fields::Fields;
 use crate::rows::{Row, out_in, same};
-use evenburn_model::strategy::{Bias, PreNorm, QkNorm, Start, Statistics};
+use evenburn_model::strategy::{Bias, PreNorm, QkNorm, Statistics, WeightInit};
 use evenburn_model::{Biases, HeadWeights, ModelConfig, Plan, Positions, Scheme};
 use serde_json::{Map, Value, json};
 
@@ -131,7 +131,7 @@ impl Peer for Gpt2 {
             norm: Statistics::Layer,
             bias: Bias::Learned,
             eps: config.number("layer_norm_epsilon", EPS)?,
-            start: Start::Gpt2,
+            start: WeightInit::Gpt2,
             ..PreNorm::default()
         };
         Ok((model, Scheme::from(scheme)))

@@ -341,7 +341,7 @@ pub(super) fn eps(plan: &Plan) -> f64 {
     plan.layers
         .first()
         .and_then(block)
-        .or_else(|| of(&plan.ends.final_norm))
+        .or_else(|| of(&plan.ends.head.final_norm))
         .unwrap_or(1e-6)
 }
 

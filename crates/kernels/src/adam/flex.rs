@@ -31,7 +31,7 @@ pub(super) fn dispatch(
     [w, m, v].map(Tensor::from_dispatch)
 }
 
-/// The numbers of a step as the loops want them.
+/// The hyperparameters of a step as the loops want them.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
     beta1: f32,

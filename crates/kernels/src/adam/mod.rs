@@ -9,7 +9,7 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// The numbers of one step.
+/// The hyperparameters of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
     /// Decay of the mean of gradients.
@@ -60,7 +60,7 @@ impl AdamStep {
     }
 }
 
-/// The weight and both means after a step, all `[N, R, C]`:
+/// One step of Adam: the weight and both means after it, all `[N, R, C]`.
 ///
 /// ```text
 /// g = grad_scale * grad,  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2
@@ -105,7 +105,7 @@ pub fn adam(
     reference(w, grad, m, v, step)
 }
 
-/// [`adam`] of plain tensor operations.
+/// [`adam`] composed of plain tensor operations.
 pub fn reference(
     w: Tensor<3>,
     grad: Tensor<3>,

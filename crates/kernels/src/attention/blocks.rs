@@ -49,7 +49,7 @@ impl Sizes {
         B::float_swap_dims(k, 1, 2)
     }
 
-    /// The way back from [`split_keys`](Self::split_keys).
+    /// The inverse of [`split_keys`](Self::split_keys).
     fn join_keys<B: Backend>(self, k: FloatTensor<B>) -> FloatTensor<B> {
         let k = B::float_swap_dims(k, 1, 2);
         B::float_reshape(k, Shape::new([self.b, self.t, self.g * self.k]))

@@ -101,7 +101,7 @@ pub(crate) fn forward(
     tensor(y, shape(&q))
 }
 
-/// What the way back reads.
+/// What the backward pass reads.
 #[derive(Debug, Clone)]
 struct Kept {
     inputs: [NodeId; 3],

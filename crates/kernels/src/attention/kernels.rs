@@ -149,7 +149,7 @@ simd! {
 }
 
 simd! {
-    /// Turns each row of scores into probabilities, as the way forth did.
+    /// Turns each row of scores into probabilities, as the forward pass did.
     fn probability_rows(scores: &mut [f32], block: Block, softmax: &[Softmax]) {
         for (i, (row, softmax)) in scores.chunks_exact_mut(block.keys()).zip(softmax).enumerate() {
             for x in only(row, block.visible(i)) {
@@ -280,7 +280,7 @@ pub(super) fn backward(p: Problem, softmax: &[Softmax], dy: &[f32]) -> [Vec<f32>
     [dq, dk, dv]
 }
 
-/// What the way back of one head reads, `[T, K]` each, or, where it is turned, `[K, T]`.
+/// What the backward pass of one head reads, `[T, K]` each, or, where it is turned, `[K, T]`.
 #[derive(Clone, Copy)]
 struct Views<'a> {
     q: Matrix<'a>,

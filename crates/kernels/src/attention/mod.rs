@@ -36,7 +36,7 @@ pub(crate) struct Heads {
 /// holds several. Without it every query sees all from position 0 on. A start before 0 is taken for 0, one behind its
 /// query for the query itself, which sees itself in any case.
 ///
-/// The CPU's way keeps no `T x T` matrix of scores or of a mask: the way back computes the scores again, and 128 queries
+/// The CPU's kernel keeps no `T x T` matrix of scores or of a mask: the backward pass computes the scores again, and 128 queries
 /// at a time multiply the keys from the smallest of their starts on. A NaN or infinite value reaches queries that don't
 /// see it, because their weight 0 doesn't silence it: here those among the 128, in the [`reference()`] all of the
 /// sequence. A query whose scores are all negative infinity is out of range and gives NaN here, where the reference
@@ -94,7 +94,7 @@ pub fn causal_attention(
         use crate::route::on_cube;
         let same = q.dtype() == k.dtype() && q.dtype() == v.dtype();
         if same && on_cube(&q) {
-            // Burn's own attention has kernels both ways, but gradients of some shapes are wrong (docs/log.md).
+            // Burn's own attention has kernels for both passes, but gradients of some shapes are wrong (docs/log.md).
             let starts = starts.unwrap_or_else(|| {
                 let [b, t, _] = q.dims();
                 Tensor::zeros([b, t], &q.device())
@@ -137,7 +137,7 @@ fn check(
     }
 }
 
-/// [`causal_attention`] of plain tensor operations; with starts, under a mask `[B, H, T, T]`.
+/// [`causal_attention`] composed of plain tensor operations; with starts, under a mask `[B, H, T, T]`.
 ///
 /// # Panics
 ///

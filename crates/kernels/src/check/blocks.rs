@@ -1,4 +1,4 @@
-//! The ways in blocks, which GPU backends take, on the CPU's backend.
+//! The operations in blocks, which GPU backends use, on the CPU's backend.
 
 use crate::attention::{Heads, blocks as attention};
 use crate::linear_cross_entropy::blocks as linear_cross_entropy;

@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn blocks_cover_the_product() {
-        // Large enough to be cut, both ways.
+        // Large enough to be cut along both axes.
         for (m, k, n) in [(700, 130, 900), (130, 300, 2100), (2100, 300, 130)] {
             let (a, b) = (singles(m * k, 2), singles(k * n, 3));
             let mut c = vec![f32::NAN; m * n];

@@ -1,4 +1,4 @@
-//! A matrix of parameters in products both ways.
+//! A matrix of parameters in the products of both passes.
 
 use super::matrix::{Into, Matrix, MatrixMut, product_parallel, transpose};
 use super::{contiguous, tensor, values};

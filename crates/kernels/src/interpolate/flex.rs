@@ -1,4 +1,4 @@
-//! The interpolation in one pass over memory each way.
+//! The interpolation in one pass over memory, forward and backward.
 
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;

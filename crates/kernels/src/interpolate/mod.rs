@@ -1,4 +1,4 @@
-//! The step of a residual stream.
+//! The interpolation of a residual stream and a branch's output.
 //!
 //! `D` channels.
 
@@ -9,7 +9,7 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// `y = keep * h + step * x`, channel by channel: `h` and `x` are `[.., D]`, `keep` and `step` `[D]`.
+/// Interpolation of a stream and a branch's output: `y = keep * h + step * x`, channel by channel; `h` and `x` are `[.., D]`, `keep` and `step` `[D]`.
 ///
 /// With `keep = 1 - step` this is an interpolation; source: Loshchilov et al., *nGPT* (2024), eq. 7 and 8.
 ///
@@ -43,7 +43,7 @@ pub fn interpolate<const D: usize>(
     reference(h, x, keep, step)
 }
 
-/// [`interpolate`] of plain tensor operations.
+/// [`interpolate`] composed of plain tensor operations.
 pub fn reference<const D: usize>(
     h: Tensor<D>,
     x: Tensor<D>,

@@ -8,7 +8,7 @@ mod tests;
 use crate::Precision;
 use burn::tensor::{FloatDType, Tensor};
 
-/// `y = factor x W` with `x [.., in]`, `weight [in, out]`, and `y [.., out]`; the gradients are `dx = factor dy W^T`,
+/// Linear map: `y = factor x W` with `x [.., in]`, `weight [in, out]`, and `y [.., out]`; the gradients are `dx = factor dy W^T`,
 /// `dW = factor x^T dy`. The factors of all three products are rounded to `precision`.
 ///
 /// ```
@@ -40,7 +40,7 @@ pub fn linear<const D: usize>(
     reference(x, weight, factor, precision)
 }
 
-/// [`linear`] of plain tensor operations.
+/// [`linear`] composed of plain tensor operations.
 pub fn reference<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,

@@ -44,7 +44,7 @@ fn bf16_agrees_with_the_reference() {
                 loss(h, w, targets(n, v, &x[0]), Precision::Bf16)
             },
         );
-        // On the way back the reference rounds the gradients and not those of the logits: by 2^-9 at most.
+        // In the backward pass the reference rounds the gradients and not those of the logits: by 2^-9 at most.
         assert_agree::<1>(
             &format!("linear cross-entropy {n} x {d} x {v} in bf16"),
             &[n * d, d * v],

@@ -1,9 +1,9 @@
-//! Normalization on GPU backends, one kernel each way.
+//! Normalization on GPU backends, one kernel for each pass.
 
 use super::Size;
-use crate::again::Again;
 use crate::cube::extension::FusedCube;
 use crate::cube::{buffer, contiguous, element, empty};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -142,13 +142,13 @@ pub(crate) fn tracked<B: FusedCube>(
     rule: Rule,
 ) -> FloatTensor<Autodiff<B>> {
     let (y, factors) = B::cube_normalize_keeping(x.primitive().clone(), rule);
-    let again = Again::new([x.id()], move |[x]: [FloatTensor<B>; 1]| {
+    let recomputed = Recomputed::new([x.id()], move |[x]: [FloatTensor<B>; 1]| {
         B::cube_normalize(x, rule)
     });
     match NormalizeBackward::<B>(PhantomData)
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x])
         .stateful()
     {
@@ -168,14 +168,14 @@ pub(crate) fn tracked_with_gain<B: FusedCube>(
     let values = gain.primitive().clone();
     let (y, factors) =
         B::cube_normalize_with_gain_keeping(x.primitive().clone(), values.clone(), rule);
-    let again = Again::new(
+    let recomputed = Recomputed::new(
         [x.id(), gain.id()],
         move |[x, gain]: [FloatTensor<B>; 2]| B::cube_normalize_with_gain(x, gain, rule),
     );
     match NormalizeWithGainBackward::<B>(PhantomData)
         .prepare::<BalancedCheckpointing>([x.node(), gain.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x, gain])
         .stateful()
     {

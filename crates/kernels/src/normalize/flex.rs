@@ -1,11 +1,11 @@
-//! Normalization in one pass over memory each way.
+//! Normalization in one pass over memory, forward and backward.
 
 use super::Size;
-use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{dot_in_double, simd};
 use crate::flex::{buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values};
 use crate::profile::{Pass, Work, span};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -114,7 +114,7 @@ simd! {
     }
 }
 
-/// One pass over `n` numbers: read and write on the way there, two to read and one to write on the way back.
+/// One pass over `n` numbers: forward one to read and one to write, backward two to read and one to write.
 fn work(pass: Pass, n: usize, rule: Rule) -> Work {
     let streams = if pass == Pass::Forward { 2 } else { 3 };
     Work {
@@ -145,7 +145,7 @@ pub(crate) fn forward(x: FlexTensor, gain: Option<FlexTensor>, rule: Rule) -> Fl
     compute(&contiguous(x), gain.map(contiguous).as_ref(), rule).0
 }
 
-/// What the way back reads.
+/// What the backward pass reads.
 #[derive(Debug, Clone)]
 struct Kept {
     x: NodeId,
@@ -214,11 +214,11 @@ impl Backward<Flex, 2> for NormalizeWithGainBackward {
 
 pub(crate) fn tracked(x: &FloatTensor<Autodiff<Flex>>, rule: Rule) -> FloatTensor<Autodiff<Flex>> {
     let (y, factors) = compute(&contiguous(x.primitive().clone()), None, rule);
-    let again = Again::new([x.id()], move |[x]: [FlexTensor; 1]| forward(x, None, rule));
+    let recomputed = Recomputed::new([x.id()], move |[x]: [FlexTensor; 1]| forward(x, None, rule));
     match NormalizeBackward
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x])
         .stateful()
     {
@@ -237,13 +237,13 @@ pub(crate) fn tracked_with_gain(
 ) -> FloatTensor<Autodiff<Flex>> {
     let values = contiguous(gain.primitive().clone());
     let (y, factors) = compute(&contiguous(x.primitive().clone()), Some(&values), rule);
-    let again = Again::new([x.id(), gain.id()], move |[x, gain]: [FlexTensor; 2]| {
+    let recomputed = Recomputed::new([x.id(), gain.id()], move |[x, gain]: [FlexTensor; 2]| {
         forward(x, Some(gain), rule)
     });
     match NormalizeWithGainBackward
         .prepare::<BalancedCheckpointing>([x.node(), gain.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x, gain])
         .stateful()
     {

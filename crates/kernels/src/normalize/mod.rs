@@ -77,7 +77,7 @@ pub(crate) fn check<const D: usize>(x: &Tensor<D>, gain: Option<&Tensor<1>>, gro
     }
 }
 
-/// [`normalize`] of plain tensor operations.
+/// [`normalize`] composed of plain tensor operations.
 ///
 /// # Panics
 ///

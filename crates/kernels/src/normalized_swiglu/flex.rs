@@ -1,16 +1,16 @@
-//! SwiGLU of normalized branches in one pass over memory each way.
+//! SwiGLU of normalized branches in one pass over memory, forward and backward.
 //!
 //! Some rows of the branches at a time go through the normalization and the gated unit as they would through those
 //! operations, so every number is the same; what is between them stays in the first cache.
 
 use super::Normalization;
-use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::{
     buffer, contiguous, rows_per_piece, shape, sum_parts, tensor, values, with_scratch,
 };
 use crate::normalize::flex::{Rule, backward_rows_with_gain, forward_rows};
 use crate::profile::{Pass, Work, span};
+use crate::recompute::Recomputed;
 use crate::swiglu::flex::{backward_piece, forward_piece};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
@@ -48,7 +48,7 @@ pub(super) fn dispatch<const D: usize>(
     ))
 }
 
-/// The numbers of the operation; rules are of gate and up.
+/// The constants of the operation; the rules are those of gate and up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit {
     /// Channels.
@@ -219,7 +219,7 @@ pub(crate) fn tracked(
         unit,
     );
     let ([gate, up], [gate_gain, up_gain]) = (branches, gains);
-    let again = Again::new(
+    let recomputed = Recomputed::new(
         [gate.id(), up.id(), gate_gain.id(), up_gain.id()],
         move |[gate, up, gate_gain, up_gain]: [FlexTensor; 4]| {
             forward([gate, up], [gate_gain, up_gain], unit)
@@ -233,7 +233,7 @@ pub(crate) fn tracked(
             up_gain.node(),
         ])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([gate, up, gate_gain, up_gain])
         .stateful()
     {

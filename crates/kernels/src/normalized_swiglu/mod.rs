@@ -26,7 +26,7 @@ pub struct Normalization {
 /// SwiGLU between normalized projections: [`swiglu`] of [`normalize`] of either, as SimpleNorm has it.
 ///
 /// `branches` are gate and up, `[.., F]`, and so is the result. On the CPU the normalized branches stay in the cache, where
-/// two operations would write and read them, and write and read them again on the way back. Source: SimpleGPT
+/// two operations would write and read them, and write and read them again in the backward pass. Source: SimpleGPT
 /// (2602.01212), which puts a normalization behind every linear map.
 ///
 /// ```
@@ -81,7 +81,7 @@ pub fn normalized_swiglu<const D: usize>(
     swiglu(gate, up, before, after)
 }
 
-/// [`normalized_swiglu`] of plain tensor operations.
+/// [`normalized_swiglu`] composed of plain tensor operations.
 ///
 /// # Panics
 ///

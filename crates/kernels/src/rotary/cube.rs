@@ -1,8 +1,8 @@
-//! Rotation on GPU backends, one kernel for both ways.
+//! Rotation on GPU backends, one kernel for both passes.
 
-use crate::again::Again;
 use crate::cube::extension::FusedCube;
 use crate::cube::{buffer, contiguous, element, empty};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -77,14 +77,14 @@ pub(crate) fn tracked<B: FusedCube>(
     let apply =
         move |x, [cos, sin]: [FloatTensor<B>; 2]| B::cube_rotary(x, cos, sin, rows, direction);
     let y = apply(x.primitive().clone(), tables.clone());
-    let again = Again::new([x.id()], {
+    let recomputed = Recomputed::new([x.id()], {
         let tables = tables.clone();
         move |[x]: [FloatTensor<B>; 1]| apply(x, tables.clone())
     });
     match RotaryBackward::<B>(PhantomData)
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x])
         .stateful()
     {

@@ -1,10 +1,10 @@
-//! Rotation in place where nobody else holds the tensor.
+//! Rotation, in place where the tensor has no other owner.
 
-use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::simd;
 use crate::flex::{buffer, contiguous, owned_values, rows_per_piece, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -24,7 +24,7 @@ pub(super) fn dispatch(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>, heads: usiz
 }
 
 simd! {
-    /// One position, all heads of `head` channels; `direction` is 1 or, for the way back, -1. The tables may be shorter
+    /// One position, all heads of `head` channels; `direction` is 1 or, in the backward pass, -1. The tables may be shorter
     /// than half a head: the channels after the last pair stay.
     fn turn_in_place(x: &mut [f32], head: usize, cos: &[f32], sin: &[f32], direction: f32) {
         for head in x.chunks_exact_mut(head) {
@@ -146,14 +146,14 @@ pub(crate) fn tracked(
         heads,
     };
     let y = tables.apply(x.primitive().clone(), 1.0);
-    let again = Again::new([x.id()], {
+    let recomputed = Recomputed::new([x.id()], {
         let tables = tables.clone();
         move |[x]: [FlexTensor; 1]| tables.apply(x, 1.0)
     });
     match RotaryBackward
         .prepare::<BalancedCheckpointing>([x.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([x])
         .stateful()
     {

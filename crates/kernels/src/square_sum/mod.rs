@@ -24,7 +24,7 @@ pub fn square_sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     reference(x)
 }
 
-/// [`square_sum`] of plain tensor operations: axis by axis, because a sum of everything at once may run in an order that
+/// [`square_sum`] composed of plain tensor operations: axis by axis, because a sum of everything at once may run in an order that
 /// depends on the threads (Flex does so from 4M entries on).
 pub fn reference<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     // Narrow floats have too few digits for a sum of many squares.

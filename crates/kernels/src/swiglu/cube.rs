@@ -1,8 +1,8 @@
-//! SwiGLU on GPU backends, one kernel each way.
+//! SwiGLU on GPU backends, one kernel for each pass.
 
-use crate::again::Again;
 use crate::cube::extension::FusedCube;
 use crate::cube::{buffer, contiguous, element, empty};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -89,14 +89,14 @@ pub(crate) fn tracked<B: FusedCube>(
     scales: Scales,
 ) -> FloatTensor<Autodiff<B>> {
     let y = B::cube_swiglu(gate.primitive().clone(), up.primitive().clone(), scales);
-    let again = Again::new(
+    let recomputed = Recomputed::new(
         [gate.id(), up.id()],
         move |[gate, up]: [FloatTensor<B>; 2]| B::cube_swiglu(gate, up, scales),
     );
     match SwigluBackward::<B>(PhantomData)
         .prepare::<BalancedCheckpointing>([gate.node(), up.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([gate, up])
         .stateful()
     {

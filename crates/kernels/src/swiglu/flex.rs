@@ -1,10 +1,10 @@
-//! SwiGLU in one pass over memory each way.
+//! SwiGLU in one pass over memory, forward and backward.
 
-use crate::again::Again;
 use crate::flex::extension::Fused;
 use crate::flex::simd::{exp, simd};
 use crate::flex::{PIECE, buffer, contiguous, shape, tensor, values};
 use crate::profile::{Pass, Work, span};
+use crate::recompute::Recomputed;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::BalancedCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -129,13 +129,13 @@ pub(crate) fn tracked(
         before,
         after,
     );
-    let again = Again::new([gate.id(), up.id()], move |[gate, up]: [FlexTensor; 2]| {
+    let recomputed = Recomputed::new([gate.id(), up.id()], move |[gate, up]: [FlexTensor; 2]| {
         forward(gate, up, before, after)
     });
     match SwigluBackward
         .prepare::<BalancedCheckpointing>([gate.node(), up.node()])
         .memory_bound()
-        .retro_forward(again)
+        .retro_forward(recomputed)
         .parents([gate, up])
         .stateful()
     {

@@ -50,7 +50,7 @@ pub fn swiglu<const D: usize>(
     reference(gate, up, before, after)
 }
 
-/// [`swiglu`] of plain tensor operations.
+/// [`swiglu`] composed of plain tensor operations.
 pub fn reference<const D: usize>(
     gate: Tensor<D>,
     up: Tensor<D>,

@@ -21,17 +21,17 @@ impl Work {
     /// The gain of the final normalization, or all of it where it is a scale, goes into the rows of the output layer, the
     /// gain of the logits into its columns.
     pub(super) fn output(&mut self) {
-        if let Some(norm) = &self.plan.ends.final_norm
+        if let Some(norm) = &self.plan.ends.head.final_norm
             && norm.bias.is_none()
             && let Some(scale) = self.tensors.scale_of("final_norm", &norm.function)
         {
             let factor = norm.factor;
-            self.plan.ends.final_norm = None;
+            self.plan.ends.head.final_norm = None;
             self.untie();
             self.tensors.scale("head.weight", factor);
             self.tensors.rows("head.weight", &scale);
         }
-        if let Some(norm) = &mut self.plan.ends.final_norm
+        if let Some(norm) = &mut self.plan.ends.head.final_norm
             // The output layer has no bias to carry one.
             && norm.bias.is_none()
             && norm.function.gain_is_last()
@@ -46,7 +46,7 @@ impl Work {
                 self.tensors.rows("head.weight", &gain);
             }
         }
-        if self.plan.ends.logit_gain.take().is_some() {
+        if self.plan.ends.head.logit_gain.take().is_some() {
             self.untie();
             let gain = self.tensors.take("head.after.value");
             self.tensors.last("head.weight", &gain);
@@ -55,8 +55,8 @@ impl Work {
 
     /// Constant and learned scale of the embedding go into its tables.
     pub(super) fn embedding(&mut self) {
-        let factor = std::mem::replace(&mut self.plan.ends.embed_factor, 1.0);
-        let gained = self.plan.ends.embed_gain.take().is_some();
+        let factor = std::mem::replace(&mut self.plan.ends.embedding.factor, 1.0);
+        let gained = self.plan.ends.embedding.gain.take().is_some();
         if !gained && !acts(factor) {
             return;
         }

@@ -40,7 +40,7 @@ fn applies(plan: &Plan) -> bool {
     let linear = |(layer, (branch, residual)): (&LayerPlan, (Branch, &ResidualPlan))| {
         bare(residual) && takes_scale(residual, layer, branch.writer())
     };
-    any && plan.ends.final_norm.is_none() && all.all(linear)
+    any && plan.ends.head.final_norm.is_none() && all.all(linear)
 }
 
 impl Work {

@@ -19,8 +19,8 @@
 mod ends;
 mod lerp;
 mod linear;
+mod scales;
 mod scores;
-mod settle;
 mod tensors;
 
 use crate::decoder::Decoder;
@@ -35,7 +35,7 @@ use tensors::Tensors;
 /// A folded network.
 #[derive(Debug)]
 pub struct Folded {
-    /// What it is: validates, and names every parameter it has.
+    /// Its plan, which validates and lists its parameters.
     pub plan: Plan,
     /// The network, without gradients.
     pub decoder: Decoder,
@@ -57,7 +57,7 @@ pub struct Folded {
 /// let device = Device::flex();
 /// let folded = fold(&plan, &Decoder::new(&plan, 0, &device), &device)?;
 /// assert_eq!(folded.plan.layers[0].mlp_residual.mix, MixPlan::Add);
-/// assert!(folded.plan.ends.logit_gain.is_none());
+/// assert!(folded.plan.ends.head.logit_gain.is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, FoldError> {
@@ -65,7 +65,7 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
         plan: plan.clone(),
         tensors: Tensors::new(weights::collect(decoder))?,
     };
-    work.settle();
+    work.resolve_scales();
     for index in 0..plan.layers.len() {
         work.scores(index);
         work.linears(index);
@@ -78,7 +78,7 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
     let Work { mut plan, tensors } = work;
     plan.validate()?;
     let decoder = weights::replace(Decoder::new(&plan, 0, device), tensors.finish())?;
-    let kept = settle::left(&mut plan);
+    let kept = scales::left(&mut plan);
     Ok(Folded {
         plan,
         decoder,
@@ -86,24 +86,25 @@ pub fn fold(plan: &Plan, decoder: &Decoder, device: &Device) -> Result<Folded, F
     })
 }
 
-/// The same network with every learned scale stored as what it multiplies by, in f64 on the way; no matrix changes.
+/// The same network with every learned scale stored as its used value, as [`Form::Direct`](crate::plan::Form::Direct);
+/// computed in f64, and no matrix changes.
 ///
 /// # Errors
 /// [`WeightsError::Path`] for a tensor that holds no floating-point numbers.
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use evenburn_model::{Decoder, ModelConfig, Plan, settle, strategy::Ngpt, weights};
+/// use evenburn_model::{Decoder, ModelConfig, Plan, resolve_scales, strategy::Ngpt, weights};
 /// let plan = Plan::new(&ModelConfig::default(), &Ngpt::default())?;
 /// let named = weights::collect(&Decoder::new(&plan, 0, &Device::flex()));
-/// let (settled, named) = settle(&plan, named)?;
+/// let (resolved, named) = resolve_scales(&plan, named)?;
 /// // Stored as 1 / sqrt(128), used as 1.
 /// let scale = named.iter().find(|(path, _)| path == "head.after.value").map(|(_, data)| data);
 /// let first = scale.and_then(|data| data.iter::<f64>().next());
 /// assert!(first.is_some_and(|used| (used - 1.0).abs() < 1e-6));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn settle(
+pub fn resolve_scales(
     plan: &Plan,
     named: Vec<(String, TensorData)>,
 ) -> Result<(Plan, Vec<(String, TensorData)>), WeightsError> {
@@ -111,11 +112,11 @@ pub fn settle(
         plan: plan.clone(),
         tensors: Tensors::new(named)?,
     };
-    work.settle();
+    work.resolve_scales();
     Ok((work.plan, work.tensors.finish().into_iter().collect()))
 }
 
-/// A plan and its numbers on the way to being folded.
+/// A plan and its parameters while they are folded.
 struct Work {
     plan: Plan,
     tensors: Tensors,
@@ -131,7 +132,7 @@ impl Work {
     }
 }
 
-/// What is left is trained by nobody: no constraint, no decay.
+/// Takes constraints and weight decay away: a folded model is not trained.
 fn release(plan: &mut Plan) {
     let ends = [&mut plan.embedding];
     let ends = ends.into_iter().chain(&mut plan.positions);

@@ -5,7 +5,7 @@ use crate::function::Function;
 use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
 
-/// The numbers of a decoder by path, rows of matrices along the input.
+/// The parameters of a decoder in f64 by path; the rows of a matrix run along its input.
 pub(super) struct Tensors {
     arrays: BTreeMap<String, Array>,
     dtype: DType,

@@ -3,7 +3,7 @@
 use super::scheduled::{averaged, end_of};
 use super::{Around, Effect, Moment, NormFunction, Rms, Scales, Scheduled};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use evenburn_kernels::Size;
 use schemars::JsonSchema;
@@ -52,7 +52,7 @@ impl NormFunction for Anchored {
     }
 
     fn arrays(&self, _: usize, _: bool) -> Vec<ArrayPlan> {
-        let state = |name| ArrayPlan::filled(name, vec![1], 0.0, Role::Bias).state();
+        let state = |name| ArrayPlan::filled(name, vec![1], 0.0, ParamRole::Bias).state();
         vec![state("mean"), state("target")]
     }
 

@@ -3,7 +3,7 @@
 use super::tanh::usable;
 use super::{Around, NormFunction};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,8 @@ impl NormFunction for Erf {
 
     fn arrays(&self, _: usize, decay: bool) -> Vec<ArrayPlan> {
         vec![
-            ArrayPlan::filled("slope", vec![1], self.slope, Role::Gain).decayed(decay),
-            ArrayPlan::filled("shift", vec![1], 0.0, Role::Bias).decayed(decay),
+            ArrayPlan::filled("slope", vec![1], self.slope, ParamRole::Gain).decayed(decay),
+            ArrayPlan::filled("shift", vec![1], 0.0, ParamRole::Bias).decayed(decay),
         ]
     }
 

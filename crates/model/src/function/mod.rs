@@ -31,7 +31,7 @@ pub use tanh::Tanh;
 pub use taper::{GateSchedule, Taper};
 pub use unit::Unit;
 
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};
 use crate::plan::ArrayPlan;
 use burn::tensor::Tensor;
@@ -52,7 +52,7 @@ pub enum Effect {
     Other,
 }
 
-/// What a function is applied with.
+/// The gain, the epsilon and the learned arrays that a function is applied with.
 #[derive(Debug)]
 pub struct Around<'a> {
     /// The gain of the layer, one entry for each channel.
@@ -70,7 +70,6 @@ pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use evenburn_model::atoms::Norm;
 /// use evenburn_model::function::{Around, NormFunction};
 /// use evenburn_model::plan::NormPlan;
 /// use evenburn_model::Recorded;
@@ -97,7 +96,7 @@ pub type Scales<'a> = &'a dyn Fn(&str) -> Vec<f64>;
 ///
 /// let device = Device::flex();
 /// let plan = NormPlan { function: Largest {}.into(), gain: None, ..NormPlan::unit() };
-/// let y = Norm::new(&plan, 2, 2, &device).forward(Tensor::<2>::from_floats([[3.0, -4.0]], &device));
+/// let y = plan.init_full(2, &device).forward(Tensor::<2>::from_floats([[3.0, -4.0]], &device));
 /// let y = y.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
 /// assert_eq!(y, [0.75, -1.0]);
 /// # Ok::<(), String>(())
@@ -111,7 +110,11 @@ pub trait NormFunction: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The function of each row of `x [N, width]`, its gain included.
+    /// The function of each row, its gain included.
+    ///
+    /// # Shapes
+    /// - `x`: `[N, width]`
+    /// - output: that of `x`
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2>;
 
     /// The statistic that fused operations divide by, where that and the gain are all there is to the function.
@@ -139,7 +142,7 @@ pub trait NormFunction: Debug + Send + Sync {
         None
     }
 
-    /// What it does in training beside normalizing, if anything.
+    /// Its schedule, if it changes in the course of training.
     fn scheduled(&self) -> Option<&dyn Scheduled> {
         None
     }
@@ -182,7 +185,7 @@ impl<F: NormFunction + Recorded> From<F> for Function {
     }
 }
 
-/// A function that was read and that nobody registered.
+/// Stands in for a function that was read and isn't registered.
 #[derive(Debug)]
 struct Missing(String);
 

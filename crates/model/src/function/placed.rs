@@ -48,7 +48,7 @@ pub enum PlacedAt {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// The function; one that was read from a file does nothing until [`Kinds::settle`] has given it its object.
+    /// The function; one that was read from a file does nothing until [`Kinds::resolve_config`] has given it its object.
     pub function: Function,
     /// Where; as [`NormFunction::placed_at`] says when not given.
     pub at: Option<PlacedAt>,
@@ -137,7 +137,7 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
     });
     let last = match at {
         PlacedAt::Inputs => None,
-        PlacedAt::InputsAndFinal => Some(&mut plan.ends.final_norm),
+        PlacedAt::InputsAndFinal => Some(&mut plan.ends.head.final_norm),
     };
     let mut replaced = 0;
     for norm in inputs.chain(last).flatten() {
@@ -148,7 +148,7 @@ pub(crate) fn rewrite(mut plan: Plan, placed: Option<&Placed>) -> Result<Plan, P
     }
     if replaced > 0 {
         let beside = placed.function.final_norm();
-        let end = plan.ends.final_norm.as_mut().zip(beside);
+        let end = plan.ends.head.final_norm.as_mut().zip(beside);
         if let Some((norm, function)) = end
             && norm.function.is::<Rms>()
         {

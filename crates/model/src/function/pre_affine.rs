@@ -2,7 +2,7 @@
 
 use super::{Around, Effect, NormFunction};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ impl NormFunction for PreAffine {
     }
 
     fn arrays(&self, width: usize, decay: bool) -> Vec<ArrayPlan> {
-        vec![ArrayPlan::filled("lambda", vec![width], 1.0, Role::Gain).decayed(decay)]
+        vec![ArrayPlan::filled("lambda", vec![width], 1.0, ParamRole::Gain).decayed(decay)]
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {

@@ -13,8 +13,8 @@ pub struct Moment {
     pub total: u64,
 }
 
-/// What a normalization function does in training beside normalizing: it may measure what it reads, add to the loss, and set
-/// its own arrays after a step.
+/// The schedule of a normalization function: in training it may measure what it reads, add to the loss, and set its own
+/// arrays after a step.
 ///
 /// Those before the branches and at the end of a decoder are asked. What it has to remember it keeps in arrays that are
 /// state, [`ArrayPlan::state`](crate::plan::ArrayPlan::state): checkpoints hold them, so that a resumed run goes on as the

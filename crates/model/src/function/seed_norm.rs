@@ -2,7 +2,7 @@
 
 use super::{Around, NormFunction};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,8 @@ impl NormFunction for SeedNorm {
 
     fn arrays(&self, width: usize, decay: bool) -> Vec<ArrayPlan> {
         vec![
-            ArrayPlan::filled("dyn", vec![width], 1.0, Role::Gain).decayed(decay),
-            ArrayPlan::filled("seed", vec![width], 0.0, Role::Gain).decayed(decay),
+            ArrayPlan::filled("dyn", vec![width], 1.0, ParamRole::Gain).decayed(decay),
+            ArrayPlan::filled("seed", vec![width], 0.0, ParamRole::Gain).decayed(decay),
         ]
     }
 

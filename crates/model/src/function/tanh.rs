@@ -2,7 +2,7 @@
 
 use super::{Around, NormFunction};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ impl NormFunction for Tanh {
     }
 
     fn arrays(&self, _: usize, decay: bool) -> Vec<ArrayPlan> {
-        vec![ArrayPlan::filled("slope", vec![1], self.slope, Role::Gain).decayed(decay)]
+        vec![ArrayPlan::filled("slope", vec![1], self.slope, ParamRole::Gain).decayed(decay)]
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {

@@ -4,7 +4,7 @@ use super::anchored::{size, usable};
 use super::scheduled::{averaged, end_of};
 use super::{Anchored, Around, Function, Moment, NormFunction, PlacedAt, Scales, Scheduled};
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,9 @@ impl NormFunction for Taper {
     }
 
     fn arrays(&self, width: usize, decay: bool) -> Vec<ArrayPlan> {
-        let state = |name, value| ArrayPlan::filled(name, vec![1], value, Role::Gain).state();
+        let state = |name, value| ArrayPlan::filled(name, vec![1], value, ParamRole::Gain).state();
         let mut arrays = vec![
-            ArrayPlan::filled("copy", vec![width], 1.0, Role::Gain).decayed(decay),
+            ArrayPlan::filled("copy", vec![width], 1.0, ParamRole::Gain).decayed(decay),
             state("gate", self.gate),
             state("c", self.c),
         ];

@@ -1,10 +1,10 @@
 //! Learned arrays that a normalization function or a residual rule has of its own.
 
-use super::{Init, Role};
+use super::{Init, ParamRole};
 
 /// How an array starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Start {
+pub enum ArrayInit {
     /// Every entry the same.
     Filled(f64),
     /// A matrix, drawn.
@@ -19,9 +19,9 @@ pub struct ArrayPlan {
     /// Its shape, of rank 1 or 2; matrices are `[in, out]`.
     pub shape: Vec<usize>,
     /// How it starts.
-    pub start: Start,
-    /// What it is to an optimizer.
-    pub role: Role,
+    pub start: ArrayInit,
+    /// Its kind, by which an optimizer chooses how to update it.
+    pub role: ParamRole,
     /// Whether weight decay applies.
     pub decay: bool,
     /// Whether gradients move it; else it is state that checkpoints hold.
@@ -30,11 +30,11 @@ pub struct ArrayPlan {
 
 impl ArrayPlan {
     /// An array whose entries all start at `value`; it doesn't decay.
-    pub fn filled(name: &str, shape: Vec<usize>, value: f64, role: Role) -> Self {
+    pub fn filled(name: &str, shape: Vec<usize>, value: f64, role: ParamRole) -> Self {
         Self {
             name: name.to_owned(),
             shape,
-            start: Start::Filled(value),
+            start: ArrayInit::Filled(value),
             role,
             decay: false,
             trained: true,
@@ -46,8 +46,8 @@ impl ArrayPlan {
         Self {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            start: Start::Drawn(init),
-            role: Role::Matrix,
+            start: ArrayInit::Drawn(init),
+            role: ParamRole::Matrix,
             decay: true,
             trained: true,
         }

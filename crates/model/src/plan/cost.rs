@@ -1,17 +1,17 @@
-//! What a model costs: parameters, floating-point operations, memory.
+//! What a model costs: parameters and floating-point operations.
 
-use super::{ParamSpec, Plan, Role};
+use super::{ParamRole, ParamSpec, Plan};
 use crate::dims::{Dims, Site};
 use serde::Serialize;
 
 /// Counts that follow from a plan alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cost {
-    /// Trainable numbers.
+    /// Parameters.
     pub params: usize,
-    /// Trainable numbers outside the embedding table and the output layer.
+    /// Parameters outside the embedding table and the output layer.
     pub non_embedding: usize,
-    /// Trainable numbers that one token meets: without the experts it doesn't choose.
+    /// Parameters active per token: all but those of the experts that the token doesn't choose.
     pub active: usize,
     /// Floating-point operations of the matrix products of one forward pass, per token, at full context.
     pub forward_flops_per_token: f64,
@@ -23,7 +23,7 @@ pub struct Cost {
 const TRAIN_PER_FORWARD: f64 = 3.0;
 
 impl Plan {
-    /// Parameters and operations.
+    /// How many parameters the model has and how many floating-point operations a token costs.
     ///
     /// A product of `[T, in]` and `[in, out]` counts `2 in out` operations a token; attention counts
     /// `2 * 2 * H * K` for each key that a query sees, `(T + 1) / 2` on average under the causal mask.
@@ -69,7 +69,7 @@ impl Plan {
         Cost {
             params: total(|_| true),
             active: total(|_| true) - idle,
-            non_embedding: total(|s| !matches!(s.role, Role::Embedding | Role::Head)),
+            non_embedding: total(|s| !matches!(s.role, ParamRole::Embedding | ParamRole::Head)),
             forward_flops_per_token: forward,
             train_flops_per_token: TRAIN_PER_FORWARD * forward,
         }

@@ -42,7 +42,8 @@ pub enum GainShape {
     Scalar,
 }
 
-/// What follows a learned scale: it tells what weight decay does to it (2605.26895, Input-Norm and Output-Norm).
+/// Whether a linear map directly follows a learned scale and could absorb it. Weight decay may go by it:
+/// [`GainDecay`](crate::GainDecay) (2605.26895, Input-Norm and Output-Norm).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GainRole {
@@ -52,21 +53,21 @@ pub enum GainRole {
     Output,
 }
 
-/// A learned scale.
+/// A learned scale: how it starts, how it is stored, whether it decays.
 ///
 /// The parameter starts at `scale` and `used = form(stored * init / scale)`, so the value starts at `init` and an
 /// Adam step of size `lr` moves it by `lr * init / scale` (nGPT, 2410.01131, section 2.5).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GainPlan {
-    /// Entries.
+    /// One entry a channel, or one for all.
     pub shape: GainShape,
     /// Used value at initialization.
     pub init: f64,
     /// Stored value at initialization.
     pub scale: f64,
-    /// From the stored to the used value.
+    /// How the stored value becomes the used one.
     pub form: Form,
-    /// What follows it.
+    /// Whether a linear map follows it.
     pub role: GainRole,
     /// Whether weight decay applies to the stored value and to its magnitude.
     pub decay: bool,

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod cost;
+mod ends;
 mod gain;
 mod norm;
 mod params;
@@ -10,14 +11,15 @@ mod table;
 mod validate;
 mod visit;
 
-pub use arrays::{ArrayPlan, Start};
+pub use arrays::{ArrayInit, ArrayPlan};
 pub use cost::Cost;
+pub use ends::{EmbeddingPlan, EndsPlan, HeadPlan, JoinPlan};
 pub use gain::{Form, GainPlan, GainRole, GainShape};
 pub use norm::{BiasPlan, NormPlan, Over};
-pub use params::{Expert, ParamRef, ParamSpec, Place, Role};
+pub use params::{Expert, ParamRef, ParamRole, ParamSpec, Place};
 pub use parts::{
-    AttentionFactor, AttentionPlan, Combine, CompanionPlan, EndsPlan, Init, JoinPlan, LerpFactor,
-    LinearPlan, MixPlan, MlpPlan, Normed, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, CompanionPlan, Init, LerpFactor, LinearPlan, MixPlan,
+    MlpPlan, Normed, ResidualPlan, WeightPlan,
 };
 pub use visit::{Spot, Visit, VisitMut};
 
@@ -31,7 +33,7 @@ use crate::strategy::NormStrategy;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-/// One linear map of a block.
+/// The plan of one linear map of a block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SitePlan {
     /// The matrix.
@@ -40,10 +42,10 @@ pub struct SitePlan {
     pub linear: LinearPlan,
 }
 
-/// One block.
+/// The plan of one block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerPlan {
-    /// The stream around attention.
+    /// Residual connection around attention.
     pub attn_residual: ResidualPlan,
     /// Query projection.
     pub q: SitePlan,
@@ -51,11 +53,11 @@ pub struct LayerPlan {
     pub k: SitePlan,
     /// Value projection.
     pub v: SitePlan,
-    /// Between the projections.
+    /// Normalization and scales between the projections of attention.
     pub attention: AttentionPlan,
     /// Output projection of attention.
     pub o: SitePlan,
-    /// The stream around the MLP.
+    /// Residual connection around the MLP.
     pub mlp_residual: ResidualPlan,
     /// Router of a mixture of experts; the plans of `gate`, `up` and `down` then hold for each expert.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +67,7 @@ pub struct LayerPlan {
     pub gate: Option<SitePlan>,
     /// Linear branch; the only one of a plain MLP.
     pub up: SitePlan,
-    /// Between the branches.
+    /// Constants around the activation.
     pub mlp: MlpPlan,
     /// Output projection of the MLP.
     pub down: SitePlan,
@@ -102,7 +104,7 @@ impl LayerPlan {
         })
     }
 
-    /// Both ways of the stream, in the order in which it takes them.
+    /// Both residual connections, in the order in which the stream passes them.
     pub(crate) fn residuals(&self) -> [(Branch, &ResidualPlan); 2] {
         [
             (Branch::Attention, &self.attn_residual),
@@ -110,7 +112,7 @@ impl LayerPlan {
         ]
     }
 
-    /// The way of the stream around a branch, for changing it.
+    /// The residual connection around a branch, for changing it.
     pub(crate) fn residual_mut(&mut self, branch: Branch) -> &mut ResidualPlan {
         match branch {
             Branch::Attention => &mut self.attn_residual,
@@ -149,7 +151,7 @@ pub struct Plan {
     /// The output layer's own matrix; absent when it is the embedding table, transposed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<WeightPlan>,
-    /// Decisions at both ends.
+    /// What stands behind the embedding table and in front of the logits.
     pub ends: EndsPlan,
     /// One plan per block.
     pub layers: Vec<LayerPlan>,
@@ -214,7 +216,10 @@ impl Plan {
                 HeadWeights::Untied => Some(strategy.weight(0, Site::Head, &dims)),
                 HeadWeights::Tied => None,
             },
-            ends: strategy.ends(&dims),
+            ends: EndsPlan {
+                embedding: strategy.embedding(&dims),
+                head: strategy.head(&dims),
+            },
             layers,
             dims,
         };

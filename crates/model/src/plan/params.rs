@@ -7,10 +7,10 @@ use evenburn_geometry::Constraint;
 use serde::Serialize;
 use std::fmt;
 
-/// What a parameter is to an optimizer.
+/// The kind of a parameter, by which an optimizer chooses how to update it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum ParamRole {
     /// The embedding table.
     Embedding,
     /// A matrix inside a block.
@@ -42,7 +42,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Its path, in its block or at the ends.
+    /// Its path inside a block, or of what stands before and behind the blocks.
     pub fn path(self) -> &'static str {
         let found = PLACES.iter().find(|(_, place)| *place == self);
         found.map_or("embed", |(path, _)| path)
@@ -82,14 +82,14 @@ const PLACES: [(&str, Place); 16] = [
 /// A parameter's address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ParamRef {
-    /// Block, counted from 0; none for the two ends.
+    /// Block, counted from 0; none for embedding and output layer.
     pub layer: Option<usize>,
-    /// Place in the block or at the ends.
+    /// Place in the block, or before or behind the blocks.
     pub place: Place,
     /// The network, in a mixture of experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert: Option<Expert>,
-    /// What it is there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
+    /// Its name there: `weight`, `norm.gain.value`, `mix.alpha.value`, ...
     pub part: String,
 }
 
@@ -225,8 +225,8 @@ pub struct ParamSpec {
     pub path: String,
     /// Its shape; matrices are `[in, out]`.
     pub shape: Vec<usize>,
-    /// What it is to an optimizer.
-    pub role: Role,
+    /// Its kind, by which an optimizer chooses how to update it.
+    pub role: ParamRole,
     /// The set it is projected onto after a step.
     pub constraint: Constraint,
     /// Whether weight decay applies.
@@ -254,7 +254,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn add(&mut self, path: String, shape: Vec<usize>, role: Role, decay: bool) {
+    fn add(&mut self, path: String, shape: Vec<usize>, role: ParamRole, decay: bool) {
         self.specs.push(ParamSpec {
             path,
             shape,
@@ -272,9 +272,9 @@ impl Visit for Collector<'_> {
             path: at.param.to_string(),
             shape: site.shape(&self.dims.of(at.param.expert)).to_vec(),
             role: match site {
-                Site::Embedding | Site::Positions => Role::Embedding,
-                Site::Head => Role::Head,
-                _ => Role::Matrix,
+                Site::Embedding | Site::Positions => ParamRole::Embedding,
+                Site::Head => ParamRole::Head,
+                _ => ParamRole::Matrix,
             },
             constraint: plan.constraint,
             decay: plan.decay,
@@ -291,16 +291,26 @@ impl Visit for Collector<'_> {
         self.add(
             format!("{path}.value"),
             vec![entries],
-            Role::Gain,
+            ParamRole::Gain,
             plan.decay,
         );
         if plan.form.has_magnitude() {
-            self.add(format!("{path}.magnitude"), vec![1], Role::Gain, plan.decay);
+            self.add(
+                format!("{path}.magnitude"),
+                vec![1],
+                ParamRole::Gain,
+                plan.decay,
+            );
         }
     }
 
     fn bias(&mut self, at: &Spot, plan: &BiasPlan) {
-        self.add(at.param.to_string(), vec![at.width], Role::Bias, plan.decay);
+        self.add(
+            at.param.to_string(),
+            vec![at.width],
+            ParamRole::Bias,
+            plan.decay,
+        );
     }
 
     fn array(&mut self, at: &Spot, plan: &ArrayPlan) {

@@ -71,7 +71,7 @@ pub enum MixPlan {
         /// The factor `nu`.
         factor: LerpFactor,
     },
-    /// A rule of its own.
+    /// A residual rule, by name and options: see [`crate::rule`].
     Rule {
         /// The rule.
         rule: Rule,
@@ -89,7 +89,7 @@ pub enum LerpFactor {
     SecondMoment,
 }
 
-/// The way of the residual stream around one branch, in this order:
+/// The residual connection around one branch, in this order:
 ///
 /// ```text
 /// h = stream(h);  h' = after( mix( skip(h), output( branch( input(h) ) ) ) )
@@ -150,7 +150,7 @@ impl ResidualPlan {
     }
 }
 
-/// A second component `y` of the stream `h` at one branch, in place of the way around it:
+/// A second component `y` of the residual stream beside `h`, at one branch, which reads and writes both:
 ///
 /// ```text
 /// h = stream(h);  x = output( branch( input( scale * h + norm(y) ) ) )
@@ -170,18 +170,8 @@ pub struct CompanionPlan {
     pub factor: f64,
 }
 
-/// How the two components of a stream become one behind the last block: `stream(h) + companion(y)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JoinPlan {
-    /// Normalization of the first component.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<NormPlan>,
-    /// Normalization of the second one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub companion: Option<NormPlan>,
-}
-
-/// Decisions inside attention that no single linear map owns.
+/// What stands between the projections of attention: normalization and scales of q and k, the scale of the scores, and a
+/// factor on the mean of the values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttentionPlan {
     /// Normalization of each head of q and k after the rotation; it has no gain of its own.
@@ -217,7 +207,7 @@ impl AttentionPlan {
     }
 }
 
-/// Which of the two sides of a score a normalization after the rotation is for.
+/// Which factors of a score are normalized after the rotation: queries and keys, or keys alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normed {
@@ -229,7 +219,7 @@ pub enum Normed {
 }
 
 impl Normed {
-    /// Whether it is for both sides.
+    /// Whether both are.
     #[allow(clippy::trivially_copy_pass_by_ref)] // what `serde` calls takes a reference
     pub fn is_both(&self) -> bool {
         *self == Self::Both
@@ -248,7 +238,7 @@ pub enum AttentionFactor {
     Exact,
 }
 
-/// Decisions inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
+/// Constants inside the MLP: `y = after * up * f(before * gate)`, or `y = after * f(before * up)` without a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MlpPlan {
     /// Constant on the argument of the activation.
@@ -270,42 +260,6 @@ pub enum Combine {
     /// `(sum_i sqrt(g_i) y_i + sum_s y_s) / sqrt(1 + S)` with `S` shared experts: keeps the length of independent vectors,
     /// too, and the gradient passes (`SqrtGate`, 2603.28743).
     Sqrt,
-}
-
-/// Decisions at both ends of the decoder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EndsPlan {
-    /// Constant on the embedded tokens (Gemma: the square root of the model's width).
-    pub embed_factor: f64,
-    /// Learned scale of the embedded tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed_gain: Option<GainPlan>,
-    /// Normalization of the embedded tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed_norm: Option<NormPlan>,
-    /// Where a stream of two components becomes one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub join: Option<JoinPlan>,
-    /// Normalization before the output layer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub final_norm: Option<NormPlan>,
-    /// Learned scale of each logit (`s_z` of nGPT and anGPT).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logit_gain: Option<GainPlan>,
-}
-
-impl EndsPlan {
-    /// Nothing at either end.
-    pub fn plain() -> Self {
-        Self {
-            embed_factor: 1.0,
-            embed_gain: None,
-            embed_norm: None,
-            join: None,
-            final_norm: None,
-            logit_gain: None,
-        }
-    }
 }
 
 /// Distribution of a matrix at initialization.
@@ -331,10 +285,10 @@ pub enum Init {
     },
 }
 
-/// What a matrix starts as and where it may go.
+/// Initial distribution, constraint and weight decay of a matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightPlan {
-    /// Its distribution at the start.
+    /// Its initial distribution.
     pub init: Init,
     /// The set it is projected onto after every optimizer step.
     pub constraint: Constraint,

@@ -1,8 +1,8 @@
 //! A plan as a person reads it.
 
 use super::{
-    AttentionFactor, Combine, EndsPlan, Form, GainPlan, GainShape, Init, LayerPlan, LerpFactor,
-    LinearPlan, MixPlan, NormPlan, Normed, Over, Plan, ResidualPlan, WeightPlan,
+    AttentionFactor, Combine, EmbeddingPlan, Form, GainPlan, GainShape, Init, LayerPlan,
+    LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Over, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Activation, Dims, Site};
 use evenburn_geometry::Constraint;
@@ -111,17 +111,13 @@ fn linear(plan: &LinearPlan) -> String {
     parts.join("; ")
 }
 
-fn embedded(plan: &EndsPlan) -> String {
+fn embedded(plan: &EmbeddingPlan) -> String {
     let mut parts = Vec::new();
-    if (plan.embed_factor - 1.0).abs() > f64::EPSILON {
-        parts.push(format!("factor {:.4}", plan.embed_factor));
+    if (plan.factor - 1.0).abs() > f64::EPSILON {
+        parts.push(format!("factor {:.4}", plan.factor));
     }
-    parts.extend(plan.embed_gain.as_ref().map(gain));
-    parts.extend(
-        plan.embed_norm
-            .as_ref()
-            .map(|n| format!("norm: {}", norm(n))),
-    );
+    parts.extend(plan.gain.as_ref().map(gain));
+    parts.extend(plan.norm.as_ref().map(|n| format!("norm: {}", norm(n))));
     parts.join("; ")
 }
 
@@ -254,7 +250,7 @@ impl fmt::Display for Plan {
             &[
                 "embed".into(),
                 weight(&self.embedding),
-                embedded(&self.ends),
+                embedded(&self.ends.embedding),
             ],
         )?;
         if let Some(positions) = &self.positions {
@@ -279,7 +275,7 @@ impl fmt::Display for Plan {
             }
             first += count;
         }
-        if let Some(plan) = &self.ends.join {
+        if let Some(plan) = &self.ends.head.join {
             let norms = [("h", &plan.stream), ("y", &plan.companion)];
             let norms = norms.map(|(name, plan)| match plan {
                 Some(plan) => format!("{name}: {}", norm(plan)),
@@ -287,7 +283,7 @@ impl fmt::Display for Plan {
             });
             row(f, &["join".into(), String::new(), norms.join("; ")])?;
         }
-        if let Some(plan) = &self.ends.final_norm {
+        if let Some(plan) = &self.ends.head.final_norm {
             row(f, &["final_norm".into(), String::new(), norm(plan)])?;
         }
         let matrix = self
@@ -296,6 +292,7 @@ impl fmt::Display for Plan {
             .map_or("the embedding table".into(), weight);
         let logits = self
             .ends
+            .head
             .logit_gain
             .as_ref()
             .map_or(String::new(), |g| format!("after: {}", gain(g)));

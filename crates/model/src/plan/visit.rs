@@ -1,9 +1,9 @@
-//! One walk over everything in a plan, in the order in which the module visits its parameters.
+//! The traversal of a plan: every part, in the order in which the module visits its parameters.
 
 use super::params::networks;
 use super::{
-    ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, Place, Plan,
-    ResidualPlan, Role, WeightPlan,
+    ArrayPlan, BiasPlan, GainPlan, LayerPlan, LinearPlan, MixPlan, NormPlan, ParamRef, ParamRole,
+    Place, Plan, ResidualPlan, WeightPlan,
 };
 use crate::dims::{Branch, Dims, Site};
 use crate::experts::Balance;
@@ -78,11 +78,11 @@ impl Spot {
     }
 }
 
-/// Makes a visitor and the walk it goes, for plans that are read or changed.
-macro_rules! walk {
+/// Defines a trait of visitors and the traversal that calls it, for plans that are read or changed.
+macro_rules! traversal {
     (
         $(#[$doc:meta])* $visitor:ident,
-        $(#[$walk:meta])* $visit:ident,
+        $(#[$traversal:meta])* $visit:ident,
         $parts:ident, $as_ref:ident, $site:ident, $networks:expr $(, $mutable:tt)?
     ) => {
         $(#[$doc])*
@@ -91,7 +91,7 @@ macro_rules! walk {
             fn matrix(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? WeightPlan) {}
             /// What stands around the product of a linear map; its parts follow.
             fn linear(&mut self, _at: &Spot, _site: Site, _plan: &$($mutable)? LinearPlan) {}
-            /// The way of the stream around a branch; its parts follow.
+            /// A residual connection; its parts follow.
             fn residual(&mut self, _at: &Spot, _plan: &$($mutable)? ResidualPlan) {}
             /// How a branch joins the stream.
             fn mix(&mut self, _at: &Spot, _plan: &$($mutable)? MixPlan) {}
@@ -105,11 +105,11 @@ macro_rules! walk {
             fn array(&mut self, _at: &Spot, _plan: &ArrayPlan) {}
         }
 
-        /// The parts of the walk.
+        /// The parts of the traversal.
         mod $parts {
             use super::{
                 ArrayPlan, Balance, BiasPlan, Branch, Dims, Expert, GainPlan, LayerPlan, MixPlan, NormPlan, Over, Place,
-                ResidualPlan, Role, Site, Spot, $visitor,
+                ResidualPlan, ParamRole, Site, Spot, $visitor,
             };
 
             pub(super) fn norm(
@@ -221,7 +221,7 @@ macro_rules! walk {
                     if d.experts.balance == Balance::Bias {
                         let count = d.experts.count;
                         let name = "correction";
-                        let plan = ArrayPlan::filled(name, vec![count], 0.0, Role::Bias).state();
+                        let plan = ArrayPlan::filled(name, vec![count], 0.0, ParamRole::Bias).state();
                         let at = Spot::new(Some(index), Place::Experts, name, count);
                         v.array(&at, &plan);
                     }
@@ -236,7 +236,7 @@ macro_rules! walk {
         }
 
         impl Plan {
-            $(#[$walk])*
+            $(#[$traversal])*
             pub fn $visit(&$($mutable)? self, visitor: &mut dyn $visitor) {
                 use $parts::{block, gain, norm};
 
@@ -251,38 +251,38 @@ macro_rules! walk {
                     visitor.matrix(&at, Site::Positions, positions);
                 }
                 let ends = &$($mutable)? self.ends;
-                gain(visitor, &end(embed, "gain", d.model), ends.embed_gain.$as_ref());
-                norm(visitor, &end(embed, "norm", d.model), d.head, ends.embed_norm.$as_ref());
+                gain(visitor, &end(embed, "gain", d.model), ends.embedding.gain.$as_ref());
+                norm(visitor, &end(embed, "norm", d.model), d.head, ends.embedding.norm.$as_ref());
                 for (index, layer) in (&$($mutable)? self.layers).into_iter().enumerate() {
                     block(visitor, index, d, layer);
                 }
-                if let Some(plan) = ends.join.$as_ref() {
+                if let Some(plan) = ends.head.join.$as_ref() {
                     let join = |part| end(Place::Join, part, d.model);
                     norm(visitor, &join("stream"), d.head, plan.stream.$as_ref());
                     norm(visitor, &join("companion"), d.head, plan.companion.$as_ref());
                 }
                 let at = end(Place::FinalNorm, "", d.model);
-                norm(visitor, &at, d.head, ends.final_norm.$as_ref());
+                norm(visitor, &at, d.head, ends.head.final_norm.$as_ref());
                 let head = Place::Site(Site::Head);
                 if let Some(plan) = self.head.$as_ref() {
                     visitor.matrix(&end(head, "weight", d.vocab), Site::Head, plan);
                 }
-                gain(visitor, &end(head, "after", d.vocab), ends.logit_gain.$as_ref());
+                gain(visitor, &end(head, "after", d.vocab), ends.head.logit_gain.$as_ref());
             }
         }
     };
 }
 
-walk! {
-    /// Whoever reads a plan part by part: see [`Plan::visit`].
+traversal! {
+    /// A visitor that reads a plan part by part: see [`Plan::visit`].
     Visit,
     /// Shows a visitor every part; the plans that the networks of a mixture of experts share, once for each network.
     visit,
     reading, as_ref, site, super::networks
 }
 
-walk! {
-    /// Whoever changes a plan part by part: see [`Plan::visit_mut`].
+traversal! {
+    /// A visitor that changes a plan part by part: see [`Plan::visit_mut`].
     VisitMut,
     /// Gives a visitor every part once; [`ParamRef::instances`] has the networks that share it.
     visit_mut,

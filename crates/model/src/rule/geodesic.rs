@@ -3,9 +3,9 @@
 //! `B` batch, `T` time, `D` model.
 
 use super::MixRule;
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::Recorded;
-use crate::plan::{ArrayPlan, Role};
+use crate::plan::{ArrayPlan, ParamRole};
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,8 @@ impl MixRule for Geodesic {
 
     fn arrays(&self, _: usize) -> Vec<ArrayPlan> {
         vec![
-            ArrayPlan::filled("scale", vec![1], 1.0, Role::Gain),
-            ArrayPlan::filled("bias", vec![1], 0.0, Role::Bias),
+            ArrayPlan::filled("scale", vec![1], 1.0, ParamRole::Gain),
+            ArrayPlan::filled("bias", vec![1], 0.0, ParamRole::Bias),
         ]
     }
 

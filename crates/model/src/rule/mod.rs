@@ -8,14 +8,14 @@ mod geodesic;
 
 pub use geodesic::Geodesic;
 
-use crate::atoms::Arrays;
+use crate::modules::Arrays;
 use crate::named::{Named, Recorded, Unknown, options_of};
 use crate::plan::ArrayPlan;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A function of the stream and of a branch's output.
+/// A residual rule: the stream behind a branch, from the stream before it and the branch's output.
 pub trait MixRule: Debug + Send + Sync {
     /// What it is, for tables: `h + x / 2`.
     fn describe(&self) -> String;
@@ -25,7 +25,12 @@ pub trait MixRule: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The stream behind the branch, from the stream `h` before it and its output `x`, all `[B, T, D]`.
+    /// The stream behind the branch, from the stream `h` before it and its output `x`.
+    ///
+    /// # Shapes
+    /// - `h`: `[B, T, D]`
+    /// - `x`: `[B, T, D]`
+    /// - output: `[B, T, D]`
     fn forward(&self, h: Tensor<3>, x: Tensor<3>, arrays: &Arrays) -> Tensor<3>;
 
     /// Whether its options make a usable rule for `width` channels.
@@ -46,7 +51,7 @@ impl<R: MixRule + Recorded> From<R> for Rule {
     }
 }
 
-/// A rule that was read and that nobody registered.
+/// Stands in for a rule that was read and isn't registered.
 #[derive(Debug)]
 struct Missing(String);
 

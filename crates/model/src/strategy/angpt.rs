@@ -17,8 +17,8 @@ use super::ngpt::stored;
 use super::{HeadNorm, NormStrategy, RowNorm, SchemeOptions, SoftmaxGain, UnitNorm};
 use crate::dims::{Branch, Dims, MlpKind, Positions, Site};
 use crate::plan::{
-    AttentionFactor, AttentionPlan, Combine, EndsPlan, Form, Init, LerpFactor, LinearPlan, MixPlan,
-    MlpPlan, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, Combine, EmbeddingPlan, Form, HeadPlan, Init, LerpFactor,
+    LinearPlan, MixPlan, MlpPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Axis;
 use schemars::JsonSchema;
@@ -240,15 +240,21 @@ impl NormStrategy for AnGpt {
         }
     }
 
-    fn ends(&self, d: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn embedding(&self, d: &Dims) -> EmbeddingPlan {
+        EmbeddingPlan {
             // Two independent unit vectors, a token's and a position's, sum to length sqrt(2).
-            embed_factor: match d.positions {
+            factor: match d.positions {
                 Positions::Learned => std::f64::consts::FRAC_1_SQRT_2,
                 Positions::Rope | Positions::RopeHalves | Positions::None => 1.0,
             },
+            ..EmbeddingPlan::plain()
+        }
+    }
+
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             logit_gain: Some(stored(self.sz_init, self.sz_scale, Form::Direct)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

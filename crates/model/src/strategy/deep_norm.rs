@@ -6,10 +6,10 @@
 //!
 //! Matrices start from a Xavier normal distribution, q and k with gain 1; these are the decoder-only values.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Statistics, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan,
+    AttentionPlan, GainRole, HeadPlan, Init, LinearPlan, MixPlan, NormPlan, ResidualPlan,
     WeightPlan,
 };
 use evenburn_geometry::Constraint;
@@ -87,14 +87,14 @@ impl NormStrategy for DeepNorm {
         self.qk.attention(d)
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan::plain()
     }
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
         let gain = match site {
             Site::Embedding | Site::Positions | Site::Head => {
-                return Start::Gpt2.weight(layer, site, d);
+                return WeightInit::Gpt2.weight(layer, site, d);
             }
             Site::Q | Site::K | Site::Router => 1.0,
             _ => (8.0 * d.layers as f64).powf(-0.25),

@@ -1,10 +1,10 @@
 //! Derf (2512.10938): `w * erf(a x + s) + b` in the places of pre-norm, with learned scalars `a` and `s`.
 
 use super::dyt::Bias;
-use super::{Decay, NormStrategy, SchemeOptions, Start};
+use super::{Decay, NormStrategy, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::function::Erf;
-use crate::plan::{EndsPlan, GainRole, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{GainRole, HeadPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use evenburn_model::{ModelConfig, Plan, function::Erf, strategy::Derf};
 /// let plan = Plan::new(&ModelConfig::default(), &Derf::default())?;
-/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.function.clone());
+/// let kind = plan.ends.head.final_norm.as_ref().map(|norm| norm.function.clone());
 /// assert_eq!(kind, Some(Erf { slope: 0.5 }.into()));
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
@@ -25,7 +25,7 @@ pub struct Derf {
     /// Learned vector behind the function: `learned` or `none`.
     pub bias: Bias,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -36,7 +36,7 @@ impl Default for Derf {
             // The paper's a0; s0 is 0.
             slope: 0.5,
             bias: Bias::Learned,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         }
     }
@@ -68,10 +68,10 @@ impl NormStrategy for Derf {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm()),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

@@ -3,11 +3,12 @@
 //! Initial slopes of the paper's LLaMA runs (before attention, before the MLP, final): 0.8, 0.2, 0.2 at 7B; 0.6,
 //! 0.15, 0.15 at 13B; 0.2, 0.05, 0.05 at 34B and 70B; 0.5 everywhere else.
 
-use super::{Decay, NormStrategy, SchemeOptions, Start};
+use super::{Decay, NormStrategy, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::function::Tanh;
 use crate::plan::{
-    BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, NormPlan, ResidualPlan, WeightPlan,
+    BiasPlan, EmbeddingPlan, Form, GainPlan, GainRole, GainShape, HeadPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,7 @@ impl Bias {
 /// ```
 /// use evenburn_model::{ModelConfig, Plan, function::Tanh, strategy::DyT};
 /// let plan = Plan::new(&ModelConfig::default(), &DyT::default())?;
-/// let kind = plan.ends.final_norm.as_ref().map(|norm| norm.function.clone());
+/// let kind = plan.ends.head.final_norm.as_ref().map(|norm| norm.function.clone());
 /// assert_eq!(kind, Some(Tanh { slope: 0.2 }.into()));
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
@@ -67,7 +68,7 @@ pub struct DyT {
     /// Learned vector behind the function: `learned` or `none`.
     pub bias: Bias,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -80,7 +81,7 @@ impl Default for DyT {
             slope_final: 0.2,
             embed_scalar: EmbedScalar::Learned,
             bias: Bias::None,
-            start: Start::Gpt2,
+            start: WeightInit::Gpt2,
             decay: Decay::Matrices,
         }
     }
@@ -115,10 +116,10 @@ impl NormStrategy for DyT {
         }
     }
 
-    fn ends(&self, d: &Dims) -> EndsPlan {
+    fn embedding(&self, d: &Dims) -> EmbeddingPlan {
         let root = (d.model as f64).sqrt();
-        EndsPlan {
-            embed_gain: match self.embed_scalar {
+        EmbeddingPlan {
+            gain: match self.embed_scalar {
                 EmbedScalar::Learned => Some(GainPlan {
                     shape: GainShape::Scalar,
                     init: root,
@@ -129,8 +130,14 @@ impl NormStrategy for DyT {
                 }),
                 EmbedScalar::None => None,
             },
+            ..EmbeddingPlan::plain()
+        }
+    }
+
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(self.slope_final)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

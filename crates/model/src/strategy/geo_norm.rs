@@ -9,9 +9,9 @@
 //! variable that nothing reads; the intended form is taken. The paper prints neither a norm of the embedding nor a final
 //! one.
 
-use super::{EmbedNorm, NormStrategy, RMS_EPS, SchemeOptions, Start};
+use super::{EmbedNorm, NormStrategy, RMS_EPS, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, MixPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{EmbeddingPlan, GainRole, HeadPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan};
 use crate::rule::Geodesic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub struct GeoNorm {
     /// Epsilon of the two normalizations at the ends.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
 }
 
 impl Default for GeoNorm {
@@ -86,7 +86,7 @@ impl Default for GeoNorm {
             embed_norm: EmbedNorm::None,
             final_norm: FinalNorm::None,
             eps: RMS_EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
         }
     }
 }
@@ -118,14 +118,20 @@ impl NormStrategy for GeoNorm {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
-            embed_norm: match self.embed_norm {
+    fn embedding(&self, _: &Dims) -> EmbeddingPlan {
+        EmbeddingPlan {
+            norm: match self.embed_norm {
                 EmbedNorm::Normalized => Some(NormPlan::rms(self.eps, GainRole::Output)),
                 EmbedNorm::None => None,
             },
+            ..EmbeddingPlan::plain()
+        }
+    }
+
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: self.final_norm.plan(self.eps),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

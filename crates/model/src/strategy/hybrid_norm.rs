@@ -7,9 +7,9 @@
 //!
 //! `HybridNorm*` treats the first block apart: its attention has a norm before it, and its MLP a plain pre-norm.
 
-use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Start};
+use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub struct HybridNorm {
     /// Epsilon of every RMSNorm.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` (the published configuration) or `matrices`.
     pub decay: Decay,
 }
@@ -50,7 +50,7 @@ impl Default for HybridNorm {
         Self {
             first: FirstLayer::Same,
             eps: RMS_EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::All,
         }
     }
@@ -101,10 +101,10 @@ impl NormStrategy for HybridNorm {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

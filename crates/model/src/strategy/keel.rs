@@ -8,10 +8,12 @@
 //! paper's own text was not at hand: whether `N` is LayerNorm, as printed, or RMSNorm, what exactly the first block leaves
 //! out and whether something normalizes at the end are options; initial weights are this project's choice.
 
-use super::{Decay, FinalNorm, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{
+    Decay, FinalNorm, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Statistics, WeightInit,
+};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, GainRole, HeadPlan, LinearPlan, MixPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +46,7 @@ pub struct Keel {
     /// Normalization before the output layer: `none`, `rms` or `layer`.
     pub final_norm: FinalNorm,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -68,7 +70,7 @@ impl Default for Keel {
             skip_scale: None,
             first_block: FirstBlock::Pre,
             final_norm: FinalNorm::None,
-            start: Start::Gpt2,
+            start: WeightInit::Gpt2,
             decay: Decay::Matrices,
         }
     }
@@ -116,11 +118,11 @@ impl NormStrategy for Keel {
         self.qk.attention(d)
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
         let last = self.final_norm.plan(self.eps);
-        EndsPlan {
+        HeadPlan {
             final_norm: last.map(|norm| norm.decayed(self.decay.gains())),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

@@ -6,10 +6,10 @@
 //!
 //! The authors advise against combining it with initial weights that shrink with depth.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Statistics, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, GainRole, HeadPlan, Init, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,21 +83,21 @@ impl NormStrategy for LnScaling {
         self.qk.attention(d)
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {
         match site {
             Site::Embedding | Site::Positions | Site::Head => {
-                Start::SimpleGpt.weight(layer, site, d)
+                WeightInit::SimpleGpt.weight(layer, site, d)
             }
             _ => WeightPlan {
                 init: Init::Normal { std: STD },
-                ..Start::SimpleGpt.weight(layer, site, d)
+                ..WeightInit::SimpleGpt.weight(layer, site, d)
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Normalization schemes: one file each, one line each in the registry.
 //!
-//! A strategy is consulted while a model is built and never afterwards: it returns plans, and the atoms of
-//! [`crate::atoms`] carry them out.
+//! A strategy is consulted while a model is built and never afterwards: it returns plans, and the modules of
+//! [`crate::modules`] carry them out.
 
 mod angpt;
 mod deep_norm;
@@ -21,7 +21,7 @@ pub(crate) mod scheme;
 mod scores;
 mod siamese_norm;
 mod simple_norm;
-mod start;
+mod weight_init;
 
 pub use angpt::{AnGpt, FactorScales, GateScale, ResidualFactor};
 pub use deep_norm::DeepNorm;
@@ -40,14 +40,14 @@ pub use scheme::{Scheme, SchemeOptions};
 pub use scores::{HeadNorm, QkNorm, SoftmaxGain};
 pub use siamese_norm::{SiameseNorm, Streams};
 pub use simple_norm::{RouterNorm, SimpleNorm};
-pub use start::{Decay, Start};
+pub use weight_init::{Decay, WeightInit};
 
 pub(crate) use registry::built_in;
 
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, Combine, EndsPlan, GainRole, Init, LinearPlan, MlpPlan, NormPlan, ResidualPlan,
-    WeightPlan,
+    AttentionPlan, Combine, EmbeddingPlan, GainRole, HeadPlan, Init, LinearPlan, MlpPlan, NormPlan,
+    ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::Constraint;
 use schemars::JsonSchema;
@@ -89,7 +89,7 @@ pub trait NormStrategy: Debug + Send + Sync {
     /// A short name for tables and records.
     fn name(&self) -> &str;
 
-    /// The way of the residual stream around one branch.
+    /// The residual connection around one branch: what is normalized, and how the branch's output joins the stream.
     fn residual(&self, _layer: usize, _branch: Branch, _d: &Dims) -> ResidualPlan {
         ResidualPlan {
             input: Some(NormPlan::rms(RMS_EPS, GainRole::Input)),
@@ -102,12 +102,12 @@ pub trait NormStrategy: Debug + Send + Sync {
         LinearPlan::default()
     }
 
-    /// Decisions between the projections of attention.
+    /// Normalization and scales between the projections of attention.
     fn attention(&self, _layer: usize, d: &Dims) -> AttentionPlan {
         AttentionPlan::plain(d.head)
     }
 
-    /// Decisions between the branches of the MLP.
+    /// Constants inside the MLP, and how the outputs of experts join.
     fn mlp(&self, _layer: usize, _d: &Dims) -> MlpPlan {
         MlpPlan {
             before: 1.0,
@@ -116,15 +116,20 @@ pub trait NormStrategy: Debug + Send + Sync {
         }
     }
 
-    /// Decisions at both ends of the decoder.
-    fn ends(&self, _d: &Dims) -> EndsPlan {
-        EndsPlan {
+    /// What stands behind the embedding table: by default nothing.
+    fn embedding(&self, _d: &Dims) -> EmbeddingPlan {
+        EmbeddingPlan::plain()
+    }
+
+    /// What stands between the last block and the logits, beside the output layer's matrix: by default a final RMSNorm.
+    fn head(&self, _d: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(NormPlan::rms(RMS_EPS, GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 
-    /// What a matrix starts as, where it may go and whether it decays; `layer` is 0 for the two ends.
+    /// Initial distribution, constraint and weight decay of a matrix; `layer` is 0 for embedding and output layer.
     fn weight(&self, _layer: usize, _site: Site, _d: &Dims) -> WeightPlan {
         WeightPlan {
             init: Init::Normal { std: 0.02 },

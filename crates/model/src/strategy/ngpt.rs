@@ -16,7 +16,7 @@
 use super::{HeadNorm, NormStrategy, ResidualFactor, SchemeOptions, UnitNorm};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, Init, LinearPlan, MixPlan,
+    AttentionPlan, Form, GainPlan, GainRole, GainShape, HeadPlan, Init, LinearPlan, MixPlan,
     NormPlan, ResidualPlan, WeightPlan,
 };
 use evenburn_geometry::{Axis, Constraint};
@@ -97,7 +97,7 @@ fn base_scale(d: &Dims) -> f64 {
     (d.model as f64).sqrt().recip()
 }
 
-/// A learned scale that is decayed by nobody: nGPT trains without weight decay.
+/// A learned scale without weight decay: nGPT trains without any.
 pub(super) fn stored(init: f64, scale: f64, form: Form) -> GainPlan {
     GainPlan {
         shape: GainShape::Vector,
@@ -165,11 +165,11 @@ impl NormStrategy for Ngpt {
         }
     }
 
-    fn ends(&self, d: &Dims) -> EndsPlan {
+    fn head(&self, d: &Dims) -> HeadPlan {
         let scale = self.sz_scale.unwrap_or_else(|| base_scale(d));
-        EndsPlan {
+        HeadPlan {
             logit_gain: Some(stored(self.sz_init, scale, Form::Direct)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

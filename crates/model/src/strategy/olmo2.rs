@@ -1,9 +1,9 @@
 //! OLMo 2 (2501.00656): `h + N(branch(h))`, q and k normalized over their full width.
 
-use super::{Decay, NormStrategy, QkNorm, SchemeOptions, Start};
+use super::{Decay, NormStrategy, QkNorm, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Olmo2 {
     /// Epsilon of every RMSNorm.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -39,7 +39,7 @@ impl Default for Olmo2 {
         Self {
             qk: QkNorm::Full,
             eps: EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         }
     }
@@ -76,10 +76,10 @@ impl NormStrategy for Olmo2 {
         self.qk.attention(d)
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

@@ -3,10 +3,11 @@
 //! Gemma 2 and 3 have the same blocks; they store gains as `1 + g`, scale the embedding by the square root of its
 //! width and do not normalize it.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Statistics, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, Form, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, EmbeddingPlan, Form, GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan,
+    WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub enum GainForm {
 /// use evenburn_model::{ModelConfig, Plan, strategy::PeriNorm};
 /// let plan = Plan::new(&ModelConfig::default(), &PeriNorm::default())?;
 /// let around = &plan.layers[0].mlp_residual;
-/// assert!(around.input.is_some() && around.output.is_some() && plan.ends.embed_norm.is_some());
+/// assert!(around.input.is_some() && around.output.is_some() && plan.ends.embedding.norm.is_some());
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,7 +68,7 @@ pub struct PeriNorm {
     /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -81,7 +82,7 @@ impl Default for PeriNorm {
             gain: GainForm::Gain,
             norm: Statistics::Rms,
             eps: RMS_EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         }
     }
@@ -123,18 +124,24 @@ impl NormStrategy for PeriNorm {
         self.qk.attention(d)
     }
 
-    fn ends(&self, d: &Dims) -> EndsPlan {
-        EndsPlan {
-            embed_factor: match self.embed_scale {
+    fn embedding(&self, d: &Dims) -> EmbeddingPlan {
+        EmbeddingPlan {
+            factor: match self.embed_scale {
                 EmbedScale::One => 1.0,
                 EmbedScale::SqrtDim => (d.model as f64).sqrt(),
             },
-            embed_norm: match self.embed_norm {
+            norm: match self.embed_norm {
                 EmbedNorm::Normalized => Some(self.norm(GainRole::Output)),
                 EmbedNorm::None => None,
             },
+            ..EmbeddingPlan::plain()
+        }
+    }
+
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

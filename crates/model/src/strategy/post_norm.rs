@@ -1,9 +1,9 @@
 //! Post-norm: `h = N(h + branch(h))`, the original transformer (1706.03762), with no normalization at the end.
 
-use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, Statistics, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use evenburn_model::{ModelConfig, Plan, strategy::PostNorm};
 /// let plan = Plan::new(&ModelConfig::default(), &PostNorm::default())?;
-/// assert!(plan.layers[0].attn_residual.after.is_some() && plan.ends.final_norm.is_none());
+/// assert!(plan.layers[0].attn_residual.after.is_some() && plan.ends.head.final_norm.is_none());
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub struct PostNorm {
     /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -38,7 +38,7 @@ impl Default for PostNorm {
             qk: QkNorm::None,
             norm: Statistics::Layer,
             eps: RMS_EPS,
-            start: Start::Gpt2,
+            start: WeightInit::Gpt2,
             decay: Decay::Matrices,
         }
     }
@@ -78,8 +78,8 @@ impl NormStrategy for PostNorm {
         self.qk.attention(d)
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan::plain()
     }
 
     fn weight(&self, layer: usize, site: Site, d: &Dims) -> WeightPlan {

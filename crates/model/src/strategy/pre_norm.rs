@@ -5,11 +5,11 @@
 //! `qk = "none"` Llama 2.
 
 use super::{
-    Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, SoftmaxGain, Start, Statistics,
+    Bias, Decay, NormStrategy, QkNorm, RMS_EPS, SchemeOptions, SoftmaxGain, Statistics, WeightInit,
 };
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    AttentionPlan, EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
+    AttentionPlan, GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan, WeightPlan,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct PreNorm {
     /// Epsilon of every normalization.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -58,7 +58,7 @@ impl Default for PreNorm {
             norm: Statistics::Rms,
             bias: Bias::None,
             eps: RMS_EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         }
     }
@@ -109,10 +109,10 @@ impl NormStrategy for PreNorm {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.stream(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

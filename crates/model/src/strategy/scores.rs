@@ -97,7 +97,7 @@ impl SoftmaxGain {
     }
 }
 
-/// Whether the schemes whose q/k norm has one form have it.
+/// Whether nGPT and anGPT, whose q/k norm has one form, normalize q and k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadNorm {

@@ -8,10 +8,10 @@
 //! code, `SiameseNorm` for `DeiT`). Their language models have another attention: it reads `c x + N_y(y)` with a learned
 //! vector `c`, where `x` is not normalized and q, k and v are, head by head.
 
-use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Start};
+use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, WeightInit};
 use crate::dims::{Branch, Dims, Site};
 use crate::plan::{
-    CompanionPlan, EndsPlan, GainPlan, GainRole, JoinPlan, LinearPlan, NormPlan, ResidualPlan,
+    CompanionPlan, GainPlan, GainRole, HeadPlan, JoinPlan, LinearPlan, NormPlan, ResidualPlan,
     WeightPlan,
 };
 use schemars::JsonSchema;
@@ -32,7 +32,7 @@ pub enum Streams {
 /// ```
 /// use evenburn_model::{ModelConfig, Plan, strategy::SiameseNorm};
 /// let plan = Plan::new(&ModelConfig::default(), &SiameseNorm::default())?;
-/// assert!(plan.layers[0].attn_residual.companion.is_some() && plan.ends.join.is_some());
+/// assert!(plan.layers[0].attn_residual.companion.is_some() && plan.ends.head.join.is_some());
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub struct SiameseNorm {
     /// Epsilon of every RMSNorm.
     pub eps: f64,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -53,7 +53,7 @@ impl Default for SiameseNorm {
         Self {
             streams: Streams::PostPre,
             eps: RMS_EPS,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::Matrices,
         }
     }
@@ -112,15 +112,15 @@ impl NormStrategy for SiameseNorm {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
         let end = || Some(self.norm(GainRole::Output));
-        EndsPlan {
+        HeadPlan {
             join: Some(JoinPlan {
                 stream: end(),
                 companion: end(),
             }),
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

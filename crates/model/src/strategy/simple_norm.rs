@@ -7,9 +7,9 @@
 //! N is RMSNorm (or LayerNorm) over the whole projected vector, before the split into heads and the rotation. The embedding and
 //! the output layer stay plain, and one RMSNorm stands before the output layer, as in the official code.
 
-use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Start, Statistics};
+use super::{Decay, NormStrategy, RMS_EPS, SchemeOptions, Statistics, WeightInit};
 use crate::dims::{Branch, Dims, Site};
-use crate::plan::{EndsPlan, GainRole, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
+use crate::plan::{GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan, WeightPlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub struct SimpleNorm {
     /// Normalization of the logits of a mixture's router: `none` or `normalized`.
     pub router: RouterNorm,
     /// Initial weights: `simple_gpt`, `gpt2` or `sdd`.
-    pub start: Start,
+    pub start: WeightInit,
     /// Which parameters decay: `all` or `matrices`.
     pub decay: Decay,
 }
@@ -54,7 +54,7 @@ impl Default for SimpleNorm {
             norm: Statistics::Rms,
             eps: RMS_EPS,
             router: RouterNorm::None,
-            start: Start::SimpleGpt,
+            start: WeightInit::SimpleGpt,
             decay: Decay::All,
         }
     }
@@ -99,10 +99,10 @@ impl NormStrategy for SimpleNorm {
         }
     }
 
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan {
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan {
             final_norm: Some(self.norm(GainRole::Input)),
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         }
     }
 

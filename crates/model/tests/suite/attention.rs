@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{AnGpt, HeadNorm, SoftmaxGain, UnitNorm};
-use evenburn_model::{Decoder, KvCache, ModelConfig, Plan, weights};
+use evenburn_model::{Decoder, ForwardContext, KvCache, ModelConfig, Plan, weights};
 use std::collections::BTreeMap;
 
 fn plan(attention_factor: AttentionFactor) -> Plan {
@@ -53,7 +53,11 @@ fn logits(attention_factor: AttentionFactor, sharpness: f64, documents: bool) ->
     let model = weights::replace(model, values).unwrap();
     let segments = documents
         .then(|| Tensor::<2, Int>::from_ints([[0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]], &device));
-    let y = model.logits(model.hidden(tokens(&device), segments));
+    let context = ForwardContext {
+        segments,
+        ..Default::default()
+    };
+    let y = model.logits(model.forward(tokens(&device), &context).hidden);
     assert_eq!(y.dtype(), DType::F64);
     y.into_data().try_to_vec().unwrap()
 }
@@ -91,7 +95,7 @@ fn the_factors_count_what_the_cache_holds() {
     let numbers = |y: Tensor<3>| -> Vec<f64> { y.into_data().iter::<f64>().collect() };
     for factor in [AttentionFactor::Dense, AttentionFactor::Exact] {
         let model = Decoder::new(&plan(factor), 2, &device);
-        let whole = numbers(model.logits(model.hidden(tokens(&device), None)));
+        let whole = numbers(model.logits(model.hidden(tokens(&device))));
         let mut cache = KvCache::new(&model);
         let parts = [(0, 2), (2, 1), (3, 3)].map(|(first, count)| {
             let new = tokens(&device).narrow(1, first, count);

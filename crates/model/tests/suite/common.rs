@@ -6,7 +6,7 @@ use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{
     AnGpt, AngleDecay, Bias, EmbedNorm, EmbedScale, FinalNorm, FirstBlock, FirstLayer, GainForm,
     GateScale, GeoNorm, HeadNorm, HybridNorm, Keel, Ngpt, PeriNorm, PostNorm, PreNorm, QkNorm,
-    ResidualFactor, Scheme, SiameseNorm, SoftmaxGain, Start, Statistics, Streams, UnitNorm,
+    ResidualFactor, Scheme, SiameseNorm, SoftmaxGain, Statistics, Streams, UnitNorm, WeightInit,
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
@@ -16,7 +16,7 @@ use evenburn_model::{
 
 pub(crate) use evenburn_conformance::{Subject, VOCAB, config, distance, numbers, tokens};
 
-/// Every scheme, and the variants that take another way through the atoms.
+/// Every scheme, and the variants that take another way through the modules.
 #[allow(clippy::too_many_lines)] // one entry per variant
 pub(crate) fn subjects() -> Vec<Subject> {
     let registry = Registry::default();
@@ -239,7 +239,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
     };
     let post = PostNorm {
         norm: Statistics::Rms,
-        start: Start::Sdd,
+        start: WeightInit::Sdd,
         ..PostNorm::default()
     };
     add("SDD", sdd, Scheme::from(post));

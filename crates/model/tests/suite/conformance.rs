@@ -46,9 +46,9 @@ checks!(
 fn number_formats_are_the_weights() {
     let device = Device::flex();
     let scheme = &subjects()[0];
-    let hidden = model(scheme, &device).hidden(tokens(1, &device), None);
+    let hidden = model(scheme, &device).hidden(tokens(1, &device));
     assert_eq!(hidden.dtype(), DType::F64);
-    let hidden = Decoder::new(&plan(scheme), 1, &device).hidden(tokens(1, &device), None);
+    let hidden = Decoder::new(&plan(scheme), 1, &device).hidden(tokens(1, &device));
     assert_eq!(hidden.dtype(), DType::F32);
 }
 

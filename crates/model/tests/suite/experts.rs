@@ -2,10 +2,11 @@
 
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use evenburn_model::atoms::{Experts, Initializer, penalty};
+use evenburn_model::modules::{Experts, Initializer, penalty};
 use evenburn_model::strategy::{AnGpt, NormStrategy, PreNorm, SimpleNorm};
 use evenburn_model::{
-    Balance, Decoder, ExpertsConfig, Gates, Joined, Kept, ModelConfig, Plan, PlanError, weights,
+    Balance, Decoder, ExpertsConfig, ForwardContext, Gates, Joined, Kept, ModelConfig, Plan,
+    PlanError, weights,
 };
 use std::collections::BTreeMap;
 
@@ -302,7 +303,7 @@ fn an_even_load_has_the_balancing_loss_of_its_weight() {
         z_coef: 0.0,
         ..ExpertsConfig::default()
     };
-    let routing = evenburn_model::atoms::Routing {
+    let routing = evenburn_model::modules::Routing {
         load: vec![0.5; 4],
         probability: Tensor::full([4], 0.25, &device),
         z: Tensor::zeros([1], &device),
@@ -331,7 +332,7 @@ fn the_correction_moves_by_its_rate_and_takes_no_gradient() {
     assert_eq!(numbers(correction(0)), [-0.25, 0.25, 0.25]);
     assert_eq!(numbers(correction(1)), [0.0; 3]);
     let tokens = Tensor::<2, Int>::from_ints([[1, 2, 3, 4]], &device);
-    let objective = model.objective(tokens.clone(), tokens, None, None);
+    let objective = model.objective(tokens.clone(), tokens, &ForwardContext::default());
     let gradients = (objective.loss_sum + objective.penalty.unwrap()).backward();
     assert!(correction(0).grad(&gradients).is_none());
     assert!(

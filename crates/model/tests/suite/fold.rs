@@ -4,7 +4,7 @@ use crate::common::{Subject, config, distance, model, numbers, plan, subjects, t
 use burn::tensor::{DType, Device, TensorData};
 use evenburn_model::function::{GatedNorm, Placed, PlacedAt, Taper};
 use evenburn_model::plan::{
-    EndsPlan, Form, GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Place,
+    Form, GainPlan, GainRole, HeadPlan, LerpFactor, LinearPlan, MixPlan, NormPlan, Normed, Place,
     Plan, ResidualPlan, Spot, Visit,
 };
 use evenburn_model::strategy::{AnGpt, HeadNorm, NormStrategy, PreNorm, QkNorm, UnitNorm};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 fn logits(model: &Decoder) -> Vec<f64> {
     let device = model.embed.weight.val().device();
-    numbers(model.logits(model.hidden(tokens(1, &device), None)))
+    numbers(model.logits(model.hidden(tokens(1, &device))))
 }
 
 /// Largest difference over the largest value.
@@ -68,11 +68,11 @@ fn nothing_foldable_is_left(plan: &Plan) -> Result<(), String> {
     let ends = &plan.ends;
     let check = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
     check(
-        is_one(ends.embed_factor) && ends.embed_gain.is_none(),
+        is_one(ends.embedding.factor) && ends.embedding.gain.is_none(),
         "embedding",
     )?;
-    check(ends.logit_gain.is_none(), "logits")?;
-    if let Some(norm) = &ends.final_norm {
+    check(ends.head.logit_gain.is_none(), "logits")?;
+    if let Some(norm) = &ends.head.final_norm {
         check(norm_is_folded(norm, norm.bias.is_some()), "final norm")?;
     }
     let gated = plan.dims.mlp.inside() == Site::Gate;
@@ -176,8 +176,8 @@ impl NormStrategy for Plain {
     fn residual(&self, _: usize, _: Branch, _: &Dims) -> ResidualPlan {
         ResidualPlan::plain()
     }
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan::plain()
     }
 }
 
@@ -359,7 +359,7 @@ fn what_has_tapered_off_is_gone() {
         let inputs = folded.plan.layers.iter();
         let inputs = inputs.flat_map(|l| [&l.attn_residual, &l.mlp_residual]);
         let inputs = inputs.filter(|r| r.input.is_some()).count();
-        (inputs, folded.plan.ends.final_norm.is_some())
+        (inputs, folded.plan.ends.head.final_norm.is_some())
     };
     assert_eq!(norms(&taper(0.5)), (6, true));
     assert_eq!(norms(&taper(0.0)), (0, false));
@@ -390,8 +390,8 @@ impl NormStrategy for Gated {
             ..ResidualPlan::plain()
         }
     }
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        EndsPlan::plain()
+    fn head(&self, _: &Dims) -> HeadPlan {
+        HeadPlan::plain()
     }
 }
 

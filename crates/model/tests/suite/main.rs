@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // a test fails where it unwraps nothing
 
-mod atoms;
 mod attention;
 mod common;
 mod conformance;
@@ -10,6 +9,7 @@ mod experts;
 mod fold;
 mod functions;
 mod gradients;
+mod modules;
 mod open;
 mod plans;
 mod scale_vectors;

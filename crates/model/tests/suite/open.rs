@@ -2,9 +2,9 @@
 
 use crate::common::{config, distance, numbers};
 use burn::tensor::{Device, Distribution, Tensor};
-use evenburn_model::atoms::{Arrays, Norm};
 use evenburn_model::function::{Around, Function, NormFunction, Rms, Unit};
-use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ResidualPlan, Role};
+use evenburn_model::modules::Arrays;
+use evenburn_model::plan::{ArrayPlan, GainRole, Init, MixPlan, NormPlan, ParamRole, ResidualPlan};
 use evenburn_model::rule::MixRule;
 use evenburn_model::strategy::NormStrategy;
 use evenburn_model::{Branch, Decoder, Dims, Kinds, Plan, PlanError, Recorded, weights};
@@ -28,7 +28,7 @@ impl NormFunction for PNorm {
     }
 
     fn arrays(&self, _: usize, decay: bool) -> Vec<ArrayPlan> {
-        vec![ArrayPlan::filled("strength", vec![1], 1.0, Role::Gain).decayed(decay)]
+        vec![ArrayPlan::filled("strength", vec![1], 1.0, ParamRole::Gain).decayed(decay)]
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around<'_>) -> Tensor<2> {
@@ -62,7 +62,7 @@ impl MixRule for Weighted {
     }
 
     fn arrays(&self, width: usize) -> Vec<ArrayPlan> {
-        let role = Role::Gain;
+        let role = ParamRole::Gain;
         vec![ArrayPlan::filled(
             "strength",
             vec![width],
@@ -107,12 +107,12 @@ fn fused_functions_are_their_slow_forms() {
             function: function.clone(),
             ..NormPlan::rms(1e-5, GainRole::Output)
         };
-        let norm = Norm::new(&plan, 24, 24, &device);
+        let norm = plan.init_full(24, &device);
         let x = Tensor::<2>::random([7, 24], Distribution::Normal(0.5, 2.0), &device);
         let gain = Tensor::<1>::random([24], Distribution::Normal(1.0, 0.3), &device);
         let values = weights::collect(&norm).into_iter();
         let values = values.map(|(path, _)| (path, gain.clone().into_data()));
-        let norm = weights::replace(norm, values.collect()).unwrap();
+        let norm = weights::replace(norm, values).unwrap();
         let around = Around {
             gain: Some(gain),
             eps: 1e-5,

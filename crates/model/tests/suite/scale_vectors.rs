@@ -142,9 +142,12 @@ fn unified_is_the_printed_combination() {
     });
     each(&plan, &WRITERS, |_| LinearPlan::default());
     assert!(!pre_norms_have_gains(&plan));
-    let last = plan.ends.final_norm.as_ref().unwrap();
+    let last = plan.ends.head.final_norm.as_ref().unwrap();
     assert_eq!(last.gain, Some(unit(GainRole::Input, true)));
-    assert_eq!(plan.ends.logit_gain, Some(unit(GainRole::Output, false)));
+    assert_eq!(
+        plan.ends.head.logit_gain,
+        Some(unit(GainRole::Output, false))
+    );
 
     // The same spelled out.
     let spelled = ScaleSwitches {
@@ -180,7 +183,7 @@ fn scales_may_stand_behind_the_maps_alone() {
         });
         each(&plan, &WRITERS, |_| LinearPlan::default());
         assert!(!pre_norms_have_gains(&plan));
-        assert!(plan.ends.final_norm.unwrap().gain.is_some());
+        assert!(plan.ends.head.final_norm.unwrap().gain.is_some());
     }
     // Where the maps that read the pre-norms have none, these keep theirs.
     let writers = ScaleSwitches {
@@ -210,7 +213,7 @@ fn placements_outside_the_paper_are_still_there() {
     each(&plan, &READERS, |_| sides(None));
     each(&plan, &WRITERS, |_| sides(Some(exp(GainRole::Input))));
     assert!(pre_norms_have_gains(&plan));
-    assert_eq!(plan.ends.logit_gain, None);
+    assert_eq!(plan.ends.head.logit_gain, None);
 }
 
 #[test]
@@ -274,8 +277,8 @@ fn a_scale_of_the_logits_that_the_scheme_has_stays() {
     };
     let own = Plan::new(&config(), &AnGpt::default()).unwrap();
     let plan = switched(&AnGpt::default(), head);
-    assert_eq!(plan.ends.logit_gain, own.ends.logit_gain);
-    let added = switched(&llama(), head).ends.logit_gain.unwrap();
+    assert_eq!(plan.ends.head.logit_gain, own.ends.head.logit_gain);
+    let added = switched(&llama(), head).ends.head.logit_gain.unwrap();
     assert_eq!(added, gain(Form::CenteredExp, GainRole::Output, false));
     assert_eq!(
         (added.stored_init(), added.magnitude_init()),

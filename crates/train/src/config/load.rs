@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::choice::{Choice, RECIPE, SCHEME};
 use super::keys::{Key, lookup};
-use super::{Origin, Provenance, RunConfig, before, keys, read};
+use super::{Origin, Origins, RunConfig, before, keys, read};
 use crate::error::TrainError;
 use crate::place::locate;
 use crate::run_dir;
@@ -23,7 +23,7 @@ pub struct Resolved {
     /// The configuration.
     pub config: RunConfig,
     /// Where its values came from.
-    pub origins: Provenance,
+    pub origins: Origins,
 }
 
 impl RunConfig {
@@ -127,7 +127,7 @@ pub(super) struct Loader<'r> {
     pub(super) registry: &'r Registry,
     pub(super) keys: Vec<Key>,
     pub(super) values: toml::Table,
-    pub(super) origins: Provenance,
+    pub(super) origins: Origins,
     /// Keys that were set, in order.
     pub(super) set: Vec<String>,
     /// What a run has chosen and the registry doesn't know, with its options.
@@ -140,7 +140,7 @@ impl<'r> Loader<'r> {
             registry,
             keys: keys(registry),
             values: toml::Table::new(),
-            origins: Provenance::default(),
+            origins: Origins::default(),
             set: Vec::new(),
             unknown: Vec::new(),
         }
@@ -338,7 +338,10 @@ impl<'r> Loader<'r> {
         }
         let mut sections = RunConfig::deserialize(toml::Value::Table(self.values))
             .map_err(|e| refused(e.to_string().trim().replace('\n', " ")))?;
-        self.registry.model.kinds().settle(&mut sections.model)?;
+        self.registry
+            .model
+            .kinds()
+            .resolve_config(&mut sections.model)?;
         Ok(Resolved {
             config: RunConfig {
                 norm,

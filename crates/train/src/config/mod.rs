@@ -4,15 +4,15 @@ mod before;
 mod choice;
 mod keys;
 mod load;
-mod provenance;
+mod origins;
 mod read;
 mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
 pub(crate) use load::lists_other_recipes;
-pub use provenance::{Origin, Provenance};
-pub use sections::{DeviceName, MetricsConfig, Precision, RunSection, TrainConfig};
+pub use origins::{Origin, Origins};
+pub use sections::{DeviceName, MetricsConfig, PrecisionName, RunSection, TrainConfig};
 
 use evenburn_data::DataConfig;
 use evenburn_model::{ModelConfig, Scheme};

@@ -51,7 +51,7 @@ pub enum DeviceName {
 /// The number format of matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Precision {
+pub enum PrecisionName {
     /// Single precision.
     #[default]
     F32,
@@ -59,11 +59,11 @@ pub enum Precision {
     Bf16,
 }
 
-impl From<Precision> for evenburn_model::Precision {
-    fn from(precision: Precision) -> Self {
+impl From<PrecisionName> for evenburn_model::Precision {
+    fn from(precision: PrecisionName) -> Self {
         match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16 => Self::Bf16,
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::Bf16 => Self::Bf16,
         }
     }
 }
@@ -96,7 +96,7 @@ pub struct TrainConfig {
     /// Format that the factors of the products of linear maps and of the output layer, and of their gradients, are rounded
     /// to. Weights, gradients, activations, attention, the loss and the optimizer stay in single precision, and so do sums
     /// on the CPU. `bf16` saves time on processors and GPUs with instructions for it.
-    pub precision: Precision,
+    pub precision: PrecisionName,
     /// Steps between evaluations on the validation split; 0 evaluates at the end alone.
     pub eval_every: u64,
     /// Tokens of the validation split that one evaluation reads, rounded up to whole samples.
@@ -133,7 +133,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             seed: 1,
             device: DeviceName::Flex,
-            precision: Precision::F32,
+            precision: PrecisionName::F32,
             eval_every: 100,
             eval_tokens: NonZeroU64::MIN.saturating_add(65_535),
             checkpoint_every: 200,

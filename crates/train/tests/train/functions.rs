@@ -198,7 +198,7 @@ fn a_function_of_ones_own_is_chosen_and_read_back() {
     let trainer = Trainer::new(&with, resolved, corpus).start(world.fresh("own"));
     let run = trainer.run().unwrap().run;
     let trained = load_run(&with, &run).unwrap();
-    let end = trained.plan.ends.final_norm.as_ref().unwrap();
+    let end = trained.plan.ends.head.final_norm.as_ref().unwrap();
     assert_eq!(end.function.options()["multiple"].as_float(), Some(0.5));
 
     // Who doesn't have it is told what is missing, and where the run says so.

@@ -6,5 +6,6 @@
 mod config;
 mod functions;
 mod launch;
+mod monitors;
 mod run;
 mod world;

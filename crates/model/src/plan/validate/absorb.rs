@@ -83,7 +83,7 @@ impl Visit for Absorbed<'_> {
 impl Check<'_> {
     /// Every scale that no matrix could absorb.
     pub(super) fn absorbed_gains(&self, plan: &Plan) -> Result<(), PlanError> {
-        let open = plan.ends.final_norm.is_none() && plan.ends.join.is_none();
+        let open = plan.ends.head.final_norm.is_none() && plan.ends.head.join.is_none();
         let mut absorbed = Absorbed {
             check: self,
             inside: plan.dims.mlp.inside(),

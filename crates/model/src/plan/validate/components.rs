@@ -13,7 +13,7 @@ impl Check<'_> {
             around.map(move |(branch, residual)| (index, branch, residual))
         });
         let mut beside = residuals.filter(|(_, _, residual)| residual.companion.is_some());
-        match (beside.next(), &plan.ends.join) {
+        match (beside.next(), &plan.ends.head.join) {
             (Some((index, branch, _)), None) => Err(self.clash(
                 &format!("block {index}, {}", branch.path()),
                 "a companion of the stream",

@@ -6,8 +6,8 @@ mod repeat;
 mod sizes;
 
 use super::{
-    ArrayPlan, AttentionPlan, Form, GainPlan, GainShape, Init, LerpFactor, LinearPlan, MixPlan,
-    MlpPlan, NormPlan, Over, Place, Plan, ResidualPlan, Spot, Start, Visit, WeightPlan,
+    ArrayInit, ArrayPlan, AttentionPlan, Form, GainPlan, GainShape, Init, LerpFactor, LinearPlan,
+    MixPlan, MlpPlan, NormPlan, Over, Place, Plan, ResidualPlan, Spot, Visit, WeightPlan,
 };
 use crate::dims::{Dims, Site};
 use crate::error::{PlanError, place};
@@ -91,7 +91,7 @@ impl Check<'_> {
             "a parameter's path, of which its name is the last part"
         } else if !matches!(shape.len(), 1 | 2) || shape.contains(&0) {
             "what arrays are: vectors or matrices with entries"
-        } else if matches!(plan.start, Start::Drawn(_)) && shape.len() != 2 {
+        } else if matches!(plan.start, ArrayInit::Drawn(_)) && shape.len() != 2 {
             "a start that is drawn, which only matrices have"
         } else {
             return Ok(());
@@ -301,7 +301,7 @@ impl Plan {
             scheme: &self.scheme,
         };
         check.sizes(self)?;
-        let factor = self.ends.embed_factor;
+        let factor = self.ends.embedding.factor;
         check.usable("embed", "the constant factor", factor, factor != 0.0)?;
         let mut parts = Parts {
             check: &check,

@@ -159,7 +159,7 @@ impl Check<'_> {
 
     /// The norms along the stream, from the embedding to the output layer.
     fn stream(&self, plan: &Plan) -> Result<(), PlanError> {
-        let embedded = plan.ends.embed_norm.as_ref();
+        let embedded = plan.ends.embedding.norm.as_ref();
         let mut behind = embedded.map(|norm| passed(norm, "the norm of the embedding"));
         // Blocks are alike: what repeats the embedding's norm in the first one does something in the others.
         let mut first = true;
@@ -174,9 +174,9 @@ impl Check<'_> {
                     .map(|norm| passed(norm, format!("the norm after {at}")));
             }
         }
-        let (at, end, name) = match &plan.ends.join {
+        let (at, end, name) = match &plan.ends.head.join {
             Some(join) => ("join", &join.stream, "the norm of the stream"),
-            None => ("final norm", &plan.ends.final_norm, "the final norm"),
+            None => ("final norm", &plan.ends.head.final_norm, "the final norm"),
         };
         match (&behind, end) {
             (Some(a), Some(b)) => self.pair(at, a, &passed(b, name)),

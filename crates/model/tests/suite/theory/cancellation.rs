@@ -14,7 +14,7 @@ fn logits(weights_of: &Plan, plan: &Plan) -> Vec<f64> {
     let values = values(&random_decoder(weights_of, 7, &device));
     let model = with(Decoder::new(plan, 7, &device), &values);
     let tokens = random_tokens([2, 12], VOCAB, 3, &device);
-    numbers(model.logits(model.hidden(tokens, None)))
+    numbers(model.logits(model.hidden(tokens)))
 }
 
 fn plan(branch_norm: UnitNorm, config: &ModelConfig, factors: FactorScales) -> Plan {

@@ -7,7 +7,7 @@ use super::{Normal, length, mean};
 use crate::common::{distance, numbers};
 use crate::gradients::{random_tokens, values, with};
 use burn::tensor::{DType, Device, Tensor};
-use evenburn_model::atoms::{Layout, Projection, Rotary, Scene, Visibility};
+use evenburn_model::modules::{AttentionMask, BlockContext, Layout, Projection, Rotary};
 use evenburn_model::plan::AttentionFactor;
 use evenburn_model::strategy::{AnGpt, FactorScales, UnitNorm};
 use evenburn_model::{Activation, Decoder, MlpKind, ModelConfig, Plan};
@@ -127,9 +127,9 @@ fn walk(scheme: &AnGpt, seed: u64) -> Vec<(String, Vec<f64>)> {
     let tokens = random_tokens([BATCH, TIME], d.vocab, seed, &device);
     let layout = Layout::Neighbours;
     let rotary = Rotary::new(0, TIME, d.head, d.rope_theta, layout, DType::F64, &device);
-    let scene = Scene {
+    let context = BlockContext {
         rotary: Some(&rotary),
-        visible: &Visibility::Causal,
+        mask: &AttentionMask::Causal,
         dropout: None,
         largest: None,
         watch: None,
@@ -149,10 +149,10 @@ fn walk(scheme: &AnGpt, seed: u64) -> Vec<(String, Vec<f64>)> {
         shown.o.weight = burn::module::Param::from_tensor(identity);
         note(
             "input of o",
-            lengths(&shown.forward(h.clone(), &scene, None), WIDTH),
+            lengths(&shown.forward(h.clone(), &context, None), WIDTH),
         );
         h = block.attn_residual.forward(h, |x| {
-            let y = attn.forward(x, &scene, None);
+            let y = attn.forward(x, &context, None);
             note("output of o", lengths(&y, WIDTH));
             y
         });
@@ -173,7 +173,7 @@ fn walk(scheme: &AnGpt, seed: u64) -> Vec<(String, Vec<f64>)> {
         h = block.mlp_residual.forward(h, |x| mlp.forward(x));
         note("stream behind the MLP", lengths(&h, WIDTH));
     }
-    assert_eq!(numbers(h), numbers(model.hidden(tokens, None)));
+    assert_eq!(numbers(h), numbers(model.hidden(tokens)));
     found
 }
 

@@ -13,7 +13,7 @@ use crate::common::numbers;
 use crate::gradients::{by_path, values, with};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::{Gain, Initializer, Projection};
+use evenburn_model::modules::{Gain, Initializer, Projection};
 use evenburn_model::plan::{Form, GainPlan, GainRole, LinearPlan};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{ModelConfig, Plan, Site};
@@ -25,7 +25,7 @@ const ROWS: usize = 20;
 /// How long the flow is followed.
 const TIME: f64 = 1.0;
 
-/// Where the gain stands: as an atom of its own on the activations, or inside the linear map.
+/// Where the gain stands: as a module of its own on the activations, or inside the linear map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stands {
     Apart,

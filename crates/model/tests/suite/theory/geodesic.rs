@@ -4,7 +4,7 @@ use super::{Normal, dot, double, length};
 use crate::common::{config, numbers};
 use crate::gradients::{random_decoder, random_tokens, values, with};
 use burn::tensor::Device;
-use evenburn_model::atoms::{Arrays, Initializer, Mix};
+use evenburn_model::modules::{Arrays, Initializer, Mix};
 use evenburn_model::plan::MixPlan;
 use evenburn_model::rule::{Geodesic, MixRule};
 use evenburn_model::strategy::{AngleDecay, GeoNorm};
@@ -90,7 +90,7 @@ fn the_stream_keeps_its_length_to_the_end() {
         } = *model.dims();
         let tokens = random_tokens([2, 12], vocab, 3, &device);
         let embedded = numbers(model.embed.forward(tokens.clone(), 0, None));
-        let end = numbers(model.hidden(tokens, None));
+        let end = numbers(model.hidden(tokens));
         let mut moved = 0.0;
         for (a, b) in embedded.chunks(width).zip(end.chunks(width)) {
             assert!((length(b) / length(a) - 1.0).abs() < 1e-12);
@@ -113,7 +113,7 @@ fn rounding_does_not_add_up() {
     let model = Decoder::new(&plan, 5, &device);
     let tokens = random_tokens([2, 12], config.vocab_size, 5, &device);
     let embedded = numbers(model.embed.forward(tokens.clone(), 0, None));
-    let end = numbers(model.hidden(tokens, None));
+    let end = numbers(model.hidden(tokens));
     for (a, b) in embedded.chunks(WIDTH).zip(end.chunks(WIDTH)) {
         assert!((length(b) / length(a) - 1.0).abs() < 1e-5);
     }

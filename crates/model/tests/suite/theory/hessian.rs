@@ -6,14 +6,14 @@
 //!                 C = -(sqrt(d) / |z|^2) W^T [ (P D g) u^T + u (P D g)^T + (u^T D g) P ] W
 //! ```
 //!
-//! `L` and `C` are measured one at a time by finite differences of gradients through the atom: `C` vanishes where the
+//! `L` and `C` are measured one at a time by finite differences of gradients through the module: `C` vanishes where the
 //! loss is at its minimum, `L` where the loss is linear. `n` input width, `d` output width; `W` is stored `[n, d]`.
 
 use super::{Normal, dot, double, length};
 use crate::common::{distance, numbers};
 use crate::gradients::{values, with};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::{Initializer, Projection};
+use evenburn_model::modules::{Initializer, Projection};
 use evenburn_model::plan::{GainPlan, GainRole, LinearPlan, NormPlan};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{ModelConfig, Plan, Site};

@@ -5,8 +5,8 @@
 use super::Normal;
 use crate::common::{distance, numbers};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::Norm;
 use evenburn_model::function::{Erf, Function, Layer, Rms, Tanh, Unit};
+use evenburn_model::modules::Norm;
 use evenburn_model::plan::{GainPlan, GainRole, NormPlan, Over};
 
 const WIDTH: usize = 48;
@@ -31,12 +31,11 @@ fn norm(function: &Function, over: Over, eps: f64) -> Norm {
         factor: 0.7,
         bias: None,
     };
-    let norm = Norm::new(&plan, WIDTH, HEAD, &Device::flex());
+    let norm = plan.init(WIDTH, HEAD, &Device::flex());
     let single = evenburn_model::weights::collect(&norm);
     let double = single
         .into_iter()
-        .map(|(path, data)| (path, data.convert::<f64>()))
-        .collect();
+        .map(|(path, data)| (path, data.convert::<f64>()));
     evenburn_model::weights::replace(norm, double).unwrap()
 }
 

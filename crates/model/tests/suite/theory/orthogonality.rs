@@ -22,7 +22,7 @@ fn cosines(config: &ModelConfig, scheme: &dyn NormStrategy, seed: u64) -> BTreeM
     let plan = Plan::new(config, scheme).unwrap();
     let model = random_decoder(&plan, seed, &device);
     let tokens = |seed| random_tokens([2, 12], VOCAB, seed, &device);
-    let loss = model.loss_sum(tokens(seed), tokens(seed + 100), None);
+    let loss = model.loss_sum(tokens(seed), tokens(seed + 100));
     let (weights, gradients) = (values(&model), by_path(&model, &loss.backward()));
     plan.params()
         .into_iter()

@@ -3,7 +3,7 @@
 use crate::common::{config, distance, numbers};
 use crate::gradients::{random_decoder, random_tokens, values, with};
 use burn::tensor::Device;
-use evenburn_model::atoms::{Stream, Visibility};
+use evenburn_model::modules::{AttentionMask, Stream};
 use evenburn_model::strategy::{PreNorm, QkNorm, SiameseNorm, Streams};
 use evenburn_model::{ModelConfig, Plan, Positions};
 
@@ -39,8 +39,8 @@ fn without_the_post_normed_stream_it_is_pre_norm() {
     let other = with(random_decoder(&plan, 8, &device), &all);
     let tokens = random_tokens([2, 12], config().vocab_size, 7, &device);
     let error = distance(
-        &numbers(model.hidden(tokens.clone(), None)),
-        &numbers(other.hidden(tokens, None)),
+        &numbers(model.hidden(tokens.clone())),
+        &numbers(other.hidden(tokens)),
     );
     assert!(error < 1e-9, "{error}");
 }
@@ -67,10 +67,10 @@ fn both_streams_take_what_a_branch_writes() {
             companion: Some(h.clone()),
             h,
         };
-        let visible = Visibility::Causal;
-        let scene = evenburn_model::atoms::Scene {
+        let mask = AttentionMask::Causal;
+        let context = evenburn_model::modules::BlockContext {
             rotary: None,
-            visible: &visible,
+            mask: &mask,
             dropout: None,
             largest: None,
             watch: None,
@@ -86,7 +86,7 @@ fn both_streams_take_what_a_branch_writes() {
                 stream = residual.carry(stream, |read| {
                     let z = match (attention, &block.mlp) {
                         (false, Some(mlp)) => mlp.forward(read),
-                        _ => block.attn.forward(read, &scene, None),
+                        _ => block.attn.forward(read, &context, None),
                     };
                     written = Some(z.clone());
                     z

@@ -6,7 +6,7 @@ use super::mean;
 use crate::common::numbers;
 use crate::gradients::{random_tokens, values, with};
 use burn::tensor::{Device, Tensor};
-use evenburn_model::atoms::{Layout, Rotary, Scene, Visibility};
+use evenburn_model::modules::{AttentionMask, BlockContext, Layout, Rotary};
 use evenburn_model::strategy::{PreNorm, SimpleNorm, Statistics};
 use evenburn_model::{Decoder, ModelConfig, Plan, strategy::NormStrategy};
 use std::cell::RefCell;
@@ -46,9 +46,9 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
         dtype,
         &device,
     );
-    let scene = Scene {
+    let context = BlockContext {
         rotary: Some(&rotary),
-        visible: &Visibility::Causal,
+        mask: &AttentionMask::Causal,
         dropout: None,
         largest: None,
         watch: None,
@@ -63,7 +63,7 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
     for block in &model.blocks {
         h = block
             .attn_residual
-            .forward(h, |x| note(block.attn.forward(x, &scene, None)));
+            .forward(h, |x| note(block.attn.forward(x, &context, None)));
         h = block
             .mlp_residual
             .forward(h, |x| note(block.mlp.as_ref().unwrap().forward(x)));
@@ -71,7 +71,7 @@ fn moments(scheme: &dyn NormStrategy, seed: u64) -> (Vec<f64>, Vec<f64>) {
     }
     // What was walked through is the decoder.
     let end = model.final_norm.as_ref().unwrap().forward(h);
-    assert_eq!(numbers(end), numbers(model.hidden(tokens, None)));
+    assert_eq!(numbers(end), numbers(model.hidden(tokens)));
     (stream, written.into_inner())
 }
 

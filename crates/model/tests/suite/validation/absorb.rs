@@ -3,7 +3,7 @@
 use super::{Custom, clash, gained, normed, rms};
 use crate::common::config;
 use evenburn_model::plan::{
-    EndsPlan, GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan,
+    GainPlan, GainRole, LerpFactor, LinearPlan, MixPlan, NormPlan, ResidualPlan,
 };
 use evenburn_model::{MlpKind, ModelConfig, Plan, Site};
 
@@ -77,18 +77,18 @@ fn a_scale_that_no_matrix_can_absorb_is_not_said_to_have_one_behind_it() {
         .build()
         .unwrap();
 
-    let at_an_end = |change: &dyn Fn(&mut EndsPlan)| {
+    let at_an_end = |change: &dyn Fn(&mut Custom)| {
         let mut custom = Custom::default();
-        change(&mut custom.ends);
+        change(&mut custom);
         custom.build()
     };
-    let refused = at_an_end(&|ends| ends.embed_norm = Some(norm.clone()));
+    let refused = at_an_end(&|custom| custom.embedding.norm = Some(norm.clone()));
     clash(refused, "embed, norm", promise, "the stream behind it");
-    let refused = at_an_end(&|ends| ends.embed_gain = Some(input.clone()));
+    let refused = at_an_end(&|custom| custom.embedding.gain = Some(input.clone()));
     clash(refused, "embed", promise, "the stream behind it");
-    let refused = at_an_end(&|ends| ends.logit_gain = Some(input.clone()));
+    let refused = at_an_end(&|custom| custom.head.logit_gain = Some(input.clone()));
     clash(refused, "logits", promise, "the softmax");
-    at_an_end(&|ends| ends.final_norm = Some(norm.clone())).unwrap();
+    at_an_end(&|custom| custom.head.final_norm = Some(norm.clone())).unwrap();
     let scores = Custom {
         qk_gain: Some(input),
         ..Custom::default()
@@ -112,7 +112,7 @@ fn the_last_norm_of_the_stream_may_have_the_output_layer_behind_it() {
     let norm = NormPlan::rms(1e-5, GainRole::Input);
     plan.layers[2].mlp_residual.after = Some(norm.clone());
     plan.validate().unwrap();
-    plan.ends.final_norm = Some(norm);
+    plan.ends.head.final_norm = Some(norm);
     let refused = plan.validate().map(|()| plan);
     let place = "block 2, mlp_residual, norm after";
     clash(

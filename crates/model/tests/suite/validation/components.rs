@@ -1,7 +1,7 @@
 //! A second component of the stream needs branches that write it and an end that reads it.
 
 use super::{Custom, biased, clash, gained, rms};
-use evenburn_model::plan::{CompanionPlan, EndsPlan, GainPlan, GainRole, JoinPlan, ResidualPlan};
+use evenburn_model::plan::{CompanionPlan, GainPlan, GainRole, HeadPlan, JoinPlan, ResidualPlan};
 use evenburn_model::strategy::SiameseNorm;
 use evenburn_model::{Gains, ModelConfig, Plan, PlanError, ScaleSwitches, ScaleVectors};
 
@@ -13,11 +13,11 @@ fn companion() -> CompanionPlan {
     }
 }
 
-fn joined(stream: Option<evenburn_model::plan::NormPlan>) -> EndsPlan {
+fn joined(stream: Option<evenburn_model::plan::NormPlan>) -> HeadPlan {
     let companion = Some(rms());
-    EndsPlan {
+    HeadPlan {
         join: Some(JoinPlan { stream, companion }),
-        ..EndsPlan::plain()
+        ..HeadPlan::plain()
     }
 }
 
@@ -27,7 +27,7 @@ fn custom(companion: CompanionPlan) -> Custom {
             companion: Some(companion),
             ..ResidualPlan::plain()
         },
-        ends: joined(Some(rms())),
+        head: joined(Some(rms())),
         ..Custom::default()
     }
 }
@@ -36,7 +36,7 @@ fn custom(companion: CompanionPlan) -> Custom {
 fn a_component_begins_and_ends() {
     custom(companion()).build().unwrap();
     let open = Custom {
-        ends: EndsPlan::plain(),
+        head: HeadPlan::plain(),
         ..custom(companion())
     };
     clash(
@@ -90,7 +90,7 @@ fn its_numbers_and_scales_are_checked() {
     let mut absorbed = gained(rms());
     absorbed.gain = Some(GainPlan::ones(GainRole::Input));
     let refused = Custom {
-        ends: joined(Some(absorbed)),
+        head: joined(Some(absorbed)),
         ..custom(companion())
     };
     clash(
@@ -109,7 +109,7 @@ fn norms_in_a_row_are_those_of_one_component() {
     both.residual.input = Some(rms());
     both.build().unwrap();
     both.residual.companion = None;
-    both.ends = EndsPlan::plain();
+    both.head = HeadPlan::plain();
     let second = "the input norm right behind it, which repeats it";
     clash(
         both.build(),

@@ -7,8 +7,8 @@ mod sizes;
 
 use crate::common::{config, plan, subjects};
 use evenburn_model::plan::{
-    AttentionPlan, BiasPlan, EndsPlan, Form, GainPlan, GainRole, GainShape, LinearPlan, NormPlan,
-    ResidualPlan,
+    AttentionPlan, BiasPlan, EmbeddingPlan, Form, GainPlan, GainRole, GainShape, HeadPlan,
+    LinearPlan, NormPlan, ResidualPlan,
 };
 use evenburn_model::strategy::{NormStrategy, Scheme};
 use evenburn_model::{
@@ -25,7 +25,8 @@ struct Custom {
     qk_norm: Option<NormPlan>,
     qk_gain: Option<GainPlan>,
     softmax: (f64, Option<GainPlan>),
-    ends: EndsPlan,
+    embedding: EmbeddingPlan,
+    head: HeadPlan,
 }
 
 impl Default for Custom {
@@ -37,7 +38,8 @@ impl Default for Custom {
             qk_norm: None,
             qk_gain: None,
             softmax: (1.0, None),
-            ends: EndsPlan::plain(),
+            embedding: EmbeddingPlan::plain(),
+            head: HeadPlan::plain(),
         }
     }
 }
@@ -65,8 +67,11 @@ impl NormStrategy for Custom {
             ..Scheme::default().strategy().unwrap().attention(layer, d)
         }
     }
-    fn ends(&self, _: &Dims) -> EndsPlan {
-        self.ends.clone()
+    fn embedding(&self, _: &Dims) -> EmbeddingPlan {
+        self.embedding.clone()
+    }
+    fn head(&self, _: &Dims) -> HeadPlan {
+        self.head.clone()
     }
 }
 

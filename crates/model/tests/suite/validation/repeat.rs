@@ -3,7 +3,9 @@
 use super::{Custom, biased, clash, gained, layer, normed, rms};
 use evenburn_model::Site;
 use evenburn_model::function::Tanh;
-use evenburn_model::plan::{EndsPlan, GainPlan, GainRole, LinearPlan, NormPlan, ResidualPlan};
+use evenburn_model::plan::{
+    EmbeddingPlan, GainPlan, GainRole, HeadPlan, LinearPlan, NormPlan, ResidualPlan,
+};
 
 #[test]
 fn a_product_and_what_a_branch_writes_are_not_both_normalized() {
@@ -134,10 +136,13 @@ fn a_normalized_stream_is_not_normalized_again() {
 fn both_ends_are_not_normalized_twice() {
     let custom = |residual, embed_norm, final_norm| Custom {
         residual,
-        ends: EndsPlan {
-            embed_norm,
+        embedding: EmbeddingPlan {
+            norm: embed_norm,
+            ..EmbeddingPlan::plain()
+        },
+        head: HeadPlan {
             final_norm,
-            ..EndsPlan::plain()
+            ..HeadPlan::plain()
         },
         ..Custom::default()
     };

@@ -1,0 +1,148 @@
+//! The moving parts of a run where it begins: at its first step, or at its last checkpoint.
+
+use std::path::Path;
+
+use evenburn_data::Corpus;
+use evenburn_model::{Decoder, weights};
+use evenburn_optim::Engine;
+
+use crate::change::{self, Change};
+use crate::checkpoint::{Checkpoints, FIRST_FORMAT, FORMAT, Loaded, State};
+use crate::config::Resolved;
+use crate::error::TrainError;
+use crate::feed::Feed;
+use crate::launch;
+use crate::recorded_plan::{RecordedPlan, same};
+use crate::registry::Registry;
+use crate::run_dir::{self, RunDir};
+
+/// What a checkpoint must agree with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identities {
+    config: String,
+    plan: String,
+    corpus: String,
+    /// As a checkpoint of the first format has it.
+    first_corpus: String,
+}
+
+impl Identities {
+    pub(super) fn new(
+        resolved: &Resolved,
+        recorded: &RecordedPlan,
+        corpus: &Corpus,
+    ) -> Result<Self, TrainError> {
+        Ok(Self {
+            config: launch::identity(&resolved.config)?,
+            plan: recorded.hash(),
+            corpus: corpus.manifest.fingerprint(),
+            first_corpus: corpus.manifest.first_fingerprint(),
+        })
+    }
+
+    /// The corpus stays the same whatever a run goes on with.
+    fn check_corpus(&self, path: &Path, state: &State) -> Result<(), TrainError> {
+        let corpus = match state.format {
+            FIRST_FORMAT => &self.first_corpus,
+            _ => &self.corpus,
+        };
+        if state.corpus == *corpus {
+            return Ok(());
+        }
+        Err(TrainError::Foreign {
+            path: path.to_owned(),
+            what: "corpus",
+            why: "its tokens are others: the text, its order (files go by their names), its splits or the tokenizer differ"
+                .to_owned(),
+        })
+    }
+}
+
+/// What decides how a checkpoint is gone on with.
+pub(super) struct Restore<'t> {
+    pub(super) registry: &'t Registry,
+    pub(super) resolved: &'t Resolved,
+    pub(super) run: &'t RunDir,
+    pub(super) recorded: &'t RecordedPlan,
+    pub(super) identities: Identities,
+}
+
+/// What changes from step to step.
+pub(super) struct Moving {
+    pub(super) decoder: Decoder,
+    pub(super) engine: Engine,
+    pub(super) feed: Feed,
+}
+
+impl Restore<'_> {
+    /// Brings what was made for the first step to the last checkpoint, where there is one.
+    pub(super) fn at_newest(
+        self,
+        mut moving: Moving,
+        checkpoints: &Checkpoints,
+    ) -> Result<(Moving, State), TrainError> {
+        let Some(path) = checkpoints.newest()? else {
+            let state = State {
+                format: FORMAT,
+                step: 0,
+                tokens: 0,
+                seed: self.resolved.config.train.seed,
+                cursor: moving.feed.cursor(),
+                optim: moving.engine.counts(),
+                metrics_bytes: 0,
+                config: self.identities.config,
+                plan: self.identities.plan,
+                corpus: self.identities.corpus,
+            };
+            return Ok((moving, state));
+        };
+        let loaded = Loaded::read(&path)?;
+        self.recorded.check(&path, &loaded.state.plan)?;
+        self.identities.check_corpus(&path, &loaded.state)?;
+        let keeps_state = self.keeps_state(&path, &loaded.state)?;
+        moving.decoder = weights::replace(moving.decoder, loaded.model)?;
+        if keeps_state {
+            let state = &loaded.state.optim;
+            moving
+                .engine
+                .load_state(&moving.decoder, loaded.optim, state)?;
+        }
+        moving.feed.seek(loaded.state.cursor)?;
+        // Under other settings, it is theirs from here on.
+        let state = State {
+            format: FORMAT,
+            config: self.identities.config,
+            corpus: self.identities.corpus,
+            ..loaded.state
+        };
+        Ok((moving, state))
+    }
+
+    /// Whether the optimizer goes on with the state of a checkpoint: unless settings of its own have changed since the
+    /// checkpoint was made, which was allowed when they did.
+    fn keeps_state(&self, path: &Path, state: &State) -> Result<bool, TrainError> {
+        if state.config == self.identities.config {
+            return Ok(true);
+        }
+        let made_with = run_dir::config_at(self.registry, self.run.path(), state.step)?;
+        // A checkpoint of an earlier format, or of a run with the options of all recipes, has a hash of other keys; it was made
+        // with what is recorded.
+        let earlier = state.format < FORMAT
+            || run_dir::is_before_recipes(self.registry, self.run.path(), state.step)?;
+        if earlier || launch::identity(&made_with)? == state.config {
+            let now = &self.resolved.config;
+            match change::between(&made_with, now, state.step)? {
+                Change::Nothing | Change::Later(_) => return Ok(true),
+                Change::Rate(..) | Change::Optimizer(_) => return Ok(false),
+                Change::Other(_) => {}
+            }
+        }
+        same(
+            path,
+            "configuration",
+            &state.config,
+            &self.identities.config,
+        )
+        .map(|()| true)
+    }
+}

@@ -1,0 +1,312 @@
+//! The loop: optimizer steps until the budget is spent.
+//!
+//! ```text
+//! Feed --batches--> step::gradients --> step::update --> Monitors --Record--> Sinks
+//!                          └─ Monitors look at them          └─ checkpoint, sample, decay started by hand
+//! ```
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use evenburn_data::Batch;
+use evenburn_model::function::Moment;
+use evenburn_model::{Decoder, weights};
+use evenburn_optim::Engine;
+
+use crate::checkpoint::{Checkpoints, State};
+use crate::config::TrainConfig;
+use crate::error::TrainError;
+use crate::feed::Feed;
+use crate::learning_rate::LearningRate;
+use crate::metrics::Record;
+use crate::monitor::{GradientView, GradientsOf, Monitors, StepTimes, StepView};
+use crate::samples::Samples;
+use crate::sinks::{Sink, Sinks};
+use crate::step::{StepInfo, Updated};
+use crate::task::Task;
+use crate::validation::{After, Entries};
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The budget is spent.
+    Finished,
+    /// `train.stop_after` was reached.
+    StopAfter,
+    /// Somebody asked for it.
+    Interrupted,
+}
+
+/// What the loop leaves behind.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) ended: Ended,
+    pub(crate) state: State,
+    /// Of the last step of this launch.
+    pub(crate) loss: Option<f64>,
+    /// What the last evaluation of this launch measured.
+    pub(crate) validation: Option<Record>,
+    pub(crate) checkpoint: Option<PathBuf>,
+    pub(crate) seconds: f64,
+    pub(crate) steps_done: u64,
+    /// Steps of the whole run.
+    pub(crate) total: u64,
+}
+
+/// The parts of a run that trains.
+pub(crate) struct TrainingLoop {
+    pub(crate) config: TrainConfig,
+    /// `optim.qk_clip`.
+    pub(crate) qk_clip: f64,
+    /// Tokens of one step.
+    pub(crate) step_tokens: u64,
+    /// Of the model.
+    pub(crate) parameters: usize,
+    /// What the user should know before the first step.
+    pub(crate) notes: Vec<String>,
+    /// Where the data comes from.
+    pub(crate) feed: Feed,
+    /// What moves the weights, and how fast.
+    pub(crate) engine: Engine,
+    pub(crate) rate: LearningRate,
+    /// What looks at the steps, and where that goes.
+    pub(crate) monitors: Monitors,
+    pub(crate) validation: Entries,
+    pub(crate) sinks: Vec<Box<dyn Sink + Send>>,
+    /// What is kept of them.
+    pub(crate) state: State,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) samples: Samples,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// A step after its update.
+struct Stepped {
+    updated: Updated,
+    lr: f64,
+    times: StepTimes,
+    weights_before: Option<Decoder>,
+}
+
+impl TrainingLoop {
+    /// Trains until the budget is spent, `train.stop_after` is reached or somebody asks to stop. `screen` is told last.
+    pub(crate) fn run(
+        mut self,
+        mut task: Task,
+        screen: &mut dyn Sink,
+    ) -> Result<(Task, Outcome), TrainError> {
+        let mut own = std::mem::take(&mut self.sinks);
+        let mut sinks = Sinks::default();
+        for sink in &mut own {
+            sinks.push(&mut **sink);
+        }
+        sinks.push(screen);
+        for note in &self.notes {
+            log::warn!("{note}");
+        }
+        self.look_for_cooldown(&mut sinks)?;
+        let started = Instant::now();
+        let first = self.state.step;
+        let stop_after = self.config.stop_after.map_or(u64::MAX, NonZeroU64::get);
+        let mut checkpoint = self.checkpoints.newest()?;
+        let mut saved = first;
+        let (mut loss, mut validation) = (None, None);
+        let mut observed = Duration::ZERO;
+        sinks.note(&format!(
+            "{}: step {first} of {}, {} parameters",
+            self.checkpoints.run().display(),
+            self.rate.end(),
+            self.parameters
+        ));
+        sinks.begin(first, self.rate.end())?;
+        while self.state.step < self.rate.end().min(stop_after)
+            && !self.stop.load(Ordering::Relaxed)
+            && !sinks.asks_to_stop()
+        {
+            let stepped;
+            (task, stepped) = self
+                .step(task, observed)
+                .map_err(|e| e.after(checkpoint.as_deref()))?;
+            loss = Some(stepped.updated.loss);
+            let measured;
+            (measured, observed) = self.observe(&task, stepped, &mut sinks)?;
+            validation = measured.or(validation);
+            if due(self.state.step, self.config.checkpoint_every) {
+                checkpoint = Some(self.save(&task, &mut sinks)?);
+                saved = self.state.step;
+            }
+            self.sample(&task, &mut sinks);
+            // After the last step it is for the next launch to find.
+            if self.state.step < self.rate.end()
+                && let Err(error) = self.look_for_cooldown(&mut sinks)
+            {
+                if saved != self.state.step {
+                    self.save(&task, &mut sinks)?;
+                }
+                return Err(error);
+            }
+        }
+        if saved != self.state.step {
+            checkpoint = Some(self.save(&task, &mut sinks)?);
+        }
+        sinks.end(self.state.step, self.rate.end())?;
+        let ended = match self.state.step {
+            step if step >= self.rate.end() => Ended::Finished,
+            step if step >= stop_after => Ended::StopAfter,
+            _ => Ended::Interrupted,
+        };
+        log::info!("step {}: ended, {ended:?}", self.state.step);
+        let outcome = Outcome {
+            ended,
+            loss,
+            validation,
+            checkpoint,
+            seconds: started.elapsed().as_secs_f64(),
+            steps_done: self.state.step - first,
+            total: self.rate.end(),
+            state: self.state,
+        };
+        Ok((task, outcome))
+    }
+
+    /// One optimizer step. An error leaves no trace in the state of the run.
+    fn step(&mut self, task: Task, observed: Duration) -> Result<(Task, Stepped), TrainError> {
+        let started = Instant::now();
+        let before = Moment {
+            step: self.state.step,
+            total: self.rate.total,
+        };
+        let info = StepInfo {
+            seed: self.config.seed,
+            before,
+            factor: self.rate.factor(before.step),
+            qk_clip: self.qk_clip,
+        };
+        let batches = (0..self.config.accumulate)
+            .map(|_| self.feed.next())
+            .collect::<Result<Vec<_>, _>>()?;
+        batches.iter().try_for_each(|batch| task.check(batch))?;
+        let data_wait = started.elapsed();
+
+        let wanted = self.monitors.ask(info.step());
+        let scored = info.qk_clip > 0.0 || wanted.attention_scores;
+        let scored: Option<Batch> = batches.last().filter(|_| scored).cloned();
+        let mut looking = Duration::ZERO;
+        let mut look = |of, gradients: &GradientsParams| {
+            let started = Instant::now();
+            let shown = self.monitors.on_gradients(&GradientView {
+                step: info.step(),
+                of,
+                task: &task,
+                gradients,
+            });
+            looking += started.elapsed();
+            shown
+        };
+        let each =
+            |part, gradients: &GradientsParams| look(GradientsOf::MicroBatch(part), gradients);
+        let gradients = task.sum_gradients(batches, &info, each)?;
+        look(GradientsOf::Step, &gradients.gradients)?;
+        let weights_before = wanted.weights_before.then(|| task.decoder.clone());
+        let (task, updated) = task.update(&mut self.engine, gradients, &info, scored.as_ref())?;
+
+        self.state.step = info.step();
+        self.state.tokens += self.step_tokens;
+        self.state.cursor = self.feed.cursor();
+        let stepped = Stepped {
+            updated,
+            lr: self.rate.at(info.factor),
+            times: StepTimes {
+                step: started.elapsed(),
+                data_wait,
+                gradients: looking,
+                observed_before: observed,
+            },
+            weights_before,
+        };
+        Ok((task, stepped))
+    }
+
+    /// Measures what is due after a step, and tells it. What validation entries measured, and the time all else took.
+    fn observe(
+        &mut self,
+        task: &Task,
+        stepped: Stepped,
+        sinks: &mut Sinks<'_>,
+    ) -> Result<(Option<Record>, Duration), TrainError> {
+        let started = Instant::now();
+        let (step, end) = (self.state.step, self.rate.end());
+        let every = self.config.eval_every;
+        let validation = self.validation.run(task, &After { step, end, every })?;
+        let evaluated = started.elapsed();
+        let Stepped {
+            updated,
+            lr,
+            times,
+            weights_before,
+        } = stepped;
+        let record = self.monitors.after_step(&StepView {
+            step,
+            end,
+            task,
+            loss: updated.loss,
+            lr,
+            optimizer: &updated.optimizer,
+            routers: &updated.routers,
+            scheduled: updated.scheduled,
+            step_tokens: self.step_tokens,
+            tokens: self.state.tokens,
+            times,
+            validation: &validation,
+            weights_before: weights_before.as_ref(),
+            attention_scores: updated.attention_scores.as_deref(),
+        })?;
+        drop(weights_before);
+        sinks.record(&record, end)?;
+        let measured = Some(validation).filter(|record| !record.values().is_empty());
+        Ok((measured, started.elapsed().saturating_sub(evaluated)))
+    }
+
+    fn save(&mut self, task: &Task, sinks: &mut Sinks<'_>) -> Result<PathBuf, TrainError> {
+        sinks.sync(&mut self.state)?;
+        self.state.optim = self.engine.counts();
+        let path = self.checkpoints.save(
+            &self.state,
+            || weights::collect(&task.decoder),
+            || self.engine.state(),
+        )?;
+        log::info!("step {}: saved {}", self.state.step, path.display());
+        Ok(path)
+    }
+
+    /// Writes a sample of generated text where one is due before the end.
+    fn sample(&self, task: &Task, sinks: &mut Sinks<'_>) {
+        let step = self.state.step;
+        if !due(step, self.config.sample_every) || step >= self.rate.end() {
+            return;
+        }
+        // What a sample can fail on was asked before; a full disk, say, is for the next checkpoint to tell.
+        if let Err(error) = self.samples.write(&task.decoder.valid(), step) {
+            sinks.note(&format!("step {step}: no sample: {error}"));
+        }
+    }
+
+    /// Takes up a decay that somebody has asked for since the last step.
+    fn look_for_cooldown(&mut self, sinks: &mut Sinks<'_>) -> Result<(), TrainError> {
+        let (run, step) = (self.checkpoints.run(), self.state.step);
+        if let Some(note) = self.rate.look_for_cooldown(run, step)? {
+            sinks.note(&note);
+        }
+        Ok(())
+    }
+}
+
+/// Whether something that is done every `every` steps is due after a step; never where that is 0.
+pub(crate) fn due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
