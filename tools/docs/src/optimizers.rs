@@ -161,13 +161,16 @@ A recipe's own options stand beside the keys that all have (docs/configuration.m
 `--optim.recipe NAME` takes the place of a file's recipe together with its options. `optim.groups` trains single roles or paths
 otherwise, with the options of a group's recipe beside its name: `{{ name = \"ends\", path = \"embed*\", recipe = \"muon\", momentum =
 0.9 }}`; those that aren't given are the run's where it has the same recipe. `evenburn describe` prints the groups of a
-configuration. A program adds recipes and update rules of its own as `examples/own_optimizer` does. `configs/optimizers` has the default preset under each recipe, tuned (docs/log.md, *Every
-recipe on the default preset*).
+configuration. A program adds recipes and update rules of its own as `examples/own_optimizer` does.
+
+`configs/optimizers` has the default preset under each recipe, tuned but for `soap` (docs/log.md, *Every recipe on the default
+preset*).
 
 Every composition is compared over 100 steps with loops that do one number at a time, in f64 to 1e-10 and in f32 to 1e-4, on
 matrices of six shapes (`crates/optim/tests`). The last column has what else it is compared with: cases of
 `tests/fixtures/optimizers`, computed by `torch` and by packages of PyPI. `norm_constrained_adam` and `unit_norm_adam` also
-train the cases `angpt` and `ngpt` of `tests/fixtures`.
+train the cases `angpt` and `ngpt` of `tests/fixtures`. `soap` is compared with its case alone, in the same digits: from its own
+eigenbases where they are unique, and elsewhere from those of the case.
 
 | recipe | what it is | matrices | embedding | output layer | vectors | also equals |
 |---|---|---|---|---|---|---|
