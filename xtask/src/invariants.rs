@@ -30,12 +30,11 @@ const NAME_BACKENDS: [&str; 4] = [
 /// Where each scheme has its file.
 const SCHEMES: &str = "crates/model/src/strategy/";
 
-/// Who names schemes besides their own files: their list, the classes of `transformers` that are some of them, and the
-/// configurations of before.
-const NAME_SCHEMES: [&str; 4] = [
+/// Who names schemes: their own files, one of which may build on another, and their list; the classes of `transformers` that
+/// are some of them; the configurations of before.
+const NAME_SCHEMES: [&str; 3] = [
+    SCHEMES,
     "crates/interchange/src/peer/",
-    "crates/model/src/strategy/mod.rs",
-    "crates/model/src/strategy/registry.rs",
     "crates/train/src/config/before.rs",
 ];
 
@@ -57,9 +56,7 @@ pub(crate) fn faults(sources: &[(String, String)]) -> Vec<String> {
             {
                 faults.push(format!("{at}: `{backend}` names a backend"));
             }
-            let scheme = schemes
-                .iter()
-                .find(|(_, scheme)| scheme.file != name && scheme.is_in(line));
+            let scheme = schemes.iter().find(|(_, scheme)| scheme.is_in(line));
             if let Some((scheme, _)) = scheme
                 && !within(&NAME_SCHEMES)
             {
@@ -97,7 +94,6 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// How a scheme is named in code.
 struct Scheme<'a> {
-    file: &'a str,
     /// Its type.
     of_type: &'a str,
     /// Its name as a literal.
@@ -114,7 +110,7 @@ impl Scheme<'_> {
 /// The schemes by name.
 fn schemes<'a>(sources: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Scheme<'a>> {
     let mut schemes = BTreeMap::new();
-    for (file, text) in sources.iter().filter(|(name, _)| name.starts_with(SCHEMES)) {
+    for (_, text) in sources.iter().filter(|(name, _)| name.starts_with(SCHEMES)) {
         let mut lines = code(text).map(|(_, line)| line);
         while let Some(line) = lines.next() {
             let of_type = line
@@ -123,14 +119,7 @@ fn schemes<'a>(sources: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Scheme<'a>> 
             let name = of_type.and_then(|_| lines.next()?.split('"').nth(1));
             if let Some((of_type, name)) = of_type.zip(name) {
                 let literal = format!("\"{name}\"");
-                schemes.insert(
-                    name,
-                    Scheme {
-                        file,
-                        of_type,
-                        literal,
-                    },
-                );
+                schemes.insert(name, Scheme { of_type, literal });
             }
         }
     }
