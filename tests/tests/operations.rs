@@ -82,8 +82,7 @@ fn operations(
         }
         let values = weights::collect(&model)
             .into_iter()
-            .map(|(path, data)| (path, data.convert_dtype(dtype)))
-            .collect();
+            .map(|(path, data)| (path, data.convert_dtype(dtype)));
         let model = weights::replace(model, values).unwrap();
         count(&model, run, device)
     });

@@ -40,12 +40,9 @@ pub fn values<M: Module>(module: &M) -> BTreeMap<String, Vec<f64>> {
 
 /// The module with these values, of the shapes that it has, in f64.
 pub fn with<M: Module>(module: M, values: &BTreeMap<String, Vec<f64>>) -> M {
-    let data = weights::collect(&module)
-        .into_iter()
-        .map(|(path, old)| {
-            let new = TensorData::new(values[&path].clone(), old.shape().clone());
-            (path, new)
-        })
-        .collect();
+    let data = weights::collect(&module).into_iter().map(|(path, old)| {
+        let new = TensorData::new(values[&path].clone(), old.shape().clone());
+        (path, new)
+    });
     weights::replace(module, data).unwrap()
 }

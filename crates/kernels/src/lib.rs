@@ -3,7 +3,7 @@
 //! On Burn's CPU backend in single precision each function takes a hand-written kernel with its own backward pass; on the GPU
 //! backends normalization, rotation and the gated unit have kernels, in any float format, and the loss and attention within
 //! documents go some rows at a time; everywhere else a function is its
-//! [`mod@reference`], composed of Burn's tensor operations. Kernel and reference give the same values up to rounding, and the tests
+//! [`mod@reference`], composed of Burn's tensor operations. Both give the same values up to rounding, and the tests
 //! compare them. The features `flex` and `cube` compile the CPU's and the GPUs' kernels in.
 
 mod adam;

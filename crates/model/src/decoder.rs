@@ -9,7 +9,7 @@ use crate::init::Initializer;
 use crate::modules::{Embedding, Head, Join, Layout, Norm, Rotary, Stream, Watch};
 use crate::plan::Plan;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use evenburn_kernels::Precision;
 
 /// A decoder-only language model built from a [`Plan`].

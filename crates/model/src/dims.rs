@@ -123,7 +123,7 @@ pub struct Dims {
     pub rope_theta: f64,
     /// Part of each head that turns, `r`: its first `r K` channels, with the frequencies of a head of that width. A plan has
     /// it where it isn't 1.
-    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    #[serde(default = "full_head", skip_serializing_if = "is_full_head")]
     pub rope_fraction: f64,
     /// How tokens know their order.
     pub positions: Positions,
@@ -136,13 +136,13 @@ pub struct Dims {
 }
 
 /// The fraction of a head that is all of it.
-fn whole() -> f64 {
+fn full_head() -> f64 {
     1.0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-fn is_whole(fraction: &f64) -> bool {
-    (fraction - whole()).abs() < f64::EPSILON
+fn is_full_head(fraction: &f64) -> bool {
+    (fraction - full_head()).abs() < f64::EPSILON
 }
 
 /// How far the channels that turn may be from a whole number: one third has no exact floating-point number.
@@ -187,7 +187,7 @@ impl Dims {
     fn check_rotation(&self) -> Result<(), PlanError> {
         let turns = matches!(self.positions, Positions::Rope | Positions::RopeHalves);
         let (fraction, head) = (self.rope_fraction, self.head);
-        if is_whole(&fraction) {
+        if is_full_head(&fraction) {
             if turns && head % 2 == 1 {
                 let why = format!("the rotary embedding turns pairs, but the head width is {head}");
                 return Err(PlanError::size("head_dim", why));

@@ -1,6 +1,7 @@
 //! Text generation: one token after another.
 
-use crate::decoder::{Decoder, KvCache};
+use crate::cache::KvCache;
+use crate::decoder::Decoder;
 use crate::error::SampleError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};

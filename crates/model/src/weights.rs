@@ -82,7 +82,8 @@ pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<Strin
     visitor.found
 }
 
-/// The module with every float parameter replaced; a value's number format becomes the parameter's.
+/// The module with every float parameter replaced, by what [`collect`] returns or a map of paths; a value's number format
+/// becomes the parameter's.
 ///
 /// # Errors
 /// [`WeightsError`] when a parameter has no value, a value has no parameter, or shapes differ; nothing is replaced

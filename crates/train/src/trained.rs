@@ -80,7 +80,7 @@ pub fn load_run_as(
     };
     let decoder = untrained(&plan, &train, &found.device.device);
     Ok(TrainedRun {
-        decoder: weights::replace(decoder, loaded.model.into_iter().collect())?,
+        decoder: weights::replace(decoder, loaded.model)?,
         config: found.config,
         plan,
         state: loaded.state,

@@ -390,7 +390,7 @@ impl Setup<'_> {
                 self.recorded.check(&path, &loaded.state.plan)?;
                 self.identities.check_corpus(&path, &loaded.state)?;
                 let keeps_state = self.keeps_state(&path, &loaded.state)?;
-                let decoder = weights::replace(decoder, loaded.model.into_iter().collect())?;
+                let decoder = weights::replace(decoder, loaded.model)?;
                 if keeps_state {
                     engine.load_state(&decoder, loaded.optim, &loaded.state.optim)?;
                 }

@@ -36,7 +36,7 @@ fn decoder(read: &Imported, device: &Device) -> Decoder {
         let data = data.clone().convert_dtype(DType::F64);
         (path.clone(), data)
     });
-    weights::replace(Decoder::new(&read.plan, 0, device), values.collect()).unwrap()
+    weights::replace(Decoder::new(&read.plan, 0, device), values).unwrap()
 }
 
 /// The numbers that `transformers` computed.

@@ -48,8 +48,7 @@ fn model(heads: usize, kv_heads: usize) -> Decoder {
             };
             let v: Vec<f64> = v.into_iter().enumerate().map(of).collect();
             (path, TensorData::new(v, shape))
-        })
-        .collect();
+        });
     weights::replace(model, values).unwrap()
 }
 

@@ -60,7 +60,7 @@ impl AdamStep {
     }
 }
 
-/// The weight and both means after a step, all `[N, R, C]`:
+/// One step of Adam: the weight and both means after it, all `[N, R, C]`.
 ///
 /// ```text
 /// g = grad_scale * grad,  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2

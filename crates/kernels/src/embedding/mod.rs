@@ -1,4 +1,4 @@
-//! Rows of a table.
+//! Embedding lookup: rows of a table.
 //!
 //! `B` batch, `T` time, `V` vocabulary, `D` model width.
 
@@ -9,8 +9,9 @@ mod tests;
 
 use burn::tensor::{Int, Tensor};
 
-/// The rows `tokens [B, T]` of `weight [V, D]`, as `[B, T, D]`. The gradient of a row is the sum over its occurrences,
-/// always in the same order.
+/// Embedding lookup: the rows `tokens [B, T]` of `weight [V, D]`, as `[B, T, D]`.
+///
+/// The gradient of a row is the sum over its occurrences, always in the same order.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};

@@ -9,7 +9,7 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// `y = keep * h + step * x`, channel by channel: `h` and `x` are `[.., D]`, `keep` and `step` `[D]`.
+/// Interpolation of a stream and a branch's output: `y = keep * h + step * x`, channel by channel; `h` and `x` are `[.., D]`, `keep` and `step` `[D]`.
 ///
 /// With `keep = 1 - step` this is an interpolation; source: Loshchilov et al., *nGPT* (2024), eq. 7 and 8.
 ///

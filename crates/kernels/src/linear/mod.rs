@@ -8,7 +8,7 @@ mod tests;
 use crate::Precision;
 use burn::tensor::{FloatDType, Tensor};
 
-/// `y = factor x W` with `x [.., in]`, `weight [in, out]`, and `y [.., out]`; the gradients are `dx = factor dy W^T`,
+/// Linear map: `y = factor x W` with `x [.., in]`, `weight [in, out]`, and `y [.., out]`; the gradients are `dx = factor dy W^T`,
 /// `dW = factor x^T dy`. The factors of all three products are rounded to `precision`.
 ///
 /// ```

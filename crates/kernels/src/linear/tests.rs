@@ -161,7 +161,8 @@ fn bf16_agrees_with_the_reference() {
             let (x, w) = (x.reshape([n, input]), w.reshape([input, output]));
             linear(x, w, factor, Precision::Bf16)
         });
-        // The reference rounds the results as well, and in the backward pass what it multiplied with the factor before: 2^-9 each.
+        // The reference rounds the results as well, and in the backward pass what it multiplied by the factor before:
+        // 2^-9 each.
         assert_agree::<2>(
             &format!("{factor} linear {n} x {input} x {output} in bf16"),
             &[n * input, input * output],

@@ -17,10 +17,9 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 /// Summed cross-entropy, in nats, of the logits `hidden weight` against `targets`:
 /// `sum_n ( log(sum_v exp(z_nv)) - z_n,target(n) )`, `z = hidden weight`, over the rows whose target is not negative.
 ///
-/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The factors of the product, and of
-/// those of its gradients, are rounded to `precision`. The kernels
-/// of the CPU and of the GPUs never hold the `N x V` logits: they take some rows at a time and compute both gradients along
-/// with the loss when one is wanted.
+/// `hidden` is `[N, D]`, `weight` `[D, V]`, `targets` `[N]`; the result is `[1]`, in single precision at least. The factors
+/// of the product, and of those of its gradients, are rounded to `precision`. The kernels of the CPU and of the GPUs never
+/// hold the `N x V` logits: they take some rows at a time and compute both gradients along with the loss when one is wanted.
 ///
 /// ```
 /// use burn::tensor::{Device, Int, Tensor};
@@ -41,7 +40,7 @@ use burn::tensor::{DType, FloatDType, Int, Tensor};
 ///
 /// # Panics
 ///
-/// If the shapes don't fit, or a target is `V` or more; the way of the GPUs doesn't notice the latter and gives a wrong
+/// If the shapes don't fit, or a target is `V` or more; the GPUs' kernel doesn't notice the latter and gives a wrong
 /// loss.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,

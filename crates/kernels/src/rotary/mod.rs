@@ -11,7 +11,7 @@ mod tests;
 
 use burn::tensor::Tensor;
 
-/// Turns the first `P` pairs of neighbouring channels of every head:
+/// Rotary position embedding: turns the first `P` pairs of neighbouring channels of every head,
 /// `(x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos)`. The channels after them stay as they are.
 ///
 /// `x` is `[B, T, H K]`, heads side by side, `H = heads`. The tables are `[T, P]`, one line per position, or `[B T, P]`

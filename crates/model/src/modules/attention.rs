@@ -402,7 +402,7 @@ impl Attention {
     /// `softmax(q k + mask) v` of heads `[B, H, T, K]`, by Burn's own operation.
     fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Tensor<4> {
         let ([b, heads, t, _], keys) = (q.dims(), k.dims()[2]);
-        let mask = match visible {
+        let hidden = match mask {
             AttentionMask::Causal => None,
             AttentionMask::Since(_) => {
                 let hidden = mask.hidden(t, keys, &q.device());

@@ -5,7 +5,7 @@ use super::{
     Placement, ScaleSwitches, ScaleVectors, Stored,
 };
 use crate::dims::Site;
-use crate::error::{PlanError, place};
+use crate::error::PlanError;
 use crate::plan::{GainPlan, Plan};
 
 /// Every switch, decided.

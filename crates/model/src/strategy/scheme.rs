@@ -225,7 +225,8 @@ impl Entry {
         }
     }
 
-    /// Refuses a scheme that could not be chosen: one without a strategy, under another name, or with an option of the tag's name.
+    /// Refuses a scheme that could not be chosen: one without a strategy, with another name, or with an option called as the
+    /// tag is.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
         let refuse = |why| self.refused(why);
         let strategy = self

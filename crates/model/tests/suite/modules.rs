@@ -99,7 +99,7 @@ fn every_normalization_is_its_formula() {
                 let shape = [values.len()];
                 (path, TensorData::new(values, shape).convert::<f32>())
             });
-            let norm = weights::replace(norm, values.collect()).unwrap();
+            let norm = weights::replace(norm, values).unwrap();
             let found = numbers(norm.forward(Tensor::<2>::from_floats([x], &device)));
             let expected: Vec<f64> = (0..3)
                 .map(|i| {

@@ -112,7 +112,7 @@ fn fused_functions_are_their_slow_forms() {
         let gain = Tensor::<1>::random([24], Distribution::Normal(1.0, 0.3), &device);
         let values = weights::collect(&norm).into_iter();
         let values = values.map(|(path, _)| (path, gain.clone().into_data()));
-        let norm = weights::replace(norm, values.collect()).unwrap();
+        let norm = weights::replace(norm, values).unwrap();
         let around = Around {
             gain: Some(gain),
             eps: 1e-5,

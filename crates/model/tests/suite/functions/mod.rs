@@ -3,7 +3,7 @@
 mod placed;
 mod scheduled;
 
-use crate::common::{distance, numbers, plan};
+use crate::common::{distance, numbers};
 use crate::gradients::{by_path, values, with};
 use crate::theory::Normal;
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -1,6 +1,6 @@
 //! Where a function takes the place of a scheme's RMSNorm, and which places are refused.
 
-use super::{layer, rms};
+use super::EPS;
 use crate::common::{config, plan, subjects};
 use evenburn_model::function::{
     Function, GatedNorm, Layer, Placed, PlacedAt, PreAffine, SeedNorm, Taper,

@@ -1,6 +1,6 @@
 //! Functions with a schedule: what they measure, set and add to the loss in the course of a run.
 
-use super::{WIDTH, formula, layer, random, rms, tensor};
+use super::{EPS, ROWS, WIDTH, layer, random, rms, tensor};
 use crate::common::{distance, numbers};
 use crate::gradients::{values, with};
 use crate::theory::Normal;

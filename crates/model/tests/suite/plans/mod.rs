@@ -15,7 +15,7 @@ use evenburn_model::plan::{
     LinearPlan, NormPlan, Over, ResidualPlan,
 };
 use evenburn_model::strategy::{NormStrategy, PreNorm};
-use evenburn_model::{Branch, Dims, ExpertsConfig, ModelConfig, Plan, Positions, Site};
+use evenburn_model::{Branch, Dims, ExpertsConfig, ModelConfig, Plan, Site};
 
 const D: f64 = 24.0;
 const K: f64 = 10.0;

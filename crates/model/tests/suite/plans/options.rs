@@ -1,8 +1,7 @@
 //! Options that several schemes have: names, q/k norm, scale of the scores, initial weights.
 
-use super::{D, deviations, dims, normed, per_head, qk, scalar, unit};
+use super::{D, K, LAYERS, deviations, dims, per_head, scalar, unit};
 use crate::common::config;
-use evenburn_model::function::Unit;
 use evenburn_model::plan::Normed;
 use evenburn_model::strategy::{
     AnGpt, Decay, Keel, LnScaling, NormStrategy, Olmo2, PeriNorm, PostNorm, PreNorm, QkNorm,

@@ -1,8 +1,8 @@
 //! Schemes that differ in how a branch joins the residual stream.
 
 use super::{
-    D, decayed, deviations, dims, ends, gpt2, input, learned, linear_norms, near, normed, per_head,
-    plain_branches, qk, simple_gpt, streams,
+    D, E, F, K, LAYERS, decayed, deviations, dims, ends, gpt2, input, learned, linear_norms, near,
+    normed, per_head, plain_branches, qk, simple_gpt, streams,
 };
 use crate::common::config;
 use evenburn_model::function::{Layer, Rms};
@@ -12,10 +12,10 @@ use evenburn_model::plan::{
 };
 use evenburn_model::rule::Geodesic;
 use evenburn_model::strategy::{
-    AngleDecay, Decay, DeepNorm, EmbedNorm, FinalNorm, FirstBlock, GeoNorm, Keel, QkNorm,
-    SiameseNorm, Statistics, Streams,
+    AngleDecay, Decay, DeepNorm, EmbedNorm, FinalNorm, FirstBlock, GeoNorm, Keel, NormStrategy,
+    QkNorm, SiameseNorm, Statistics, Streams,
 };
-use evenburn_model::{Branch, Plan, Positions, Registry, Site};
+use evenburn_model::{Branch, Plan, Registry, Site};
 
 #[test]
 fn geo_norm_turns_by_angles_that_shrink() {

@@ -1,9 +1,8 @@
 //! Schemes whose vectors and weights are held at unit length: nGPT and anGPT.
 
-use super::{D, SITES, dims, ends, learned, near, per_head, qk, scalar, streams, unit};
+use super::{D, F, K, SITES, dims, learned, near, per_head, scalar, streams, unit};
 use crate::common::config;
 use evenburn_geometry::{Axis, Constraint};
-use evenburn_model::function::Unit;
 use evenburn_model::plan::{
     AttentionFactor, Combine, EmbeddingPlan, Form, HeadPlan, Init, LerpFactor, LinearPlan, MixPlan,
     ResidualPlan,

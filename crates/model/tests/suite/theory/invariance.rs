@@ -35,8 +35,7 @@ fn norm(function: &Function, over: Over, eps: f64) -> Norm {
     let single = evenburn_model::weights::collect(&norm);
     let double = single
         .into_iter()
-        .map(|(path, data)| (path, data.convert::<f64>()))
-        .collect();
+        .map(|(path, data)| (path, data.convert::<f64>()));
     evenburn_model::weights::replace(norm, double).unwrap()
 }
 
