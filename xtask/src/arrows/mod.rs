@@ -34,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "evenburn-data",
             "evenburn-files",
             "evenburn-geometry",
+            "evenburn-kernels",
             "evenburn-model",
             "evenburn-optim",
         ],
