@@ -33,7 +33,7 @@ fn profile(debug: bool) -> &'static str {
 pub fn program_arguments(backend: &str, debug: bool) -> Vec<String> {
     let mut arguments = vec![
         "--locked".to_owned(),
-        "--package=evenburn".to_owned(),
+        "--package=evenburn-cli".to_owned(),
         "--bin=evenburn".to_owned(),
         "--no-default-features".to_owned(),
         format!("--features={backend}"),
