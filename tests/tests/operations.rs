@@ -12,7 +12,7 @@ use evenburn_model::strategy::{
     AnGpt, HeadNorm, NormStrategy, PreNorm, QkNorm, SoftmaxGain, UnitNorm,
 };
 use evenburn_model::{Decoder, KvCache, ModelConfig, Plan, fold, weights};
-use evenburn_tests::bare::Bare;
+use evenburn_parity::bare::Bare;
 
 /// What one token through a network takes.
 #[derive(Debug, PartialEq)]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use evenburn_workspace::{cargo, root, run, say, tool};
 
-use crate::workspace::{cargo, root, run};
-use crate::{arrows, corpus, cost, instructions, test, tidy};
+use crate::{arrows, cost, instructions, test, tidy};
 
 /// Checks everything that a change has to pass, cheapest first, and stops at the first failure.
 ///
@@ -62,7 +62,7 @@ const STAGES: [Stage; 10] = [
     // After clippy, which has fetched the crates that the corpus is read from.
     Stage {
         name: "corpus",
-        run: corpus::check,
+        run: |root| run(tool(root, "evenburn-corpus").arg("--check")),
     },
     Stage {
         name: "adapter",
@@ -112,7 +112,7 @@ impl CiArgs {
         let mut times = Vec::new();
         let mut failure = None;
         for stage in stages {
-            println!("==> {}", stage.name);
+            say!("==> {}", stage.name)?;
             let start = Instant::now();
             let result = (stage.run)(&root);
             times.push((stage.name, start.elapsed(), result.is_ok()));
@@ -122,7 +122,7 @@ impl CiArgs {
                 break;
             }
         }
-        print!("{}", summary(&times));
+        say!("{}", summary(&times).trim_end())?;
         Ok(match failure {
             None => ExitCode::SUCCESS,
             Some(_) => ExitCode::FAILURE,

@@ -6,11 +6,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use evenburn_workspace::{Backend, build, capture, corpus, root, say};
 use serde_json::{Map, Value};
 
-use crate::corpus;
-use crate::program::{Backend, build};
-use crate::workspace::{capture, root};
+use crate::presets;
 
 /// How far two numbers may be apart, of the first. Presets on a software adapter were within a
 /// third of it (docs/log.md).
@@ -75,7 +74,8 @@ impl DevicesArgs {
             bail!("flex is the CPU, which others are compared with");
         }
         let presets = if self.presets.is_empty() {
-            all(&root)?
+            let all = presets::all(&root)?;
+            all.iter().map(|preset| root.join(preset)).collect()
         } else {
             self.presets.clone()
         };
@@ -84,10 +84,10 @@ impl DevicesArgs {
         let binaries = sides.map(|backend| kept(&build(&root, backend, false)?, backend));
         let [cpu, other] = binaries;
         let binaries = [cpu?, other?];
-        let corpus = corpus::make(&root, None)?;
+        let corpus = corpus(&root)?;
         let mut differ = 0;
         for preset in &presets {
-            let name = name(preset);
+            let name = presets::name(preset);
             let metrics = |side: usize| {
                 let runs = binaries[side].with_file_name(format!("{name}-{}", sides[side].name()));
                 let mut command = Command::new(&binaries[side]);
@@ -106,7 +106,7 @@ impl DevicesArgs {
                 "DIFFERS"
             };
             differ += usize::from(largest > TOLERANCE);
-            println!("{name:32} {largest:9.1e}  {verdict:8} {value}");
+            say!("{name:32} {largest:9.1e}  {verdict:8} {value}")?;
         }
         if differ > 0 {
             eprintln!(
@@ -117,41 +117,6 @@ impl DevicesArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// All presets that come with the project.
-fn all(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut presets = Vec::new();
-    for folder in ["configs", "configs/optimizers"].map(|folder| root.join(folder)) {
-        let entries =
-            fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "toml") && is_preset(&path)? {
-                presets.push(path);
-            }
-        }
-    }
-    presets.sort();
-    Ok(presets)
-}
-
-/// Whether a file describes a model; the list of the default corpus doesn't.
-fn is_preset(path: &Path) -> Result<bool> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let table: toml::Table = text
-        .parse()
-        .with_context(|| format!("{} is no TOML", path.display()))?;
-    Ok(table.contains_key("model"))
-}
-
-/// A preset's folder, if it isn't `configs`, and name.
-fn name(preset: &Path) -> String {
-    let stem = |path: &Path| path.file_stem().map(|x| x.to_string_lossy().into_owned());
-    let folder = preset.parent().and_then(stem).filter(|x| x != "configs");
-    let parts = [folder, stem(preset)];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("-")
 }
 
 /// A copy of a binary that the next build leaves alone, in a folder of its own.
@@ -169,25 +134,14 @@ fn kept(binary: &Path, backend: Backend) -> Result<PathBuf> {
 
 /// Runs a training command and reads the metrics of every step. Runs that were there before are deleted.
 fn train(command: &mut Command, runs: &Path) -> Result<Vec<Map<String, Value>>> {
-    if runs.exists() {
-        fs::remove_dir_all(runs).with_context(|| format!("cannot delete {}", runs.display()))?;
-    }
+    presets::remove(runs)?;
     capture(command)?;
     let mut folders =
         fs::read_dir(runs).with_context(|| format!("cannot list {}", runs.display()))?;
     let run = folders
         .next()
         .with_context(|| format!("{} holds no run", runs.display()))??;
-    let path = run.path().join("metrics.jsonl");
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let lines = text.lines().enumerate();
-    lines
-        .map(|(i, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{}, line {}", path.display(), i + 1))
-        })
-        .collect()
+    presets::metrics(&run.path())
 }
 
 /// What differs most between two runs, and how much of the first's value: of the first step all that is no matter of time
@@ -260,12 +214,5 @@ mod tests {
         let error = largest(&cpu, &nan).expect_err("no number").to_string();
         assert_eq!(error, "step 1: train/loss is no number");
         assert!(largest(&cpu, &[]).is_err());
-    }
-
-    #[test]
-    fn presets_have_names_of_their_own() {
-        let names =
-            ["configs/angpt.toml", "configs/optimizers/muon.toml"].map(|x| name(Path::new(x)));
-        assert_eq!(names, ["angpt", "optimizers-muon"]);
     }
 }

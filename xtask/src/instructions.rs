@@ -7,9 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-
-use crate::bench::build;
-use crate::workspace::{capture, root};
+use evenburn_workspace::{build_tool, capture, root, say};
 
 /// Counts the instructions of one training step and compares them with the recorded ones.
 ///
@@ -52,7 +50,7 @@ impl InstructionsArgs {
 /// The comparison as a stage of CI.
 pub(crate) fn check(root: &Path) -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        println!("left out: valgrind counts alike on Linux and x86-64 only");
+        say!("left out: valgrind counts alike on Linux and x86-64 only")?;
         return Ok(());
     }
     compare(&count(root)?, &recorded(root)?)
@@ -67,7 +65,7 @@ fn recorded(root: &Path) -> Result<Counts> {
 }
 
 fn count(root: &Path) -> Result<Counts> {
-    let binary = build(root, "bench_train", true)?;
+    let binary = build_tool(root, "evenburn-bench-workers", "bench_train", true)?;
     SCHEMES
         .iter()
         .map(|scheme| Ok(((*scheme).to_owned(), step(root, &binary, scheme)?)))
@@ -115,7 +113,7 @@ fn compare(counted: &Counts, recorded: &Counts) -> Result<()> {
             .get(scheme)
             .with_context(|| format!("{RECORD} has no {scheme}"))?;
         let ratio = now as f64 / before as f64;
-        println!("{scheme:<12} {now:>14} instructions a step, {ratio:.4} of {before}");
+        say!("{scheme:<12} {now:>14} instructions a step, {ratio:.4} of {before}")?;
         if ratio > SLACK {
             worse.push(format!("{scheme} {ratio:.3}"));
         }

@@ -1,26 +1,27 @@
 //! The project's own commands: `cargo xtask train`, `test`, `ci`, `corpus`, `parity`, `devices`, `reference`,
-//! `bench`, `profile`, `instructions`, `build-cost`.
+//! `bench`, `profile`, `instructions`, `build-cost`, `same-bits`.
 
 mod arrows;
-mod bench;
 mod ci;
-mod corpus;
 mod cost;
 mod devices;
 mod instructions;
+mod invariants;
+mod orphans;
 mod parity;
-mod profile;
-mod program;
-mod reference;
+mod presets;
+mod same_bits;
 mod test;
 mod tidy;
+mod tools;
 mod train;
-mod workspace;
+mod wait;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use evenburn_workspace::end;
 
 /// The project's own commands. Each explains itself: cargo xtask train --help
 #[derive(Debug, Parser)]
@@ -35,14 +36,19 @@ enum Command {
     Train(train::TrainArgs),
     Test(test::TestArgs),
     Ci(ci::CiArgs),
-    Corpus(corpus::CorpusArgs),
+    /// Makes the default corpus from the documentation of the crates that the project is built from
+    Corpus(tools::Rest),
     Parity(parity::ParityArgs),
     Devices(devices::DevicesArgs),
-    Reference(reference::ReferenceArgs),
-    Bench(Box<bench::BenchArgs>),
-    Profile(profile::ProfileArgs),
+    /// Compares the project with the Python packages it has to agree with
+    Reference(tools::Rest),
+    /// Measures training beside `PyTorch`, in turns in one run
+    Bench(tools::Rest),
+    /// Prints where a training step's time goes, operation by operation
+    Profile(tools::Rest),
     Instructions(instructions::InstructionsArgs),
     BuildCost(cost::CostArgs),
+    SameBits(same_bits::SameBitsArgs),
 }
 
 impl Command {
@@ -51,25 +57,20 @@ impl Command {
             Self::Train(args) => args.run(),
             Self::Test(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::Ci(args) => args.run(),
-            Self::Corpus(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Corpus(rest) => rest.run("evenburn-corpus", &[]),
             Self::Parity(args) => args.run(),
             Self::Devices(args) => args.run(),
-            Self::Reference(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Self::Bench(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Self::Profile(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Reference(rest) => rest.run("evenburn-reference", &[]),
+            Self::Bench(rest) => rest.run("evenburn-bench", &["bench"]),
+            Self::Profile(rest) => rest.run("evenburn-bench", &["profile"]),
             Self::Instructions(args) => args.run().map(|()| ExitCode::SUCCESS),
             Self::BuildCost(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::SameBits(args) => args.run(),
         }
     }
 }
 
 fn main() -> ExitCode {
     let words = train::own_options_first(std::env::args_os().collect());
-    Cli::parse_from(words)
-        .command
-        .run()
-        .unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        })
+    end(Cli::parse_from(words).command.run())
 }

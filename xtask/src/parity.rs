@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-
-use crate::workspace::{cargo, exit_code, root};
+use evenburn_workspace::{cargo, exit_code, root};
 
 /// Compares the schemes with recorded reference cases: logits, loss, gradients, losses and final weights.
 ///
@@ -29,7 +28,7 @@ impl ParityArgs {
         command
             .args(["run", "--quiet", "--locked", "--manifest-path"])
             .arg(root()?.join("Cargo.toml"))
-            .args(["--package=evenburn-tests", "--bin=parity", "--"])
+            .args(["--package=evenburn-parity", "--bin=parity", "--"])
             .arg(&self.dir);
         if let Some(json) = &self.json {
             command.arg("--json").arg(json);

@@ -6,8 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use clap::Args;
-
-use crate::workspace::{cargo, root, run};
+use evenburn_workspace::{cargo, root, run};
 
 /// Runs all tests: with cargo-nextest where it is installed, with plain `cargo test` elsewhere.
 ///

@@ -1,12 +1,14 @@
-//! What no compiler checks: text that belongs to one machine, leftovers, missing lints, broken presets.
+//! What no compiler checks: text that belongs to one machine, leftovers, missing lints, broken presets, files of no module,
+//! names where they don't belong.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use evenburn_workspace::{capture, say};
 
-use crate::workspace::capture;
+use crate::{invariants, orphans};
 
 /// Places that exist on one machine only. Written in two parts, so that this file has none of them.
 const PLACES: [&str; 7] = [
@@ -43,9 +45,11 @@ const GENERATED: [&str; 2] = ["Cargo.lock", "configs/corpus.toml"];
 /// Each fault with its file and line.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
-    for file in files(root)? {
+    let mut sources = Vec::new();
+    let files = files(root)?;
+    for file in &files {
         let name = file.to_string_lossy().replace('\\', "/");
-        let bytes = match fs::read(root.join(&file)) {
+        let bytes = match fs::read(root.join(file)) {
             Ok(bytes) => bytes,
             // Deleted and not yet committed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -57,8 +61,15 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         faults.extend(faults_of(&name, &text));
         let lines = text.lines().count();
         if is_kind(&name, "rs") && lines > LONG {
-            println!("warning: {name} has {lines} lines; past {LONG} it probably has two ideas");
+            say!("warning: {name} has {lines} lines; past {LONG} it probably has two ideas")?;
         }
+        if is_kind(&name, "rs") {
+            sources.push((name, text));
+        }
+    }
+    faults.extend(invariants::faults(&sources));
+    for orphan in orphans::find(root, &files)? {
+        faults.push(format!("{}: in no module tree", orphan.display()));
     }
     if faults.is_empty() {
         return Ok(());

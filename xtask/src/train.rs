@@ -7,10 +7,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use evenburn_workspace::{Backend, build, corpus, root, short, shown};
 
-use crate::corpus;
-use crate::program::{self, Backend};
-use crate::workspace::{root, short, shown};
+use crate::wait;
 
 /// The preset that is trained when no other is named.
 const PRESET: &str = "configs/default.toml";
@@ -41,15 +40,15 @@ impl TrainArgs {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let root = root()?;
         let wants_corpus = wants_corpus(&root, &self.args);
-        program::announce(&root, self.backend, self.debug_build, wants_corpus)?;
+        wait::announce(&root, self.backend, self.debug_build, wants_corpus)?;
         // The corpus is written while the compiler works; whichever fails, the other is kept for the next try.
         let (binary, corpus) = std::thread::scope(|scope| {
             let corpus = scope.spawn(|| {
-                let corpus = wants_corpus.then(|| corpus::make(&root, None)).transpose();
+                let corpus = wants_corpus.then(|| corpus(&root)).transpose();
                 // Said now: the build goes on for minutes.
                 corpus.inspect_err(|error| eprintln!("the corpus failed: {error:#}"))
             });
-            let binary = program::build(&root, self.backend, self.debug_build);
+            let binary = build(&root, self.backend, self.debug_build);
             (binary, corpus.join())
         });
         let binary = binary?;
@@ -167,7 +166,7 @@ fn become_it(command: &mut Command) -> Result<ExitCode> {
 fn become_it(command: &mut Command) -> Result<ExitCode> {
     #[cfg(windows)]
     ctrlc::set_handler(|| {}).context("cannot leave Ctrl-C to the trainer")?;
-    crate::workspace::exit_code(command)
+    evenburn_workspace::exit_code(command)
 }
 
 #[cfg(test)]

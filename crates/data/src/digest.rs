@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evenburn_files::Sha256;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::layout::PlacedSource;
 use crate::source::Source;
@@ -62,7 +62,7 @@ pub(crate) fn digests(
         memory.learn(&*placed.source, sha256);
     }
     if let Ok(json) = serde_json::to_vec_pretty(&memory) {
-        files::write_atomically(&path, &json)?;
+        evenburn_files::replace(&path, &json)?;
     }
     Ok(digests)
 }
@@ -117,12 +117,12 @@ impl Work<'_> {
     fn hash(&self, source: &dyn Source) -> Result<String, DataError> {
         let fault = |e| DataError::io("read", source.location(), e);
         let mut reader = source.open().map_err(fault)?;
-        let mut hash = Sha256::new();
+        let mut hash = Sha256::default();
         let mut buffer = vec![0; 1 << 20];
         loop {
             let read = reader.read(&mut buffer).map_err(fault)?;
             if read == 0 {
-                return Ok(files::hex(&hash.finalize()));
+                return Ok(hash.finish());
             }
             hash.update(&buffer[..read]);
             let read = read as u64;

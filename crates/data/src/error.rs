@@ -257,6 +257,12 @@ impl DataError {
     }
 }
 
+impl From<evenburn_files::FileError> for DataError {
+    fn from(error: evenburn_files::FileError) -> Self {
+        Self::io(error.action, &error.path, error.source)
+    }
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "(it has none)".into();

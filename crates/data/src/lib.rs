@@ -42,6 +42,7 @@ mod stream;
 mod token_bytes;
 mod tokenize;
 mod tokenizer;
+mod xxh3;
 
 pub use baseline::{BaselineScores, Baselines};
 pub use batch::{Batch, Boundaries, Sample, SampleDataset};
@@ -56,7 +57,6 @@ pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals}
 pub use placing::Tally;
 pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};
 pub use progress::{Phase, Progress, ProgressState};
-pub use reading::grouped;
 pub use score::Score;
 pub use source::{LocalFile, ReadSeek, Source};
 pub use split::Split;

@@ -4,14 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::DataError;
 use crate::layout::{Rule, SourceRole};
 use crate::megatron::TokenType;
 use crate::placing::Tally;
 use crate::split::Split;
 use crate::token_bytes::TokenBytesRecord;
-use crate::{DataError, files};
 
 /// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -178,7 +177,7 @@ impl Manifest {
             let split = split.name();
             text += &format!("{split} {documents} {tokens} {bin_xxh3} {idx_xxh3}\n");
         }
-        files::hex(&Sha256::digest(text.as_bytes()))
+        evenburn_files::sha256(text.as_bytes())
     }
 
     /// The fingerprint that the first version of this format gave the same data, by the names of its files: the
@@ -204,7 +203,7 @@ impl Manifest {
             sources: sources.collect(),
             shards: shards.collect(),
         };
-        files::hex(&Sha256::digest(pretty(&first).as_bytes()))
+        evenburn_files::sha256(pretty(&first).as_bytes())
     }
 
     pub(crate) fn to_json(&self) -> String {

@@ -11,9 +11,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::{DataError, files};
+use crate::DataError;
+use crate::xxh3::{self, Xxh3};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\x00\x00";
 const HEADER: u64 = 9 + 8 + 1 + 8 + 8;
@@ -94,19 +94,10 @@ pub struct MegatronWriter {
     stem: PathBuf,
     bin: BufWriter<File>,
     token_type: TokenType,
-    hash: Xxh3Debug,
+    hash: Xxh3,
     lengths: Vec<i32>,
     tokens: u64,
     buffer: Vec<u8>,
-}
-
-/// `Xxh3` with the `Debug` that it lacks.
-struct Xxh3Debug(Xxh3);
-
-impl std::fmt::Debug for Xxh3Debug {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Xxh3")
-    }
 }
 
 /// The path of a shard's tokens.
@@ -136,13 +127,13 @@ impl MegatronWriter {
     /// # Errors
     /// The file can't be created.
     pub fn create(stem: &Path, token_type: TokenType) -> Result<Self, DataError> {
-        let aside = files::aside(&bin_path(stem));
+        let aside = evenburn_files::aside(&bin_path(stem));
         let file = File::create(&aside).map_err(|e| DataError::io("create", &aside, e))?;
         Ok(Self {
             stem: stem.to_path_buf(),
             bin: BufWriter::with_capacity(1 << 18, file),
             token_type,
-            hash: Xxh3Debug(Xxh3::new()),
+            hash: Xxh3::new(),
             lengths: Vec::new(),
             tokens: 0,
             buffer: Vec::new(),
@@ -165,10 +156,10 @@ impl MegatronWriter {
         for &id in ids {
             self.token_type.push(id, &mut self.buffer);
         }
-        self.hash.0.update(&self.buffer);
-        self.bin
-            .write_all(&self.buffer)
-            .map_err(|e| DataError::io("write", &files::aside(&bin_path(&self.stem)), e))?;
+        self.hash.update(&self.buffer);
+        self.bin.write_all(&self.buffer).map_err(|e| {
+            DataError::io("write", &evenburn_files::aside(&bin_path(&self.stem)), e)
+        })?;
         self.lengths.push(length);
         self.tokens += ids.len() as u64;
         Ok(())
@@ -180,7 +171,7 @@ impl MegatronWriter {
     /// A file can't be written, synced or renamed.
     pub fn finish(self) -> Result<Written, DataError> {
         let bin = bin_path(&self.stem);
-        let aside = files::aside(&bin);
+        let aside = evenburn_files::aside(&bin);
         let file = self
             .bin
             .into_inner()
@@ -188,13 +179,13 @@ impl MegatronWriter {
         file.sync_all()
             .map_err(|e| DataError::io("sync", &aside, e))?;
         let idx = index(&self.lengths, self.token_type);
-        files::write_atomically(&idx_path(&self.stem), &idx)?;
-        files::publish(&aside, &bin)?;
+        evenburn_files::replace(&idx_path(&self.stem), &idx)?;
+        evenburn_files::rename(&aside, &bin)?;
         Ok(Written {
             documents: self.lengths.len() as u64,
             tokens: self.tokens,
-            bin_xxh3: format!("{:016x}", self.hash.0.digest()),
-            idx_xxh3: format!("{:016x}", xxh3_64(&idx)),
+            bin_xxh3: self.hash.finish(),
+            idx_xxh3: xxh3::of_bytes(&idx),
         })
     }
 }
@@ -337,11 +328,11 @@ mod tests {
         }
         assert_eq!(idx, want);
         assert_eq!(
-            files::xxh3(&dir.path().join("s.idx")).unwrap(),
+            xxh3::of_file(&dir.path().join("s.idx")).unwrap(),
             written.idx_xxh3
         );
         assert_eq!(
-            files::xxh3(&dir.path().join("s.bin")).unwrap(),
+            xxh3::of_file(&dir.path().join("s.bin")).unwrap(),
             written.bin_xxh3
         );
     }

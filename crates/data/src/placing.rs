@@ -1,11 +1,11 @@
 //! Which split a document belongs to.
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::decode::Document;
 use crate::layout::SourceRole;
 use crate::split::{Split, Tag};
+use crate::xxh3;
 
 /// Where the documents of a source went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl Placing {
             }
             (SourceRole::Mixed, None) => {
                 // The upper 53 bits, as a number in [0, 1) that f64 holds exactly.
-                let hash = xxh3_64(document.text.as_bytes()) >> 11;
+                let hash = xxh3::number(document.text.as_bytes()) >> 11;
                 let unit = hash as f64 / (1u64 << 53) as f64;
                 if unit < self.fraction {
                     Split::Validation

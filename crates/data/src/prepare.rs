@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use evenburn_files::{Sha256, hex};
 
 use crate::digest::digests;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
@@ -198,7 +198,7 @@ fn prepared(
                 shards: done.shards,
             };
             tokenizer.save(&folder.join("tokenizer.json"))?;
-            files::write_atomically(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
+            evenburn_files::replace(&folder.join(MANIFEST), manifest.to_json().as_bytes())?;
             job.remove_notes();
         }
     }
@@ -281,7 +281,7 @@ struct Key(Sha256);
 
 impl Key {
     fn new(purpose: &str) -> Self {
-        let mut key = Self(Sha256::new());
+        let mut key = Self(Sha256::default());
         key.add(purpose);
         key.add(&FORMAT_VERSION.to_string());
         key
@@ -293,7 +293,7 @@ impl Key {
     }
 
     fn finish(self) -> String {
-        files::hex(&self.0.finalize()[..10])
+        hex(&self.0.bytes()[..10])
     }
 
     /// The text and its distribution over the splits.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use indicatif::HumanCount;
+
 use crate::layout::{LeftOut, Rule, SourceRole};
 use crate::manifest::SourceRecord;
 use crate::{Corpus, Split, Tally};
@@ -58,8 +60,8 @@ impl Corpus {
         (held != self.manifest.totals(Split::Validation).tokens).then(|| {
             format!(
                 "no document fell into one of the splits: the end of the text is held out, its last {} of {} tokens",
-                grouped(held),
-                grouped(held + self.train.tokens())
+                HumanCount(held),
+                HumanCount(held + self.train.tokens())
             )
         })
     }
@@ -103,7 +105,7 @@ fn placed(role: SourceRole, rule: Rule, sources: &[&SourceRecord], fraction: f64
             } else {
                 format!(
                     "{} by their field `split`, the others {rest}",
-                    grouped(by_field)
+                    HumanCount(by_field)
                 )
             };
             format!(
@@ -189,22 +191,5 @@ fn some(names: &[&str]) -> String {
 
 fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// A number with its digits in groups of three.
-///
-/// ```
-/// assert_eq!(evenburn_data::grouped(1_234_567), "1,234,567");
-/// ```
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{} {what}{plural}", HumanCount(number))
 }

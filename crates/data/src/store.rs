@@ -16,6 +16,7 @@ use crate::manifest::{Manifest, ShardRecord};
 use crate::megatron::{Index, TokenType, bin_path, idx_path, idx_size};
 use crate::split::Split;
 use crate::token_bytes::{self, bytes_path, bytes_size};
+use crate::xxh3;
 use crate::{DataError, Tokenizer, files};
 
 /// Files kept open at once, well below the limits of operating systems.
@@ -146,7 +147,7 @@ impl PackedStore {
             .chain(bytes.map(|record| (bytes_path(&stem), &record.xxh3)))
             {
                 let hash =
-                    files::xxh3(&path).map_err(|e| self.damaged(path.clone(), e.to_string()))?;
+                    xxh3::of_file(&path).map_err(|e| self.damaged(path.clone(), e.to_string()))?;
                 if hash != *want {
                     return Err(self.damaged(
                         path,

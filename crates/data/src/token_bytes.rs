@@ -14,8 +14,8 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
+use crate::xxh3::Xxh3;
 use crate::{DataError, files};
 
 /// From here on a count doesn't fit into its byte.
@@ -111,7 +111,7 @@ pub(crate) struct TokenBytesWriter {
 impl TokenBytesWriter {
     pub(crate) fn create(stem: &Path) -> Result<Self, DataError> {
         let path = bytes_path(stem);
-        let aside = files::aside(&path);
+        let aside = evenburn_files::aside(&path);
         let file = File::create(&aside).map_err(|e| DataError::io("create", &aside, e))?;
         Ok(Self {
             path,
@@ -142,17 +142,17 @@ impl TokenBytesWriter {
             .flat_map(u64::to_le_bytes)
             .collect();
         self.write(&entries)?;
-        let aside = files::aside(&self.path);
+        let aside = evenburn_files::aside(&self.path);
         let file = self
             .out
             .into_inner()
             .map_err(|e| DataError::io("write", &aside, e.into_error()))?;
         file.sync_all()
             .map_err(|e| DataError::io("sync", &aside, e))?;
-        files::publish(&aside, &self.path)?;
+        evenburn_files::rename(&aside, &self.path)?;
         Ok(TokenBytesRecord {
             long: self.long.len() as u64,
-            xxh3: format!("{:016x}", self.hash.digest()),
+            xxh3: self.hash.finish(),
         })
     }
 
@@ -160,7 +160,7 @@ impl TokenBytesWriter {
         self.hash.update(bytes);
         self.out
             .write_all(bytes)
-            .map_err(|e| DataError::io("write", &files::aside(&self.path), e))
+            .map_err(|e| DataError::io("write", &evenburn_files::aside(&self.path), e))
     }
 }
 

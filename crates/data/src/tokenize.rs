@@ -16,7 +16,7 @@ use crate::megatron::{MegatronWriter, TokenType, bin_path, idx_path, idx_size};
 use crate::placing::{Placing, Tally};
 use crate::split::Split;
 use crate::token_bytes::{TokenBytesWriter, Tokens, bytes_path, bytes_size};
-use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut, files};
+use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut};
 
 /// Text encoded in parallel at a time, in bytes…
 const BATCH_BYTES: usize = 4 << 20;
@@ -156,7 +156,7 @@ impl Job<'_> {
         let done = Tokenized { shards, tallies };
         let note = serde_json::to_vec(&done)
             .expect("notes have string keys and integers only, which JSON can hold");
-        files::write_atomically(&self.note_path(number), &note)?;
+        evenburn_files::replace(&self.note_path(number), &note)?;
         Ok(done)
     }
 

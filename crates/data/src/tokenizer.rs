@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{
     AddedToken, DecoderWrapper, Encoding, ModelWrapper, OffsetType, PreTokenizer as _,
@@ -12,7 +11,7 @@ use tokenizers::{
 
 use crate::reserved::Reserved;
 use crate::token_bytes::Tokens;
-use crate::{Boundaries, DataError, Progress, bpe, cut, files, parts};
+use crate::{Boundaries, DataError, Progress, bpe, cut, parts};
 
 /// A tokenizer with its end-of-document token.
 ///
@@ -99,7 +98,7 @@ impl Tokenizer {
             remarks,
             inner,
             origin: origin.to_path_buf(),
-            sha256: files::hex(&Sha256::digest(json.as_bytes())),
+            sha256: evenburn_files::sha256(json.as_bytes()),
             json,
             eod,
             eod_token: eod_token.into(),
@@ -312,7 +311,7 @@ impl Tokenizer {
     /// # Errors
     /// The file can't be written.
     pub fn save(&self, path: &Path) -> Result<(), DataError> {
-        files::write_atomically(path, self.json.as_bytes())
+        Ok(evenburn_files::replace(path, self.json.as_bytes())?)
     }
 
     /// Checks that a model's embedding has an entry for every id.

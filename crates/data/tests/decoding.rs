@@ -3,18 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/parquet.rs"]
+mod writing;
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use common::{gz, zst};
 use evenburn_data::{DataError, LocalFile, documents};
-use parquet::basic::{Compression, GzipLevel, ZstdLevel};
-use parquet::data_type::{ByteArrayType, Int64Type};
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
+use writing::{Cells, parquet};
 
 /// Writes a file and reads its documents up to the first error.
 fn read(name: &str, bytes: &[u8]) -> (Vec<String>, Option<DataError>) {
@@ -221,109 +220,24 @@ fn unknown_formats_and_missing_files() {
     assert!(LocalFile::new("x.txt".into(), Path::new("/no/such/x.txt").into()).is_err());
 }
 
-/// A column of a Parquet file.
-#[derive(Clone)]
-enum Cells {
-    /// Strings, some of them null.
-    Text(Vec<Option<String>>),
-    /// Without the annotation that says they are text; never null.
-    Bytes(Vec<Vec<u8>>),
-    /// Never null.
-    Required(Vec<String>),
-    Numbers(Vec<i64>),
-}
-
-impl Cells {
-    fn text<T: Into<String>>(rows: impl IntoIterator<Item = T>) -> Self {
-        Self::Text(rows.into_iter().map(|row| Some(row.into())).collect())
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(rows) => rows.len(),
-            Self::Bytes(rows) => rows.len(),
-            Self::Required(rows) => rows.len(),
-            Self::Numbers(rows) => rows.len(),
-        }
-    }
-
-    fn declared(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "OPTIONAL BYTE_ARRAY {} (UTF8)",
-            Self::Bytes(_) => "OPTIONAL BYTE_ARRAY {}",
-            Self::Required(_) => "REQUIRED BYTE_ARRAY {} (UTF8)",
-            Self::Numbers(_) => "REQUIRED INT64 {}",
-        }
-    }
-}
-
-/// A file of these columns, with as many rows to a group.
-fn parquet(columns: &[(&str, Cells)], compression: Compression, rows: usize) -> Vec<u8> {
-    let fields: String = columns
-        .iter()
-        .map(|(name, cells)| cells.declared().replace("{}", name) + ";")
-        .collect();
-    let schema = parse_message_type(&format!("message file {{ {fields} }}")).unwrap();
-    let properties = WriterProperties::builder()
-        .set_compression(compression)
-        .build();
-    let mut out = Vec::new();
-    let mut writer =
-        SerializedFileWriter::new(&mut out, Arc::new(schema), Arc::new(properties)).unwrap();
-    let total = columns[0].1.len();
-    for start in (0..total).step_by(rows) {
-        let range = start..total.min(start + rows);
-        let mut group = writer.next_row_group().unwrap();
-        for (_, cells) in columns {
-            let mut column = group.next_column().unwrap().unwrap();
-            let bytes: Vec<Option<Vec<u8>>> = match cells {
-                Cells::Numbers(rows) => {
-                    column
-                        .typed::<Int64Type>()
-                        .write_batch(&rows[range.clone()], None, None)
-                        .unwrap();
-                    column.close().unwrap();
-                    continue;
-                }
-                Cells::Text(rows) => rows[range.clone()]
-                    .iter()
-                    .map(|row| row.clone().map(String::into_bytes))
-                    .collect(),
-                Cells::Bytes(rows) => rows[range.clone()].iter().cloned().map(Some).collect(),
-                Cells::Required(rows) => rows[range.clone()]
-                    .iter()
-                    .map(|row| Some(row.clone().into_bytes()))
-                    .collect(),
-            };
-            let levels: Vec<i16> = bytes.iter().map(|row| i16::from(row.is_some())).collect();
-            let levels = (!matches!(cells, Cells::Required(_))).then_some(levels);
-            let values: Vec<_> = bytes.into_iter().flatten().map(Into::into).collect();
-            column
-                .typed::<ByteArrayType>()
-                .write_batch(&values, levels.as_deref(), None)
-                .unwrap();
-            column.close().unwrap();
-        }
-        group.close().unwrap();
-    }
-    writer.close().unwrap();
-    out
-}
-
 #[test]
 fn parquet_compressions_string_types_and_row_groups() {
     let want: Vec<String> = (0..1000).map(|i| format!("row {i}\u{2028}é")).collect();
     let other = Cells::text(want.iter().map(|_| "x"));
+    let bytes: Vec<_> = want
+        .iter()
+        .map(|row| Some(row.clone().into_bytes()))
+        .collect();
     let columns = [
         Cells::text(&want),
-        Cells::Required(want.clone()),
-        Cells::Bytes(want.iter().map(|row| row.clone().into_bytes()).collect()),
+        Cells::Bytes("REQUIRED BYTE_ARRAY {} (UTF8)", bytes.clone()),
+        Cells::Bytes("OPTIONAL BYTE_ARRAY {}", bytes),
     ];
     let compressions = [
         Compression::SNAPPY,
         Compression::ZSTD(ZstdLevel::default()),
         Compression::GZIP(GzipLevel::default()),
-        Compression::BROTLI(parquet::basic::BrotliLevel::default()),
+        Compression::BROTLI(::parquet::basic::BrotliLevel::default()),
         Compression::LZ4,
         Compression::LZ4_RAW,
         Compression::UNCOMPRESSED,
@@ -339,9 +253,10 @@ fn parquet_compressions_string_types_and_row_groups() {
 
 #[test]
 fn parquet_errors_name_the_row() {
-    let mut values = vec![Some("x".to_owned()); 10];
+    let mut values = vec![Some(b"x".to_vec()); 10];
     values[7] = None;
-    let file = parquet(&[("text", Cells::Text(values))], Compression::SNAPPY, 4);
+    let text = Cells::Bytes("OPTIONAL BYTE_ARRAY {} (UTF8)", values);
+    let file = parquet(&[("text", text)], Compression::SNAPPY, 4);
     let (before, error) = read("a.parquet", &file);
     assert_eq!(before.len(), 7);
     assert!(
@@ -373,9 +288,10 @@ fn parquet_errors_name_the_row() {
     assert!(error.unwrap().to_string().contains("holds no strings"));
 
     for valid in [0, 1, 300] {
-        let mut rows = vec![b"ok".to_vec(); valid];
-        rows.push(b"\xff".to_vec());
-        let file = parquet(&[("text", Cells::Bytes(rows))], Compression::SNAPPY, 1000);
+        let mut rows = vec![Some(b"ok".to_vec()); valid];
+        rows.push(Some(b"\xff".to_vec()));
+        let text = Cells::Bytes("OPTIONAL BYTE_ARRAY {}", rows);
+        let file = parquet(&[("text", text)], Compression::SNAPPY, 1000);
         let (before, error) = read("a.parquet", &file);
         assert_eq!(before.len(), valid);
         let error = error.unwrap().to_string();

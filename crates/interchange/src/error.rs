@@ -100,6 +100,12 @@ impl InterchangeError {
     }
 }
 
+impl From<evenburn_files::FileError> for InterchangeError {
+    fn from(error: evenburn_files::FileError) -> Self {
+        Self::io(error.action, &error.path, error.source)
+    }
+}
+
 fn lists(missing: &[String], extra: &[String], misshapen: &[String]) -> String {
     [
         ("missing", missing),

@@ -132,12 +132,9 @@ pub(crate) fn tensors(
     Ok(all)
 }
 
-/// A folder that appears under its name complete or not at all.
+/// A checkpoint that is written: it appears complete or not at all.
 #[derive(Debug)]
-pub(crate) struct Draft {
-    aside: PathBuf,
-    place: PathBuf,
-}
+pub(crate) struct Draft(evenburn_files::Draft);
 
 impl Draft {
     /// Begins a folder; nothing may be at its place.
@@ -147,17 +144,11 @@ impl Draft {
             let why = "it already exists; name another folder";
             return Err(InterchangeError::malformed(place, why));
         }
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let aside = place.with_file_name(format!(".{name}.new-{}", std::process::id()));
-        fs::create_dir_all(&aside).map_err(|e| InterchangeError::io("create", &aside, e))?;
-        Ok(Self {
-            aside,
-            place: place.to_owned(),
-        })
+        Ok(Self(evenburn_files::Draft::begin(place)?))
     }
 
     pub(crate) fn text(&self, name: &str, text: &str) -> Result<(), InterchangeError> {
-        let path = self.aside.join(name);
+        let path = self.0.path().join(name);
         fs::write(&path, text).map_err(|e| InterchangeError::io("write", &path, e))
     }
 
@@ -167,7 +158,7 @@ impl Draft {
         map: &Map<String, Value>,
     ) -> Result<(), InterchangeError> {
         let text = serde_json::to_string_pretty(map)
-            .map_err(|e| InterchangeError::malformed(&self.aside.join(name), e.to_string()))?;
+            .map_err(|e| InterchangeError::malformed(&self.0.path().join(name), e.to_string()))?;
         self.text(name, &(text + "\n"))
     }
 
@@ -175,7 +166,7 @@ impl Draft {
         &self,
         all: &BTreeMap<String, TensorData>,
     ) -> Result<(), InterchangeError> {
-        let path = self.aside.join(WEIGHTS);
+        let path = self.0.path().join(WEIGHTS);
         let views = all
             .iter()
             .map(|(name, data)| {
@@ -199,19 +190,6 @@ impl Draft {
 
     /// Moves the folder to its place.
     pub(crate) fn finish(self) -> Result<(), InterchangeError> {
-        // An empty folder may stand there: on some systems a rename does not replace it.
-        if self.place.is_dir() {
-            fs::remove_dir(&self.place)
-                .map_err(|e| InterchangeError::io("replace", &self.place, e))?;
-        }
-        fs::rename(&self.aside, &self.place)
-            .map_err(|e| InterchangeError::io("create", &self.place, e))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Only what was not finished is still there.
-        let _ = fs::remove_dir_all(&self.aside);
+        Ok(self.0.finish()?)
     }
 }

@@ -56,7 +56,7 @@ static TOTALS: Mutex<BTreeMap<Key, Totals>> = Mutex::new(BTreeMap::new());
 ///
 /// Only the kernels of the CPU are counted: neither operations that run as their reference nor Burn's own.
 ///
-/// ```
+/// ```standalone_crate
 /// use burn::tensor::{Device, Tensor};
 /// use evenburn_kernels::{Precision, linear, profile};
 ///

@@ -13,7 +13,7 @@ static REFERENCES: AtomicBool = AtomicBool::new(false);
 /// What a program computes differently then is rounding; more would be a mistake in a fast path. That is what it is
 /// for: to tell whether one is to blame.
 ///
-/// ```
+/// ```standalone_crate
 /// use burn::tensor::{Device, Tensor};
 /// use evenburn_kernels::{Size, normalize};
 /// let x = || Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());

@@ -24,6 +24,13 @@ pub(crate) fn as_matrices(shape: &[usize]) -> Option<[usize; 3]> {
     (shape.len() >= 2).then(|| batched(shape))
 }
 
+/// The same numbers row by row in memory, as whoever reads a checkpoint gets them: a product with a transposed view may round
+/// otherwise.
+pub(crate) fn row_major(x: Tensor<3>) -> Tensor<3> {
+    let shape = x.dims();
+    x.reshape([shape.iter().product::<usize>()]).reshape(shape)
+}
+
 /// Sum over each matrix, `[N, 1, 1]`.
 pub(crate) fn sum(x: Tensor<3>) -> Tensor<3> {
     x.sum_dim(OUT).sum_dim(IN)

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use evenburn_geometry::project;
 
 use crate::fused_adam::{adam_step, plain_adam};
-use crate::matrices::{joined, split};
+use crate::matrices::{joined, row_major, split};
 use crate::parts::{Frame, Scaled, Shaping, Space, orthogonalize, step_on_sphere, step_to_sphere};
 use crate::state::ParamState;
 use crate::update::OwnUpdate;
@@ -106,7 +106,7 @@ fn own_step(
         step: state.t,
     };
     let w = own.rule.step(w, grad.mul_scalar(grad_scale), state, &info);
-    project(w, rule.constraint)
+    project(row_major(w), rule.constraint)
 }
 
 impl Prepared {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::matrices::row_major;
+
 /// A tensor that is kept between steps: its name, and its shape as a batch of matrices.
 pub type StateTensor = (&'static str, [usize; 3]);
 
@@ -49,7 +51,7 @@ impl ParamState {
             panic!("an update rule asks for state `{name}`; its `init` has {known:?}");
         };
         let shape = before.dims();
-        let after = change(before);
+        let after = row_major(change(before));
         assert_eq!(
             after.dims(),
             shape,

@@ -180,7 +180,7 @@ fn write(run: &Path, request: &Request) -> Result<(), TrainError> {
         what: "the request to decay",
         why: e.to_string(),
     })?;
-    durable::replace(&file(run), &json)
+    Ok(durable::replace(&file(run), &json)?)
 }
 
 #[cfg(test)]

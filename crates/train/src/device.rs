@@ -41,7 +41,7 @@ pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     }
     Err(TrainError::invalid(
         "train.precision",
-        format!("{} has no {}", name(train.device), label(train.precision)),
+        format!("{} has no {}", train.device.name(), label(train.precision)),
     ))
 }
 
@@ -90,7 +90,7 @@ pub fn choose(train: &TrainConfig, origins: &Origins) -> Result<Choice, TrainErr
     if !BUILT_IN.contains(&train.device) && !asked("train.device") {
         notes.push(format!(
             "train.device: this build has no {}, so the model is computed on flex",
-            name(train.device)
+            train.device.name()
         ));
         train.device = DeviceName::Flex;
     }
@@ -98,7 +98,7 @@ pub fn choose(train: &TrainConfig, origins: &Origins) -> Result<Choice, TrainErr
     if !supports(&device, train.precision) && !asked("train.precision") {
         notes.push(format!(
             "train.precision: {} has no {}, so the model is computed in f32",
-            name(train.device),
+            train.device.name(),
             label(train.precision)
         ));
         train.precision = PrecisionName::F32;
@@ -115,10 +115,6 @@ fn supports(device: &Device, precision: PrecisionName) -> bool {
         PrecisionName::F32 => DType::F32,
         PrecisionName::Bf16 => DType::BF16,
     })
-}
-
-fn name(device: DeviceName) -> String {
-    format!("{device:?}").to_lowercase()
 }
 
 fn label(precision: PrecisionName) -> String {
@@ -150,9 +146,9 @@ fn by_name(device: DeviceName) -> Result<Device, TrainError> {
             feature = "cpu"
         )))]
         other => {
-            let built_in: Vec<String> = BUILT_IN.iter().copied().map(name).collect();
+            let built_in: Vec<&str> = BUILT_IN.iter().map(|device| device.name()).collect();
             Err(TrainError::Device {
-                device: name(other),
+                device: other.name().to_owned(),
                 built_in: built_in.join(", "),
             })
         }

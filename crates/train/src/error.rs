@@ -324,3 +324,9 @@ impl TrainError {
         }
     }
 }
+
+impl From<evenburn_files::FileError> for TrainError {
+    fn from(error: evenburn_files::FileError) -> Self {
+        Self::io(error.action, &error.path, error.source)
+    }
+}

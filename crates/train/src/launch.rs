@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::place::{Place, locate};
 use crate::recorded_plan::RecordedPlan;
 use crate::weights_only::ModelOrigin;
-use crate::{change, checkpoint, run_dir};
+use crate::{change, checkpoint, hash, run_dir};
 
 /// Whether to continue a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -244,7 +244,7 @@ pub(crate) fn identity(config: &RunConfig) -> Result<String, TrainError> {
         .filter(|(key, value)| !key.starts_with(SCHEME) && defaults.get(*key) != Some(value))
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();
-    Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
+    Ok(hash::of_text(&lines))
 }
 
 /// Keys that decide the numbers of a run, with their values; the rest is free.

@@ -50,6 +50,7 @@ pub mod estimate;
 mod evaluate;
 mod feed;
 pub mod groups;
+mod hash;
 mod launch;
 mod learner;
 mod learning_rate;

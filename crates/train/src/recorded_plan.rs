@@ -8,6 +8,7 @@ use crate::Registry;
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
+use crate::hash;
 use crate::launch::Start;
 use crate::run_dir::{self, PLAN};
 
@@ -52,7 +53,7 @@ impl RecordedPlan {
 
     /// BLAKE3 of the text.
     pub(crate) fn hash(&self) -> String {
-        blake3::hash(self.text.as_bytes()).to_hex().to_string()
+        hash::of_text(&self.text)
     }
 
     /// Checks that a checkpoint at `path` was made with it.

@@ -153,7 +153,7 @@ impl RunDir {
         config.train.reset_optimizer = false;
         let recorded = config_of(&self.path);
         keep_config(&recorded, &self.path, step)?;
-        durable::replace(&recorded, config.to_toml()?.as_bytes())
+        Ok(durable::replace(&recorded, config.to_toml()?.as_bytes())?)
     }
 
     /// Takes down where the text of the run lies now and how it is read, where that has changed.
@@ -179,7 +179,7 @@ impl RunDir {
             return Ok(());
         }
         config.data = now;
-        durable::replace(&recorded, config.to_toml()?.as_bytes())
+        Ok(durable::replace(&recorded, config.to_toml()?.as_bytes())?)
     }
 
     /// The directory.
@@ -239,7 +239,7 @@ pub(crate) fn keep_config(config: &Path, run: &Path, step: u64) -> Result<(), Tr
         return Ok(());
     }
     let text = fs::read(config).map_err(|e| TrainError::io("read", config, e))?;
-    durable::replace(&kept, &text)
+    Ok(durable::replace(&kept, &text)?)
 }
 
 /// Paths of the configurations that a run has had, each with the step until which it had it; the recorded one is the last.

@@ -130,16 +130,10 @@ impl WeightsOnlyModel<'_> {
             let why = format!("{} already exists; name another", place.display());
             return Err(TrainError::invalid("--out", why));
         }
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let aside = place.with_file_name(format!(".{name}.new-{}", std::process::id()));
-        fs::create_dir_all(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
-        let written = self.fill(&aside);
-        let moved = written.and_then(|()| durable::rename(&aside, &place));
-        if moved.is_err() {
-            // The first error is the one to tell.
-            let _ = fs::remove_dir_all(&aside);
-        }
-        moved.map(|()| place)
+        let draft = evenburn_files::Draft::begin(&place)?;
+        self.fill(draft.path())?;
+        draft.finish()?;
+        Ok(place)
     }
 
     fn fill(self, dir: &Path) -> Result<(), TrainError> {
@@ -170,6 +164,6 @@ impl WeightsOnlyModel<'_> {
         };
         let weights = self.weights;
         Checkpoints::open(dir.join(CHECKPOINTS), 1)?.save(&state, || weights, Vec::new)?;
-        durable::sync_folder(dir)
+        Ok(durable::sync_folder(dir)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Generated pages are what the program would write now. `UPDATE_DOCS=1` writes them.
 
-use evenburn_tests::docs;
+use evenburn_docs as docs;
 
 #[test]
 fn generated_pages_are_current() {

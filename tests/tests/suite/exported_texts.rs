@@ -4,7 +4,8 @@ use crate::program::{sandbox, text};
 use evenburn::data::Tokenizer;
 use evenburn::interchange::{Ends, ExportModel, Target, Token, export};
 use evenburn_model::weights;
-use evenburn_tests::{cli::Sandbox, exports};
+use evenburn_parity::exports;
+use evenburn_tests::cli::Sandbox;
 use serde_json::{Value, json};
 use std::path::Path;
 

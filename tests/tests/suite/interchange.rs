@@ -7,7 +7,7 @@ use evenburn::interchange::{
 use evenburn_model::function::{Around, NormFunction};
 use evenburn_model::strategy::PreNorm;
 use evenburn_model::{Decoder, ForwardContext, ModelConfig, Plan, Recorded, weights};
-use evenburn_tests::exports;
+use evenburn_parity::exports;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};

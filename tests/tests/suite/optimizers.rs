@@ -3,12 +3,12 @@
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use evenburn_docs::CASES;
 use evenburn_geometry::Constraint;
 use evenburn_optim::{
     Adam, AdamMini, Blocks, Clip, Composition, Engine, Lion, Lookahead, NormFloor, Rule, Scaling,
     Schedule, Shape, SoapUpdate, Update, Warmup,
 };
-use evenburn_tests::optimizers::CASES;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::BTreeMap;

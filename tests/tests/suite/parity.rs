@@ -1,6 +1,6 @@
 //! Every reference case of the repository, to its tolerances.
 
-use evenburn_tests::parity;
+use evenburn_parity as parity;
 use std::path::Path;
 
 #[test]

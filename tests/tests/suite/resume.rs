@@ -67,13 +67,20 @@ fn kill_at(sandbox: &Sandbox, arguments: &[&str], run: &Path, moment: Moment) ->
     }
 }
 
-/// Random moments: the clock decides, the message of a failure names them.
-fn moments() -> [Moment; KILLS] {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .subsec_nanos();
-    let mut state = u64::from(nanos) | 1;
+/// Draws the moments; another number tries others: `EVENBURN_KILL_SEED=7 cargo xtask test resume`.
+fn seed() -> u64 {
+    let given = std::env::var("EVENBURN_KILL_SEED").ok();
+    given.map_or(1, |seed| {
+        seed.parse().expect("EVENBURN_KILL_SEED is a number")
+    })
+}
+
+/// Random moments, the same for the same seed and scheme.
+fn moments(seed: u64, scheme: &str) -> [Moment; KILLS] {
+    let name = scheme
+        .bytes()
+        .fold(0, |sum, byte| 31 * sum + u64::from(byte));
+    let mut state = seed.wrapping_mul(1 << 32).wrapping_add(name);
     let mut draw = |n: u64| {
         // Knuth's MMIX generator; the upper half is random enough to pick a moment.
         state = state
@@ -112,7 +119,9 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
         "{scheme}: stopping at 20 and resuming changed the run"
     );
 
-    let moments = moments();
+    let seed = seed();
+    let moments = moments(seed, scheme);
+    println!("{scheme}: killed at {moments:?}, seed {seed}");
     let run = sandbox.path("killed");
     let arguments = [sizes, &["--resume", "auto"]].concat();
     let arguments = Sandbox::train(scheme, "killed", &arguments);
@@ -122,11 +131,14 @@ fn stopped_and_killed_runs_equal_the_straight_one(scheme: &str, sizes: &[&str]) 
         .count();
     assert!(
         killed >= 3,
-        "{scheme}: only {killed} of {moments:?} came before the end"
+        "{scheme}: only {killed} of {moments:?} came before the end, seed {seed}"
     );
     text(&sandbox, &arguments);
     let resumed = Trace::read(&run, STEPS).unwrap();
-    assert!(resumed == straight, "{scheme}: {moments:?} changed the run");
+    assert!(
+        resumed == straight,
+        "{scheme}: {moments:?} changed the run, seed {seed}"
+    );
 }
 
 fn rates(run: &Path) -> Vec<f64> {

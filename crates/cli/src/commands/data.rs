@@ -6,12 +6,12 @@ use crate::output::{say, tell};
 use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_data::{
     DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
 };
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
+use indicatif::HumanCount;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,12 +58,12 @@ fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
         say!(
             "{:?}: {} sources, {} shards, {} documents, {} tokens, {} bytes of text, {} samples of {} tokens",
             split.split,
-            count(split.sources as u64),
-            count(split.shards as u64),
-            count(split.documents),
-            count(split.tokens),
-            count(split.text_bytes),
-            count(split.samples),
+            HumanCount(split.sources as u64),
+            HumanCount(split.shards as u64),
+            HumanCount(split.documents),
+            HumanCount(split.tokens),
+            HumanCount(split.text_bytes),
+            HumanCount(split.samples),
             options.context
         )?;
     }

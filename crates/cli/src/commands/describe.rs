@@ -4,12 +4,12 @@ use crate::args::Describe;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_model::Plan;
 use evenburn_optim::Rule;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{estimate, groups, recorded};
+use indicatif::HumanCount;
 use std::collections::BTreeMap;
 
 pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrides) -> Result<()> {
@@ -32,13 +32,13 @@ pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrid
     )?;
     say!(
         "parameters: {} ({} outside embedding and output layer)",
-        count(cost.params as u64),
-        count(cost.non_embedding as u64)
+        HumanCount(cost.params as u64),
+        HumanCount(cost.non_embedding as u64)
     )?;
     if cost.active < cost.params {
         say!(
             "parameters that one token meets: {}",
-            count(cost.active as u64)
+            HumanCount(cost.active as u64)
         )?;
     }
     say!(
@@ -95,7 +95,7 @@ fn group_table(plan: &Plan, rules: &BTreeMap<String, Rule>) -> String {
         table += &format!(
             "{left} {:>8} {:>12}  {recipe}\n",
             row.tensors,
-            count(row.numbers)
+            HumanCount(row.numbers).to_string()
         );
     }
     table

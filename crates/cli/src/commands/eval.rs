@@ -6,10 +6,10 @@ use crate::args::{Eval, Split};
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_data::{Baselines, Score};
 use evenburn_train::Registry;
 use evenburn_train::evaluate;
+use indicatif::HumanCount;
 
 pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {
     let run = load(registry, &arguments.run, arguments.compute, overrides)?;
@@ -33,7 +33,11 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
     if arguments.json {
         say!("{}", json(&scores, run.state.step))?;
     } else {
-        say!("{} after step {}", run.plan.scheme, count(run.state.step))?;
+        say!(
+            "{} after step {}",
+            run.plan.scheme,
+            HumanCount(run.state.step)
+        )?;
         say!(
             "{:<8} {:>12} {:>12} {:>12} {:>12}",
             "",
@@ -48,7 +52,7 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
                 score.nats_per_token(),
                 score.perplexity(),
                 decimals(score.bits_per_byte(), 4),
-                count(score.targets)
+                HumanCount(score.targets).to_string()
             )?;
         }
         if scores

@@ -4,11 +4,11 @@ use crate::args::Import;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_interchange::import;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::weights_only::{ModelOrigin, WeightsOnlyModel};
+use indicatif::HumanCount;
 
 pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides) -> Result<()> {
     let folder = &arguments.folder;
@@ -56,7 +56,7 @@ pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides
         "{} as {}: {} parameters",
         read.class,
         read.plan.scheme,
-        count(parameters as u64)
+        HumanCount(parameters as u64)
     )?;
     for sentence in said {
         say!("{sentence}")?;

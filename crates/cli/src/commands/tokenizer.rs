@@ -8,9 +8,9 @@ use crate::output::say;
 use crate::overrides::Overrides;
 use crate::tokenizing::bar;
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_data::train_tokenizer;
 use evenburn_train::Registry;
+use indicatif::HumanCount;
 use std::sync::Arc;
 
 pub(super) fn run(
@@ -30,7 +30,7 @@ pub(super) fn run(
     say!(
         "{}: {} entries, sha256 {}",
         out.display(),
-        count(tokenizer.vocab_size() as u64),
+        HumanCount(tokenizer.vocab_size() as u64),
         tokenizer.sha256()
     )?;
     Ok(())

@@ -6,11 +6,12 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Corpus, grouped as count};
+use evenburn_data::{BaselineScores, Corpus};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
+use indicatif::HumanCount;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,16 +84,16 @@ fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> 
     tell!(
         "{action} {} with {} parameters ({} outside embedding and output layer) on {:?}",
         plan.scheme,
-        count(cost.params as u64),
-        count(cost.non_embedding as u64),
+        HumanCount(cost.params as u64),
+        HumanCount(cost.non_embedding as u64),
         config.train.device
     );
     tell!(
         "{} training tokens, {} validation tokens, vocabulary {}; {steps} steps, {} tokens",
-        count(corpus.train.tokens()),
-        count(corpus.validation.tokens()),
+        HumanCount(corpus.train.tokens()),
+        HumanCount(corpus.validation.tokens()),
         corpus.tokenizer.vocab_size(),
-        count(tokens)
+        HumanCount(tokens)
     );
     Ok(())
 }
@@ -116,7 +117,7 @@ fn report(summary: &Summary, baselines: Option<&BaselineScores>) -> Result<(), U
         "{why} after step {} of {}: {} tokens, {:.0} s, {:.0} tokens/s",
         summary.step,
         summary.total,
-        count(summary.tokens),
+        HumanCount(summary.tokens),
         summary.seconds,
         summary.tokens_per_sec
     )?;

@@ -1,5 +1,6 @@
 //! From a source's bytes to its documents, one at a time.
 
+mod contained;
 mod frames;
 mod jsonl;
 mod lines;

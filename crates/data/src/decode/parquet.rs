@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +15,7 @@ use parquet::file::reader::{ChunkReader, FileReader, Length, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::contained::contained;
 use super::{Document, Documents, SPLIT_FIELD};
 use crate::DataError;
 use crate::source::{Counted, ReadSeek, Source};
@@ -118,21 +118,6 @@ pub(super) fn open(
         row: 0,
         done: false,
     }))
-}
-
-/// What the library does, with its panics as errors: it indexes damaged pages and takes the footer's signs for granted. What
-/// it was working on is not used again. The program's panic hook still speaks, and nothing is caught under `panic = "abort"`.
-fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let why = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        Err(ParquetError::General(format!(
-            "a page or the footer says what can't be ({why})"
-        )))
-    })
 }
 
 /// The number of the column of strings with this name; `None` for numbers, lists and structs.
@@ -346,73 +331,34 @@ impl Iterator for Rows {
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "other tests write columns of numbers")]
+#[path = "../../tests/common/parquet.rs"]
+mod writing;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use super::writing::{Cells, parquet};
     use super::*;
     use crate::source::LocalFile;
-    use parquet::file::properties::WriterProperties;
-    use parquet::file::writer::SerializedFileWriter;
-    use parquet::schema::parser::parse_message_type;
+    use ::parquet::basic::Compression;
 
     const ROWS_OF_FILE: usize = 700;
     const ROWS_OF_GROUP: usize = 400;
-
-    /// A file whose column `split` is declared so and has these values, beside texts that count the rows.
-    fn file(declared: &str, split: &[Option<Vec<u8>>]) -> Vec<u8> {
-        let schema = format!("message file {{ {declared} REQUIRED BYTE_ARRAY text (UTF8); }}");
-        let schema = Arc::new(parse_message_type(&schema).unwrap());
-        let properties = Arc::new(WriterProperties::builder().build());
-        let mut out = Vec::new();
-        let mut writer = SerializedFileWriter::new(&mut out, schema, properties).unwrap();
-        for start in (0..ROWS_OF_FILE).step_by(ROWS_OF_GROUP) {
-            let rows = start..ROWS_OF_FILE.min(start + ROWS_OF_GROUP);
-            let mut group = writer.next_row_group().unwrap();
-            let mut column = group.next_column().unwrap().unwrap();
-            let values: Vec<ByteArray> = split[rows.clone()]
-                .iter()
-                .flatten()
-                .map(|value| value.clone().into())
-                .collect();
-            let levels: Vec<i16> = split[rows.clone()]
-                .iter()
-                .map(|value| i16::from(value.is_some()))
-                .collect();
-            let levels = declared.starts_with("OPTIONAL").then_some(levels);
-            column
-                .typed::<ByteArrayType>()
-                .write_batch(&values, levels.as_deref(), None)
-                .unwrap();
-            column.close().unwrap();
-            let mut column = group.next_column().unwrap().unwrap();
-            let texts: Vec<ByteArray> = rows
-                .map(|row| format!("text {row}").into_bytes().into())
-                .collect();
-            column
-                .typed::<ByteArrayType>()
-                .write_batch(&texts, None, None)
-                .unwrap();
-            column.close().unwrap();
-            group.close().unwrap();
-        }
-        writer.close().unwrap();
-        out
-    }
 
     /// The column `split` says where a document belongs, however it is declared; what says nothing is nothing.
     #[test]
     fn rows_say_their_split() {
         type Value = fn(usize) -> Option<Vec<u8>>;
         let cases: [(&str, Value); 5] = [
-            ("OPTIONAL BYTE_ARRAY split (UTF8);", |row| {
+            ("OPTIONAL BYTE_ARRAY {} (UTF8)", |row| {
                 (row % 2 == 0).then(|| name(row))
             }),
-            ("REQUIRED BYTE_ARRAY split (UTF8);", |row| Some(name(row))),
-            ("REQUIRED BYTE_ARRAY split;", |row| Some(name(row))),
-            ("REQUIRED BYTE_ARRAY split;", |_| {
-                Some(b"train\xff".to_vec())
-            }),
-            ("REQUIRED BYTE_ARRAY split (DECIMAL(4, 2));", |_| {
+            ("REQUIRED BYTE_ARRAY {} (UTF8)", |row| Some(name(row))),
+            ("REQUIRED BYTE_ARRAY {}", |row| Some(name(row))),
+            ("REQUIRED BYTE_ARRAY {}", |_| Some(b"train\xff".to_vec())),
+            ("REQUIRED BYTE_ARRAY {} (DECIMAL(4, 2))", |_| {
                 Some(b"train".to_vec())
             }),
         ];
@@ -420,7 +366,15 @@ mod tests {
             let values: Vec<_> = (0..ROWS_OF_FILE).map(value).collect();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.parquet");
-            std::fs::write(&path, file(declared, &values)).unwrap();
+            let columns = [
+                ("split", Cells::Bytes(declared, values.clone())),
+                (
+                    "text",
+                    Cells::text((0..ROWS_OF_FILE).map(|row| format!("text {row}"))),
+                ),
+            ];
+            let file = parquet(&columns, Compression::UNCOMPRESSED, ROWS_OF_GROUP);
+            std::fs::write(&path, file).unwrap();
             let source = Arc::new(LocalFile::new("a.parquet".into(), path).unwrap());
             let found: Vec<_> = open(source, "text", &Arc::default())
                 .unwrap()

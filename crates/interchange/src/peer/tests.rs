@@ -18,7 +18,7 @@ fn read(name: &str, map: &Map<String, Value>) -> Result<(Plan, Texts), Interchan
     Ok((scheme.plan(&sizes)?, texts))
 }
 
-/// Every key of a class with its default (`tests/reference/peers.py`), and what makes it a plan of ours.
+/// Every key of a class with its default (`tools/reference/peers.py`), and what makes it a plan of ours.
 fn complete(name: &str) -> Map<String, Value> {
     let file = "../../tests/fixtures/peers/defaults.json";
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();

@@ -10,7 +10,7 @@ use evenburn_model::strategy::{
 };
 use evenburn_model::{
     Balance, Biases, Decoder, Double, DoubleAt, ExpertsConfig, Gates, Joined, Kept, MlpKind,
-    ModelConfig, NormalizedOver, OutputInit, Plan, Positions, Registry, ScaleSwitches,
+    ModelConfig, NormalizedOver, OutputInit, Plan, PlanError, Positions, Registry, ScaleSwitches,
     ScaleVectors, Stored,
 };
 
@@ -200,9 +200,10 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 function: Some(function.clone()),
                 ..config()
             };
-            // Schemes without RMSNorm before their branches have no place for it.
-            if scheme.plan(&placed).is_ok() {
-                add(&name, placed, scheme);
+            match scheme.plan(&placed) {
+                Ok(_) => add(&name, placed, scheme),
+                // Nothing else may be wrong with it.
+                Err(error) => lacks(&error, "a scheme without RMSNorm before its branches"),
             }
         }
     }
@@ -211,9 +212,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
             scale_vectors: ScaleVectors::Unified,
             ..config()
         };
-        // Schemes without an input norm have nothing to give to each linear map.
-        if scheme.plan(&unified).is_ok() {
-            add("unified", unified, scheme.clone());
+        match scheme.plan(&unified) {
+            Ok(_) => add("unified", unified, scheme.clone()),
+            Err(error) => lacks(&error, "no normalization with a gain before any of them"),
         }
         let exp = ModelConfig {
             scale: ScaleSwitches {
@@ -272,6 +273,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
     };
     add("from the first block on", config(), Scheme::from(keel));
     all
+}
+
+/// A configuration asks of a scheme what it doesn't have, and nothing else is wrong.
+fn lacks(error: &PlanError, what: &str) {
+    let found = matches!(error, PlanError::Clash { second, .. } if second.contains(what));
+    assert!(found, "{error}");
 }
 
 /// The functions that take the place of RMSNorm, with options that aren't their defaults.

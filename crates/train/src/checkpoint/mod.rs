@@ -135,7 +135,7 @@ impl Checkpoints {
         if fs::read(&latest).is_ok_and(|text| text == line.as_bytes()) {
             return Ok(());
         }
-        durable::replace(&latest, line.as_bytes())
+        Ok(durable::replace(&latest, line.as_bytes())?)
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::{Checkpoints, MODEL, Named, OPTIM, PREFIX, STATE, SUMS, State, tensors};
-use crate::durable;
 use crate::error::TrainError;
+use crate::{durable, hash};
 
 impl Checkpoints {
     /// Saves a checkpoint and returns its directory. Each list of tensors is asked for when its file is written, so
@@ -61,20 +60,10 @@ impl Checkpoints {
 fn write_tensors(path: &Path, list: &[Named]) -> Result<(), TrainError> {
     tensors::write(path, list)
         .map_err(|why| TrainError::io("write", path, std::io::Error::other(why)))?;
-    durable::sync_file(path)
+    Ok(durable::sync_file(path)?)
 }
 
-/// BLAKE3 of a file, as lower-case hexadecimal.
+/// The hash of a checkpoint's file.
 pub(super) fn hash_file(path: &Path) -> Result<String, TrainError> {
-    let io = |e| TrainError::io("read", path, e);
-    let mut file = fs::File::open(path).map_err(io)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer).map_err(io)?;
-        if read == 0 {
-            return Ok(hasher.finalize().to_hex().to_string());
-        }
-        hasher.update(&buffer[..read]);
-    }
+    hash::of_file(path).map_err(|e| TrainError::io("read", path, e))
 }

@@ -27,26 +27,26 @@ impl Default for RunSection {
     }
 }
 
-/// The backend a run computes on; which ones exist depends on the features of the build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceName {
-    /// The CPU, in pure Rust.
-    #[default]
-    Flex,
-    /// NVIDIA GPUs.
-    Cuda,
-    /// GPUs through Vulkan.
-    Vulkan,
-    /// Apple GPUs.
-    Metal,
-    /// GPUs through WebGPU.
-    Webgpu,
-    /// AMD GPUs.
-    Rocm,
-    /// The CPU through `CubeCL`.
-    Cpu,
+macro_rules! devices {
+    ($($(#[$about:meta])* $name:ident = $text:literal,)*) => {
+        /// The backend a run computes on; which ones exist depends on the features of the build.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+        pub enum DeviceName {
+            $($(#[$about])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl DeviceName {
+            /// The name in a configuration, which is that of the program's feature.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
 }
+
+include!("devices.rs");
 
 /// The number format of matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
