@@ -47,6 +47,18 @@ pub(crate) fn faults(sources: &[(String, String)]) -> Vec<String> {
         .collect();
     let schemes = schemes(&libraries);
     let mut faults = Vec::new();
+    for (name, text) in libraries
+        .iter()
+        .filter(|(name, _)| name.starts_with(SCHEMES))
+    {
+        let implemented = code(text).filter(|(_, line)| line.contains("SchemeOptions for "));
+        let found = schemes.values().filter(|scheme| scheme.file == *name);
+        if implemented.count() != found.count() {
+            faults.push(format!(
+                "{name}: a scheme's name is the first line of its `impl SchemeOptions for`, where it is looked for here"
+            ));
+        }
+    }
     for (name, text) in libraries {
         let within = |places: &[&str]| places.iter().any(|place| name.starts_with(place));
         for (number, line) in code(text) {
@@ -94,6 +106,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// How a scheme is named in code.
 struct Scheme<'a> {
+    file: &'a str,
     /// Its type.
     of_type: &'a str,
     /// Its name as a literal.
@@ -110,7 +123,7 @@ impl Scheme<'_> {
 /// The schemes by name.
 fn schemes<'a>(sources: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Scheme<'a>> {
     let mut schemes = BTreeMap::new();
-    for (_, text) in sources.iter().filter(|(name, _)| name.starts_with(SCHEMES)) {
+    for (file, text) in sources.iter().filter(|(name, _)| name.starts_with(SCHEMES)) {
         let mut lines = code(text).map(|(_, line)| line);
         while let Some(line) = lines.next() {
             let of_type = line
@@ -119,7 +132,14 @@ fn schemes<'a>(sources: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Scheme<'a>> 
             let name = of_type.and_then(|_| lines.next()?.split('"').nth(1));
             if let Some((of_type, name)) = of_type.zip(name) {
                 let literal = format!("\"{name}\"");
-                schemes.insert(name, Scheme { of_type, literal });
+                schemes.insert(
+                    name,
+                    Scheme {
+                        file,
+                        of_type,
+                        literal,
+                    },
+                );
             }
         }
     }
@@ -139,6 +159,18 @@ mod tests {
             source("crates/model/src/strategy/fancy.rs", FANCY),
             source(name, text),
         ])
+    }
+
+    #[test]
+    fn a_scheme_whose_name_is_not_found_is_told_of() {
+        let hidden = "impl SchemeOptions for Hidden {\n    type Other = ();\n    const NAME: &'static str = \"hidden\";\n}\n";
+        let faults = faults_of("crates/model/src/strategy/hidden.rs", hidden);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults
+                .iter()
+                .all(|fault| fault.contains("strategy/hidden.rs"))
+        );
     }
 
     #[test]

@@ -25,7 +25,12 @@ use evenburn_workspace::end;
 
 /// The project's own commands. Each explains itself: cargo xtask train --help
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+// `help COMMAND` could not ask a tool; `COMMAND --help` does.
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -18,6 +18,23 @@ pub(crate) fn options_with_values(command: &clap::Command) -> BTreeSet<String> {
     own.chain(deeper).collect()
 }
 
+/// An option that is followed by a value in one command and by none in another, as `--name`: of such a line nobody could
+/// tell where the keys are.
+pub(crate) fn ambiguous(command: &clap::Command) -> Option<String> {
+    fn flags(command: &clap::Command) -> Vec<String> {
+        let own = command
+            .get_arguments()
+            .filter(|option| !option.get_action().takes_values())
+            .filter_map(|option| Some(format!("--{}", option.get_long()?)));
+        let deeper = command.get_subcommands().flat_map(flags);
+        own.chain(deeper).collect()
+    }
+    let valued = options_with_values(command);
+    flags(command)
+        .into_iter()
+        .find(|flag| valued.contains(flag))
+}
+
 /// Takes the arguments of the form `--section.field VALUE` or `--section.field=VALUE` out of a command line.
 ///
 /// They are known by their dot, which no other option has. The value of one of the `options` is left alone, whatever it
@@ -126,18 +143,10 @@ mod tests {
 
     #[test]
     fn an_option_has_a_value_in_every_command_or_in_none() {
-        fn flags(command: &clap::Command) -> Vec<String> {
-            let own = command
-                .get_arguments()
-                .filter(|option| !option.get_action().takes_values())
-                .filter_map(|option| Some(format!("--{}", option.get_long()?)));
-            let deeper = command.get_subcommands().flat_map(flags);
-            own.chain(deeper).collect()
-        }
         let command = Arguments::command();
         let valued = options_with_values(&command);
         assert!(valued.contains("--prompt"));
-        assert!(flags(&command).iter().all(|flag| !valued.contains(flag)));
+        assert_eq!(ambiguous(&command), None);
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Program {
     /// after each step.
     #[must_use]
     pub fn trainer(mut self, with: impl Fn(Trainer) -> Trainer + 'static) -> Self {
-        self.trainer = Box::new(with);
+        let before = self.trainer;
+        self.trainer = Box::new(move |trainer| with(before(trainer)));
         self
     }
 
@@ -112,6 +113,12 @@ impl Program {
             }
             parser = parser.subcommand(line.clone());
         }
+        if let Some(option) = overrides::ambiguous(&parser) {
+            let why = format!(
+                "this program adds a command whose `{option}` has a value where that of another has none, or the other way round"
+            );
+            return Err(WrongInput(why).into());
+        }
         Ok(parser)
     }
 
@@ -130,6 +137,19 @@ mod tests {
 
     fn hello(name: &'static str) -> OwnCommand {
         OwnCommand::new(Command::new(name), |call| call.say("hello"))
+    }
+
+    #[test]
+    fn an_option_of_an_added_command_means_what_it_means_elsewhere() {
+        use clap::Arg;
+        let json = |arg: Arg| {
+            let line = Command::new("own").arg(arg.long("json"));
+            let own = OwnCommand::new(line, |call| call.say("own"));
+            Program::default().command(own).parser()
+        };
+        assert!(json(Arg::new("json").action(clap::ArgAction::SetTrue)).is_ok());
+        let error = json(Arg::new("json")).unwrap_err();
+        assert!(error.to_string().contains("`--json`"), "{error}");
     }
 
     #[test]

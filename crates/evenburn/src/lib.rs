@@ -12,8 +12,8 @@
 //! - [`burn`]: tensors, devices and modules, in the one version that all of these take.
 //!
 //! The [`prelude`] has what a strategy is written with. From a plan to the optimizer of its module leads [`engine`]. A
-//! program with the command line is made of `evenburn-cli`; nothing here reads arguments, listens to signals, draws on a
-//! terminal or chooses an allocator.
+//! program with the command line is made of `evenburn-cli`; nothing here parses arguments, listens to signals, draws on a
+//! terminal or chooses an allocator. (A run directory records the command line it was started with.)
 //!
 //! A strategy of one's own, its model, and a step of training:
 //!

@@ -5,9 +5,9 @@
 
 pub use evenburn_geometry::{Axis, Constraint};
 pub use evenburn_model::plan::{
-    AttentionFactor, AttentionPlan, BiasPlan, Combine, CompanionPlan, EndsPlan, Form, GainPlan,
-    GainRole, GainShape, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan, MlpPlan, NormPlan,
-    Normed, Over, ResidualPlan, WeightPlan,
+    AttentionFactor, AttentionPlan, BiasPlan, Combine, CompanionPlan, EmbeddingPlan, Form,
+    GainPlan, GainRole, GainShape, HeadPlan, Init, JoinPlan, LerpFactor, LinearPlan, MixPlan,
+    MlpPlan, NormPlan, Normed, Over, ResidualPlan, WeightPlan,
 };
 pub use evenburn_model::strategy::NormStrategy;
 pub use evenburn_model::{

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use crate::FileError;
-use crate::write::rename;
+use crate::write::{rename, sync_file, sync_folder};
 
 /// A folder that appears under its name complete or not at all: it is filled beside its place, hidden, and removed when it
 /// is dropped before it is finished.
@@ -47,17 +47,33 @@ impl Draft {
         &self.aside
     }
 
-    /// Moves the folder to its place, where at most an empty one may stand.
+    /// Moves the folder to its place, where at most an empty one may stand, once everything in it is on disk.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn finish(self) -> Result<(), FileError> {
+        sync_all(&self.aside)?;
         // On some systems a rename doesn't replace an empty folder; one that isn't empty stays.
         if self.place.is_dir() {
             fs::remove_dir(&self.place).map_err(FileError::at("replace", &self.place))?;
         }
         rename(&self.aside, &self.place)
     }
+}
+
+/// Waits until the files and folders in a folder are on disk.
+fn sync_all(folder: &Path) -> Result<(), FileError> {
+    let read = || FileError::at("read", folder);
+    for entry in fs::read_dir(folder).map_err(read())? {
+        let entry = entry.map_err(read())?;
+        let kind = entry.file_type().map_err(read())?;
+        if kind.is_dir() {
+            sync_all(&entry.path())?;
+        } else if kind.is_file() {
+            sync_file(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
 }
 
 impl Drop for Draft {
@@ -77,10 +93,13 @@ mod tests {
         let place = folder.path().join("deep/made");
         let draft = Draft::begin(&place).unwrap();
         fs::write(draft.path().join("a"), "whole").unwrap();
+        fs::create_dir(draft.path().join("below")).unwrap();
+        fs::write(draft.path().join("below/b"), "too").unwrap();
         assert!(!place.exists());
         fs::create_dir(&place).unwrap();
         draft.finish().unwrap();
         assert_eq!(fs::read(place.join("a")).unwrap(), b"whole");
+        assert_eq!(fs::read(place.join("below/b")).unwrap(), b"too");
         let left = fs::read_dir(place.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "nothing stays beside it");
     }

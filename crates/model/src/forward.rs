@@ -62,7 +62,7 @@ pub struct Objective {
 
 impl Objective {
     /// The loss of a step that is one batch: `loss_sum / tokens + penalty`, in nats per token, shape `[1]`; `tokens` is how
-    /// many targets count.
+    /// many targets count, at least 1.
     pub fn mean(&self, tokens: usize) -> Tensor<1> {
         let loss = self.loss_sum.clone() / tokens as f64;
         match &self.penalty {
@@ -101,12 +101,20 @@ impl Decoder {
         self.pass(tokens, context, None)
     }
 
-    /// The vectors before the output layer, `[B, T, D]`, of `tokens [B, T]`, each row one document, without dropout.
+    /// The vectors before the output layer, each row one document, without dropout.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[B, T]`
+    /// - output: `[B, T, D]`
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         self.forward(tokens, &ForwardContext::default()).hidden
     }
 
-    /// `hidden [B, T, D]` to logits `[B, T, V]`.
+    /// The output layer: vectors before it to logits.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[B, T, D]`
+    /// - output: `[B, T, V]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [b, t, width] = hidden.dims();
         let logits = self
@@ -115,7 +123,11 @@ impl Decoder {
         logits.reshape([b, t, self.dims().vocab])
     }
 
-    /// The loss on `targets [B, T]`, where a negative target doesn't count, and what training adds to it.
+    /// The loss on targets, of which negative ones don't count, and what training adds to it.
+    ///
+    /// # Shapes
+    /// - `tokens`, `targets`: `[B, T]`
+    /// - output: [`loss_sum`](Objective::loss_sum) and [`penalty`](Objective::penalty) are `[1]`
     ///
     /// ```
     /// use burn::tensor::{Device, Int, Tensor};
@@ -152,14 +164,21 @@ impl Decoder {
         }
     }
 
-    /// Cross-entropy in nats of `tokens [B, T]` against `targets [B, T]`, each row one document, without dropout, summed over
-    /// the targets that are not negative; shape `[1]`.
+    /// Cross-entropy in nats, each row one document, without dropout, summed over the targets that are not negative.
+    ///
+    /// # Shapes
+    /// - `tokens`, `targets`: `[B, T]`
+    /// - output: `[1]`
     pub fn loss_sum(&self, tokens: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
         self.objective(tokens, targets, &ForwardContext::default())
             .loss_sum
     }
 
-    /// Logits `[B, T, V]` of `tokens [B, T]` that follow what the cache holds, and the cache extended by them.
+    /// Logits of tokens that follow what the cache holds, and the cache extended by them.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[B, T]`, the new ones
+    /// - output: `[B, T, V]`
     ///
     /// # Errors
     /// [`CacheError`] when the cache belongs to a model of another depth, or when there is no learned position for one

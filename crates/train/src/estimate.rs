@@ -198,7 +198,7 @@ fn residual(plan: &ResidualPlan, d: &Dims) -> usize {
     let norms: usize = norms.sum();
     let mix = match &plan.mix {
         MixPlan::Add | MixPlan::Scaled { .. } => 0,
-        // What a rule keeps is its own affair: the stream, the branch and what lies between, at least.
+        // A rule may keep more; at least the stream, the branch and what lies between.
         MixPlan::Rule { .. } => 3 * d.model,
         MixPlan::Lerp { .. } => unless_recomputed(plan.output.as_ref(), d.model),
     };

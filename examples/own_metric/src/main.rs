@@ -25,6 +25,8 @@ fn trainer(text: &Path, run: PathBuf, keys: &[(&str, &str)]) -> Result<Trainer, 
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // Where it declines, training is only slower.
+    let _ = evenburn::kernels::work_along();
     let text = std::env::args_os().nth(1).ok_or("usage: own-metric FILE")?;
     let run = PathBuf::from("own-metric-run");
     trainer(Path::new(&text), run, &[("train.steps", "100")])?

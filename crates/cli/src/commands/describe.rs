@@ -37,7 +37,7 @@ pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrid
     )?;
     if cost.active < cost.params {
         say!(
-            "parameters that one token meets: {}",
+            "parameters active per token: {}",
             HumanCount(cost.active as u64)
         )?;
     }

@@ -97,7 +97,7 @@ impl SoftmaxGain {
     }
 }
 
-/// Whether nGPT and anGPT, whose q/k norm has one form, normalize q and k.
+/// Whether nGPT and anGPT normalize q and k: both know unit length per head and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadNorm {
