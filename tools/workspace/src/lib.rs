@@ -7,7 +7,7 @@ pub mod python;
 mod tool;
 
 pub use backend::Backend;
-pub use output::{end, end_with, print};
+pub use output::{Unread, end, end_with, print};
 pub use program::{build, build_tool, build_tree, is_there, program_arguments, units};
 pub use tool::{corpus, tool};
 
