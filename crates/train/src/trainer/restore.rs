@@ -125,10 +125,10 @@ impl Restore<'_> {
             return Ok(true);
         }
         let made_with = run_dir::config_at(self.registry, self.run.path(), state.step)?;
-        // A checkpoint of an earlier format, or of a run with the options of all recipes, has a hash of other keys; it was made
-        // with what is recorded.
+        // A checkpoint of an earlier format has a hash of other keys, and so has one of a run that set options of other recipes: it
+        // was made with what is recorded.
         let earlier = state.format < FORMAT
-            || run_dir::is_before_recipes(self.registry, self.run.path(), state.step)?;
+            || run_dir::sets_other_recipes(self.registry, self.run.path(), state.step)?;
         if earlier || launch::identity(&made_with)? == state.config {
             let now = &self.resolved.config;
             match change::between(&made_with, now, state.step)? {

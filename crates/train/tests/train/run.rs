@@ -713,3 +713,36 @@ fn a_run_recorded_with_the_options_of_all_recipes_goes_on() {
     let whole = world.run("pre_norm", &muon, world.resume("run")).unwrap();
     assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
 }
+
+/// Its checkpoints have the hash of today's keys where it set no option of another recipe, so an edit of what it recorded is
+/// found.
+#[test]
+fn an_edited_configuration_with_the_options_of_all_recipes_is_refused() {
+    let world = World::new();
+    let stopped = [("train.stop_after", "4")];
+    world.run("pre_norm", &stopped, world.fresh("run")).unwrap();
+    let file = world.path("run").join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let others = "lion_beta1 = 0.9\nlion_beta2 = 0.99\northogonal_steps = 5\nheads = \"joined\"\nscion_radius = 50.0\n\
+                  scion_sign_radius = 3000.0\nscion_form = \"unconstrained\"\n";
+    let before = text.replace("[optim]\n", &format!("[optim]\n{others}"));
+    let edited = before.replace("lr = 0.01\n", "lr = 0.02\n");
+    assert_ne!(before, edited);
+    std::fs::write(&file, edited).unwrap();
+    let error = world
+        .run("pre_norm", &[("optim.lr", "0.02")], world.resume("run"))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TrainError::Foreign {
+                what: "configuration",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    std::fs::write(&file, before).unwrap();
+    let on = [("train.stop_after", "6")];
+    world.run("pre_norm", &on, world.resume("run")).unwrap();
+}
