@@ -746,3 +746,28 @@ fn an_edited_configuration_with_the_options_of_all_recipes_is_refused() {
     let on = [("train.stop_after", "6")];
     world.run("pre_norm", &on, world.resume("run")).unwrap();
 }
+
+/// What can't be opened is found before the run's configuration is another one.
+#[test]
+fn a_launch_that_cannot_write_its_files_leaves_the_configuration_as_it_was() {
+    let world = World::new();
+    let constant = [("optim.schedule", "constant"), ("optim.warmup_steps", "2")];
+    let stopped = [&constant[..], &[("train.stop_after", "4")]].concat();
+    world.run("pre_norm", &stopped, world.fresh("run")).unwrap();
+    let run = world.path("run");
+    let read = || std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let before = read();
+    let history = run.join("metrics.jsonl");
+    std::fs::rename(&history, run.join("history")).unwrap();
+    std::fs::create_dir(&history).unwrap();
+    let longer = [&constant[..], &[("train.steps", "50")]].concat();
+    let error = world
+        .run("pre_norm", &longer, world.resume("run"))
+        .unwrap_err();
+    assert!(error.to_string().contains("metrics.jsonl"), "{error}");
+    assert_eq!(read(), before);
+    std::fs::remove_dir(&history).unwrap();
+    std::fs::rename(run.join("history"), &history).unwrap();
+    world.run("pre_norm", &longer, world.resume("run")).unwrap();
+    assert!(read().contains("steps = 50"));
+}
