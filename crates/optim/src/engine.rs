@@ -155,7 +155,8 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`measure`](Self::measure), and [`OptimError::Factor`]. The engine is then as it
-    /// was, and so are the tensors of any clone of the module.
+    /// was, and so are the tensors of any clone of the module. [`OptimError::Update`] where the step
+    /// of a rule of one's own fails; the engine can't go on then.
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -181,7 +182,16 @@ impl Engine {
             factor,
         };
         let directions = GatherMatrices::directions(&module, &mut context);
-        let module = module.map(&mut ApplySteps::new(&mut context, directions));
+        let mut steps = ApplySteps::new(&mut context, directions);
+        let module = module.map(&mut steps);
+        if let Some((parameter, reason)) = steps.failed {
+            let step = self.step;
+            return Err(OptimError::Update {
+                step,
+                parameter,
+                reason,
+            });
+        }
         self.step += 1;
         Ok((module, report))
     }

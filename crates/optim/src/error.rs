@@ -7,7 +7,7 @@ use crate::ScheduleError;
 
 /// A fault in the rules, the gradients, the saved state or the configuration.
 ///
-/// Whatever returns it has changed nothing.
+/// Whatever returns it has changed nothing, but for [`Update`](Self::Update).
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum OptimError {
@@ -22,6 +22,16 @@ pub enum OptimError {
     /// A rule that can't train its parameter.
     #[error("`{parameter}` can't be trained by its rule: {reason}")]
     Rule {
+        /// Path of the parameter.
+        parameter: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An update rule whose step failed. Parameters before this one are stepped by then, so the engine can't go on.
+    #[error("step {step}: the update of `{parameter}` failed: {reason}")]
+    Update {
+        /// The step, from 0.
+        step: u64,
         /// Path of the parameter.
         parameter: String,
         /// What is wrong.

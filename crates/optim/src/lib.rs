@@ -68,4 +68,4 @@ pub use rule::Rule;
 pub use rules::rules;
 pub use schedule::{Cooldown, Descent, Schedule, ScheduleError, Shape, Warmup};
 pub use state::{ParamState, StateTensor};
-pub use update::{OwnUpdate, StepInfo, Update, UpdateRule};
+pub use update::{OwnUpdate, StepInfo, Update, UpdateError, UpdateRule};

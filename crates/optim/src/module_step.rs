@@ -7,12 +7,14 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::Rule;
 use crate::matrices::batched;
-use crate::param_step::{Prepared, finish, from_matrices, matrices, prepare, step_parameter};
+use crate::param_step::{
+    Prepared, finish, from_matrices, matrices, prepare, step_by_own_rule, step_by_parts,
+};
 use crate::parts::{Orthogonal, Scaled, orthogonalize};
 use crate::state::ParamState;
 use crate::value::replace;
+use crate::{Rule, Update};
 
 /// Most entries that one batched product works on. The products hold about four times as much at
 /// once: half a gigabyte in `f32`, which bounds the memory of a step whatever the model's size.
@@ -207,6 +209,8 @@ pub(crate) struct ApplySteps<'a, 'b> {
     path: Vec<String>,
     context: &'a mut StepContext<'b>,
     directions: Directions,
+    /// The first parameter whose step failed, and why; those behind it stay as they are.
+    pub(crate) failed: Option<(String, String)>,
 }
 
 impl<'a, 'b> ApplySteps<'a, 'b> {
@@ -215,6 +219,7 @@ impl<'a, 'b> ApplySteps<'a, 'b> {
             path: Vec::new(),
             context,
             directions,
+            failed: None,
         }
     }
 }
@@ -230,7 +235,8 @@ impl ModuleMapper for ApplySteps<'_, '_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.path.join(".");
-        let Some(rule) = self.context.rules.get(&path) else {
+        let rule = self.context.rules.get(&path);
+        let Some(rule) = rule.filter(|_| self.failed.is_none()) else {
             return param;
         };
         let (rate, clip) = (rule.lr * self.context.factor, self.context.clip_of(rule));
@@ -249,9 +255,20 @@ impl ModuleMapper for ApplySteps<'_, '_> {
                 let Some((grad, mut state)) = self.context.take(&path, &param) else {
                     return param;
                 };
-                let stepped = stepped(param, |w| {
-                    step_parameter(rule, w, grad, clip, rate, &mut state)
-                });
+                let stepped = match &rule.update {
+                    Update::Parts(parts) => stepped(param, |w| {
+                        step_by_parts(rule, parts, w, grad, clip, rate, &mut state)
+                    }),
+                    Update::Own(own) => stepped(param, |w| {
+                        let before = w.clone();
+                        step_by_own_rule(rule, own, w, grad, clip, rate, &mut state).unwrap_or_else(
+                            |reason| {
+                                self.failed = Some((path.clone(), reason));
+                                before
+                            },
+                        )
+                    }),
+                };
                 (stepped, state)
             };
         self.context.states.insert(path, state);

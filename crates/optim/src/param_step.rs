@@ -1,15 +1,16 @@
 //! One parameter's step: by the parts of a composition in two halves, with the orthogonalization between them, or by a rule
 //! of its own.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use evenburn_geometry::project;
 
 use crate::fused_adam::{adam_step, plain_adam};
 use crate::matrices::{joined, row_major, split};
+use crate::parameters::describe;
 use crate::parts::{Frame, Scaled, Shaping, Space, orthogonalize, step_on_sphere, step_to_sphere};
 use crate::state::ParamState;
 use crate::update::OwnUpdate;
-use crate::{Composition, Rule, StepInfo, Update};
+use crate::{Composition, Rule, StepInfo};
 
 /// A direction on its way, with the magnitudes it stands beside.
 #[derive(Debug, Clone)]
@@ -60,9 +61,10 @@ pub(crate) fn from_matrices(direction: Tensor<3>, heads: usize) -> Tensor<3> {
     }
 }
 
-/// The whole step of one parameter by itself.
-pub(crate) fn step_parameter(
+/// The whole step of one parameter by itself, by the parts of its rule.
+pub(crate) fn step_by_parts(
     rule: &Rule,
+    parts: &Composition,
     w: Tensor<3>,
     grad: Tensor<3>,
     grad_scale: f64,
@@ -72,17 +74,12 @@ pub(crate) fn step_parameter(
     if let Some(adam) = plain_adam(rule) {
         return adam_step(rule, adam, w, grad, grad_scale, rate, state);
     }
-    match &rule.update {
-        Update::Parts(parts) => {
-            let prepared = prepare(rule, parts, || w.clone(), grad, grad_scale, rate, state);
-            finish(rule, parts, w, prepared.shaped(&parts.shaping), rate, state)
-        }
-        Update::Own(own) => own_step(rule, own, w, grad, grad_scale, rate, state),
-    }
+    let prepared = prepare(rule, parts, || w.clone(), grad, grad_scale, rate, state);
+    finish(rule, parts, w, prepared.shaped(&parts.shaping), rate, state)
 }
 
-/// The step of a rule of its own, projected.
-fn own_step(
+/// The step of a rule of its own, projected; in words, why there is none.
+pub(crate) fn step_by_own_rule(
     rule: &Rule,
     own: &OwnUpdate,
     w: Tensor<3>,
@@ -90,10 +87,12 @@ fn own_step(
     grad_scale: f64,
     rate: f64,
     state: &mut ParamState,
-) -> Tensor<3> {
+) -> Result<Tensor<3>, String> {
+    let (shape, dtype) = (w.dims(), w.dtype());
+    let kept = own.rule.init(shape);
     if state.t == 0 {
-        for (name, shape) in own.rule.init(w.dims()) {
-            state.put(name, Tensor::zeros(shape, (&w.device(), w.dtype())));
+        for (name, shape) in &kept {
+            state.put(name, Tensor::zeros(*shape, (&w.device(), dtype)));
         }
     }
     state.t = state.t.saturating_add(1);
@@ -105,8 +104,27 @@ fn own_step(
         weight_decay: rule.weight_decay,
         step: state.t,
     };
-    let w = own.rule.step(w, grad.mul_scalar(grad_scale), state, &info);
-    project(row_major(w), rule.constraint)
+    let w = own
+        .rule
+        .step(w, grad.mul_scalar(grad_scale), state, &info)
+        .map_err(|error| error.to_string())?;
+    same_form("the weights", &w, shape, dtype)?;
+    for (name, shape) in kept {
+        same_form(&format!("state `{name}`"), &state.get(name), shape, dtype)?;
+    }
+    Ok(project(row_major(w), rule.constraint))
+}
+
+/// Whether a tensor that an update rule gives back has the shape and the number format that it must have.
+fn same_form(what: &str, found: &Tensor<3>, shape: [usize; 3], dtype: DType) -> Result<(), String> {
+    if found.dims() == shape && found.dtype() == dtype {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} came back as {}, not {}",
+        describe(&found.dims(), found.dtype()),
+        describe(&shape, dtype)
+    ))
 }
 
 impl Prepared {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use evenburn_geometry::Constraint;
 
 use crate::matrices::batched;
-use crate::param_step::step_parameter;
+use crate::param_step::step_by_parts;
 use crate::state::{ParamState, restore};
 use crate::{Composition, Rule};
 
@@ -40,6 +40,7 @@ use crate::{Composition, Rule};
 /// ```
 #[derive(Debug, Clone)]
 pub struct PerTensor {
+    parts: Composition,
     /// Its rate is 1: Burn's is the one that counts.
     rule: Rule,
     rest: Composition,
@@ -49,6 +50,7 @@ impl PerTensor {
     /// A composition without weight decay or constraint; the rest is stepped by Adam's defaults.
     pub fn new(parts: Composition) -> Self {
         Self {
+            parts,
             rule: Rule {
                 group: String::new(),
                 update: parts.into(),
@@ -80,16 +82,17 @@ impl PerTensor {
         self
     }
 
-    /// The rule for a tensor of this shape.
-    fn rule(&self, shape: &[usize]) -> Rule {
-        let mut rule = self.rule.clone();
-        if rule.update.check(shape).is_err() {
-            rule.update = self.rest.into();
+    /// The rule for a tensor of this shape, and its parts.
+    fn rule(&self, shape: &[usize]) -> (Rule, Composition) {
+        let (mut rule, mut parts) = (self.rule.clone(), self.parts);
+        if parts.check(shape).is_err() {
+            parts = self.rest;
+            rule.update = parts.into();
         }
         if rule.constraint.check(shape.len()).is_err() {
             rule.constraint = Constraint::Free;
         }
-        rule
+        (rule, parts)
     }
 }
 
@@ -137,13 +140,13 @@ impl Optimizer for PerTensor {
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let shape = tensor.dims();
-        let rule = self.rule(&shape);
+        let (rule, parts) = self.rule(&shape);
         let mut state = state.map_or_else(|| ParamState::new(&shape, 0), |state| state.state);
         let (w, grad) = (
             tensor.reshape(batched(&shape)),
             grad.reshape(batched(&shape)),
         );
-        let w = step_parameter(&rule, w, grad, 1.0, lr, &mut state);
+        let w = step_by_parts(&rule, &parts, w, grad, 1.0, lr, &mut state);
         (w.reshape(shape), Some(TensorState { state }))
     }
 

@@ -126,7 +126,8 @@ impl OptimizerRegistry {
         })
     }
 
-    /// A group, whose recipe has the options given with it, then those of the run where it is the run's, then its defaults.
+    /// A group, whose recipe has the options given with it, then those of these names that the run's recipe has and that aren't at
+    /// their defaults there, then its defaults.
     fn group(&self, group: Value, of_run: &Recipe) -> Result<Override, OptimError> {
         let Value::Table(mut table) = group else {
             return Err(OptimError::config(GROUPS, format!("{group} is no table")));
@@ -143,8 +144,10 @@ impl OptimizerRegistry {
                     .options(&recipe, &mut table, &keys::<Override>())
                     .map_err(|error| bad(error.to_string()))?;
                 let mut options = given.clone();
-                if recipe == of_run.name() {
-                    for (option, value) in of_run.options() {
+                for (option, value) in of_run.options() {
+                    if self.has_option(&recipe, option)
+                        && of_run.defaults().get(option) != Some(value)
+                    {
                         options.entry(option).or_insert_with(|| value.clone());
                     }
                 }

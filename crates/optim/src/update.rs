@@ -1,5 +1,7 @@
 //! How a gradient becomes a step: put together from the parts of this crate, or by a rule of one's own.
 
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::{Composition, GradientSpace, Orthogonal};
 ///
 /// ```
 /// use burn::tensor::Tensor;
-/// use evenburn_optim::{ParamState, StateTensor, StepInfo, Update, UpdateRule};
+/// use evenburn_optim::{ParamState, StateTensor, StepInfo, Update, UpdateError, UpdateRule};
 ///
 /// /// Momentum: `m <- beta m + g`, `w <- w - rate m`.
 /// #[derive(Debug)]
@@ -33,9 +35,15 @@ use crate::{Composition, GradientSpace, Orthogonal};
 ///     fn init(&self, shape: [usize; 3]) -> Vec<StateTensor> {
 ///         vec![("m", shape)]
 ///     }
-///     fn step(&self, w: Tensor<3>, g: Tensor<3>, state: &mut ParamState, info: &StepInfo) -> Tensor<3> {
+///     fn step(
+///         &self,
+///         w: Tensor<3>,
+///         g: Tensor<3>,
+///         state: &mut ParamState,
+///         info: &StepInfo,
+///     ) -> Result<Tensor<3>, UpdateError> {
 ///         let m = state.update("m", |m| m.mul_scalar(self.beta).add(g));
-///         info.decayed(w).sub(m.mul_scalar(info.rate))
+///         Ok(info.decayed(w).sub(m.mul_scalar(info.rate)))
 ///     }
 /// }
 ///
@@ -63,14 +71,21 @@ pub trait UpdateRule: fmt::Debug + Send + Sync + 'static {
     /// The weights after a step, from the weights and the clipped gradient, both `[N, In, Out]`.
     ///
     /// Rate and weight decay are in `info`, and the rule's to apply.
+    ///
+    /// # Errors
+    /// Whatever goes wrong; the engine gives it the parameter's name. So it does where weights or state come back in another
+    /// shape or number format.
     fn step(
         &self,
         weights: Tensor<3>,
         gradient: Tensor<3>,
         state: &mut ParamState,
         info: &StepInfo,
-    ) -> Tensor<3>;
+    ) -> Result<Tensor<3>, UpdateError>;
 }
+
+/// What goes wrong in a step of an [`UpdateRule`].
+pub type UpdateError = Box<dyn Error + Send + Sync>;
 
 /// What an update rule is told of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,8 +184,21 @@ impl Update {
     pub(crate) fn check(&self, shape: &[usize]) -> Result<(), String> {
         match self {
             Self::Parts(parts) => parts.check(shape),
-            Self::Own(own) => own.rule.check(shape),
+            Self::Own(own) => own.check(shape),
         }
+    }
+}
+
+impl OwnUpdate {
+    fn check(&self, shape: &[usize]) -> Result<(), String> {
+        self.rule.check(shape)?;
+        let mut names = BTreeSet::new();
+        for (name, _) in self.rule.init(batched(shape)) {
+            if !names.insert(name) {
+                return Err(format!("it keeps two tensors called `{name}`"));
+            }
+        }
+        Ok(())
     }
 }
 

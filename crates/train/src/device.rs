@@ -1,6 +1,7 @@
 //! The device a run computes on.
 
 use burn::tensor::{DType, Device};
+use evenburn_model::Precision;
 
 use crate::config::{DeviceName, Origin, Origins, PrecisionName, TrainConfig};
 use crate::error::TrainError;
@@ -45,8 +46,23 @@ pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
     ))
 }
 
+/// What makes a training slower on its device than it could be, a line each.
+pub(crate) fn slow_paths(train: &TrainConfig) -> Vec<String> {
+    let all = [slow_precision(train), slow_operations(train)];
+    all.into_iter().flatten().collect()
+}
+
+/// A line where the processor has no instructions for the products that were asked for.
+fn slow_precision(train: &TrainConfig) -> Option<String> {
+    let slow = train.device == DeviceName::Flex && !Precision::from(train.precision).is_fast();
+    slow.then(|| {
+        "train.precision: this processor has no fast instructions for bf16 products; they take a little longer than f32"
+            .to_owned()
+    })
+}
+
 /// A line where operations on the CPU can't take their fused way.
-pub(crate) fn slow_operations(train: &TrainConfig) -> Option<String> {
+fn slow_operations(train: &TrainConfig) -> Option<String> {
     let slow = train.device == DeviceName::Flex && !evenburn_kernels::has_cpu_kernels();
     slow.then(|| {
         let why = if cfg!(feature = "flex") {

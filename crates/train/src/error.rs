@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenburn_optim::OptimError;
+
 use crate::config::{Origin, Origins};
 
 /// A run that can't start, continue or be read.
@@ -104,7 +106,7 @@ pub enum TrainError {
     Tokens(#[from] evenburn_model::TokenError),
     /// Groups, gradients or optimizer states that do not fit the model.
     #[error(transparent)]
-    Optim(#[from] evenburn_optim::OptimError),
+    Optim(#[from] OptimError),
     /// A device this build has no backend for.
     #[error(
         "train.device = \"{device}\" needs a build with the feature `{device}`; this one has {built_in}"
@@ -247,6 +249,8 @@ impl TrainError {
                     | io::ErrorKind::InvalidInput
             ),
             Self::Data(error) => error.is_wrong_input(),
+            // A rule's own failure may be the device's.
+            Self::Optim(error) => !matches!(error, OptimError::Update { .. }),
             Self::Monitor { source, .. } => source
                 .downcast_ref::<Self>()
                 .is_some_and(Self::is_wrong_input),
@@ -260,7 +264,6 @@ impl TrainError {
             | Self::Weights(_)
             | Self::Sample(_)
             | Self::Tokens(_)
-            | Self::Optim(_)
             | Self::Device { .. }
             | Self::Locked { .. }
             | Self::NotARun { .. }

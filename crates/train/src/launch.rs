@@ -258,6 +258,8 @@ pub(crate) fn binding(
 
 #[cfg(test)]
 mod tests {
+    use evenburn_optim::Direction;
+
     use super::*;
 
     /// Runs that a program recorded when `[optim]` had the options of all recipes, with the identity that their checkpoints have.
@@ -305,6 +307,46 @@ mod tests {
         assert!(foreign.recipe.options().is_empty());
         let group = foreign.groups[0].recipe.as_ref().unwrap();
         assert_eq!(group.options()["momentum"].as_float(), Some(0.8));
+    }
+
+    /// The family's options that a run gives are those of a group with another recipe of the family, however they are written.
+    #[test]
+    fn a_group_of_another_recipe_has_the_options_that_both_have() {
+        let text = "[model]\nvocab_size = 300\ndim = 8\nlayers = 1\nheads = 2\ncontext = 16\n\
+                    [norm]\nscheme = 'pre_norm'\n[optim]\nrecipe = 'muon'\nmomentum = 0.9\nmatrix_lr = 0.05\n\
+                    orthogonal_steps = 3\n";
+        let group = "groups = [{ name = 'up', path = '*.up.weight', recipe = 'moonlight' }]\n";
+        let registry = Registry::default();
+        let of_user = RunConfig::from_toml(&registry, "mine", &format!("{text}{group}"), &[]);
+        let of_user = of_user.unwrap().config;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let others = "lion_beta1 = 0.9\nlion_beta2 = 0.99\nheads = 'joined'\nscion_radius = 50.0\n\
+                      scion_sign_radius = 3000.0\nscion_form = 'unconstrained'\n";
+        std::fs::write(&file, format!("{text}{others}{group}")).unwrap();
+        let recorded = RunConfig::recorded(&registry, folder.path(), &file, &[]);
+        let recorded = recorded.unwrap().config;
+        // As it is recorded today.
+        std::fs::write(&file, of_user.to_toml().unwrap()).unwrap();
+        let again = RunConfig::recorded(&registry, folder.path(), &file, &[]);
+        let again = again.unwrap().config;
+        for config in [of_user, recorded, again] {
+            let plan = config.norm.plan(&config.model).unwrap();
+            let rules = crate::groups::from_plan(&plan, &config.optim).unwrap();
+            let muon = &rules["blocks.0.mlp.gate.weight"];
+            let moonlight = &rules["blocks.0.mlp.up.weight"];
+            assert_eq!((&*muon.group, &*moonlight.group), ("matrices", "up"));
+            for rule in [muon, moonlight] {
+                assert!((rule.lr - 0.05).abs() < 1e-15, "{}", rule.lr);
+                assert_eq!(rule.update.orthogonal().unwrap().steps, 3);
+                let parts = rule.update.composition().unwrap();
+                let Direction::Momentum(momentum) = parts.direction else {
+                    panic!("{}", rule.update);
+                };
+                assert!((momentum.beta - 0.9).abs() < 1e-15, "{}", rule.update);
+            }
+            assert_ne!(muon.update.to_string(), moonlight.update.to_string());
+        }
     }
 
     #[test]

@@ -4,12 +4,15 @@
 //! in `docs/metrics.md`, which is made of [`documented`].
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
-use crate::monitor::{self, Setup};
+use crate::monitor::{self, MonitorError, Setup};
 use crate::validation;
+
+/// What every line of `metrics.jsonl` begins with.
+const STEP: &str = "step";
 
 /// What one metric is called and what it means.
 ///
@@ -156,6 +159,45 @@ pub(crate) fn check_names<'s>(
     Ok(())
 }
 
+/// The names in a record that is being filled, checked as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Names<'r> {
+    /// Values that are checked already, wherever they get in.
+    given: Option<&'r Record>,
+    known: BTreeSet<String>,
+}
+
+impl<'r> Names<'r> {
+    /// Where the values of another record, which are checked, get in as they are.
+    pub(crate) fn given(record: &'r Record) -> Self {
+        Self {
+            given: Some(record),
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Checks what a measurer has added to the record: names that its specs cover, each of them once.
+    ///
+    /// # Errors
+    /// In words, with the name.
+    pub(crate) fn check(
+        &mut self,
+        record: &Record,
+        specs: &[MetricSpec],
+    ) -> Result<(), MonitorError> {
+        for (name, _) in record.values.iter().skip(self.known.len()) {
+            let given = self.given.is_some_and(|given| given.get(name).is_some());
+            if name == STEP || !(given || specs.iter().any(|spec| spec.covers(name))) {
+                return Err(format!("gave `{name}`, which is no metric of its specs").into());
+            }
+            if !self.known.insert(name.clone()) {
+                return Err(format!("gave `{name}`, which the step has already").into());
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +224,29 @@ mod tests {
                 assert!(spec.meaning.ends_with('.'), "{name}: {spec:?}");
                 assert!(!spec.when.is_empty(), "{name}: {spec:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_spec_or_there_twice_is_refused() {
+        let specs = [MetricSpec::new("own/{part}", "", "", "")];
+        let found = |names: &[&str]| {
+            let mut record = Record::new(1);
+            let mut seen = Names::default();
+            let results = names.iter().map(|name| {
+                record.push(*name, 0.0);
+                seen.check(&record, &specs).map_err(|e| e.to_string())
+            });
+            results.collect::<Result<(), String>>()
+        };
+        found(&["own/a", "own/b"]).unwrap();
+        for (names, why) in [
+            (["own/a", "other/a"], "`other/a`, which is no metric"),
+            (["own/a", "own/a"], "`own/a`, which the step has already"),
+            (["own/a", "step"], "`step`, which is no metric"),
+        ] {
+            let error = found(&names).unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
     }
 

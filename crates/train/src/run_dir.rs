@@ -267,13 +267,14 @@ pub(crate) fn config_at(
     Ok(RunConfig::recorded(registry, run, &path, &[])?.config)
 }
 
-/// Whether that configuration was recorded when every run had the options of all recipes.
-pub(crate) fn is_before_recipes(
+/// Whether that configuration is of the time when every run had the options of all recipes, and has some of other recipes that
+/// aren't at their defaults.
+pub(crate) fn sets_other_recipes(
     registry: &Registry,
     run: &Path,
     step: u64,
 ) -> Result<bool, TrainError> {
-    config::lists_other_recipes(registry, &path_at(run, step)?)
+    config::sets_other_recipes(registry, &path_at(run, step)?)
 }
 
 /// Path of the configuration that a run took step `step` with.

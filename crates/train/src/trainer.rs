@@ -10,17 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use evenburn_data::Corpus;
-use evenburn_model::Precision;
 
-use self::restore::{Identities, Moving, Restore};
+use self::restore::{Identities, Restore, TrainingState};
 use crate::branch::Branch;
 use crate::change;
 use crate::checkpoint::{Checkpoints, State};
-use crate::config::{DeviceName, Resolved, TrainConfig};
+use crate::config::Resolved;
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::launch::Start;
-use crate::learner::{self, Interrupter, MetricsRenderer, OpenRenderer, Shown};
+use crate::learner::{self, Interrupter, MetricsRenderer, OpenRenderer, RunDisplay};
 use crate::learning_rate::LearningRate;
 use crate::metrics::{self, Record};
 use crate::monitor::{self, Monitor, Monitors, Setup};
@@ -77,26 +76,12 @@ pub struct Trainer {
     hooks: Hooks,
 }
 
-/// Makes the built-in monitors.
-type MakeMonitors = Box<dyn Fn(&Setup<'_>) -> Vec<Box<dyn Monitor>> + Send>;
-
 /// What a program adds to a run.
+#[derive(Default)]
 struct Hooks {
-    built_in: MakeMonitors,
     monitors: Vec<Box<dyn Monitor>>,
     entries: Vec<Box<dyn ValidationEntry>>,
     on_step: Vec<OnStep>,
-}
-
-impl Default for Hooks {
-    fn default() -> Self {
-        Self {
-            built_in: Box::new(monitor::built_in),
-            monitors: Vec::new(),
-            entries: Vec::new(),
-            on_step: Vec::new(),
-        }
-    }
 }
 
 /// What a run came to and where everything is.
@@ -226,7 +211,15 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError`]. The run keeps its last checkpoint, and nothing that was there before is lost.
-    pub fn run(mut self) -> Result<Summary, TrainError> {
+    pub fn run(self) -> Result<Summary, TrainError> {
+        self.run_with(monitor::built_in)
+    }
+
+    /// The same with other built-in monitors.
+    fn run_with(
+        mut self,
+        built_in: impl FnOnce(&Setup<'_>) -> Vec<Box<dyn Monitor>>,
+    ) -> Result<Summary, TrainError> {
         let hooks = std::mem::take(&mut self.hooks);
         let renderer = self.renderer.take();
         let config = &self.resolved.config;
@@ -246,7 +239,8 @@ impl Trainer {
         let engine = groups::engine(plan, &config.optim, total, &decoder)?;
         let (context, seed) = (config.model.context, config.train.seed);
         let feed = Feed::open(&self.corpus, context, config.train.batch_size, seed)?;
-        let measured = hooks.measured(&Setup { config, plan }, &self.corpus)?;
+        let setup = Setup { config, plan };
+        let measured = hooks.measured(built_in(&setup), &setup, &self.corpus)?;
         // From here on something is written: everything the user gave has been checked.
         let (run, news) = self.open(&recorded)?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
@@ -264,28 +258,33 @@ impl Trainer {
             recorded: &recorded,
             identities,
         };
-        let moving = Moving {
+        let training = TrainingState {
             decoder,
             engine,
             feed,
         };
-        let (moving, state) = restore.at_newest(moving, &checkpoints)?;
+        let (training, state) = restore.at_newest(training, &checkpoints)?;
+        // The last that can fail before a step: what the run has recorded stays as it is until then.
+        let lines = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;
+        let events = EventFile::create(&run.events(), state.step + 1)?;
         run.record_data(&self.registry, &config.data)?;
         if let Some(news) = news {
             run.record(config, taken)?;
             preflight.notes.push(news);
         }
         let parts = Parts {
-            moving,
+            training,
             state,
             checkpoints,
             measured,
-            lines: match renderer {
+            lines,
+            events,
+            shown_as: match renderer {
                 Some(_) => Display::Silent,
                 None => self.display,
             },
         };
-        let (task, work) = self.assemble(&run, &recorded, total, preflight, parts)?;
+        let (task, work) = self.assemble(&run, &recorded, total, preflight, parts);
         self.launch(&run, task, work, renderer)
     }
 
@@ -297,26 +296,24 @@ impl Trainer {
         total: u64,
         preflight: Preflight,
         parts: Parts,
-    ) -> Result<(Task, TrainingLoop), TrainError> {
+    ) -> (Task, TrainingLoop) {
         let config = &self.resolved.config;
         let state = parts.state;
-        let (lines, lost) = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;
-        let events = EventFile::create(&run.events(), state.step + 1)?;
-        let progress = ProgressLines::new(parts.lines, config.train.log_every);
+        let (lines, lost) = parts.lines;
+        let progress = ProgressLines::new(parts.shown_as, config.train.log_every);
         let mut sinks: Vec<Box<dyn Sink + Send>> =
-            vec![Box::new(lines), Box::new(events), Box::new(progress)];
+            vec![Box::new(lines), Box::new(parts.events), Box::new(progress)];
         for call in parts.measured.on_step {
             sinks.push(Box::new(Callback::new(call)));
         }
         let mut notes = preflight.notes;
         notes.extend(lost);
-        notes.extend(slow_precision(&config.train));
-        notes.extend(device::slow_operations(&config.train));
-        let Moving {
+        notes.extend(device::slow_paths(&config.train));
+        let TrainingState {
             decoder,
             engine,
             feed,
-        } = parts.moving;
+        } = parts.training;
         let work = TrainingLoop {
             qk_clip: config.optim.qk_clip,
             step_tokens: config.train.tokens_per_step(config.model.context),
@@ -340,7 +337,7 @@ impl Trainer {
             stop: Arc::clone(&self.stop),
             config: config.train.clone(),
         };
-        Ok((Task::new(decoder, config.data.document_mask), work))
+        (Task::new(decoder, config.data.document_mask), work)
     }
 
     /// The run directory, and what is new in the configuration it goes on with.
@@ -383,7 +380,7 @@ impl Trainer {
         }
         let samples = work.samples.clone();
         let step_tokens = work.step_tokens;
-        let shown = Shown {
+        let shown = RunDisplay {
             name: &self.resolved.config.run.name,
             run: run.path(),
             log: self.log.then(|| run.log()),
@@ -407,8 +404,13 @@ impl Trainer {
 
 impl Hooks {
     /// What measures a run: the built-in monitors and validation entries, and the program's own behind them.
-    fn measured(self, setup: &Setup<'_>, corpus: &Corpus) -> Result<Measured, TrainError> {
-        let mut all = (self.built_in)(setup);
+    fn measured(
+        self,
+        built_in: Vec<Box<dyn Monitor>>,
+        setup: &Setup<'_>,
+        corpus: &Corpus,
+    ) -> Result<Measured, TrainError> {
+        let mut all = built_in;
         all.extend(self.monitors);
         let monitors = Monitors::new(all);
         let mut all = validation::built_in();
@@ -435,20 +437,14 @@ struct Measured {
 
 /// What a loop is put together from.
 struct Parts {
-    moving: Moving,
+    training: TrainingState,
     state: State,
     checkpoints: Checkpoints,
     measured: Measured,
-    lines: Display,
-}
-
-/// A line where the processor has no instructions for the products that were asked for.
-fn slow_precision(train: &TrainConfig) -> Option<String> {
-    let slow = train.device == DeviceName::Flex && !Precision::from(train.precision).is_fast();
-    slow.then(|| {
-        "train.precision: this processor has no fast instructions for bf16 products; they take a little longer than f32"
-            .to_owned()
-    })
+    /// The open history, and what is wrong with it.
+    lines: (JsonLines, Option<String>),
+    events: EventFile,
+    shown_as: Display,
 }
 
 fn summary(

@@ -51,6 +51,8 @@ use crate::{device, groups, launch};
 ///     training.save()?;
 /// }
 /// assert!(training.evaluate()?.nats_per_token() < 6.0);
+/// // Behind the budget there are no steps.
+/// assert!(training.step().is_err());
 ///
 /// // What another plan, another corpus or other keys made is refused.
 /// let other = Plan::new(&config.model, &PeriNorm { eps: 1e-3, ..Default::default() })?;
@@ -71,11 +73,13 @@ pub struct Training {
     /// The checkpoint of the steps taken so far.
     saved: Option<PathBuf>,
     state: State,
+    notes: Vec<String>,
 }
 
 impl Training {
     /// A training on the device of the configuration: at the newest checkpoint in a folder, else at its first step. On a CPU
     /// the next step is then, bit for bit, the one that would have been taken. `norm` says nothing here: the plan is given.
+    /// What makes it slower here than it could be is logged as a warning, and in [`notes`](Self::notes).
     ///
     /// # Errors
     /// [`TrainError::Damaged`] for a checkpoint that isn't what was written, [`TrainError::Foreign`] for one of another seed,
@@ -111,7 +115,12 @@ impl Training {
             plan: RecordedPlan::new(plan.clone())?.hash(),
             corpus: corpus.manifest.fingerprint(),
         };
+        let notes = device::slow_paths(train);
+        for note in &notes {
+            log::warn!("{note}");
+        }
         let new = Self {
+            notes,
             schedule: config.optim.schedule(),
             total,
             task: Task::new(decoder, config.data.document_mask),
@@ -168,10 +177,18 @@ impl Training {
     /// One optimizer step on the next `train.accumulate` micro-batches.
     ///
     /// # Errors
-    /// As [`Task::step`], and [`TrainError::Data`] for a shard that can't be read. The training is gone then; its checkpoints
-    /// are not.
+    /// As [`Task::step`], [`TrainError::Data`] for a shard that can't be read, and [`TrainError::Invalid`] where the budget is
+    /// [spent](Self::is_finished). The training is gone then; its checkpoints are not.
     pub fn step(mut self) -> Result<(Self, Updated), TrainError> {
         let (train, optim) = (&self.config.train, &self.config.optim);
+        if self.is_finished() {
+            let key = match train.tokens {
+                Some(_) => "train.tokens",
+                None => "train.steps",
+            };
+            let why = format!("all {} steps of the budget are taken", self.total);
+            return Err(TrainError::invalid(key, why));
+        }
         let batches = (0..train.accumulate)
             .map(|_| self.feed.next())
             .collect::<Result<Vec<_>, _>>()?;
@@ -225,6 +242,11 @@ impl Training {
     /// Whether the budget, `train.steps` or `train.tokens`, is spent.
     pub fn is_finished(&self) -> bool {
         self.state.step >= self.total
+    }
+
+    /// What makes it slower on its device than it could be, a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The model as it is now.

@@ -28,7 +28,7 @@ use crate::metrics::Record;
 use crate::monitor::{GradientView, GradientsOf, Monitors, StepTimes, StepView};
 use crate::samples::Samples;
 use crate::sinks::{Sink, Sinks};
-use crate::step::{StepInfo, Updated};
+use crate::step::{StepInfo, Updated, largest_scores};
 use crate::task::Task;
 use crate::validation::{After, Entries};
 
@@ -136,7 +136,10 @@ impl TrainingLoop {
                 .map_err(|e| e.after(checkpoint.as_deref()))?;
             loss = Some(stepped.updated.loss);
             let measured;
-            (measured, observed) = self.observe(&task, stepped, &mut sinks)?;
+            (measured, observed) = match self.observe(&task, stepped, &mut sinks) {
+                Ok(seen) => seen,
+                Err(error) => return Err(self.saved_after(error, &task, &mut sinks)),
+            };
             validation = measured.or(validation);
             if due(self.state.step, self.config.checkpoint_every) {
                 checkpoint = Some(self.save(&task, &mut sinks)?);
@@ -156,7 +159,7 @@ impl TrainingLoop {
         if saved != self.state.step {
             checkpoint = Some(self.save(&task, &mut sinks)?);
         }
-        sinks.end(self.state.step, self.rate.end())?;
+        sinks.end(self.state.step, self.rate.end());
         let ended = match self.state.step {
             step if step >= self.rate.end() => Ended::Finished,
             step if step >= stop_after => Ended::StopAfter,
@@ -196,8 +199,10 @@ impl TrainingLoop {
         let data_wait = started.elapsed();
 
         let wanted = self.monitors.ask(info.step());
-        let scored = info.qk_clip > 0.0 || wanted.attention_scores;
-        let last = batches.last().filter(|_| scored || wanted.activations);
+        let clips = info.qk_clip > 0.0;
+        let last = batches
+            .last()
+            .filter(|_| clips || wanted.attention_scores || wanted.activations);
         let last: Option<Batch> = last.cloned();
         let mut looking = Duration::ZERO;
         let mut look = |of, gradients: &GradientsParams| {
@@ -216,8 +221,14 @@ impl TrainingLoop {
         let gradients = task.sum_gradients(batches, &info, each)?;
         look(GradientsOf::Step, &gradients.gradients)?;
         let weights_before = wanted.weights_before.then(|| task.decoder.clone());
-        let scores_on = last.as_ref().filter(|_| scored);
-        let (task, updated) = task.update(&mut self.engine, gradients, &info, scores_on)?;
+        let clip_on = last.as_ref().filter(|_| clips);
+        let (task, mut updated) = task.update(&mut self.engine, gradients, &info, clip_on)?;
+        let took = started.elapsed();
+
+        let scores_of = last.as_ref().filter(|_| wanted.attention_scores && !clips);
+        if let Some(batch) = scores_of {
+            updated.attention_scores = Some(largest_scores(&task, batch)?);
+        }
         let seen = last.filter(|_| wanted.activations);
         let activations = seen.map(|batch| task.residual_stream(&batch));
 
@@ -228,9 +239,10 @@ impl TrainingLoop {
             updated,
             lr: self.rate.at(info.factor),
             times: StepTimes {
-                step: started.elapsed(),
+                step: took,
                 data_wait,
                 gradients: looking,
+                probes: started.elapsed().saturating_sub(took),
                 observed_before: observed,
             },
             weights_before,
@@ -292,6 +304,14 @@ impl TrainingLoop {
         )?;
         log::info!("step {}: saved {}", self.state.step, path.display());
         Ok(path)
+    }
+
+    /// An error of whatever looked at a step, once the step is saved: it has nothing to do with it.
+    fn saved_after(&mut self, error: TrainError, task: &Task, sinks: &mut Sinks<'_>) -> TrainError {
+        if let Err(unsaved) = self.save(task, sinks) {
+            log::error!("step {}: not saved: {unsaved}", self.state.step);
+        }
+        error
     }
 
     /// Writes a sample of generated text where one is due before the end.

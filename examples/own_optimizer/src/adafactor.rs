@@ -9,7 +9,7 @@
 use evenburn::burn::tensor::Tensor;
 use evenburn::optim::{
     OptimizerStrategy, ParamContext, ParamState, RecipeOptions, StateTensor, StepInfo, Treatment,
-    Update, UpdateRule,
+    Update, UpdateError, UpdateRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,7 @@ impl UpdateRule for Adafactor {
         gradient: Tensor<3>,
         state: &mut ParamState,
         info: &StepInfo,
-    ) -> Tensor<3> {
+    ) -> Result<Tensor<3>, UpdateError> {
         let fresh = (info.step as f64).powf(-self.decay_exponent);
         let squares = gradient.clone().square().add_scalar(EPS);
         let mean =
@@ -81,7 +81,7 @@ impl UpdateRule for Adafactor {
         let u = gradient.div(share.mul(c).sqrt());
         let rms = u.clone().square().mean_dim(OUT).mean_dim(IN).sqrt();
         let u = u.div(rms.div_scalar(self.largest_rms).clamp_min(1.0));
-        info.decayed(weights).sub(u.mul_scalar(info.rate))
+        Ok(info.decayed(weights).sub(u.mul_scalar(info.rate)))
     }
 }
 

@@ -160,8 +160,8 @@ the scheme confines a parameter to takes the place of a recipe's own.
 A recipe's own options stand beside the keys that all have (docs/configuration.md); those of another recipe are refused, and
 `--optim.recipe NAME` takes the place of a file's recipe together with its options. `optim.groups` trains single roles or paths
 otherwise, with the options of a group's recipe beside its name: `{{ name = \"ends\", path = \"embed*\", recipe = \"muon\", momentum =
-0.9 }}`; those that aren't given are the run's where it has the same recipe. `evenburn describe` prints the groups of a
-configuration. A program adds recipes and update rules of its own as `examples/own_optimizer` does.
+0.9 }}`; one that isn't given is that of the run's recipe, where this has an option of the name that isn't at its
+default. `evenburn describe` prints the groups of a configuration. A program adds recipes and update rules of its own as `examples/own_optimizer` does.
 
 `configs/optimizers` has the default preset under each recipe, tuned but for `soap` (docs/log.md, *Every recipe on the default
 preset*).

@@ -41,6 +41,11 @@ pub(super) fn list(
     key: &'static str,
     listing: &mut Listing,
 ) -> Result<Vec<Found>, DataError> {
-    let opener = OPENERS.into_iter().find(|opener| opener.opens(entry));
-    opener.unwrap_or(&LocalFiles).list(entry, key, listing)
+    match OPENERS.into_iter().find(|opener| opener.opens(entry)) {
+        Some(opener) => opener.list(entry, key, listing),
+        None => Err(DataError::NoTextPlace {
+            key,
+            path: entry.to_owned(),
+        }),
+    }
 }

@@ -218,7 +218,7 @@ impl Serialize for Recipe {
     }
 }
 
-/// The recipe of a group, with the options that were given for it: those that weren't may be the run's.
+/// The recipe of a group, with the options that were given for it: those that weren't may be those of the run's recipe.
 // serde gives a reference to the field.
 #[allow(clippy::ref_option)]
 pub(crate) fn as_given<S: Serializer>(

@@ -19,7 +19,9 @@ use super::{OptimizerStrategy, ParamContext, RecipeOptions, Treatment};
 use crate::config::{check_decay, check_rate};
 use crate::linalg::{Columns, eigenvectors, orthonormal};
 use crate::matrices::{IN, OUT};
-use crate::{Adam, OptimError, ParamRole, ParamState, StateTensor, StepInfo, Update, UpdateRule};
+use crate::{
+    Adam, OptimError, ParamRole, ParamState, StateTensor, StepInfo, Update, UpdateError, UpdateRule,
+};
 
 /// SOAP for the matrices inside the blocks with `beta1`, `beta2` and `eps` as Adam's (its authors train with 0.95 and 0.95),
 /// `AdamW` for the rest.
@@ -150,18 +152,18 @@ impl Side {
     }
 
     /// One step of the power iteration, eigenvalues in falling order; the mean squares follow their columns.
-    fn correct_basis(&self, state: &mut ParamState) {
+    fn correct_basis(&self, state: &mut ParamState) -> Result<(), UpdateError> {
         let q = state.get(self.basis);
         let product = state.get(self.mean).matmul(q.clone());
         let eigenvalues = q.mul(product.clone()).sum_dim(IN);
         let [n, _, d] = product.dims();
-        let eigenvalues: Vec<f64> = eigenvalues.into_data().iter().collect();
+        let eigenvalues: Vec<f64> = eigenvalues.try_into_data()?.iter().collect();
         let orders: Vec<Vec<usize>> = eigenvalues.chunks(d).map(falling).collect();
         let ordered = |(matrix, order): (Columns, &Vec<usize>)| {
             orthonormal(order.iter().map(|i| matrix[*i].clone()).collect())
         };
         let like = product.clone();
-        let products = columns(product).into_iter().zip(&orders);
+        let products = columns(product)?.into_iter().zip(&orders);
         state.set(self.basis, tensor(products.map(ordered), &like));
         state.update("v", |v| {
             let device = v.device();
@@ -174,6 +176,7 @@ impl Side {
             debug_assert_eq!(each.len(), n);
             Tensor::cat(each, 0)
         });
+        Ok(())
     }
 }
 
@@ -185,13 +188,13 @@ fn falling(values: &[f64]) -> Vec<usize> {
 }
 
 /// The matrices of a batch `[N, D, D]` by columns.
-fn columns(batch: Tensor<3>) -> Vec<Columns> {
+fn columns(batch: Tensor<3>) -> Result<Vec<Columns>, UpdateError> {
     let [_, d, _] = batch.dims();
-    let values: Vec<f64> = batch.swap_dims(IN, OUT).into_data().iter().collect();
-    values
-        .chunks(d * d)
+    let values: Vec<f64> = batch.swap_dims(IN, OUT).try_into_data()?.iter().collect();
+    let matrices = values.chunks(d * d);
+    Ok(matrices
         .map(|matrix| matrix.chunks(d).map(<[f64]>::to_vec).collect())
-        .collect()
+        .collect())
 }
 
 /// The inverse of [`columns`], in the number format and on the device of a tensor of the same shape.
@@ -255,7 +258,7 @@ impl UpdateRule for SoapUpdate {
         gradient: Tensor<3>,
         state: &mut ParamState,
         info: &StepInfo,
-    ) -> Tensor<3> {
+    ) -> Result<Tensor<3>, UpdateError> {
         let shape = weights.dims();
         let grams = |state: &mut ParamState| {
             for side in self.sides(shape) {
@@ -268,10 +271,10 @@ impl UpdateRule for SoapUpdate {
             grams(state);
             for side in self.sides(shape) {
                 let mean = state.get(side.mean);
-                let bases = columns(mean.clone()).into_iter().map(eigenvectors);
+                let bases = columns(mean.clone())?.into_iter().map(eigenvectors);
                 state.set(side.basis, tensor(bases, &mean));
             }
-            return weights;
+            return Ok(weights);
         }
         let Adam { beta1, beta2, eps } = self.adam;
         let steps = info.step - 1;
@@ -286,8 +289,9 @@ impl UpdateRule for SoapUpdate {
 
         grams(state);
         if steps.is_multiple_of(self.precondition_frequency) {
-            self.sides(shape).for_each(|side| side.correct_basis(state));
+            self.sides(shape)
+                .try_for_each(|side| side.correct_basis(state))?;
         }
-        weights
+        Ok(weights)
     }
 }

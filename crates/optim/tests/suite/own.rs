@@ -7,7 +7,7 @@ use burn::tensor::{DType, Tensor};
 use evenburn_geometry::{Axis, Constraint};
 use evenburn_optim::{
     Clip, Composition, Engine, GradientSpace, Momentum, OptimError, ParamState, Rule, StateTensor,
-    StepInfo, Update, UpdateRule,
+    StepInfo, Update, UpdateError, UpdateRule,
 };
 
 /// Muon's momentum as a step, and the count of steps in a state of another shape.
@@ -38,12 +38,12 @@ impl UpdateRule for Plain {
         gradient: Tensor<3>,
         state: &mut ParamState,
         info: &StepInfo,
-    ) -> Tensor<3> {
+    ) -> Result<Tensor<3>, UpdateError> {
         let fresh = gradient.mul_scalar(1.0 - self.beta);
         let m = state.update("m", |m| m.mul_scalar(self.beta).add(fresh.clone()));
         state.update("steps", |steps| steps.add_scalar(1.0));
         let ahead = m.mul_scalar(self.beta).add(fresh);
-        info.decayed(weights).sub(ahead.mul_scalar(info.rate))
+        Ok(info.decayed(weights).sub(ahead.mul_scalar(info.rate)))
     }
 }
 
@@ -150,5 +150,79 @@ fn what_it_cannot_train_is_an_error_before_any_step() {
     assert!(
         message.contains("`experts`") && message.contains("never seen"),
         "{message}"
+    );
+}
+
+/// What a faulty rule does.
+#[derive(Debug, Clone, Copy)]
+enum Faulty {
+    TwoOfOneName,
+    Fails,
+    WeightsOfAnotherShape,
+    StateOfAnotherShape,
+    StateOfAnotherFormat,
+}
+
+impl UpdateRule for Faulty {
+    fn describe(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn init(&self, shape: [usize; 3]) -> Vec<StateTensor> {
+        match self {
+            Self::TwoOfOneName => vec![("m", shape), ("m", [1, 1, 1])],
+            _ => vec![("m", shape)],
+        }
+    }
+
+    fn step(
+        &self,
+        weights: Tensor<3>,
+        _: Tensor<3>,
+        state: &mut ParamState,
+        _: &StepInfo,
+    ) -> Result<Tensor<3>, UpdateError> {
+        match self {
+            Self::TwoOfOneName => {}
+            Self::Fails => return Err("the device is gone".into()),
+            Self::WeightsOfAnotherShape => return Ok(weights.sum_dim(2)),
+            Self::StateOfAnotherShape => state.set("m", weights.clone().sum_dim(2)),
+            Self::StateOfAnotherFormat => state.set("m", weights.clone().cast(DType::F64)),
+        }
+        Ok(weights)
+    }
+}
+
+#[test]
+fn a_faulty_rule_is_an_error_that_names_the_parameter() {
+    for (faulty, why) in [
+        (Faulty::Fails, "the device is gone"),
+        (Faulty::WeightsOfAnotherShape, "the weights came back as"),
+        (Faulty::StateOfAnotherShape, "state `m` came back as"),
+        (Faulty::StateOfAnotherFormat, "F64"),
+    ] {
+        let rules = rules(&Update::own(faulty), 0.0, Constraint::Free);
+        let mut engine = Engine::new(rules, Clip::None);
+        let model = net(1, DType::F32);
+        let (grads, _) = gradients(&model, 0, 1.0);
+        let error = engine.step(model, grads, 1.0).unwrap_err();
+        let OptimError::Update {
+            step: 0,
+            parameter,
+            reason,
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(parameter, PATHS[0]);
+        assert!(reason.contains(why), "{reason}");
+    }
+    let rules = rules(&Update::own(Faulty::TwoOfOneName), 0.0, Constraint::Free);
+    let error = Engine::new(rules, Clip::None)
+        .check(&net(1, DType::F32))
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("two tensors called `m`"),
+        "{error}"
     );
 }

@@ -141,7 +141,7 @@ fn a_recipe_that_is_unknown_says_so_once_rules_are_asked_of_it() {
     }
 }
 
-/// The recipe of a group has the options beside it, then those of the run where it is the run's.
+/// The recipe of a group has the options beside it, then those of their names that are given for the run's recipe.
 #[test]
 fn groups_have_options_of_their_own() {
     let registry = OptimizerRegistry::default();
@@ -162,7 +162,8 @@ fn groups_have_options_of_their_own() {
             .and_then(toml::Value::as_float)
     };
     assert_eq!(momentum("recipe = 'muon'\nmomentum = 0.7"), Some(0.7));
-    assert_eq!(momentum("recipe = 'nor_muon'\nmomentum = 0.7"), None);
+    assert_eq!(momentum("recipe = 'nor_muon'\nmomentum = 0.7"), Some(0.7));
+    assert_eq!(momentum("recipe = 'scion'\nscion_radius = 7"), None);
     assert_eq!(momentum("recipe = 'adamw'"), None);
 }
 

@@ -85,7 +85,7 @@ const OF_ALL_RECIPES: [&str; 11] = [
 ];
 
 /// Takes the options of other recipes out of a recorded `[optim]`, and puts those that a group's recipe had from there, and that
-/// said something else than it does without, into the group. Returns whether there were any.
+/// said something else than it does without, into the group. Returns whether one of them wasn't at its default.
 pub(super) fn own_options(registry: &OptimizerRegistry, values: &mut Table) -> bool {
     let Some(Value::Table(optim)) = values.get_mut("optim") else {
         return false;
@@ -106,6 +106,11 @@ pub(super) fn own_options(registry: &OptimizerRegistry, values: &mut Table) -> b
         .filter(|option| !registry.has_option(recipe.name(), option))
         .filter_map(|option| optim.remove_entry(option))
         .collect();
+    let is_default = |(option, value): (&String, &Value)| {
+        let mut recipes = registry.recipes();
+        recipes.any(|recipe| recipe.defaults().get(option) == Some(value))
+    };
+    let said_something = !foreign.iter().all(is_default);
     let groups = optim.get_mut("groups").and_then(Value::as_array_mut);
     for group in groups.into_iter().flatten().filter_map(Value::as_table_mut) {
         let name = group.get("recipe").and_then(Value::as_str);
@@ -119,7 +124,7 @@ pub(super) fn own_options(registry: &OptimizerRegistry, values: &mut Table) -> b
             }
         }
     }
-    !foreign.is_empty()
+    said_something
 }
 
 #[cfg(test)]
@@ -192,13 +197,17 @@ mod tests {
                         { name = 'b', role = 'gain' }]";
         assert_eq!(values, table(expected));
         let (found, values) = read(&format!("[optim]\nrecipe = 'muon'\n{all}{groups}"));
-        assert!(found);
+        assert!(!found);
         let text = format!(
             "[optim]\nrecipe = 'muon'\n{}{groups}",
             all.replace("lion_beta1 = 0.9\n", "")
         );
         assert_eq!(values, table(&text));
         assert_eq!(read(&text), (false, table(&text)));
+        // At their defaults they say nothing.
+        let defaults = "lion_beta1 = 0.9\nlion_beta2 = 0.99\nscion_form = 'unconstrained'\n";
+        let (found, values) = read(&format!("[optim]\n{defaults}lr = 0.1"));
+        assert_eq!((found, values), (false, table("[optim]\nlr = 0.1")));
         // Of a recipe that isn't known, nothing can be said.
         let theirs = "[optim]\nrecipe = 'theirs'\nmomentum = 0.8";
         assert_eq!(read(theirs), (false, table(theirs)));

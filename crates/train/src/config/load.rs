@@ -99,8 +99,8 @@ impl RunConfig {
     }
 }
 
-/// Whether a configuration that a run recorded has options of recipes that are neither its own nor a group's.
-pub(crate) fn lists_other_recipes(registry: &Registry, file: &Path) -> Result<bool, TrainError> {
+/// Whether a configuration that a run recorded has options of other recipes than the run's that aren't at their defaults.
+pub(crate) fn sets_other_recipes(registry: &Registry, file: &Path) -> Result<bool, TrainError> {
     let (_, mut values) = parsed(&file.display().to_string(), &text_of(file)?)?;
     Ok(before::own_options(&registry.optimizers, &mut values))
 }

@@ -10,7 +10,7 @@ mod sections;
 
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
-pub(crate) use load::lists_other_recipes;
+pub(crate) use load::sets_other_recipes;
 pub use origins::{Origin, Origins};
 pub use sections::{DeviceName, MetricsConfig, PrecisionName, RunSection, TrainConfig};
 

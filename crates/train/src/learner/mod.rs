@@ -43,7 +43,7 @@ use crate::task::Task;
 use crate::training_loop::{Outcome, TrainingLoop};
 
 /// How a run is shown.
-pub(crate) struct Shown<'s> {
+pub(crate) struct RunDisplay<'s> {
     /// The name of the run.
     pub(crate) name: &'s str,
     /// Its folder.
@@ -62,7 +62,7 @@ pub(crate) type OpenRenderer = Box<dyn FnOnce(Interrupter) -> Box<dyn MetricsRen
 pub(crate) fn train(
     task: Task,
     work: TrainingLoop,
-    shown: Shown<'_>,
+    shown: RunDisplay<'_>,
 ) -> Result<(Task, Outcome), TrainError> {
     let strategy = Arc::new(Strategy::new(work));
     let interrupter = Interrupter::new();

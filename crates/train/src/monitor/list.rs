@@ -2,7 +2,7 @@
 
 use super::{GradientView, GradientsOf, Monitor, Probes, StepView};
 use crate::error::TrainError;
-use crate::metrics::{MetricSpec, Record};
+use crate::metrics::{MetricSpec, Names, Record};
 
 /// Monitors, in the order of their values, with what each wants of the step that is under way.
 #[derive(Default)]
@@ -52,9 +52,11 @@ impl Monitors {
     /// The record of a step.
     pub(crate) fn after_step(&mut self, view: &StepView<'_>) -> Result<Record, TrainError> {
         let mut record = Record::new(view.step);
+        let mut names = Names::given(view.validation);
         for (monitor, wanted) in &mut self.all {
             monitor
                 .after_step(&view.only(*wanted), &mut record)
+                .and_then(|()| names.check(&record, monitor.specs()))
                 .map_err(|e| TrainError::monitor(monitor.name(), view.step, e))?;
         }
         Ok(record)

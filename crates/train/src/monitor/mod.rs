@@ -81,10 +81,11 @@ pub trait Monitor: Send {
         Ok(())
     }
 
-    /// Adds its values of a step to the record.
+    /// Adds its values of a step to the record: each has a name that its [`specs`](Self::specs) cover, and is there once;
+    /// anything else ends the run with an error.
     ///
     /// # Errors
-    /// Whatever goes wrong; it ends the run.
+    /// Whatever goes wrong; it ends the run. The step is saved before.
     fn after_step(&mut self, step: &StepView<'_>, record: &mut Record) -> Result<(), MonitorError>;
 }
 
@@ -97,11 +98,14 @@ pub struct Probes {
     pub gradients: bool,
     /// The gradients of each micro-batch by itself, in [`Monitor::on_gradients`]; borrowed, not copied.
     pub micro_batch_gradients: bool,
-    /// [`StepView::weights_before`]: all weights are in memory twice during the update.
+    /// [`StepView::weights_before`]: all weights are in memory twice from the update on, also during an evaluation that follows,
+    /// whose values monitors see too.
     pub weights_before: bool,
     /// [`StepView::attention_scores`]: one more forward pass on the last micro-batch, with all scores of a block at once.
     pub attention_scores: bool,
-    /// [`StepView::activations`]: one more forward pass on the last micro-batch, which keeps the residual stream.
+    /// [`StepView::activations`]: one more forward pass on the last micro-batch, which keeps the whole residual stream, in
+    /// front of every block and behind the last; it stays in memory during an evaluation that follows. Other places inside the
+    /// model can't be asked for.
     pub activations: bool,
 }
 
@@ -134,7 +138,7 @@ pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
         Box::new(loss::Loss),
         Box::new(attention_scores::AttentionScores::new(setup)),
         Box::new(routing::Routing),
-        Box::new(schedule::NormSchedule),
+        Box::new(schedule::NormSchedule::new(setup)),
         Box::new(validation::Validation),
         Box::new(speed::Speed),
         Box::new(mfu::Mfu::new(setup)),

@@ -28,8 +28,8 @@ static SPECS: [MetricSpec; 4] = [
         "perf/monitor_ms",
         "ms",
         "every step",
-        "Time that monitors took to look at the step's gradients, and that measuring, writing and showing the step before \
-        took, its evaluation aside.",
+        "Time that monitors took to look at the step's gradients and in forward passes of their own, and that measuring, \
+        writing and showing the step before took, its evaluation aside.",
     ),
 ];
 
@@ -56,7 +56,7 @@ impl Monitor for Speed {
         record.push("perf/tokens_per_sec", tokens_per_sec(step));
         record.push("perf/step_ms", ms(times.step));
         record.push("perf/data_wait_ms", ms(times.data_wait));
-        let monitors = times.gradients + times.observed_before;
+        let monitors = times.gradients + times.probes + times.observed_before;
         record.push("perf/monitor_ms", ms(monitors));
         Ok(())
     }

@@ -39,12 +39,14 @@ pub struct GradientView<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct StepTimes {
-    /// The whole step, without what was written and shown of it.
+    /// Data, gradients and update of the step.
     pub step: Duration,
     /// Of that, until the data was there.
     pub data_wait: Duration,
     /// Of that, in monitors that looked at gradients.
     pub gradients: Duration,
+    /// After the step, in forward passes that only monitors asked for.
+    pub probes: Duration,
     /// Measuring, writing and showing the step before.
     pub observed_before: Duration,
 }

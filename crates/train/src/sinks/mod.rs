@@ -72,8 +72,13 @@ impl<'s> Sinks<'s> {
         self.0.iter_mut().try_for_each(|sink| sink.sync(state))
     }
 
-    pub(crate) fn end(&mut self, step: u64, end: u64) -> Result<(), TrainError> {
-        self.0.iter_mut().try_for_each(|sink| sink.end(step, end))
+    /// Everything is saved by now, so what goes wrong here is said in the log and fails nothing.
+    pub(crate) fn end(&mut self, step: u64, end: u64) {
+        for sink in &mut self.0 {
+            if let Err(error) = sink.end(step, end) {
+                log::warn!("step {step}: {error}");
+            }
+        }
     }
 
     pub(crate) fn asks_to_stop(&self) -> bool {

@@ -11,7 +11,7 @@ mod qk_clip;
 mod update;
 
 pub use gradients::{RouterLoads, StepGradients};
-pub(crate) use qk_clip::check as check_qk_clip;
+pub(crate) use qk_clip::{check as check_qk_clip, largest_scores};
 pub use update::Updated;
 
 use evenburn_data::Batch;

@@ -48,7 +48,7 @@ pub(crate) fn check(plan: &Plan, threshold: f64) -> Result<(), TrainError> {
 }
 
 /// The largest score of each query head on a batch, block by block.
-pub(super) fn largest_scores(task: &Task, batch: &Batch) -> Result<Vec<Vec<f64>>, TrainError> {
+pub(crate) fn largest_scores(task: &Task, batch: &Batch) -> Result<Vec<Vec<f64>>, TrainError> {
     let blocks = task.largest_scores(batch).into_iter();
     blocks.map(read_all).collect()
 }

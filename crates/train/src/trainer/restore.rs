@@ -58,7 +58,7 @@ impl Identities {
     }
 }
 
-/// What decides how a checkpoint is gone on with.
+/// A checkpoint checked against the run that goes on from it.
 pub(super) struct Restore<'t> {
     pub(super) registry: &'t Registry,
     pub(super) resolved: &'t Resolved,
@@ -68,7 +68,7 @@ pub(super) struct Restore<'t> {
 }
 
 /// What changes from step to step.
-pub(super) struct Moving {
+pub(super) struct TrainingState {
     pub(super) decoder: Decoder,
     pub(super) engine: Engine,
     pub(super) feed: Feed,
@@ -78,36 +78,36 @@ impl Restore<'_> {
     /// Brings what was made for the first step to the last checkpoint, where there is one.
     pub(super) fn at_newest(
         self,
-        mut moving: Moving,
+        mut training: TrainingState,
         checkpoints: &Checkpoints,
-    ) -> Result<(Moving, State), TrainError> {
+    ) -> Result<(TrainingState, State), TrainError> {
         let Some(path) = checkpoints.newest()? else {
             let state = State {
                 format: FORMAT,
                 step: 0,
                 tokens: 0,
                 seed: self.resolved.config.train.seed,
-                cursor: moving.feed.cursor(),
-                optim: moving.engine.counts(),
+                cursor: training.feed.cursor(),
+                optim: training.engine.counts(),
                 metrics_bytes: 0,
                 config: self.identities.config,
                 plan: self.identities.plan,
                 corpus: self.identities.corpus,
             };
-            return Ok((moving, state));
+            return Ok((training, state));
         };
         let loaded = Loaded::read(&path)?;
         self.recorded.check(&path, &loaded.state.plan)?;
         self.identities.check_corpus(&path, &loaded.state)?;
         let keeps_state = self.keeps_state(&path, &loaded.state)?;
-        moving.decoder = weights::replace(moving.decoder, loaded.model)?;
+        training.decoder = weights::replace(training.decoder, loaded.model)?;
         if keeps_state {
             let state = &loaded.state.optim;
-            moving
+            training
                 .engine
-                .load_state(&moving.decoder, loaded.optim, state)?;
+                .load_state(&training.decoder, loaded.optim, state)?;
         }
-        moving.feed.seek(loaded.state.cursor)?;
+        training.feed.seek(loaded.state.cursor)?;
         // Under other settings, it is theirs from here on.
         let state = State {
             format: FORMAT,
@@ -115,7 +115,7 @@ impl Restore<'_> {
             corpus: self.identities.corpus,
             ..loaded.state
         };
-        Ok((moving, state))
+        Ok((training, state))
     }
 
     /// Whether the optimizer goes on with the state of a checkpoint: unless settings of its own have changed since the
@@ -125,10 +125,10 @@ impl Restore<'_> {
             return Ok(true);
         }
         let made_with = run_dir::config_at(self.registry, self.run.path(), state.step)?;
-        // A checkpoint of an earlier format, or of a run with the options of all recipes, has a hash of other keys; it was made
-        // with what is recorded.
+        // A checkpoint of an earlier format has a hash of other keys, and so has one of a run that set options of other recipes: it
+        // was made with what is recorded.
         let earlier = state.format < FORMAT
-            || run_dir::is_before_recipes(self.registry, self.run.path(), state.step)?;
+            || run_dir::sets_other_recipes(self.registry, self.run.path(), state.step)?;
         if earlier || launch::identity(&made_with)? == state.config {
             let now = &self.resolved.config;
             match change::between(&made_with, now, state.step)? {

@@ -29,11 +29,14 @@ fn trainer(folder: &Path, keys: &[(&str, &str)]) -> Trainer {
     Trainer::new(&registry, resolved, corpus)
 }
 
+/// Makes the built-in monitors.
+type MakeMonitors<'m> = &'m dyn Fn(&Setup<'_>) -> Vec<Box<dyn Monitor>>;
+
 /// Weights and optimizer state after the last step.
-fn trained(trainer: Trainer, run: &Path) -> [Vec<u8>; 2] {
+fn trained(trainer: Trainer, built_in: MakeMonitors<'_>, run: &Path) -> [Vec<u8>; 2] {
     let summary = trainer
         .start(Start::Fresh(Some(run.to_owned())))
-        .run()
+        .run_with(built_in)
         .unwrap();
     let checkpoint = summary.checkpoint.unwrap();
     ["model.safetensors", "optim.safetensors"]
@@ -44,16 +47,15 @@ fn trained(trainer: Trainer, run: &Path) -> [Vec<u8>; 2] {
 fn no_monitor_changes_a_bit_of_training() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str| folder.path().join(name);
-    let with = |choose: MakeMonitors| {
-        let mut trainer = trainer(folder.path(), &[("train.eval_every", "0")]);
-        trainer.hooks.built_in = choose;
-        trainer
+    let with = |built_in: MakeMonitors<'_>, name: &str| {
+        let trainer = trainer(folder.path(), &[("train.eval_every", "0")]);
+        trained(trainer, built_in, &run(name))
     };
-    let none = trained(with(Box::new(|_| Vec::new())), &run("none"));
+    let none = with(&|_| Vec::new(), "none");
     let text = std::fs::read_to_string(run("none").join("metrics.jsonl")).unwrap();
     assert_eq!(text.lines().next(), Some("{\"step\":1}"), "{text}");
 
-    let all = trained(with(Box::new(monitor::built_in)), &run("all"));
+    let all = with(&monitor::built_in, "all");
     let config = RunConfig::default();
     let plan = config.norm.plan(&config.model).unwrap();
     let setup = Setup {
@@ -62,8 +64,8 @@ fn no_monitor_changes_a_bit_of_training() {
     };
     let mut guilty = Vec::new();
     for (index, monitor) in monitor::built_in(&setup).iter().enumerate() {
-        let only = move |setup: &Setup<'_>| vec![monitor::built_in(setup).swap_remove(index)];
-        if trained(with(Box::new(only)), &run(&format!("only-{index}"))) != none {
+        let only = |setup: &Setup<'_>| vec![monitor::built_in(setup).swap_remove(index)];
+        if with(&only, &format!("only-{index}")) != none {
             guilty.push(monitor.name().to_owned());
         }
     }
@@ -71,7 +73,7 @@ fn no_monitor_changes_a_bit_of_training() {
     assert!(all == none, "all together change the weights");
     let often = trainer(folder.path(), &[("train.eval_every", "1")]);
     assert!(
-        trained(often, &run("evaluated")) == none,
+        trained(often, &monitor::built_in, &run("evaluated")) == none,
         "evaluations change the weights"
     );
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 
 use super::{After, ValidationEntry, ValidationSplit};
 use crate::error::TrainError;
-use crate::metrics::{MetricSpec, Record};
+use crate::metrics::{MetricSpec, Names, Record};
 use crate::task::Task;
 
 /// Entries, in the order of their values, and what they read.
@@ -29,9 +29,11 @@ impl Entries {
         };
         // Without gradients; its weights are shared, not copied.
         let task = task.valid();
+        let mut names = Names::default();
         for entry in std::iter::once(first).chain(due) {
             entry
                 .run(&task, &self.split, &mut record)
+                .and_then(|()| names.check(&record, entry.specs()))
                 .map_err(|e| TrainError::monitor(entry.name(), after.step, e))?;
         }
         Ok(record)

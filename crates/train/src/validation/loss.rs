@@ -17,7 +17,7 @@ static SPECS: [MetricSpec; 2] = [
         "val/bpb",
         "bits/byte",
         "with `val/loss`, where it is known how much text the tokens stand for",
-        "The same by the bytes of the text, which compares tokenizers.",
+        "Bits per byte of the text, comparable between tokenizers.",
     ),
 ];
 

@@ -183,13 +183,20 @@ impl Monitor for Failing {
 /// Due after its own steps.
 struct Odd;
 
+static ODD: [MetricSpec; 1] = [MetricSpec::new(
+    "val/vocabulary",
+    "tokens",
+    "after odd steps",
+    "Size of the vocabulary.",
+)];
+
 impl ValidationEntry for Odd {
     fn name(&self) -> &'static str {
         "odd"
     }
 
     fn specs(&self) -> &[MetricSpec] {
-        &[]
+        &ODD
     }
 
     fn is_due(&self, after: &After) -> bool {
@@ -231,6 +238,8 @@ fn an_error_of_a_monitor_names_it() {
         .map(|line| line.get("val/vocabulary").is_some())
         .collect();
     assert_eq!(found, [true, false]);
+    // The step that was looked at is kept, though no checkpoint was due.
+    assert!(world.path("run/checkpoints/step-00000003").is_dir());
 
     let trainer = world.trainer("pre_norm", &[], world.fresh("twice"));
     let error = trainer
@@ -243,4 +252,32 @@ fn an_error_of_a_monitor_names_it() {
         "{error}"
     );
     assert!(!world.path("twice").exists());
+}
+
+/// Gives a value that it says nothing of.
+struct Undeclared;
+
+impl Monitor for Undeclared {
+    fn name(&self) -> &'static str {
+        "undeclared"
+    }
+
+    fn specs(&self) -> &[MetricSpec] {
+        &SPECS
+    }
+
+    fn after_step(&mut self, _: &StepView<'_>, record: &mut Record) -> Result<(), MonitorError> {
+        record.push("own/other", 0.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_value_without_a_spec_is_an_error_that_names_both() {
+    let world = World::new();
+    let trainer = world.trainer("pre_norm", &[], world.fresh("run"));
+    let message = trainer.monitor(Undeclared).run().unwrap_err().to_string();
+    for part in ["`undeclared`", "`own/other`"] {
+        assert!(message.contains(part), "{message}");
+    }
 }

@@ -713,3 +713,61 @@ fn a_run_recorded_with_the_options_of_all_recipes_goes_on() {
     let whole = world.run("pre_norm", &muon, world.resume("run")).unwrap();
     assert_same_checkpoint(&straight.checkpoint.unwrap(), &whole.checkpoint.unwrap());
 }
+
+/// Its checkpoints have the hash of today's keys where it set no option of another recipe, so an edit of what it recorded is
+/// found.
+#[test]
+fn an_edited_configuration_with_the_options_of_all_recipes_is_refused() {
+    let world = World::new();
+    let stopped = [("train.stop_after", "4")];
+    world.run("pre_norm", &stopped, world.fresh("run")).unwrap();
+    let file = world.path("run").join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let others = "lion_beta1 = 0.9\nlion_beta2 = 0.99\northogonal_steps = 5\nheads = \"joined\"\nscion_radius = 50.0\n\
+                  scion_sign_radius = 3000.0\nscion_form = \"unconstrained\"\n";
+    let before = text.replace("[optim]\n", &format!("[optim]\n{others}"));
+    let edited = before.replace("lr = 0.01\n", "lr = 0.02\n");
+    assert_ne!(before, edited);
+    std::fs::write(&file, edited).unwrap();
+    let error = world
+        .run("pre_norm", &[("optim.lr", "0.02")], world.resume("run"))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TrainError::Foreign {
+                what: "configuration",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    std::fs::write(&file, before).unwrap();
+    let on = [("train.stop_after", "6")];
+    world.run("pre_norm", &on, world.resume("run")).unwrap();
+}
+
+/// What can't be opened is found before the run's configuration is another one.
+#[test]
+fn a_launch_that_cannot_write_its_files_leaves_the_configuration_as_it_was() {
+    let world = World::new();
+    let constant = [("optim.schedule", "constant"), ("optim.warmup_steps", "2")];
+    let stopped = [&constant[..], &[("train.stop_after", "4")]].concat();
+    world.run("pre_norm", &stopped, world.fresh("run")).unwrap();
+    let run = world.path("run");
+    let read = || std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let before = read();
+    let history = run.join("metrics.jsonl");
+    std::fs::rename(&history, run.join("history")).unwrap();
+    std::fs::create_dir(&history).unwrap();
+    let longer = [&constant[..], &[("train.steps", "50")]].concat();
+    let error = world
+        .run("pre_norm", &longer, world.resume("run"))
+        .unwrap_err();
+    assert!(error.to_string().contains("metrics.jsonl"), "{error}");
+    assert_eq!(read(), before);
+    std::fs::remove_dir(&history).unwrap();
+    std::fs::rename(run.join("history"), &history).unwrap();
+    world.run("pre_norm", &longer, world.resume("run")).unwrap();
+    assert!(read().contains("steps = 50"));
+}
