@@ -136,10 +136,10 @@ mod tests {
 
     #[test]
     fn signatures_go_into_the_query_and_nowhere_else() {
-        let access = Signature(Some(Secret("sig=secret".into())));
+        let access = Signature(Some(Secret("sig=hidden".into())));
         let address = Address::parse("https://a.blob.core.windows.net/c?comp=list").unwrap();
         let signed = access.address(&address);
-        assert_eq!(signed.query(), Some("comp=list&sig=secret"));
-        assert!(!format!("{access:?} {signed:?} {signed}").contains("secret"));
+        assert_eq!(signed.query(), Some("comp=list&sig=hidden"));
+        assert!(!format!("{access:?} {signed:?} {signed}").contains("hidden"));
     }
 }

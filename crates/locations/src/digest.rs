@@ -56,9 +56,14 @@ impl Check {
     }
 }
 
-/// The SHA-256 of a text.
-pub(crate) fn sha256(text: &str) -> String {
-    hex(ring::digest::digest(&SHA256, text.as_bytes()).as_ref())
+/// The SHA-256 of bytes, in hexadecimal digits.
+///
+/// ```
+/// let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// assert_eq!(evenburn_locations::sha256(b""), empty);
+/// ```
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&SHA256, bytes).as_ref())
 }
 
 /// Lower-case hexadecimal.

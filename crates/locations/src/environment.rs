@@ -6,6 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ureq::tls::{Certificate, PemItem, parse_pem};
+
 use crate::LocationError;
 use crate::address::Address;
 
@@ -151,6 +153,34 @@ pub(crate) fn silence(environment: &Environment) -> Duration {
     let seconds = given.and_then(|text| text.trim().parse::<f64>().ok());
     let seconds = seconds.filter(|seconds| *seconds > 0.0 && seconds.is_finite());
     Duration::from_secs_f64(seconds.unwrap_or(10.0).min(86_400.0))
+}
+
+/// Certificates that are trusted in place of those that browsers trust, where `SSL_CERT_FILE` or its kin name a file.
+///
+/// # Errors
+/// A file that can't be read or holds none.
+pub(crate) fn certificates(
+    environment: &Environment,
+) -> Result<Option<Vec<Certificate<'static>>>, LocationError> {
+    let names = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+    let Some(path) = environment.first(&names).map(|path| environment.path(path)) else {
+        return Ok(None);
+    };
+    let pem = fs::read(&path).map_err(|e| LocationError::disk("read", &path, &e))?;
+    let found: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() {
+        let place = path.display().to_string();
+        return Err(LocationError::not_found(
+            &place,
+            "the file (SSL_CERT_FILE) holds no certificate",
+        ));
+    }
+    Ok(Some(found))
 }
 
 #[cfg(test)]

@@ -162,14 +162,6 @@ impl LocationError {
 
 impl From<LocationError> for io::Error {
     fn from(error: LocationError) -> Self {
-        let kind = match error {
-            LocationError::NotFound { .. } => io::ErrorKind::NotFound,
-            LocationError::Denied { .. } => io::ErrorKind::PermissionDenied,
-            LocationError::Changed { .. } | LocationError::Corrupt { .. } => {
-                io::ErrorKind::InvalidData
-            }
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::other(error)
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::{self, HeaderMap, Method, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::LocationError;
 use crate::address::Address;
 use crate::clock::Clock;
+use crate::environment::{Environment, certificates, silence};
 use crate::retry::{FAILURES, Gates, PATIENCE, asked_to_wait, backoff};
 
 /// Redirects followed for one request. Hubs need two; browsers stop at twenty.
@@ -154,9 +156,21 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A connection that is silent for so long is given up.
-    pub(crate) fn new(silence: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// A client for the timeout and the certificates that an environment names.
+    ///
+    /// # Errors
+    /// Certificates that are named and can't be read.
+    pub(crate) fn new(
+        environment: &Environment,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, LocationError> {
+        let silence = silence(environment);
+        let mut tls = TlsConfig::builder();
+        if let Some(certificates) = certificates(environment)? {
+            tls = tls.root_certs(RootCerts::from(certificates));
+        }
         let config = Agent::config_builder()
+            .tls_config(tls.build())
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("evenburn/", env!("CARGO_PKG_VERSION")))
@@ -165,13 +179,13 @@ impl Client {
             .timeout_per_read(Some(silence))
             .timeout_per_write(Some(silence))
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
             clock,
             gates: Gates::default(),
             silence,
             traffic: Traffic::default(),
-        }
+        })
     }
 
     pub(crate) fn traffic(&self) -> &Traffic {

@@ -411,7 +411,7 @@ impl Remote for HubFiles {
     fn slot(&self, path: &str, id: &ContentId) -> Slot {
         let digest = match id {
             ContentId::Sha256(digest) | ContentId::GitSha1(digest) => digest.clone(),
-            other => sha256(&format!("{path} {other}")),
+            other => sha256(format!("{path} {other}").as_bytes()),
         };
         let repository = self.folder.file_name().unwrap_or_default();
         Slot {

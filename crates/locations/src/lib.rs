@@ -41,9 +41,10 @@ mod web;
 mod xml;
 
 pub use clock::{Clock, SystemClock};
+pub use digest::sha256;
 pub use environment::Environment;
 pub use error::LocationError;
 pub use file::{ContentId, Listing, Place, ReadSeek, StoredFile};
 pub use http::Traffic;
 pub use location::Location;
-pub use storage::{Settings, Storage};
+pub use storage::{Cached, Settings, Storage};

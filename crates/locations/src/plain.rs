@@ -41,7 +41,7 @@ impl Remote for PlainFiles {
 
     fn slot(&self, path: &str, id: &ContentId) -> Slot {
         let address = self.address(path);
-        let key = sha256(&format!("{}\n{id}", address.with_secrets()));
+        let key = sha256(format!("{}\n{id}", address.with_secrets()).as_bytes());
         let name = address.path().rsplit('/').next().unwrap_or_default();
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() || "-_.".contains(c) {

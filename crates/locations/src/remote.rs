@@ -276,7 +276,8 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
         "*" => None,
         total => Some(total.parse().ok()?),
     };
-    (first <= last && last < u64::MAX).then_some((first..last + 1, total))
+    let part = first..last.checked_add(1)?;
+    (first <= last).then_some((part, total))
 }
 
 impl StoredFile for RemoteFile {

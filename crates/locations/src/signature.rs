@@ -32,7 +32,7 @@ impl Access for Signer {
         };
         let mut headers = vec![
             ("host", host(address).to_owned()),
-            ("x-amz-content-sha256", sha256("")),
+            ("x-amz-content-sha256", sha256(b"")),
             ("x-amz-date", basic_date(clock.date().as_secs())),
         ];
         if let Some(session) = &keys.session {
@@ -91,7 +91,10 @@ impl Signer {
         let date = value("x-amz-date");
         let day = date.get(..8).unwrap_or_default();
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
-        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&request));
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+            sha256(request.as_bytes())
+        );
         let mut key = format!("AWS4{}", keys.secret.0).into_bytes();
         for part in [day, &self.region, "s3", "aws4_request", &text] {
             let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
@@ -153,7 +156,7 @@ mod tests {
             let address = Address::parse(&address).unwrap();
             let headers = [
                 ("host", host(&address).to_owned()),
-                ("x-amz-content-sha256", sha256("")),
+                ("x-amz-content-sha256", sha256(b"")),
                 ("x-amz-date", "20130524T000000Z".to_owned()),
             ];
             let keys = signer.keys.as_ref().unwrap();

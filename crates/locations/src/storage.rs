@@ -1,11 +1,13 @@
 //! The one entrance: places by their locations, and what all of them share.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::clock::{Clock, SystemClock};
-use crate::environment::{Environment, HubSettings, silence};
+use crate::environment::{Environment, HubSettings};
 use crate::file::{Listing, Place};
 use crate::http::{Client, Traffic};
 use crate::hub::HubPlace;
@@ -74,12 +76,12 @@ impl Storage {
     /// Files of the hub are kept in the cache of `huggingface_hub`, those of others below the cache folder.
     ///
     /// # Errors
-    /// `HF_ENDPOINT` is no address.
+    /// `HF_ENDPOINT` is no address, or `SSL_CERT_FILE` names a file without certificates.
     pub fn new(settings: Settings) -> Result<Self, LocationError> {
         let environment = settings.environment;
         let hub = HubSettings::new(&environment)?;
         let shared = Shared {
-            client: Client::new(silence(&environment), Arc::clone(&settings.clock)),
+            client: Client::new(&environment, Arc::clone(&settings.clock))?,
             clock: settings.clock,
             blocks: Blocks::default(),
             verified: Mutex::default(),
@@ -140,8 +142,80 @@ impl Storage {
         Ok(listing)
     }
 
+    /// What is kept on this machine: each file, and each repository of the hub's cache as a whole.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn cached(&self) -> Result<Vec<Cached>, LocationError> {
+        let mut items = Vec::new();
+        for path in entries(&self.shared.cache)? {
+            items.push(Cached {
+                bytes: bytes_below(&path)?,
+                path,
+            });
+        }
+        for path in entries(&self.hub.cache)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("datasets--") || name.starts_with("models--") {
+                let blobs = path.join("blobs");
+                items.push(Cached {
+                    bytes: bytes_below(&blobs)?,
+                    path,
+                });
+            }
+        }
+        items.retain(|item| item.bytes > 0);
+        Ok(items)
+    }
+
+    /// Removes the files that aren't from the hub, whose cache belongs to other programs too. Returns their bytes.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn clear(&self) -> Result<u64, LocationError> {
+        let bytes = bytes_below(&self.shared.cache)?;
+        match fs::remove_dir_all(&self.shared.cache) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(LocationError::disk("remove", &self.shared.cache, &e))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
     /// What went over the network since the start.
     pub fn traffic(&self) -> &Traffic {
         self.shared.client.traffic()
     }
+}
+
+/// Something that is kept on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// The file, or the folder of a repository.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What lies in a folder, in order; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, LocationError> {
+    let fault = |e: io::Error| LocationError::disk("list", folder, &e);
+    let listed = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(fault)?,
+    };
+    let mut found = listed
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(fault)?;
+    found.sort();
+    Ok(found)
+}
+
+/// The bytes of a file, or of the files of a folder.
+fn bytes_below(path: &Path) -> Result<u64, LocationError> {
+    if path.is_dir() {
+        return entries(path)?.iter().map(|path| bytes_below(path)).sum();
+    }
+    Ok(fs::symlink_metadata(path).map_or(0, |meta| meta.len()))
 }

@@ -56,11 +56,7 @@ fn files_lie_where_others_find_them() {
     assert_eq!(fs::read(&name).unwrap(), original());
     if cfg!(unix) {
         let link = fs::read_link(&name).unwrap();
-        assert!(
-            link.starts_with("../../../../../blobs"),
-            "{}",
-            link.display()
-        );
+        assert!(link.starts_with("../../../../blobs"), "{}", link.display());
     }
     // What is there isn't fetched again, by another process either.
     hub.reset();
