@@ -346,10 +346,10 @@ pub(crate) enum Data {
     },
     /// Every document at some locations, one a line: its text as a JSON string, or its SHA-256.
     ///
-    /// A LOCATION is a file, folder or glob of this machine, hf://datasets/OWNER/NAME[@REVISION][/GLOB], an http(s)://
-    /// address, s3://, gs:// or az://. Files come in the order of their paths, empty documents too. What can't be read ends
-    /// the command; the last line of standard error then says `error[CLASS]: ...`, with the class changed, corrupt, denied,
-    /// `not_found`, `bad_listing`, redirects or unavailable.
+    /// A LOCATION is a file, folder or glob of this machine, `hf://datasets/OWNER/NAME[@REVISION][/GLOB]`, a web address, or
+    /// an object store's `s3://`, `gs://` or `az://`. Files come in the order of their paths, empty documents too. What
+    /// can't be read ends the command; the last line of standard error then says `error[CLASS]: ...`, with the class
+    /// `changed`, `corrupt`, `denied`, `not_found`, `bad_listing`, `redirects` or `unavailable`.
     #[command(after_help = "Examples:
   evenburn data documents text/ --sha256
   evenburn data documents hf://datasets/DKYoon/SlimPajama-6B --split validation

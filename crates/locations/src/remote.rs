@@ -42,15 +42,15 @@ struct Seen {
     direct: Option<Address>,
 }
 
-/// A file that lies elsewhere.
-#[derive(Debug)]
+/// A file that lies elsewhere. Its clones share what was seen of it.
+#[derive(Debug, Clone)]
 pub(crate) struct RemoteFile {
     pub(crate) path: String,
     pub(crate) size: u64,
     pub(crate) id: ContentId,
     pub(crate) remote: Arc<dyn Remote>,
     pub(crate) shared: Arc<Shared>,
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl RemoteFile {
@@ -68,10 +68,10 @@ impl RemoteFile {
             id,
             remote: Arc::clone(remote),
             shared: Arc::clone(shared),
-            seen: Mutex::new(Seen {
+            seen: Arc::new(Mutex::new(Seen {
                 validator,
                 direct: None,
-            }),
+            })),
         }
     }
 
@@ -303,26 +303,11 @@ impl StoredFile for RemoteFile {
             let file = File::open(&path).map_err(|e| LocationError::disk("open", &path, &e))?;
             return Ok(Box::new(file));
         }
-        // The reader outlives this borrow: it has its own view of the same file.
-        Ok(Box::new(RangeReader::new(self.again())))
+        Ok(Box::new(RangeReader::new(self.clone())))
     }
 
     fn fetch(&self) -> Result<PathBuf, LocationError> {
         cache::fetch(self)
-    }
-}
-
-impl RemoteFile {
-    /// The same file, with what was seen of it.
-    fn again(&self) -> Self {
-        Self {
-            path: self.path.clone(),
-            size: self.size,
-            id: self.id.clone(),
-            remote: Arc::clone(&self.remote),
-            shared: Arc::clone(&self.shared),
-            seen: Mutex::new(self.seen().clone()),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::output::{Lines, say, tell};
 use crate::tokenizing::cache_folder;
 use anyhow::Result;
 use evenburn_data::grouped as count;
-use evenburn_data::{DataConfig, DataError, ListedFile, documents};
+use evenburn_data::{DataConfig, DataError, ListedFile, Source, documents};
 use evenburn_locations::{Listing, Location, LocationError, Settings, Storage, sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -93,7 +93,8 @@ pub(super) fn print_documents(
         }
         for file in files {
             let fault = |error: DataError| Unreadable::decoding(file, &error);
-            let documents = match documents(Arc::clone(file) as _, &config.text_field) {
+            let documents = match documents(Arc::clone(file) as Arc<dyn Source>, &config.text_field)
+            {
                 // A folder may hold other things than text.
                 Err(DataError::NoText { path, message }) if !alone => {
                     tell!("left out: {}: {message}", path.display());
@@ -129,7 +130,7 @@ pub(super) fn print_files(locations: &[String], revision: Option<&str>) -> Resul
                 file.id()
             ))?;
         }
-        let bytes = listing.files.iter().map(|file| file.size()).sum();
+        let bytes = listing.files.iter().map(|file| file.size()).sum::<u64>();
         let commit = listing
             .commit
             .map_or_else(String::new, |commit| format!(" at commit {commit}"));
