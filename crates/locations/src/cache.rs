@@ -194,10 +194,8 @@ pub(crate) fn write(path: &Path, contents: &str) -> Result<(), LocationError> {
     if let Some(folder) = path.parent() {
         create(folder)?;
     }
-    let aside = beside(path, &format!(".{}.partial", std::process::id()));
-    fs::write(&aside, contents)
-        .and_then(|()| fs::rename(&aside, path))
-        .map_err(|e| LocationError::disk("write", path, &e))
+    evenburn_files::replace(path, contents.as_bytes())
+        .map_err(|e| LocationError::disk(e.action, &e.path, &e.source))
 }
 
 /// Gives a blob its second name: a relative link, as `huggingface_hub` makes it, or a copy where there are no links.

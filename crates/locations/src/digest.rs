@@ -1,43 +1,67 @@
 //! Whether bytes are those of a listing.
 
-use std::fmt::Write as _;
 use std::io::{self, Read};
 
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use evenburn_files::{Sha256, hex};
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 use crate::ContentId;
 
 /// The digest of bytes as they come.
+enum Digest {
+    Sha256(Sha256),
+    Git(Context),
+}
+
+impl Digest {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Git(hash) => hash.update(bytes),
+        }
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Self::Sha256(hash) => hash.finish(),
+            Self::Git(hash) => hex(hash.finish().as_ref()),
+        }
+    }
+}
+
+/// Whether bytes are those of an id.
 pub(crate) struct Check {
-    context: Option<Context>,
+    digest: Option<Digest>,
     expected: String,
 }
 
 impl Check {
     /// A check against an id, of a file of this size. Against an id that is no digest nothing is checked.
     pub(crate) fn new(id: &ContentId, size: u64) -> Self {
-        let (context, expected) = match id {
-            ContentId::Sha256(digest) => (Some(Context::new(&SHA256)), digest.clone()),
-            ContentId::GitSha1(digest) => {
-                let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+        let (digest, expected) = match id {
+            ContentId::Sha256(expected) => {
+                (Some(Digest::Sha256(Sha256::default())), expected.clone())
+            }
+            ContentId::GitSha1(expected) => {
+                let mut hash = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
                 // How git stores a file.
-                context.update(format!("blob {size}\0").as_bytes());
-                (Some(context), digest.clone())
+                hash.update(format!("blob {size}\0").as_bytes());
+                (Some(Digest::Git(hash)), expected.clone())
             }
             _ => (None, String::new()),
         };
-        Self { context, expected }
+        Self { digest, expected }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        if let Some(context) = &mut self.context {
-            context.update(bytes);
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
         }
     }
 
     /// Takes all that a reader holds.
     pub(crate) fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
-        if self.context.is_none() {
+        if self.digest.is_none() {
             return Ok(());
         }
         let mut buffer = vec![0; 1 << 18];
@@ -51,28 +75,9 @@ impl Check {
 
     /// Whether these were the bytes.
     pub(crate) fn passes(self) -> bool {
-        self.context
-            .is_none_or(|context| hex(context.finish().as_ref()) == self.expected)
+        self.digest
+            .is_none_or(|digest| digest.finish() == self.expected)
     }
-}
-
-/// The SHA-256 of bytes, in hexadecimal digits.
-///
-/// ```
-/// let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// assert_eq!(evenburn_locations::sha256(b""), empty);
-/// ```
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(ring::digest::digest(&SHA256, bytes).as_ref())
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

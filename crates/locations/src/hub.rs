@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
+use evenburn_files::sha256;
 use serde::Deserialize;
 use ureq::http::Method;
 
@@ -14,7 +15,6 @@ use crate::LocationError;
 use crate::address::{Address, decode, encode, encode_path};
 use crate::cache::{self, Slot};
 use crate::clock::Clock;
-use crate::digest::sha256;
 use crate::environment::{HUB, HubSettings, Secret};
 use crate::file::{ContentId, Listing, Place, StoredFile};
 use crate::http::{Access, Answer, Ask};

@@ -41,7 +41,6 @@ mod web;
 mod xml;
 
 pub use clock::{Clock, SystemClock};
-pub use digest::sha256;
 pub use environment::Environment;
 pub use error::LocationError;
 pub use file::{ContentId, Listing, Place, ReadSeek, StoredFile};

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use evenburn_files::sha256;
+
 use crate::address::{Address, encode_path};
 use crate::cache::{Slot, beside};
-use crate::digest::sha256;
 use crate::file::ContentId;
 use crate::http::{Access, Ask};
 use crate::remote::Remote;

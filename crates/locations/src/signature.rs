@@ -2,13 +2,13 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
+use evenburn_files::{hex, sha256};
 use ring::hmac;
 use ureq::http::Method;
 
 use crate::address::Address;
 use crate::aws::Keys;
 use crate::clock::{Clock, basic_date};
-use crate::digest::{hex, sha256};
 use crate::http::Access;
 
 /// Signs requests to S3, or to what speaks its protocol, with a pair of keys; without one it leaves them as they are.

@@ -141,7 +141,7 @@ const BACKENDS: [&str; 16] = [
 ];
 
 /// What a crate that embeds the model doesn't wait for: a file format, a tokenizer, a terminal, a build in C.
-const NOT_IN_THE_MODEL: [&str; 8] = [
+const NOT_IN_THE_MODEL: [&str; 9] = [
     "parquet",
     "tokenizers",
     "onig_sys",
@@ -150,6 +150,7 @@ const NOT_IN_THE_MODEL: [&str; 8] = [
     "crossterm",
     "indicatif",
     "tikv-jemalloc-sys",
+    "ureq",
 ];
 
 /// What belongs to a program: a command line, signals, a terminal, an allocator.

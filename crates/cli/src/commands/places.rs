@@ -6,7 +6,8 @@ use crate::tokenizing::cache_folder;
 use anyhow::Result;
 use evenburn_data::grouped as count;
 use evenburn_data::{DataConfig, DataError, ListedFile, Source, documents};
-use evenburn_locations::{Listing, Location, LocationError, Settings, Storage, sha256};
+use evenburn_files::sha256;
+use evenburn_locations::{Listing, Location, LocationError, Settings, Storage};
 use std::path::Path;
 use std::sync::Arc;
 

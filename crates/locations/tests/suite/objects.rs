@@ -67,10 +67,9 @@ fn storage(hub: &Hub, endpoint: &str, keys: bool) -> Storage {
         ("STORAGE_EMULATOR_HOST", endpoint),
     ];
     if keys {
-        pairs.extend([
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "secret-word"),
-        ]);
+        pairs.extend(["AWS_ACCESS_KEY_ID", "GS_ACCESS_KEY_ID"].map(|name| (name, "test")));
+        let secrets = ["AWS_SECRET_ACCESS_KEY", "GS_SECRET_ACCESS_KEY"];
+        pairs.extend(secrets.map(|name| (name, "secret-word")));
     }
     let environment: Environment = hub.environment(&home, &pairs);
     Storage::new(Settings {
