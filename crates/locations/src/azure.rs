@@ -9,9 +9,9 @@ use crate::address::{Address, encode};
 use crate::clock::Clock;
 use crate::environment::{Environment, Secret};
 use crate::file::{ContentId, Place};
-use crate::http::Access;
 use crate::location::Bucket;
 use crate::objects::{Object, ObjectPlace, Page, Protocol};
+use crate::request::Access;
 use crate::storage::Shared;
 use crate::xml;
 

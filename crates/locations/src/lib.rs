@@ -32,6 +32,7 @@ mod pattern;
 mod plain;
 mod ranges;
 mod remote;
+mod request;
 mod retry;
 mod s3;
 mod signature;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::LocationError;
 use crate::address::Address;
 use crate::file::{ContentId, Listing, Place, StoredFile};
-use crate::http::{Access, Ask};
 use crate::location::Bucket;
 use crate::pattern::{Selection, WILDCARDS};
 use crate::plain::PlainFiles;
 use crate::remote::{Remote, RemoteFile};
+use crate::request::{Access, Ask};
 use crate::storage::Shared;
 
 /// How a store lists its objects.

@@ -8,8 +8,8 @@ use evenburn_files::sha256;
 use crate::address::{Address, encode_path};
 use crate::cache::{Slot, beside};
 use crate::file::ContentId;
-use crate::http::{Access, Ask};
 use crate::remote::Remote;
+use crate::request::{Access, Ask};
 
 /// The files below one address.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use ureq::http::Method;
 use crate::address::Address;
 use crate::aws::Keys;
 use crate::clock::{Clock, basic_date};
-use crate::http::Access;
+use crate::request::Access;
 
 /// Signs requests to S3, or to what speaks its protocol, with a pair of keys; without one it leaves them as they are.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! How a server tells whether a file is still the same.
 
 use crate::ContentId;
-use crate::http::Answer;
+use crate::request::Answer;
 
 /// What a server said of the contents it sends: the `ETag`, or without one the date of the last change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use ureq::http::Method;
 use crate::LocationError;
 use crate::address::{Address, decode};
 use crate::file::{ContentId, Listing, Place, StoredFile};
-use crate::http::{Access, Anonymous, Answer, Ask, Trouble, judge};
 use crate::pattern::Selection;
 use crate::plain::PlainFiles;
 use crate::remote::{Remote, RemoteFile};
+use crate::request::{Access, Anonymous, Answer, Ask, Trouble, judge};
 use crate::storage::Shared;
 
 /// What makes a glob in an address, where `?` begins the query.

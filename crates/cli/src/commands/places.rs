@@ -4,12 +4,17 @@ use crate::args::{DataCache, FileSplit};
 use crate::output::{Lines, say, tell};
 use crate::tokenizing::cache_folder;
 use anyhow::Result;
-use evenburn_data::grouped as count;
 use evenburn_data::{DataConfig, DataError, ListedFile, Source, documents};
 use evenburn_files::sha256;
 use evenburn_locations::{Listing, Location, LocationError, Settings, Storage};
+use indicatif::HumanCount;
 use std::path::Path;
 use std::sync::Arc;
+
+/// A number with commas.
+fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
 
 /// Why a location can't be read, with its class for programs that read what is said.
 #[derive(Debug, thiserror::Error)]
