@@ -344,6 +344,69 @@ pub(crate) enum Data {
         )]
         documents: NonZeroUsize,
     },
+    /// Every document at some locations, one a line: its text as a JSON string, or its SHA-256.
+    ///
+    /// A LOCATION is a file, folder or glob of this machine, `hf://datasets/OWNER/NAME[@REVISION][/GLOB]`, a web address, or
+    /// an object store's `s3://`, `gs://` or `az://`. Files come in the order of their paths, empty documents too. What
+    /// can't be read ends the command; the last line of standard error then says `error[CLASS]: ...`, with the class
+    /// `changed`, `corrupt`, `denied`, `not_found`, `bad_listing`, `redirects` or `unavailable`.
+    #[command(after_help = "Examples:
+  evenburn data documents text/ --sha256
+  evenburn data documents hf://datasets/DKYoon/SlimPajama-6B --split validation
+  evenburn data documents 's3://bucket/corpus/**/*.jsonl.zst'")]
+    Documents {
+        /// Where the files are.
+        #[arg(required = true, value_name = "LOCATION")]
+        locations: Vec<String>,
+        /// Branch, tag or commit of repositories that name none.
+        #[arg(long, value_name = "REVISION")]
+        revision: Option<String>,
+        /// Only files of this split, by the names of their folders or their own; all files when left out.
+        #[arg(long, value_enum)]
+        split: Option<FileSplit>,
+        /// The SHA-256 of each text in place of the text.
+        #[arg(long)]
+        sha256: bool,
+    },
+    /// Size, path and content id of every file at some locations; nothing is downloaded.
+    Ls {
+        /// Where the files are, as for `data documents`.
+        #[arg(required = true, value_name = "LOCATION")]
+        locations: Vec<String>,
+        /// Branch, tag or commit of repositories that name none.
+        #[arg(long, value_name = "REVISION")]
+        revision: Option<String>,
+    },
+    /// Files that were fetched and are kept.
+    #[command(subcommand)]
+    Cache(DataCache),
+}
+
+/// What the names of files say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileSplit {
+    Train,
+    #[value(alias = "valid", alias = "val", alias = "dev")]
+    Validation,
+    Test,
+}
+
+impl FileSplit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCache {
+    /// Size and place of every file, and of every repository in the hub's own cache.
+    Ls,
+    /// Remove all files but those of the hub's own cache.
+    Clear,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! From an error to what the user sees and the process returns.
 
+use crate::commands::places::Unreadable;
 use crate::output::{Unwritten, tell};
 use evenburn_data::DataError;
 use evenburn_interchange::InterchangeError;
@@ -56,7 +57,10 @@ impl Failure {
                 text = format!("{text}: {cause}");
             }
         }
-        tell!("error: {text}");
+        match self.0.downcast_ref::<Unreadable>() {
+            Some(unreadable) => tell!("error[{}]: {text}", unreadable.class),
+            None => tell!("error: {text}"),
+        }
         ExitCode::from(self.code())
     }
 }

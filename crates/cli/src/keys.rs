@@ -77,8 +77,12 @@ impl Keys {
             Command::Sample(_) | Command::Fold(_) | Command::Export(_) => Self::Some(COMPUTE),
             Command::Import(_) => Self::Some(IMPORT),
             Command::Data(Data::Ids { .. }) => Self::Some(IDS),
+            Command::Data(Data::Documents { .. }) => Self::Some(&["data.text_field", "data.cache"]),
+            Command::Data(Data::Cache(_)) => Self::Some(&["data.cache"]),
             Command::Tokenizer(TokenizerCommand::Train { .. }) => Self::Some(TOKENIZER),
-            Command::Cooldown(_) | Command::Config(Config::Keys) => Self::NONE,
+            Command::Cooldown(_)
+            | Command::Config(Config::Keys)
+            | Command::Data(Data::Ls { .. }) => Self::NONE,
         }
     }
 

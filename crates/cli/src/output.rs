@@ -4,7 +4,7 @@
 //! standard error are no reason to stop. Everything that is printed goes through [`say`] and [`tell`].
 
 use std::fmt::Arguments;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 /// What writing to a terminal that is gone fails with, on every Unix.
 const EIO: i32 = 5;
@@ -28,6 +28,27 @@ pub(crate) fn line(text: Arguments<'_>) -> Result<(), Unwritten> {
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .map_err(Unwritten)
+}
+
+/// The lines of a long result, written a few at a time.
+#[derive(Debug)]
+pub(crate) struct Lines(BufWriter<io::Stdout>);
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self(BufWriter::with_capacity(1 << 16, io::stdout()))
+    }
+}
+
+impl Lines {
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Unwritten> {
+        writeln!(self.0, "{text}").map_err(Unwritten)
+    }
+
+    /// Writes what is left. Where that is forgotten because of an error, it is written too, and what that says is lost.
+    pub(crate) fn finish(&mut self) -> Result<(), Unwritten> {
+        self.0.flush().map_err(Unwritten)
+    }
 }
 
 /// Says something on standard error.

@@ -25,6 +25,7 @@ mod error;
 mod files;
 mod inspect;
 mod layout;
+mod listed;
 mod manifest;
 pub mod megatron;
 pub mod order;
@@ -53,6 +54,7 @@ pub use inspect::{
     DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
 };
 pub use layout::{LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources};
+pub use listed::ListedFile;
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
 pub use placing::Tally;
 pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};

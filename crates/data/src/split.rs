@@ -59,6 +59,15 @@ impl Tag {
             .or_else(|| Self::in_name(stem))
     }
 
+    /// `train`, `validation` or `test`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
     fn of_word(word: &str) -> Option<Self> {
         match word.to_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),

@@ -6,6 +6,7 @@
 //! - [`kernels`]: fused differentiable operations.
 //! - [`model`]: the decoder, its plans, the strategies that make them, the modules that carry them out.
 //! - [`optim`]: optimizer recipes and the engine that steps a module by path.
+//! - [`locations`]: files of hubs, object stores and web servers.
 //! - [`data`]: a resumable stream of packed tokens.
 //! - [`interchange`]: checkpoints of `transformers` in, and out to it.
 //! - [`train`]: run configuration, the trainer, a task for a loop of one's own, checkpoints, metrics.
@@ -58,6 +59,7 @@ pub use evenburn_data as data;
 pub use evenburn_geometry as geometry;
 pub use evenburn_interchange as interchange;
 pub use evenburn_kernels as kernels;
+pub use evenburn_locations as locations;
 pub use evenburn_model as model;
 pub use evenburn_optim as optim;
 pub use evenburn_train as train;

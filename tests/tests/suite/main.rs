@@ -20,6 +20,7 @@ mod imported_texts;
 mod imported_weights;
 mod interchange;
 mod kernels;
+mod locations;
 mod longer;
 mod lost_files;
 // Elsewhere a run knows its memory at some moments, not its peak.

@@ -11,13 +11,14 @@ use serde::Deserialize;
 
 /// What each package depends on, as `docs/architecture.md` says too. A package under `crates/` or `tools/` that isn't here is
 /// an error; tests and examples may depend on all of these, and nothing on them.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("evenburn-allocator", &[]),
     ("evenburn-files", &[]),
     ("evenburn-geometry", &[]),
     ("evenburn-cube", &[]),
     ("evenburn-kernels", &["evenburn-cube"]),
-    ("evenburn-data", &["evenburn-files"]),
+    ("evenburn-locations", &["evenburn-files"]),
+    ("evenburn-data", &["evenburn-files", "evenburn-locations"]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
     (
         "evenburn-conformance",
@@ -46,6 +47,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "evenburn-geometry",
             "evenburn-interchange",
             "evenburn-kernels",
+            "evenburn-locations",
             "evenburn-model",
             "evenburn-optim",
             "evenburn-train",
@@ -57,8 +59,10 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "evenburn",
             "evenburn-allocator",
             "evenburn-data",
+            "evenburn-files",
             "evenburn-interchange",
             "evenburn-kernels",
+            "evenburn-locations",
             "evenburn-model",
             "evenburn-optim",
             "evenburn-train",
@@ -141,7 +145,7 @@ const BACKENDS: [&str; 16] = [
 ];
 
 /// What a crate that embeds the model doesn't wait for: a file format, a tokenizer, a terminal, a build in C.
-const NOT_IN_THE_MODEL: [&str; 8] = [
+const NOT_IN_THE_MODEL: [&str; 9] = [
     "parquet",
     "tokenizers",
     "onig_sys",
@@ -150,6 +154,7 @@ const NOT_IN_THE_MODEL: [&str; 8] = [
     "crossterm",
     "indicatif",
     "tikv-jemalloc-sys",
+    "ureq",
 ];
 
 /// What belongs to a program: a command line, signals, a terminal, an allocator.

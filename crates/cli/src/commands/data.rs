@@ -1,5 +1,6 @@
-//! `evenburn data inspect` and `evenburn data ids`.
+//! `evenburn data inspect` and `evenburn data ids`; the others are in `places`.
 
+use super::places;
 use crate::args::Data;
 use crate::failure::WrongInput;
 use crate::output::{say, tell};
@@ -41,6 +42,23 @@ pub(super) fn run(registry: &Registry, arguments: &Data, overrides: &Overrides) 
             path,
             documents,
         } => ids(tokenizer, &texts(registry, path, overrides)?, *documents),
+        Data::Documents {
+            locations,
+            revision,
+            split,
+            sha256,
+        } => {
+            let config = RunConfig::load(registry, None, overrides)?.config.data;
+            places::print_documents(locations, revision.as_deref(), *split, *sha256, &config)
+        }
+        Data::Ls {
+            locations,
+            revision,
+        } => places::print_files(locations, revision.as_deref()),
+        Data::Cache(command) => {
+            let config = RunConfig::load(registry, None, overrides)?.config.data;
+            places::cache(command, &config)
+        }
     }
 }
 

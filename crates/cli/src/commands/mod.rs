@@ -8,6 +8,7 @@ mod eval;
 mod export;
 mod fold;
 mod import;
+pub(crate) mod places;
 mod run_data;
 mod sample;
 mod tokenizer;

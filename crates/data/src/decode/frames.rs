@@ -33,6 +33,41 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
+/// Decoded bytes up to which nothing is suspected, 256 MiB.
+const UNSUSPECTED: u64 = 256 << 20;
+
+/// How many times its size a file may hold. Text has 3 to 10, a repetitive log 100; gzip reaches 1,000 and zstd 20,000 on
+/// nothing but zeros.
+const RATIO: u64 = 500;
+
+/// What no file holds, 4 TiB.
+const MOST: u64 = 4 << 40;
+
+/// Counts what is taken from a reader.
+struct Metered<R> {
+    reader: R,
+    taken: u64,
+}
+
+impl<R: BufRead> Read for Metered<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buf)?;
+        self.taken += read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Metered<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken += amount as u64;
+        self.reader.consume(amount);
+    }
+}
+
 enum State<R: BufRead> {
     Plain(R),
     /// Between frames.
@@ -44,20 +79,37 @@ enum State<R: BufRead> {
 
 /// Reads the concatenated contents of all frames.
 pub(crate) struct Frames<R: BufRead> {
-    state: State<R>,
+    state: State<Metered<R>>,
     frame: u64,
+    decoded: u64,
 }
 
 impl<R: BufRead> Frames<R> {
     pub(crate) fn new(reader: R, codec: Codec) -> Self {
+        let reader = Metered { reader, taken: 0 };
         let state = match codec {
             Codec::Plain => State::Plain(reader),
             Codec::Zstd | Codec::Gzip => State::Between(reader, codec),
         };
-        Self { state, frame: 0 }
+        Self {
+            state,
+            frame: 0,
+            decoded: 0,
+        }
     }
 
-    fn begin(&mut self, mut reader: R, codec: Codec) -> io::Result<State<R>> {
+    /// Counts decoded bytes, and refuses those of a file that was made to hold more than anybody reads.
+    fn weigh(&mut self, codec: &'static str, read: usize, taken: u64) -> io::Result<usize> {
+        self.decoded += read as u64;
+        let most = UNSUSPECTED.max(taken.saturating_mul(RATIO)).min(MOST);
+        if self.decoded <= most {
+            return Ok(read);
+        }
+        let why = format!("it holds more than {RATIO} times its size; was it made to fill a disk?");
+        Err(self.broken(codec, &io::Error::other(why)))
+    }
+
+    fn begin(&mut self, mut reader: Metered<R>, codec: Codec) -> io::Result<State<Metered<R>>> {
         if codec == Codec::Gzip && self.frame > 0 {
             skip_zeros(&mut reader)?;
         }
@@ -126,6 +178,8 @@ impl<R: BufRead> Read for Frames<R> {
                         self.state = State::Between(decoder.into_inner(), Codec::Zstd);
                     }
                     Ok(n) => {
+                        let taken = decoder.get_ref().taken;
+                        let n = self.weigh("zstd", n, taken)?;
                         self.state = State::Zstd(decoder);
                         return Ok(n);
                     }
@@ -138,6 +192,8 @@ impl<R: BufRead> Read for Frames<R> {
                 State::Gzip(mut decoder) => match decoder.read(buf) {
                     Ok(0) => self.state = State::Between(decoder.into_inner(), Codec::Gzip),
                     Ok(n) => {
+                        let taken = decoder.get_ref().taken;
+                        let n = self.weigh("gzip", n, taken)?;
                         self.state = State::Gzip(decoder);
                         return Ok(n);
                     }
@@ -149,6 +205,42 @@ impl<R: BufRead> Read for Frames<R> {
                 },
                 State::Ended => return Ok(0),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// Zeros that nobody would write: refused after a bounded part of them.
+    #[test]
+    fn bombs_are_refused() {
+        let zeros = || io::repeat(0).take(2 * UNSUSPECTED);
+        let mut gzip = flate2::read::GzEncoder::new(zeros(), flate2::Compression::fast());
+        let mut packed = Vec::new();
+        gzip.read_to_end(&mut packed).unwrap();
+        let zstd = zstd::encode_all(zeros(), 1).unwrap();
+        for (codec, packed) in [(Codec::Zstd, zstd), (Codec::Gzip, packed)] {
+            let size = packed.len() as u64;
+            let mut frames = Frames::new(io::Cursor::new(packed), codec);
+            let mut taken = 0;
+            let mut buffer = vec![0; 1 << 16];
+            let error = loop {
+                match frames.read(&mut buffer) {
+                    Ok(0) => break None,
+                    Ok(read) => taken += read as u64,
+                    Err(error) => break Some(error),
+                }
+            };
+            // The slowest setting of gzip packs zeros less than the limit allows.
+            if 2 * UNSUSPECTED > RATIO * size {
+                assert!(error.unwrap().to_string().contains("times its size"));
+                assert!(taken <= UNSUSPECTED.max(RATIO * size));
+            }
+            assert_eq!(frames.read(&mut buffer).unwrap(), 0, "nothing follows");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Lines with their numbers, split at `\n` alone (U+2028 and the like are text).
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 use super::frames::FrameError;
 use crate::DataError;
+
+/// Bytes of the longest line that is read, 128 MiB. Books in JSON have some 10 MB; a line without an end would fill the memory.
+const LONGEST: u64 = 128 << 20;
 
 pub(super) struct Lines<R> {
     reader: R,
@@ -27,8 +30,13 @@ impl<R: BufRead> Lines<R> {
     /// file is left out.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, DataError> {
         self.buffer.clear();
-        match self.reader.read_until(b'\n', &mut self.buffer) {
+        let mut bounded = self.reader.by_ref().take(LONGEST);
+        match bounded.read_until(b'\n', &mut self.buffer) {
             Ok(0) => Ok(None),
+            Ok(read) if read as u64 == LONGEST && !self.buffer.ends_with(b"\n") => {
+                let why = format!("the line is longer than {LONGEST} bytes");
+                Err(self.error(self.number + 1, why))
+            }
             Ok(_) => {
                 self.number += 1;
                 let line = match self.number {

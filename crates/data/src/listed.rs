@@ -1,0 +1,126 @@
+//! A file of a listing, as a source of documents.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evenburn_locations::{LocationError, StoredFile};
+
+use crate::decode::Format;
+use crate::source::{ReadSeek, Source};
+use crate::split::Tag;
+
+/// A stored file, wherever it is, that documents are read from.
+///
+/// ```
+/// use std::sync::Arc;
+/// use evenburn_data::{ListedFile, documents};
+/// use evenburn_locations::{Settings, Storage};
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("a.jsonl"), "{\"text\": \"one\"}\n")?;
+/// let storage = Storage::new(Settings::of_process(folder.path()))?;
+/// let listing = storage.list(&folder.path().display().to_string().parse()?)?;
+/// let file = Arc::new(ListedFile::new(Arc::clone(&listing.files[0])));
+/// assert_eq!(documents(file, "text")?.next().unwrap()?.text, "one");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ListedFile {
+    file: Arc<dyn StoredFile>,
+    location: PathBuf,
+    failure: Failure,
+}
+
+/// The last error of a place. Decoders turn errors into words of their own.
+type Failure = Arc<Mutex<Option<LocationError>>>;
+
+impl ListedFile {
+    /// Reads documents from a file.
+    pub fn new(file: Arc<dyn StoredFile>) -> Self {
+        Self {
+            location: PathBuf::from(file.location()),
+            file,
+            failure: Failure::default(),
+        }
+    }
+
+    /// Whether the ending of its name is one that documents are read from.
+    pub fn is_text(&self) -> bool {
+        Format::of(self.name()).is_some()
+    }
+
+    /// The split that the names of its folders say, or else its own: `train`, `validation` or `test`.
+    pub fn split(&self) -> Option<&'static str> {
+        let mut parts: Vec<&str> = self.file.path().split('/').collect();
+        let name = parts.pop().unwrap_or_default();
+        Tag::in_path(parts, Format::stem(name)).map(Tag::name)
+    }
+
+    /// Why its place didn't give its bytes, where an error of a decoder is a consequence of that.
+    pub fn failure(&self) -> Option<LocationError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
+    }
+}
+
+fn note(failure: &Failure, error: LocationError) -> io::Error {
+    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    error.into()
+}
+
+impl Source for ListedFile {
+    fn name(&self) -> &str {
+        self.file.path()
+    }
+
+    fn location(&self) -> &Path {
+        &self.location
+    }
+
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    fn stamp(&self) -> Option<String> {
+        self.file
+            .id()
+            .is_digest()
+            .then(|| self.file.id().to_string())
+    }
+
+    fn is_unchanged(&self) -> io::Result<bool> {
+        // A reader of other contents fails.
+        Ok(true)
+    }
+
+    fn open(&self) -> io::Result<Box<dyn ReadSeek>> {
+        let reader = self.file.open();
+        let reader = reader.map_err(|error| note(&self.failure, error))?;
+        Ok(Box::new(Noting {
+            reader,
+            failure: Arc::clone(&self.failure),
+        }))
+    }
+}
+
+/// Remembers the error of a place.
+struct Noting<R> {
+    reader: R,
+    failure: Failure,
+}
+
+impl<R: Read> Read for Noting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).inspect_err(|error| {
+            if let Some(error) = LocationError::within(error) {
+                note(&self.failure, error.clone());
+            }
+        })
+    }
+}
+
+impl<R: Seek> Seek for Noting<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
+    }
+}

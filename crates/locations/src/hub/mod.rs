@@ -1,0 +1,258 @@
+//! Repositories of the Hugging Face hub.
+//!
+//! Addresses, headers and the cache's layout are those of `huggingface_hub` 2.4.
+
+mod files;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use serde::Deserialize;
+use ureq::http::Method;
+
+use crate::LocationError;
+use crate::address::{Address, encode};
+use crate::cache;
+use crate::clock::Clock;
+use crate::environment::{HubSettings, Secret};
+use crate::file::{ContentId, Listing, Place, StoredFile};
+use crate::location::{Repository, RepositorySort};
+use crate::pattern::Selection;
+use crate::remote::{Remote, RemoteFile};
+use crate::request::{Access, Ask};
+use crate::storage::Shared;
+
+use files::HubFiles;
+use tree::Entry;
+
+/// The token, for the hub's own origin.
+#[derive(Debug)]
+struct Token(Option<Secret>);
+
+impl Access for Token {
+    fn headers(&self, _: &Method, _: &Address, _: &dyn Clock) -> Vec<(&'static str, String)> {
+        let bearer = |Secret(token): &Secret| ("authorization", format!("Bearer {token}"));
+        self.0.iter().map(bearer).collect()
+    }
+
+    fn advice(&self, status: u16, code: &str) -> String {
+        let known = self.0.is_some();
+        match (status, code) {
+            (_, "GatedRepo") if known => {
+                "the repository is gated, and the token's user isn't let in; ask for access on its page"
+            }
+            (_, "GatedRepo") => {
+                "the repository is gated; ask for access on its page, then give a token with HF_TOKEN"
+            }
+            (401, _) if known => "the hub doesn't take the token that HF_TOKEN or the token file gives",
+            (401, _) => {
+                "the repository doesn't exist, or it is private; check its name, or give a token with HF_TOKEN"
+            }
+            _ => "the hub forbids it, with this token too",
+        }
+        .to_owned()
+    }
+}
+
+/// A repository and which of its files are meant.
+#[derive(Debug)]
+pub(crate) struct HubPlace {
+    repository: Repository,
+    selection: Selection,
+    settings: HubSettings,
+    access: Arc<dyn Access>,
+    shared: Arc<Shared>,
+}
+
+impl HubPlace {
+    pub(crate) fn new(
+        repository: &Repository,
+        settings: &HubSettings,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, LocationError> {
+        let place = format!("hf://{}", repository.prefix());
+        Ok(Self {
+            selection: Selection::new(&repository.path, &place)?,
+            repository: repository.clone(),
+            settings: settings.clone(),
+            access: Arc::new(Token(settings.token.clone())),
+            shared: Arc::clone(shared),
+        })
+    }
+
+    fn place(&self) -> String {
+        match &self.repository.revision {
+            Some(revision) => format!("hf://{}@{revision}", self.repository.prefix()),
+            None => format!("hf://{}", self.repository.prefix()),
+        }
+    }
+
+    fn revision(&self) -> &str {
+        self.repository.revision.as_deref().unwrap_or("main")
+    }
+
+    fn api(&self, more: &str) -> Address {
+        let sort = match self.repository.sort {
+            RepositorySort::Dataset => "datasets",
+            RepositorySort::Model => "models",
+        };
+        let path = format!("api/{sort}/{}/{more}", self.repository.id);
+        self.settings.endpoint.below(&path)
+    }
+
+    /// The folder of the repository in the cache.
+    fn folder(&self) -> PathBuf {
+        let sort = match self.repository.sort {
+            RepositorySort::Dataset => "datasets",
+            RepositorySort::Model => "models",
+        };
+        let name = format!("{sort}--{}", self.repository.id.replace('/', "--"));
+        self.settings.cache.join(name)
+    }
+
+    /// The commit of the revision. It is asked for once in a process, so that all locations of a repository are of one state.
+    fn commit(&self) -> Result<String, LocationError> {
+        let revision = self.revision();
+        if is_commit(revision) {
+            return Ok(revision.to_owned());
+        }
+        let key = format!("{}@{revision}", self.repository.prefix());
+        let mut commits = self
+            .shared
+            .commits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(commit) = commits.get(&key) {
+            return Ok(commit.clone());
+        }
+        let reference = self.folder().join("refs").join(revision);
+        let commit = if self.settings.offline {
+            let known = fs::read_to_string(&reference)
+                .ok()
+                .map(|text| text.trim().to_owned());
+            known.filter(|commit| is_commit(commit)).ok_or_else(|| {
+                let why = "the cache doesn't know this revision, and HF_HUB_OFFLINE forbids to ask the hub";
+                LocationError::unavailable(&self.place(), why)
+            })?
+        } else {
+            let address = self.api(&format!("revision/{}", encode(revision)));
+            let ask = Ask::get(&self.place(), address, &self.access);
+            let commit = self.shared.client.list(&ask, |_, body| {
+                let about: Revision = parse(body)?;
+                is_commit(&about.sha)
+                    .then_some(about.sha)
+                    .ok_or_else(|| "it names no commit".to_owned())
+            })?;
+            cache::write(&reference, &commit)?;
+            commit
+        };
+        commits.insert(key, commit.clone());
+        Ok(commit)
+    }
+
+    /// What the cache has of a commit.
+    fn list_offline(&self, commit: &str) -> Result<BTreeMap<String, Entry>, LocationError> {
+        let root = self.folder().join("snapshots").join(commit);
+        let mut entries = BTreeMap::new();
+        let mut open = vec![root.clone()];
+        while let Some(folder) = open.pop() {
+            let listed = fs::read_dir(&folder).map_err(|_| {
+                let why = "the cache has nothing of it, and HF_HUB_OFFLINE forbids to ask the hub";
+                LocationError::unavailable(&self.place(), why)
+            })?;
+            for entry in listed {
+                let path = entry
+                    .map_err(|e| LocationError::disk("list", &folder, &e))?
+                    .path();
+                if path.is_dir() {
+                    open.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(&root).unwrap_or(&path);
+                let name = name
+                    .components()
+                    .map(|part| part.as_os_str().to_string_lossy());
+                let name = name.collect::<Vec<_>>().join("/");
+                if let Some(entry) = cached(&path) {
+                    entries.insert(name, entry);
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// A file of a snapshot, if its blob is there: a link to it by its digest.
+fn cached(path: &Path) -> Option<Entry> {
+    let size = fs::metadata(path).ok()?.len();
+    let digest = fs::read_link(path).ok()?.file_name()?.to_str()?.to_owned();
+    let id = if is_hex(&digest, 64) {
+        ContentId::Sha256(digest)
+    } else if is_hex(&digest, 40) {
+        ContentId::GitSha1(digest)
+    } else {
+        return None;
+    };
+    Some(Entry { size, id })
+}
+
+impl Place for HubPlace {
+    fn list(&self) -> Result<Listing, LocationError> {
+        let commit = self.commit()?;
+        let entries = if self.settings.offline {
+            self.list_offline(&commit)?
+        } else {
+            self.list_online(&commit)?
+        };
+        let remote: Arc<dyn Remote> = Arc::new(HubFiles {
+            place: self.place(),
+            base: self
+                .settings
+                .endpoint
+                .below(&format!("{}/resolve/{commit}", self.repository.prefix())),
+            access: Arc::clone(&self.access),
+            folder: self.folder(),
+            locks: self.settings.cache.join(".locks"),
+            commit: commit.clone(),
+            offline: self.settings.offline,
+        });
+        let meant = entries
+            .into_iter()
+            .filter(|(path, _)| self.selection.has(path));
+        let files = meant
+            .map(|(path, entry)| {
+                let file = RemoteFile::new(path, entry.size, entry.id, &remote, &self.shared);
+                Arc::new(file) as Arc<dyn StoredFile>
+            })
+            .collect();
+        Ok(Listing {
+            commit: Some(commit),
+            files,
+        })
+    }
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    text.len() == digits && text.bytes().all(hex)
+}
+
+fn is_commit(text: &str) -> bool {
+    is_hex(text, 40)
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    sha: String,
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|_| match body.first() {
+        Some(b'<') => "a web page came".to_owned(),
+        Some(b'{') => "an object of JSON came that is no such list".to_owned(),
+        _ => "what came is no such JSON".to_owned(),
+    })
+}

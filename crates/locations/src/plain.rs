@@ -1,0 +1,65 @@
+//! Files of servers that know no digests: kept by address and `ETag`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evenburn_files::sha256;
+
+use crate::address::{Address, encode_path};
+use crate::cache::{Slot, beside};
+use crate::file::ContentId;
+use crate::remote::Remote;
+use crate::request::{Access, Ask};
+
+/// The files below one address.
+#[derive(Debug)]
+pub(crate) struct PlainFiles {
+    /// What is above all files, for people; ends in a slash.
+    pub(crate) place: String,
+    pub(crate) base: Address,
+    pub(crate) access: Arc<dyn Access>,
+    /// The folder that they are kept in.
+    pub(crate) cache: PathBuf,
+}
+
+impl PlainFiles {
+    fn address(&self, path: &str) -> Address {
+        match path {
+            "" => self.base.clone(),
+            path => self.base.below(&encode_path(path)),
+        }
+    }
+}
+
+impl Remote for PlainFiles {
+    fn ask(&self, path: &str) -> Ask {
+        Ask::get(&self.place(path), self.address(path), &self.access)
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("{}{path}", self.place)
+    }
+
+    fn slot(&self, path: &str, id: &ContentId) -> Slot {
+        let address = self.address(path);
+        let key = sha256(format!("{}\n{id}", address.with_secrets()).as_bytes());
+        let name = address.path().rsplit('/').next().unwrap_or_default();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name: String = name.chars().rev().take(80).map(plain).collect();
+        let name: String = name.chars().rev().collect();
+        let blob = self.cache.join(format!("{}-{name}", &key[..32]));
+        Slot {
+            lock: beside(&blob, ".lock"),
+            blob,
+            name: None,
+            is_content: matches!(id, ContentId::Etag(etag) if !etag.starts_with("W/")),
+            offline: false,
+        }
+    }
+}

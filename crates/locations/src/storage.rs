@@ -1,0 +1,221 @@
+//! The one entrance: places by their locations, and what all of them share.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::clock::{Clock, SystemClock};
+use crate::environment::{Environment, HubSettings};
+use crate::file::{Listing, Place};
+use crate::http::{Client, Traffic};
+use crate::hub::HubPlace;
+use crate::local::LocalPlace;
+use crate::location::{Kind, ObjectStore};
+use crate::ranges::Blocks;
+use crate::web::WebPlace;
+use crate::{Location, LocationError, azure, s3};
+
+/// What all places share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) blocks: Blocks,
+    /// Blobs that this process has checked.
+    pub(crate) verified: Mutex<HashSet<PathBuf>>,
+    /// Commits by repository and revision: a revision is looked up once.
+    pub(crate) commits: Mutex<HashMap<String, String>>,
+    /// Files up to this size are fetched whole.
+    pub(crate) whole_up_to: u64,
+    /// Bytes of one request of those that are read by ranges.
+    pub(crate) block: u64,
+    /// Where files of others than the hub are kept.
+    pub(crate) cache: PathBuf,
+}
+
+/// Lists and opens the files of locations. Threads share one, and with it connections, limits and what was looked up.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    shared: Arc<Shared>,
+    hub: HubSettings,
+    environment: Environment,
+}
+
+/// How a [`Storage`] is made.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What the variables of the environment are.
+    pub environment: Environment,
+    /// The folder below which files are kept that aren't from the hub.
+    pub cache: PathBuf,
+    /// Files larger than this are read by ranges and not fetched whole; their digests aren't checked then.
+    pub whole_up_to: u64,
+    /// Bytes of one request of a file that is read by ranges, at least 1.
+    pub block: u64,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Settings {
+    /// Those of this process: its variables, all files whole.
+    pub fn of_process(cache: &Path) -> Self {
+        Self {
+            environment: Environment::of_process(),
+            cache: cache.to_path_buf(),
+            whole_up_to: u64::MAX,
+            // A row group of Parquet has some 100 MB, a page of it some 100 kB.
+            block: 4 << 20,
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+}
+
+impl Storage {
+    /// Files of the hub are kept in the cache of `huggingface_hub`, those of others below the cache folder.
+    ///
+    /// # Errors
+    /// `HF_ENDPOINT` is no address, or `SSL_CERT_FILE` names a file without certificates.
+    pub fn new(settings: Settings) -> Result<Self, LocationError> {
+        let environment = settings.environment;
+        let hub = HubSettings::new(&environment)?;
+        let shared = Shared {
+            client: Client::new(&environment, Arc::clone(&settings.clock))?,
+            clock: settings.clock,
+            blocks: Blocks::default(),
+            verified: Mutex::default(),
+            commits: Mutex::default(),
+            whole_up_to: settings.whole_up_to,
+            block: settings.block.max(1),
+            cache: settings.cache.join("files"),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            hub,
+            environment,
+        })
+    }
+
+    /// The place that a location names.
+    ///
+    /// # Errors
+    /// A malformed glob, or variables that contradict themselves.
+    pub fn place(&self, location: &Location) -> Result<Box<dyn Place>, LocationError> {
+        let shared = &self.shared;
+        Ok(match &location.0 {
+            Kind::Hub(repository) => Box::new(HubPlace::new(repository, &self.hub, shared)?),
+            Kind::Web(address) => Box::new(WebPlace::new(address, shared)?),
+            Kind::Local(path) => Box::new(LocalPlace::new(path)?),
+            Kind::Bucket(bucket) => match bucket.store {
+                ObjectStore::Azure => azure::place(bucket, &self.environment, shared)?,
+                _ => s3::place(bucket, &self.environment, shared)?,
+            },
+        })
+    }
+
+    /// The files that a location means.
+    ///
+    /// # Errors
+    /// [`LocationError::NotFound`] where there are none, and whatever the place answers.
+    ///
+    /// ```
+    /// use evenburn_locations::{Settings, Storage};
+    /// use std::io::Read;
+    /// # let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("a.jsonl"), "{\"text\": \"one\"}\n")?;
+    /// let storage = Storage::new(Settings::of_process(folder.path()))?;
+    /// let listing = storage.list(&folder.path().display().to_string().parse()?)?;
+    /// assert_eq!((listing.files[0].path(), listing.files[0].size()), ("a.jsonl", 16));
+    /// let mut text = String::new();
+    /// listing.files[0].open()?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "{\"text\": \"one\"}\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn list(&self, location: &Location) -> Result<Listing, LocationError> {
+        let mut listing = self.place(location)?.list()?;
+        if listing.files.is_empty() {
+            let why = "there are no such files";
+            return Err(LocationError::not_found(&location.to_string(), why));
+        }
+        listing.files.sort_by(|a, b| a.path().cmp(b.path()));
+        Ok(listing)
+    }
+
+    /// What is kept on this machine: each file, and each repository of the hub's cache as a whole.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn cached(&self) -> Result<Vec<Cached>, LocationError> {
+        let mut items = Vec::new();
+        for path in entries(&self.shared.cache)? {
+            items.push(Cached {
+                bytes: bytes_below(&path)?,
+                path,
+            });
+        }
+        for path in entries(&self.hub.cache)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("datasets--") || name.starts_with("models--") {
+                let blobs = path.join("blobs");
+                items.push(Cached {
+                    bytes: bytes_below(&blobs)?,
+                    path,
+                });
+            }
+        }
+        items.retain(|item| item.bytes > 0);
+        Ok(items)
+    }
+
+    /// Removes the files that aren't from the hub, whose cache belongs to other programs too. Returns their bytes.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn clear(&self) -> Result<u64, LocationError> {
+        let bytes = bytes_below(&self.shared.cache)?;
+        match fs::remove_dir_all(&self.shared.cache) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(LocationError::disk("remove", &self.shared.cache, &e))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// What went over the network since the start.
+    pub fn traffic(&self) -> &Traffic {
+        self.shared.client.traffic()
+    }
+}
+
+/// Something that is kept on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// The file, or the folder of a repository.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What lies in a folder, in order; nothing where there is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, LocationError> {
+    let fault = |e: io::Error| LocationError::disk("list", folder, &e);
+    let listed = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(fault)?,
+    };
+    let mut found = listed
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(fault)?;
+    found.sort();
+    Ok(found)
+}
+
+/// The bytes of a file, or of the files of a folder.
+fn bytes_below(path: &Path) -> Result<u64, LocationError> {
+    if path.is_dir() {
+        return entries(path)?.iter().map(|path| bytes_below(path)).sum();
+    }
+    Ok(fs::symlink_metadata(path).map_or(0, |meta| meta.len()))
+}
