@@ -157,7 +157,7 @@ impl ResidualPlan {
 /// h' = after( mix( skip(h), factor x ) );  y' = y + x
 /// ```
 ///
-/// Both components begin as the embedded tokens and end in a [`JoinPlan`].
+/// Both components begin as the embedded tokens and end in a [`JoinPlan`](super::JoinPlan).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompanionPlan {
     /// Learned scale of `h` where both are read.
