@@ -68,6 +68,22 @@ pub enum DataError {
         /// What it is instead.
         message: String,
     },
+    /// A file stands for one that is kept elsewhere.
+    #[error("{path}: {message}", path = path.display())]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what fetches the other.
+        message: String,
+    },
+    /// The first line of a `.json` begins an object that can't be used as a document.
+    #[error("{path}: {message}", path = path.display())]
+    FirstObject {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A file is no longer what it was when it was listed.
     #[error("{path} changed while it was read; run again once nothing writes to it", path = path.display())]
     Changed {

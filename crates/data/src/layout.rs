@@ -75,7 +75,11 @@ impl PlacedSource {
     ) -> Result<Result<Documents, String>, DataError> {
         match counted_documents(Arc::clone(&self.source), text_field, bytes) {
             Ok(documents) => Ok(Ok(documents)),
-            Err(DataError::NoText { message, .. }) if !self.named => Ok(Err(message)),
+            Err(
+                DataError::NoText { message, .. }
+                | DataError::Pointer { message, .. }
+                | DataError::FirstObject { message, .. },
+            ) if !self.named => Ok(Err(message)),
             Err(other) => Err(other),
         }
     }

@@ -31,6 +31,18 @@ pub struct ListedFile {
     failure: Failure,
 }
 
+/// The split that the folders of a file of this machine or of a web server say. Paths of repositories and buckets begin at
+/// their roots, so nothing more is above them.
+fn in_folders_above(location: &str) -> Option<Tag> {
+    let path = match location.split_once("://") {
+        Some(("http" | "https", rest)) => rest.split_once('/')?.1,
+        Some(_) => return None,
+        None => location,
+    };
+    let parts = path.split(['/', std::path::MAIN_SEPARATOR]);
+    parts.rev().skip(1).find_map(Tag::in_name)
+}
+
 /// The last error of a place. Decoders turn errors into words of their own.
 type Failure = Arc<Mutex<Option<LocationError>>>;
 
@@ -49,11 +61,14 @@ impl ListedFile {
         Format::of(self.name()).is_some()
     }
 
-    /// The split that the names of its folders say, or else its own: `train`, `validation` or `test`.
+    /// The split that the names of its folders say, or else its own: `train`, `validation` or `test`. Where these say
+    /// nothing, the folders of a web or local location as it was written, of which the nearest counts.
     pub fn split(&self) -> Option<&'static str> {
         let mut parts: Vec<&str> = self.file.path().split('/').collect();
         let name = parts.pop().unwrap_or_default();
-        Tag::in_path(parts, Format::stem(name)).map(Tag::name)
+        let own = Tag::in_path(parts, Format::stem(name));
+        own.or_else(|| in_folders_above(&self.file.location()))
+            .map(Tag::name)
     }
 
     /// Why its place didn't give its bytes, where an error of a decoder is a consequence of that.
@@ -122,5 +137,28 @@ impl<R: Read> Read for Noting<R> {
 impl<R: Seek> Seek for Noting<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.reader.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_above_a_file_say_its_split() {
+        for (location, tag) in [
+            (
+                "http://h/files/corpus/train/part-01.jsonl",
+                Some(Tag::Train),
+            ),
+            ("http://train/files/part-01.jsonl", None),
+            ("https://h/test/validation/a.jsonl", Some(Tag::Validation)),
+            ("https://h", None),
+            ("/home/test/train/a.jsonl", Some(Tag::Train)),
+            ("a/train.jsonl", None),
+            ("hf://datasets/a/train/x.jsonl", None),
+        ] {
+            assert_eq!(in_folders_above(location), tag, "{location}");
+        }
     }
 }

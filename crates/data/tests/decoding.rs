@@ -117,6 +117,34 @@ fn txt_is_one_document_or_separated() {
 }
 
 #[test]
+fn a_txt_document_without_an_end_is_refused() {
+    let mut file = vec![b'a'; 129 << 20];
+    file.iter_mut().step_by(1 << 10).for_each(|at| *at = b'\n');
+    let whole = "whole\n<|endoftext|>\n";
+    file[..whole.len()].copy_from_slice(whole.as_bytes());
+    let (texts, error) = read("a.txt", &file);
+    assert_eq!(texts, ["whole"]);
+    assert!(matches!(error, Some(DataError::Line { line: 3, .. })));
+}
+
+#[test]
+fn what_is_no_text_is_told_from_damage() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let error = |name: &str, text: &str| read(name, text.as_bytes()).1.unwrap();
+    assert!(matches!(
+        error("a.jsonl", pointer),
+        DataError::Pointer { .. }
+    ));
+    for text in ["[{\"text\": \"x\"}]\n", "{\n\"text\": \"x\"}\n"] {
+        assert!(matches!(error("a.json", text), DataError::NoText { .. }));
+    }
+    for text in ["{\"name\": 1}\n", "{\"text\": \"cut"] {
+        let error = error("a.json", text);
+        assert!(matches!(error, DataError::FirstObject { .. }), "{error}");
+    }
+}
+
+#[test]
 fn broken_frames_say_which_and_where() {
     let (one, two) = (
         format!("{}\n", line("one")),

@@ -1,13 +1,15 @@
 //! Whole files on this machine's disk, checked before anybody sees them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::LocationError;
 use crate::digest::Check;
-use crate::file::StoredFile;
+use crate::file::{ContentId, StoredFile};
 use crate::remote::{RemoteFile, Sink};
 use crate::retry::{FAILURES, backoff};
 
@@ -41,17 +43,17 @@ pub(crate) fn fetch(file: &RemoteFile) -> Result<PathBuf, LocationError> {
     if known() {
         return Ok(slot.blob);
     }
-    let _lock = if slot.offline {
-        None
-    } else {
-        Some(lock(&slot)?)
-    };
+    let lock = if slot.offline { None } else { lock(&slot)? };
+    // Another thread may have fetched it meanwhile.
+    if known() {
+        return Ok(slot.blob);
+    }
     if !is_whole(file, &slot)? {
         if slot.offline {
             let why = "it isn't in the cache, and HF_HUB_OFFLINE forbids to fetch it";
             return Err(LocationError::unavailable(&file.location(), why));
         }
-        download(file, &slot)?;
+        download(file, &slot, lock.as_ref())?;
     }
     let mut verified = shared
         .verified
@@ -68,6 +70,10 @@ pub(crate) fn fetch(file: &RemoteFile) -> Result<PathBuf, LocationError> {
 /// Whether the bytes are there. Those that another program has left are checked too: some don't.
 fn is_whole(file: &RemoteFile, slot: &Slot) -> Result<bool, LocationError> {
     let fault = |e: io::Error| LocationError::disk("read", &slot.blob, &e);
+    if file.id == ContentId::Unknown {
+        // What an earlier process left may be of other contents, and nothing would tell.
+        return Ok(false);
+    }
     match fs::metadata(&slot.blob) {
         Ok(meta) if meta.len() == file.size => {}
         Ok(_) => return Ok(false),
@@ -103,9 +109,32 @@ impl Sink for Partial<'_> {
     }
 }
 
-fn download(file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
-    let path = beside(&slot.blob, ".incomplete");
-    let fault = |e: io::Error| LocationError::disk("write", &path, &e);
+/// Fetches a file into its blob. Without a lock others may do the same, so nobody writes to what another has begun.
+fn download(file: &RemoteFile, slot: &Slot, lock: Option<&File>) -> Result<(), LocationError> {
+    let path = match lock {
+        Some(_) => beside(&slot.blob, INCOMPLETE),
+        None => own_name(&slot.blob),
+    };
+    let fetched = download_to(&path, file, slot);
+    if lock.is_none() && fetched.is_err() {
+        // Nobody would complete it.
+        let _ = fs::remove_file(&path);
+    }
+    fetched
+}
+
+/// What is added to the name of a blob of which not all bytes are there.
+pub(crate) const INCOMPLETE: &str = ".incomplete";
+
+/// A name that no other process or thread writes to.
+fn own_name(blob: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    beside(blob, &format!(".{}.{number}{INCOMPLETE}", process::id()))
+}
+
+fn download_to(path: &Path, file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
+    let fault = |e: io::Error| LocationError::disk("write", path, &e);
     if let Some(folder) = path.parent() {
         create(folder)?;
     }
@@ -115,7 +144,7 @@ fn download(file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
             .create(true)
             .append(true)
             .read(true)
-            .open(&path)
+            .open(path)
             .map_err(fault)?;
         let mut have = out.metadata().map_err(fault)?.len();
         if have > file.size || !slot.is_content || failures > 0 {
@@ -125,12 +154,12 @@ fn download(file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
         let mut check = Check::new(&file.id, file.size);
         if have > 0 {
             check
-                .read(File::open(&path).map_err(fault)?)
+                .read(File::open(path).map_err(fault)?)
                 .map_err(fault)?;
         }
         let mut partial = Partial {
             file: out,
-            path: &path,
+            path,
             check,
             remote: file,
         };
@@ -138,17 +167,22 @@ fn download(file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
         if let Err(error) = copied {
             if matches!(error, LocationError::Changed { .. }) {
                 // What came is of contents that are gone.
-                let _ = fs::remove_file(&path);
+                let _ = fs::remove_file(path);
             }
             return Err(error);
         }
         partial.file.sync_data().map_err(fault)?;
         if partial.check.passes() {
-            return fs::rename(&path, &slot.blob).map_err(fault);
+            if !is_still(&partial.file, path, file.size) {
+                let why =
+                    "another program removed it or wrote to it while it was fetched; run again";
+                return Err(LocationError::unavailable(&path.display().to_string(), why));
+            }
+            return fs::rename(path, &slot.blob).map_err(fault);
         }
         failures += 1;
         if failures >= FAILURES {
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(path);
             let why = format!(
                 "the bytes are not those of the listing ({}), in {failures} downloads; the storage or a proxy in between has damaged them",
                 file.id
@@ -157,6 +191,29 @@ fn download(file: &RemoteFile, slot: &Slot) -> Result<(), LocationError> {
         }
         file.shared.clock.sleep(backoff(failures));
     }
+}
+
+/// Whether a path leads to the file that was written, with as many bytes as should be there.
+fn is_still(written: &File, path: &Path, size: u64) -> bool {
+    let Ok((written, there)) = written
+        .metadata()
+        .and_then(|written| Ok((written, fs::metadata(path)?)))
+    else {
+        return false;
+    };
+    there.len() == size && is_same(&written, &there)
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// A file that is open can't be replaced there.
+#[cfg(not(unix))]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    one.len() == other.len()
 }
 
 /// A name beside a file's.
@@ -170,8 +227,8 @@ pub(crate) fn create(folder: &Path) -> Result<(), LocationError> {
     fs::create_dir_all(folder).map_err(|e| LocationError::disk("create", folder, &e))
 }
 
-/// Waits until nobody else writes the blob. `huggingface_hub` takes the same lock.
-fn lock(slot: &Slot) -> Result<File, LocationError> {
+/// Waits until nobody else writes the blob. `huggingface_hub` takes the same lock. Some network file systems have none.
+fn lock(slot: &Slot) -> Result<Option<File>, LocationError> {
     if let Some(folder) = slot.lock.parent() {
         create(folder)?;
     }
@@ -182,9 +239,9 @@ fn lock(slot: &Slot) -> Result<File, LocationError> {
         .open(&slot.lock)
         .map_err(fault)?;
     match file.lock() {
-        Ok(()) => Ok(file),
-        // Some network file systems have no locks. What two processes do at once is then done twice.
-        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Ok(()) => Ok(Some(file)),
+        // What two processes do at once is then done twice.
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
         Err(e) => Err(fault(e)),
     }
 }
@@ -241,6 +298,23 @@ fn relative(folder: &Path, file: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_replaced_is_not_the_one_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"four").unwrap();
+        assert!(is_still(&file, &path, 4));
+        assert!(!is_still(&file, &path, 5));
+        if cfg!(unix) {
+            fs::remove_file(&path).unwrap();
+            assert!(!is_still(&file, &path, 4));
+            fs::write(&path, "four").unwrap();
+            assert!(!is_still(&file, &path, 4));
+        }
+        assert_ne!(own_name(&path), own_name(&path));
+    }
 
     #[test]
     fn ways_between_paths() {

@@ -51,12 +51,16 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     let year: u64 = words.next()?.parse().ok()?;
     let mut time = words.next()?.split(':').map(|part| part.parse().ok());
     let (hour, minute, second): (u64, u64, u64) = (time.next()??, time.next()??, time.next()??);
+    // Before any arithmetic, which the numbers of a header could make overflow.
     let sane = words.next() == Some("GMT")
         && (1970..10_000).contains(&year)
         && (1..=31).contains(&day)
         && hour < 24
         && minute < 60
         && second <= 60;
+    if !sane {
+        return None;
+    }
     // Days from a civil date, Howard Hinnant's algorithm: the year begins in March.
     let (year, month) = if month <= 2 {
         (year - 1, month + 9)
@@ -67,7 +71,7 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     let days =
         era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1;
     let days = days.checked_sub(719_468)?;
-    sane.then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// `20130524T000000Z`, as AWS's signatures have it.
@@ -103,6 +107,10 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 PST", None),
             ("Sunday, 06-Nov-94 08:49:37 GMT", None),
             ("120", None),
+            ("Sun, 01 Jan 0000 00:00:00 GMT", None),
+            ("Sun, 06 Nov 18446744073709551615 08:49:37 GMT", None),
+            ("Sun, 00 Jan 1970 00:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 18446744073709551615:49:37 GMT", None),
         ] {
             assert_eq!(parse_http_date(text), seconds, "{text}");
         }

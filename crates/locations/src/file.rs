@@ -82,6 +82,8 @@ pub struct Listing {
     pub commit: Option<String>,
     /// The files, in the bytewise order of their paths, each once.
     pub files: Vec<Arc<dyn StoredFile>>,
+    /// What whoever reads the listing should know of it, as a sentence.
+    pub note: Option<&'static str>,
 }
 
 /// Somewhere files are.

@@ -158,7 +158,11 @@ impl Client {
             *all = headers;
         }
         let quota = quota(address);
-        self.gates.pass(&quota, &*self.clock);
+        let too_long = |wait: Duration| {
+            let why = format!("the server asks to wait {} seconds", wait.as_secs());
+            Trouble::from(LocationError::unavailable(&ask.place, why))
+        };
+        self.gates.pass(&quota, &*self.clock).map_err(too_long)?;
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         let unsendable = |_| LocationError::not_found(&ask.place, "its address can't be asked");
         let sent = match &ask.body {
@@ -171,11 +175,11 @@ impl Client {
         if let Some(wait) =
             asked_to_wait(response.status().as_u16(), response.headers(), &*self.clock)
         {
-            if wait > PATIENCE {
-                let why = format!("the server asks to wait {} seconds", wait.as_secs());
-                return Err(LocationError::unavailable(&ask.place, why).into());
-            }
             self.gates.close(&quota, wait, &*self.clock);
+            // A good answer is of use, whatever comes after it.
+            if wait > PATIENCE && response.status().as_u16() >= 400 {
+                return Err(too_long(wait));
+            }
         }
         Ok(response)
     }

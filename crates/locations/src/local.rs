@@ -1,10 +1,11 @@
 //! Files of this machine.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use glob::{MatchOptions, glob_with};
 
@@ -63,8 +64,8 @@ impl Place for LocalPlace {
             .into_iter()
             .map(|(name, path)| LocalFile::new(name, path).map(|file| Arc::new(file) as _));
         Ok(Listing {
-            commit: None,
             files: files.collect::<Result<_, _>>()?,
+            ..Listing::default()
         })
     }
 }
@@ -106,9 +107,56 @@ fn name(base: &Path, path: &Path) -> String {
 #[derive(Debug)]
 struct LocalFile {
     name: String,
+    listed: Listed,
+    id: ContentId,
+}
+
+/// What a file was when it was listed.
+#[derive(Debug, Clone)]
+struct Listed {
     path: PathBuf,
     size: u64,
-    id: ContentId,
+    modified: Option<SystemTime>,
+}
+
+impl Listed {
+    /// # Errors
+    /// [`LocationError::Changed`] where it is something else now.
+    fn check(&self, now: &Metadata) -> Result<(), LocationError> {
+        if (now.len(), now.modified().ok()) == (self.size, self.modified) {
+            return Ok(());
+        }
+        let why = "the file has changed since it was listed; run again once nothing writes to it";
+        Err(LocationError::changed(
+            &self.path.display().to_string(),
+            why,
+        ))
+    }
+}
+
+/// Reads a file, and looks at its end whether it is still the one that was listed.
+struct Reader {
+    file: File,
+    at: u64,
+    listed: Listed,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.at += read as u64;
+        if self.at >= self.listed.size || read == 0 {
+            self.listed.check(&self.file.metadata()?)?;
+        }
+        Ok(read)
+    }
+}
+
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
 }
 
 impl LocalFile {
@@ -121,8 +169,11 @@ impl LocalFile {
         });
         Ok(Self {
             name,
-            path,
-            size: meta.len(),
+            listed: Listed {
+                path,
+                size: meta.len(),
+                modified,
+            },
             id,
         })
     }
@@ -134,11 +185,11 @@ impl StoredFile for LocalFile {
     }
 
     fn location(&self) -> String {
-        self.path.display().to_string()
+        self.listed.path.display().to_string()
     }
 
     fn size(&self) -> u64 {
-        self.size
+        self.listed.size
     }
 
     fn id(&self) -> &ContentId {
@@ -146,13 +197,48 @@ impl StoredFile for LocalFile {
     }
 
     fn open(&self) -> Result<Box<dyn ReadSeek>, LocationError> {
-        let file = File::open(&self.path);
-        Ok(Box::new(file.map_err(|e| {
-            LocationError::disk("open", &self.path, &e)
-        })?))
+        let path = &self.listed.path;
+        let fault = |e: io::Error| LocationError::disk("open", path, &e);
+        let file = File::open(path).map_err(fault)?;
+        self.listed.check(&file.metadata().map_err(fault)?)?;
+        Ok(Box::new(Reader {
+            file,
+            at: 0,
+            listed: self.listed.clone(),
+        }))
     }
 
     fn fetch(&self) -> Result<PathBuf, LocationError> {
-        Ok(self.path.clone())
+        Ok(self.listed.path.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let listed = || {
+            let place = LocalPlace::new(path.to_str().unwrap()).unwrap();
+            Arc::clone(&place.list().unwrap().files[0])
+        };
+        let append = || {
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            io::Write::write_all(&mut file, b"more").unwrap();
+        };
+        let mut text = String::new();
+        fs::write(&path, "text").unwrap();
+        let file = listed();
+        file.open().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        append();
+        assert_eq!(file.open().err().unwrap().class(), "changed");
+        let mut reader = listed().open().unwrap();
+        append();
+        let error = reader.read_to_string(&mut text).unwrap_err();
+        assert_eq!(LocationError::within(&error).unwrap().class(), "changed");
     }
 }

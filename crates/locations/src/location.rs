@@ -21,7 +21,7 @@ use crate::address::{Address, decode};
 /// In globs `*` and `?` stand for any letters within a name, `**` for any folders, `[ab]` for one of some letters. A folder
 /// stands for everything below it. A revision with slashes is written as it is where it begins with `refs/`, else with `%2F`.
 ///
-/// `Display` writes it back, without the query of a web address, which may be a signature.
+/// `Display` writes it back, without a query, which may be a signature.
 ///
 /// ```
 /// use evenburn_locations::Location;
@@ -86,13 +86,20 @@ impl ObjectStore {
 
 impl Location {
     /// The same place at a revision, where it is a repository that names none.
-    pub fn or_revision(mut self, revision: &str) -> Self {
+    ///
+    /// # Errors
+    /// [`LocationError::NotFound`] where the text is no name of a revision.
+    pub fn or_revision(mut self, revision: &str) -> Result<Self, LocationError> {
+        let place = self.to_string();
         if let Kind::Hub(repository) = &mut self.0 {
+            if !is_revision(revision) {
+                return Err(LocationError::not_found(&place, NO_REVISION));
+            }
             repository
                 .revision
                 .get_or_insert_with(|| revision.to_owned());
         }
-        self
+        Ok(self)
     }
 
     /// Whether the files lie on this machine.
@@ -107,14 +114,15 @@ impl FromStr for Location {
     /// # Errors
     /// [`LocationError::NotFound`] where the text names no place.
     fn from_str(text: &str) -> Result<Self, LocationError> {
-        let wrong = |message: &str| LocationError::not_found(shown(text), message);
+        let wrong = |message: &str| LocationError::not_found(&shown(text), message);
         let Some((scheme, rest)) = text.split_once("://") else {
             if text.is_empty() {
                 return Err(wrong("an empty place"));
             }
             return Ok(Self(Kind::Local(text.to_owned())));
         };
-        let store = match scheme {
+        let scheme = scheme.to_ascii_lowercase();
+        let store = match scheme.as_str() {
             "hf" => return Repository::parse(rest, &wrong).map(|it| Self(Kind::Hub(it))),
             "http" | "https" => {
                 let address = Address::parse(text).map_err(|why| wrong(&why))?;
@@ -143,12 +151,34 @@ impl FromStr for Location {
     }
 }
 
-/// What may be shown of a text that may hold a signature.
-fn shown(text: &str) -> &str {
-    match text.split_once("://") {
-        Some(("http" | "https", _)) => text.split('?').next().unwrap_or_default(),
-        _ => text,
+/// What may be shown of a text that may hold a signature, or a user's password before the host.
+fn shown(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let rest = match scheme.to_ascii_lowercase().as_str() {
+        "hf" | "s3" | "gs" => without_query(rest),
+        _ => rest.split('?').next().unwrap_or_default(),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+/// A path up to a query of names and values. Another `?` is part of a glob.
+fn without_query(path: &str) -> &str {
+    match path.split_once('?') {
+        Some((before, query)) if query.contains('=') => before,
+        _ => path,
     }
+}
+
+const NO_REVISION: &str = "that is no revision; name a branch, a tag or a commit";
+
+/// Whether a text can name a revision. It becomes part of paths in the hub's cache.
+fn is_revision(text: &str) -> bool {
+    let inside = |part: &str| !matches!(part, "" | "." | "..");
+    text.split('/').all(inside) && !text.contains(['\\', '\0', ':'])
 }
 
 impl Repository {
@@ -174,15 +204,8 @@ impl Repository {
             Some(rest) => {
                 let (revision, path) = split_revision(rest);
                 let revision = decode(revision);
-                let bad = revision.is_empty()
-                    || revision
-                        .split('/')
-                        .any(|part| matches!(part, "" | "." | ".."))
-                    || revision.contains(['\\', '\0']);
-                if bad {
-                    return Err(wrong(
-                        "that is no revision; name a branch, a tag or a commit",
-                    ));
+                if !is_revision(&revision) {
+                    return Err(wrong(NO_REVISION));
                 }
                 (Some(revision), path)
             }
@@ -230,20 +253,15 @@ impl fmt::Display for Location {
                         write!(f, "@{}", revision.replace('/', "%2F"))?;
                     }
                 }
-                match repository.path.as_str() {
+                match without_query(&repository.path) {
                     "" => Ok(()),
                     path => write!(f, "/{path}"),
                 }
             }
             Kind::Web(address) => write!(f, "{address}"),
             Kind::Bucket(bucket) => {
-                write!(
-                    f,
-                    "{}://{}/{}",
-                    bucket.store.scheme(),
-                    bucket.name,
-                    bucket.path
-                )
+                let path = without_query(&bucket.path);
+                write!(f, "{}://{}/{path}", bucket.store.scheme(), bucket.name)
             }
             Kind::Local(path) => f.write_str(path),
         }
@@ -331,8 +349,31 @@ mod tests {
         let text = "https://account.blob.core.windows.net/c/a.jsonl?sig=secret";
         let location: Location = text.parse().unwrap();
         assert!(!format!("{location} {location:?}").contains("secret"));
-        let error = "https://a@b/c?sig=secret".parse::<Location>().unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("secret"));
+        for text in [
+            "https://a@b/c?sig=secret",
+            "HTTPS://user:secret@host/a",
+            "ftp://user:secret@host/a",
+            "ftp://host/a?sig=secret",
+            "az://?sig=secret",
+            "s3:///key?X-Amz-Signature=secret",
+        ] {
+            let error = text.parse::<Location>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+        for text in [
+            "HTTPS://host/a?sig=secret",
+            "az://container/a?sv=1&sig=secret",
+            "s3://bucket/a?X-Amz-Signature=secret",
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert!(!format!("{location} {location:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn schemes_are_of_any_case() {
+        let location: Location = "S3://bucket/a?.jsonl".parse().unwrap();
+        assert_eq!(location.to_string(), "s3://bucket/a?.jsonl");
     }
 
     #[test]
@@ -341,10 +382,16 @@ mod tests {
             text.parse::<Location>()
                 .unwrap()
                 .or_revision("v2")
+                .unwrap()
                 .to_string()
         };
         assert_eq!(with("hf://datasets/a/b/x"), "hf://datasets/a/b@v2/x");
         assert_eq!(with("hf://datasets/a/b@v1/x"), "hf://datasets/a/b@v1/x");
         assert_eq!(with("s3://a/b"), "s3://a/b");
+        let location: Location = "hf://datasets/a/b".parse().unwrap();
+        for text in ["", "../..", "/x", "a//b", "a\\b"] {
+            let error = location.clone().or_revision(text).unwrap_err();
+            assert_eq!(error.class(), "not_found", "{text}");
+        }
     }
 }

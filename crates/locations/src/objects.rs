@@ -111,8 +111,8 @@ impl Place for ObjectPlace {
             Arc::new(file) as Arc<dyn StoredFile>
         });
         Ok(Listing {
-            commit: None,
             files: files.collect(),
+            ..Listing::default()
         })
     }
 }

@@ -11,6 +11,19 @@ use crate::file::ContentId;
 use crate::remote::Remote;
 use crate::request::{Access, Ask};
 
+/// What is added to the name of a blob for its lock.
+pub(crate) const LOCK: &str = ".lock";
+
+/// Digits of the digest that a blob's name begins with.
+const DIGITS: usize = 32;
+
+/// Whether a name is one that blobs, their parts and their locks have.
+pub(crate) fn is_blob(name: &str) -> bool {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    let digits = name.bytes().take_while(|c| hex(*c)).count();
+    digits == DIGITS && name[DIGITS..].starts_with('-')
+}
+
 /// The files below one address.
 #[derive(Debug)]
 pub(crate) struct PlainFiles {
@@ -53,9 +66,9 @@ impl Remote for PlainFiles {
         };
         let name: String = name.chars().rev().take(80).map(plain).collect();
         let name: String = name.chars().rev().collect();
-        let blob = self.cache.join(format!("{}-{name}", &key[..32]));
+        let blob = self.cache.join(format!("{}-{name}", &key[..DIGITS]));
         Slot {
-            lock: beside(&blob, ".lock"),
+            lock: beside(&blob, LOCK),
             blob,
             name: None,
             is_content: matches!(id, ContentId::Etag(etag) if !etag.starts_with("W/")),

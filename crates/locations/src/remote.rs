@@ -213,10 +213,7 @@ impl RemoteFile {
             0..self.size
         };
         let mut seen = self.seen();
-        if seen
-            .validator
-            .differs(answer, self.id.is_digest(), ranged && answer.status == 200)
-        {
+        if seen.validator.differs(answer, self.id.is_digest()) {
             drop(seen);
             return Err(self.changed("the server has other contents for it").into());
         }

@@ -1,6 +1,7 @@
 //! A request, who makes it, and what its answer means.
 
 use std::fmt::Debug;
+use std::io::Read;
 use std::sync::Arc;
 
 use ureq::http::{HeaderMap, Method, StatusCode};
@@ -8,6 +9,7 @@ use ureq::http::{HeaderMap, Method, StatusCode};
 use crate::LocationError;
 use crate::address::Address;
 use crate::clock::Clock;
+use crate::xml;
 
 /// Who asks, and what proves it. Given to the origins that it is meant for, and to no other.
 pub(crate) trait Access: Debug + Send + Sync {
@@ -102,9 +104,43 @@ impl From<LocationError> for Trouble {
     }
 }
 
+/// The longest error of an object store that is read, in bytes. They have some hundred.
+const ERROR: u64 = 64 << 10;
+
+/// What an object store says with status 400 of a signature that it doesn't take.
+fn unsigned(ask: &Ask, answer: &mut Answer) -> Option<LocationError> {
+    let region = answer.header("x-amz-bucket-region").map(str::to_owned);
+    let mut body = Vec::new();
+    (&mut answer.body).take(ERROR).read_to_end(&mut body).ok()?;
+    let code = refusal(std::str::from_utf8(&body).ok()?)?;
+    let advice = ask.access.advice(400, code);
+    let region = region.map_or_else(String::new, |region| {
+        format!("; the bucket lies in the region {region}: set AWS_REGION={region}")
+    });
+    let why = format!("access denied (400, {code}): {advice}{region}");
+    Some(LocationError::denied(&ask.place, why))
+}
+
+/// The code of a refusal of the signature: old keys of a role, others' keys, another region's signature.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+fn refusal(body: &str) -> Option<&'static str> {
+    let code = xml::text(body, "Code")?;
+    let known = [
+        "ExpiredToken",
+        "InvalidToken",
+        "AuthorizationHeaderMalformed",
+    ];
+    known.into_iter().find(|known| *known == code)
+}
+
 /// What a status means.
-pub(crate) fn judge(ask: &Ask, answer: Answer) -> Result<Answer, Trouble> {
+pub(crate) fn judge(ask: &Ask, mut answer: Answer) -> Result<Answer, Trouble> {
     let place = &ask.place;
+    if answer.status == 400
+        && let Some(error) = unsigned(ask, &mut answer)
+    {
+        return Err(error.into());
+    }
     let code = answer.header("x-error-code").unwrap_or_default();
     let said = answer.header("x-error-message").unwrap_or_default();
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
@@ -146,4 +182,18 @@ pub(crate) fn judge(ask: &Ask, answer: Answer) -> Result<Answer, Trouble> {
             LocationError::unavailable(place, why).into()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_signatures() {
+        let body =
+            |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+        assert_eq!(refusal(&body("ExpiredToken")), Some("ExpiredToken"));
+        assert_eq!(refusal(&body("InvalidArgument")), None);
+        assert_eq!(refusal("<html>"), None);
+    }
 }

@@ -38,22 +38,31 @@ pub(crate) struct Gates(Mutex<HashMap<String, Duration>>);
 
 impl Gates {
     /// Returns when this quota may be asked.
-    pub(crate) fn pass(&self, quota: &str, clock: &dyn Clock) {
+    ///
+    /// # Errors
+    /// The wait, where it is longer than [`PATIENCE`].
+    pub(crate) fn pass(&self, quota: &str, clock: &dyn Clock) -> Result<(), Duration> {
         loop {
             let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let until = gates.get(quota).copied();
             drop(gates);
             let now = clock.now();
             match until {
-                Some(until) if until > now => clock.sleep(until.saturating_sub(now)),
-                _ => return,
+                Some(until) if until > now => {
+                    let wait = until.saturating_sub(now);
+                    if wait > PATIENCE {
+                        return Err(wait);
+                    }
+                    clock.sleep(wait);
+                }
+                _ => return Ok(()),
             }
         }
     }
 
     /// Nobody asks for so long.
     pub(crate) fn close(&self, quota: &str, wait: Duration, clock: &dyn Clock) {
-        let until = clock.now() + wait;
+        let until = clock.now().saturating_add(wait);
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let gate = gates.entry(quota.to_owned()).or_default();
         *gate = until.max(*gate);
@@ -90,18 +99,28 @@ fn used_up(header: &str) -> Option<Duration> {
                 .filter_map(|field| field.trim().split_once('='));
             fields
                 .filter(|(key, _)| *key == name)
-                .find_map(|(_, value)| value.trim().parse::<u64>().ok())
+                .find_map(|(_, value)| seconds(value))
         };
-        (field("r") == Some(0)).then(|| field("t")).flatten()
+        (field("r") == Some(Duration::ZERO))
+            .then(|| field("t"))
+            .flatten()
     });
-    waits.max().map(Duration::from_secs)
+    waits.max()
+}
+
+/// A number of seconds, rounded up, so that nobody asks early.
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.starts_with(|c: char| c.is_ascii_digit());
+    let seconds: f64 = text.parse().ok().filter(|_| digits)?;
+    Some(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX))
 }
 
 /// Seconds, or a date. Dates are cut to seconds, so one more passes before it is surely over; they count from the answer's
 /// own date, where it has one, as the server's clock may not be ours.
 fn retry_after(value: &str, answered: Option<&str>, clock: &dyn Clock) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Some(wait) = seconds(value) {
+        return Some(wait);
     }
     let until = parse_http_date(value)?;
     let from = answered.and_then(parse_http_date);
@@ -159,6 +178,12 @@ mod tests {
         );
         assert_eq!(wait(503, &[("retry-after", "3")]), Some(3));
         assert_eq!(wait(200, &[("retry-after", "3")]), None);
+        assert_eq!(wait(503, &[("retry-after", "1.5")]), Some(2));
+        assert_eq!(wait(429, &[("ratelimit", "\"api\";r=0;t=0.5")]), Some(1));
+        let endless = "99999999999999999999";
+        assert_eq!(wait(503, &[("retry-after", endless)]), Some(u64::MAX));
+        assert_eq!(wait(503, &[("retry-after", "-1")]), None);
+        assert_eq!(wait(503, &[("retry-after", "inf")]), None);
         assert_eq!(
             wait(
                 429,
@@ -178,9 +203,12 @@ mod tests {
         let (gates, clock) = (Gates::default(), Fake::default());
         gates.close("a", Duration::from_secs(5), &clock);
         gates.close("a", Duration::from_secs(2), &clock);
-        gates.pass("b", &clock);
+        gates.pass("b", &clock).unwrap();
         assert_eq!(clock.now(), Duration::ZERO);
-        gates.pass("a", &clock);
+        gates.pass("a", &clock).unwrap();
+        assert_eq!(clock.now(), Duration::from_secs(5));
+        gates.close("a", Duration::MAX, &clock);
+        assert!(gates.pass("a", &clock).unwrap_err() > PATIENCE);
         assert_eq!(clock.now(), Duration::from_secs(5));
     }
 }

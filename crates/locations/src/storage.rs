@@ -1,11 +1,12 @@
 //! The one entrance: places by their locations, and what all of them share.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::cache::{INCOMPLETE, beside};
 use crate::clock::{Clock, SystemClock};
 use crate::environment::{Environment, HubSettings};
 use crate::file::{Listing, Place};
@@ -13,9 +14,13 @@ use crate::http::{Client, Traffic};
 use crate::hub::HubPlace;
 use crate::local::LocalPlace;
 use crate::location::{Kind, ObjectStore};
+use crate::plain::{LOCK, is_blob};
 use crate::ranges::Blocks;
 use crate::web::WebPlace;
 use crate::{Location, LocationError, azure, s3};
+
+/// The folder of files that aren't from the hub, below one that a user names and may keep other things in.
+const FOLDER: &str = "evenburn-files";
 
 /// What all places share.
 #[derive(Debug)]
@@ -88,7 +93,7 @@ impl Storage {
             commits: Mutex::default(),
             whole_up_to: settings.whole_up_to,
             block: settings.block.max(1),
-            cache: settings.cache.join("files"),
+            cache: settings.cache.join(FOLDER),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -148,7 +153,7 @@ impl Storage {
     /// What the disk answers.
     pub fn cached(&self) -> Result<Vec<Cached>, LocationError> {
         let mut items = Vec::new();
-        for path in entries(&self.shared.cache)? {
+        for path in own_files(&self.shared.cache)? {
             items.push(Cached {
                 bytes: bytes_below(&path)?,
                 path,
@@ -168,18 +173,31 @@ impl Storage {
         Ok(items)
     }
 
-    /// Removes the files that aren't from the hub, whose cache belongs to other programs too. Returns their bytes.
+    /// Removes the files that aren't from the hub, whose cache belongs to other programs too. Returns their bytes. Those
+    /// that are being fetched stay, and so do the locks, which others may wait for.
     ///
     /// # Errors
     /// What the disk answers.
     pub fn clear(&self) -> Result<u64, LocationError> {
-        let bytes = bytes_below(&self.shared.cache)?;
-        match fs::remove_dir_all(&self.shared.cache) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(LocationError::disk("remove", &self.shared.cache, &e))
+        let mut bytes = 0;
+        for path in own_files(&self.shared.cache)? {
+            let name = path.to_string_lossy();
+            let blob = PathBuf::from(name.strip_suffix(INCOMPLETE).unwrap_or(&name));
+            // Without a lock nobody writes it.
+            let lock = OpenOptions::new().append(true).open(beside(&blob, LOCK));
+            let lock = lock.ok();
+            let held = lock.as_ref().map(File::try_lock);
+            if matches!(held, Some(Err(TryLockError::WouldBlock))) {
+                continue;
             }
-            _ => Ok(bytes),
+            let size = bytes_below(&path)?;
+            match fs::remove_file(&path) {
+                Ok(()) => bytes += size,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(LocationError::disk("remove", &path, &e)),
+            }
         }
+        Ok(bytes)
     }
 
     /// What went over the network since the start.
@@ -195,6 +213,15 @@ pub struct Cached {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+}
+
+/// The blobs in a folder, whole or not, without their locks and without what others have put there.
+fn own_files(folder: &Path) -> Result<Vec<PathBuf>, LocationError> {
+    let own = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        is_blob(&name) && !name.ends_with(LOCK) && !path.is_dir()
+    };
+    Ok(entries(folder)?.into_iter().filter(own).collect())
 }
 
 /// What lies in a folder, in order; nothing where there is none.

@@ -14,6 +14,11 @@ fn is_weak(etag: &str) -> bool {
     etag.starts_with("W/")
 }
 
+/// A tag without the mark of a weak one.
+fn strong(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag)
+}
+
 impl Validator {
     /// As a listing has it.
     pub(crate) fn listed(id: &ContentId) -> Self {
@@ -39,21 +44,36 @@ impl Validator {
         }
     }
 
-    /// Whether an answer is surely of other contents. `checked` says that a digest will tell in the end, `whole` that all of
-    /// the file came where a part was asked for, which may mean either.
-    pub(crate) fn differs(&self, answer: &Answer, checked: bool, whole: bool) -> bool {
-        match (&self.etag, answer.header("etag")) {
-            (Some(before), Some(now)) => match (is_weak(before), is_weak(now)) {
-                (false, false) => before != now,
-                (true, true) => before != now && !checked,
-                _ => false,
+    /// Whether an answer may be of other contents. `checked` says that a digest will tell in the end: then what isn't surely
+    /// different passes. Else the answer must repeat what was known. A part (206) whose condition was met needn't.
+    pub(crate) fn differs(&self, answer: &Answer, checked: bool) -> bool {
+        self.differs_from(
+            answer.header("etag"),
+            answer.header("last-modified"),
+            checked || (answer.status == 206 && self.condition().is_some()),
+            checked,
+        )
+    }
+
+    fn differs_from(
+        &self,
+        etag: Option<&str>,
+        modified: Option<&str>,
+        may_be_silent: bool,
+        checked: bool,
+    ) -> bool {
+        match (&self.etag, &self.modified) {
+            (Some(before), _) => match etag {
+                None => !may_be_silent,
+                // Servers make tags weak, and strong again, by whether they compress.
+                Some(now) if checked => !is_weak(before) && !is_weak(now) && before != now,
+                Some(now) => strong(before) != strong(now),
             },
-            // The condition wasn't met, or the server knows none.
-            (Some(_), None) => whole && !checked,
-            (None, _) => match (&self.modified, answer.header("last-modified")) {
-                (Some(before), Some(now)) => before != now,
-                _ => false,
+            (None, Some(before)) => match modified {
+                None => !may_be_silent,
+                Some(now) => before != now,
             },
+            (None, None) => false,
         }
     }
 
@@ -66,5 +86,35 @@ impl Validator {
         if self.etag.is_none() {
             self.modified = answer.header("last-modified").map(str::to_owned);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_digest_an_answer_repeats_what_was_known() {
+        let etag = |tag: &str| Validator::listed(&ContentId::Etag(tag.into()));
+        let date = Validator::listed(&ContentId::Modified("then".into()));
+        for (known, tag, modified, differs) in [
+            (etag("\"a\""), Some("\"a\""), None, false),
+            (etag("\"a\""), Some("W/\"a\""), None, false),
+            (etag("W/\"a\""), Some("\"a\""), None, false),
+            (etag("\"a\""), Some("W/\"b\""), None, true),
+            (etag("W/\"a\""), Some("W/\"b\""), None, true),
+            (etag("\"a\""), None, Some("then"), true),
+            (date.clone(), None, Some("then"), false),
+            (date.clone(), Some("\"a\""), Some("now"), true),
+            (date, None, None, true),
+            (Validator::default(), Some("\"a\""), None, false),
+        ] {
+            let found = known.differs_from(tag, modified, false, false);
+            assert_eq!(found, differs, "{known:?} {tag:?} {modified:?}");
+        }
+        // A digest tells in the end.
+        assert!(!etag("W/\"a\"").differs_from(Some("\"b\""), None, true, true));
+        assert!(!etag("\"a\"").differs_from(None, None, true, true));
+        assert!(etag("\"a\"").differs_from(Some("\"b\""), None, true, true));
     }
 }

@@ -23,6 +23,9 @@ const WILDCARDS: [char; 2] = ['*', '['];
 /// Folders of one place that are looked into.
 const FOLDERS: usize = 10_000;
 
+/// Folders deeper than this are a circle.
+const DEEP: usize = 64;
+
 /// Files of a folder that are asked for their sizes at once.
 const THREADS: usize = 8;
 
@@ -105,7 +108,16 @@ impl WebPlace {
         let mut files = BTreeMap::new();
         let mut seen = HashSet::from([root.path().to_owned()]);
         let mut open = vec![root.clone()];
+        let mut folders = 0;
+        let endless = || {
+            let why = "its folders have no end";
+            LocationError::bad_listing(&root.to_string(), why)
+        };
         while let Some(folder) = open.pop() {
+            folders += 1;
+            if folders > FOLDERS {
+                return Err(endless());
+            }
             let place = folder.to_string();
             let mut ask = Ask::get(&place, folder, &self.access);
             let kinds = "application/json, text/html;q=0.9";
@@ -125,14 +137,13 @@ impl WebPlace {
                     continue;
                 }
                 if address.path().ends_with('/') {
+                    if below.matches('/').count() > DEEP {
+                        return Err(endless());
+                    }
                     open.push(address);
                 } else if selection.has(&decode(below)) {
                     files.insert(decode(below), address);
                 }
-            }
-            if seen.len() > FOLDERS && files.len() < seen.len() / 2 {
-                let why = "its folders have no end";
-                return Err(LocationError::bad_listing(&root.to_string(), why));
             }
         }
         Ok(files)
@@ -202,8 +213,8 @@ impl Place for WebPlace {
                 let remote: Arc<dyn Remote> = Arc::new(file);
                 let file = RemoteFile::new(name, size, id, &remote, &self.shared);
                 return Ok(Listing {
-                    commit: None,
                     files: vec![Arc::new(file)],
+                    ..Listing::default()
                 });
             }
         }
@@ -220,8 +231,8 @@ impl Place for WebPlace {
             Arc::new(file) as Arc<dyn StoredFile>
         });
         Ok(Listing {
-            commit: None,
             files: files.collect(),
+            ..Listing::default()
         })
     }
 }

@@ -229,6 +229,78 @@ fn what_cannot_be_had_is_said_last() {
     }
 }
 
+/// Nothing is lost without a word: only what can't be documents is left out.
+#[test]
+fn what_is_left_out_and_what_stops() {
+    let Some(hub) = Hub::start(&serde_json::json!([])) else {
+        return;
+    };
+    let text = "{\"text\": \"a\"}\n";
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    for (files, class) in [
+        (&[("a.jsonl", text), ("b.jsonl", "")][..], None),
+        (&[("a.jsonl", text), ("b.json", "{\n\"about\": 1}\n")], None),
+        (
+            &[("a.jsonl", text), ("b.jsonl", pointer)],
+            Some("not_found"),
+        ),
+        (
+            &[("a.jsonl", text), ("b.json", "{\"tex\": \"b\"}\n")],
+            Some("corrupt"),
+        ),
+        (&[("a.jsonl", ""), ("b.jsonl", "")], Some("not_found")),
+        (&[("a.jsonl", "")], Some("not_found")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let place = folder.path().join("*").display().to_string();
+        let ran = hub.run(&["data", "documents", &place]);
+        let told = lines(&ran.stderr);
+        assert_eq!(ran.status.success(), class.is_none(), "{files:?}: {told:?}");
+        if let Some(class) = class {
+            let last = told.last().unwrap();
+            assert!(
+                last.starts_with(&format!("error[{class}]: ")),
+                "{files:?}: {last}"
+            );
+        } else {
+            assert_eq!(lines(&ran.stdout), ["\"a\""], "{files:?}");
+        }
+    }
+}
+
+#[test]
+fn arguments_are_not_believed_and_not_repeated() {
+    let Some(hub) = Hub::start(&serde_json::json!([])) else {
+        return;
+    };
+    let web = format!("{}/files/corpus/train/", hub.api);
+    let train = hub.run(&["data", "documents", &web, "--split", "train", "--sha256"]);
+    assert_eq!(lines(&train.stdout), expected("files", Some("train")));
+    for revision in ["", "../.."] {
+        let place = "hf://datasets/evenburn/slim-mini";
+        let ran = hub.run(&["data", "ls", place, "--revision", revision]);
+        let told = lines(&ran.stderr);
+        assert!(
+            told.last().unwrap().starts_with("error[not_found]: "),
+            "{told:?}"
+        );
+    }
+    let signed = format!("{}?sig=secret", web.replace("http://", "HTTP://"));
+    for (place, good) in [
+        (signed.as_str(), true),
+        ("FTP://user:secret@host/a", false),
+        ("az://?sig=secret", false),
+    ] {
+        let ran = hub.run(&["data", "ls", place]);
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.success(), good, "{place}: {told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
 /// Files that were made to fill memory or disk.
 #[test]
 fn bombs_and_lies_are_corrupt() {

@@ -46,7 +46,10 @@ impl Unreadable {
             return error.into();
         }
         let class = match error {
-            DataError::Missing { .. } | DataError::UnknownFormat { .. } => "not_found",
+            DataError::Missing { .. }
+            | DataError::UnknownFormat { .. }
+            | DataError::NoText { .. }
+            | DataError::Pointer { .. } => "not_found",
             DataError::Io { .. } => "unavailable",
             _ => "corrupt",
         };
@@ -60,12 +63,21 @@ fn storage(cache: Option<&Path>) -> Result<Storage, Unreadable> {
     Ok(Storage::new(Settings::of_process(&folder))?)
 }
 
-fn list(storage: &Storage, text: &str, revision: Option<&str>) -> Result<Listing, Unreadable> {
+/// A location and what it holds. What is printed of it is the former, as arguments may hold signatures.
+fn list(
+    storage: &Storage,
+    text: &str,
+    revision: Option<&str>,
+) -> Result<(Location, Listing), Unreadable> {
     let mut location: Location = text.parse()?;
     if let Some(revision) = revision {
-        location = location.or_revision(revision);
+        location = location.or_revision(revision)?;
     }
-    Ok(storage.list(&location)?)
+    let listing = storage.list(&location)?;
+    if let Some(note) = &listing.note {
+        tell!("{location}: {note}");
+    }
+    Ok((location, listing))
 }
 
 /// Prints every document, in the order of the locations and within one of the files' paths.
@@ -79,7 +91,7 @@ pub(super) fn print_documents(
     let storage = storage(config.cache.as_deref())?;
     let mut out = Lines::default();
     for text in locations {
-        let files = list(&storage, text, revision)?.files;
+        let (location, Listing { files, .. }) = list(&storage, text, revision)?;
         let alone = files.len() == 1;
         let files: Vec<_> = files
             .into_iter()
@@ -90,24 +102,19 @@ pub(super) fn print_documents(
             is_of && (file.is_text() || alone)
         };
         let files: Vec<_> = files.iter().filter(meant).collect();
-        if files.is_empty() {
-            let of = split.map_or_else(String::new, |split| {
-                format!(" of the split {}", split.name())
-            });
-            let why = format!("{text}: no file with documents{of} is there");
-            return Err(Unreadable::new("not_found", &why).into());
-        }
+        let mut read = false;
         for file in files {
             let fault = |error: DataError| Unreadable::decoding(file, &error);
             let documents = match documents(Arc::clone(file) as Arc<dyn Source>, &config.text_field)
             {
-                // A folder may hold other things than text.
+                // A folder may hold empty files, and JSON that is about the data.
                 Err(DataError::NoText { path, message }) if !alone => {
                     tell!("left out: {}: {message}", path.display());
                     continue;
                 }
                 other => other.map_err(fault)?,
             };
+            read = true;
             for document in documents {
                 let text = document.map_err(fault)?.text;
                 out.line(&if digests {
@@ -116,6 +123,13 @@ pub(super) fn print_documents(
                     serde_json::Value::String(text).to_string()
                 })?;
             }
+        }
+        if !read {
+            let of = split.map_or_else(String::new, |split| {
+                format!(" of the split {}", split.name())
+            });
+            let why = format!("{location}: no file with documents{of} is there");
+            return Err(Unreadable::new("not_found", &why).into());
         }
     }
     out.finish()?;
@@ -127,7 +141,7 @@ pub(super) fn print_files(locations: &[String], revision: Option<&str>) -> Resul
     let storage = storage(None)?;
     let mut out = Lines::default();
     for text in locations {
-        let listing = list(&storage, text, revision)?;
+        let (location, listing) = list(&storage, text, revision)?;
         for file in &listing.files {
             out.line(&format!(
                 "{:>15} {} {}",
@@ -142,7 +156,7 @@ pub(super) fn print_files(locations: &[String], revision: Option<&str>) -> Resul
             .map_or_else(String::new, |commit| format!(" at commit {commit}"));
         let files = count(listing.files.len() as u64);
         out.finish()?;
-        tell!("{text}{commit}: {files} files, {} bytes", count(bytes));
+        tell!("{location}{commit}: {files} files, {} bytes", count(bytes));
     }
     Ok(())
 }

@@ -21,6 +21,12 @@ impl<R: BufRead> Jsonl<R> {
         }
     }
 
+    /// Whether the last line begins an object and has some of it; JSON of several lines may begin with the brace alone.
+    pub(super) fn has_object(&self) -> bool {
+        let line = self.lines.last().trim_ascii();
+        line.len() > 1 && line.starts_with(b"{")
+    }
+
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
         loop {
             let Some(line) = self.lines.next()? else {

@@ -7,7 +7,7 @@ use super::frames::FrameError;
 use crate::DataError;
 
 /// Bytes of the longest line that is read, 128 MiB. Books in JSON have some 10 MB; a line without an end would fill the memory.
-const LONGEST: u64 = 128 << 20;
+pub(super) const LONGEST: u64 = 128 << 20;
 
 pub(super) struct Lines<R> {
     reader: R,
@@ -39,11 +39,7 @@ impl<R: BufRead> Lines<R> {
             }
             Ok(_) => {
                 self.number += 1;
-                let line = match self.number {
-                    1 => self.buffer.strip_prefix("\u{feff}".as_bytes()),
-                    _ => None,
-                };
-                Ok(Some(line.unwrap_or(&self.buffer)))
+                Ok(Some(self.last()))
             }
             Err(e) => {
                 let broken = e.get_ref().and_then(|e| e.downcast_ref::<FrameError>());
@@ -59,6 +55,15 @@ impl<R: BufRead> Lines<R> {
                 })
             }
         }
+    }
+
+    /// The line that [`Lines::next`] returned last.
+    pub(super) fn last(&self) -> &[u8] {
+        let line = match self.number {
+            1 => self.buffer.strip_prefix("\u{feff}".as_bytes()),
+            _ => None,
+        };
+        line.unwrap_or(&self.buffer)
     }
 
     /// The number of the line that [`Lines::next`] returned last, from 1.

@@ -111,8 +111,9 @@ fn strip<'a, T: Copy>(name: &'a str, endings: &[(&str, T)]) -> Option<(&'a str, 
 ///
 /// # Errors
 /// The source can't be opened, its name has no known ending, or a Parquet file's footer is damaged
-/// or lacks the column. [`DataError::NoText`] where it is no text at all: an empty file, a pointer that stands for a file
-/// kept elsewhere, a `.json` that is not JSON lines. Later faults come from the iterator, with their line, row or frame.
+/// or lacks the column. [`DataError::NoText`] where it is no text at all: an empty file, a `.json` that is not JSON lines;
+/// [`DataError::Pointer`] where it stands for a file kept elsewhere; [`DataError::FirstObject`] where a `.json` begins with
+/// an object that is no document. Later faults come from the iterator, with their line, row or frame.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -155,7 +156,10 @@ pub(crate) fn counted_documents(
             .read_to_end(&mut start)
             .map_err(|e| DataError::io("read", &path, e))?;
         if let Some((_, what)) = POINTERS.iter().find(|(mark, _)| start.starts_with(mark)) {
-            return Err(no_text((*what).into()));
+            return Err(DataError::Pointer {
+                path,
+                message: (*what).into(),
+            });
         }
     }
     if format.container == Container::Parquet {
@@ -172,9 +176,16 @@ pub(crate) fn counted_documents(
         Container::Txt => Ok(Box::new(txt::Txt::new(lines))),
         Container::Json => {
             let mut documents = jsonl::Jsonl::new(lines, text_field);
-            let first = documents.next().transpose().map_err(|e| match e {
+            let first = documents.next().transpose();
+            let first = first.map_err(|e| match e {
                 DataError::Line { message, .. } => {
-                    no_text(format!("has no document in its first line: {message}"))
+                    let message = format!("has no document in its first line: {message}");
+                    if documents.has_object() {
+                        let path = path.clone();
+                        DataError::FirstObject { path, message }
+                    } else {
+                        no_text(message)
+                    }
                 }
                 other => other,
             })?;

@@ -30,16 +30,22 @@ use tree::Entry;
 
 /// The token, for the hub's own origin.
 #[derive(Debug)]
-struct Token(Option<Secret>);
+struct Token {
+    secret: Option<Secret>,
+    /// Who may see it.
+    origin: String,
+}
 
 impl Access for Token {
-    fn headers(&self, _: &Method, _: &Address, _: &dyn Clock) -> Vec<(&'static str, String)> {
+    fn headers(&self, _: &Method, address: &Address, _: &dyn Clock) -> Vec<(&'static str, String)> {
         let bearer = |Secret(token): &Secret| ("authorization", format!("Bearer {token}"));
-        self.0.iter().map(bearer).collect()
+        let secret = self.secret.as_ref();
+        let meant = secret.filter(|_| address.origin() == self.origin);
+        meant.map(bearer).into_iter().collect()
     }
 
     fn advice(&self, status: u16, code: &str) -> String {
-        let known = self.0.is_some();
+        let known = self.secret.is_some();
         match (status, code) {
             (_, "GatedRepo") if known => {
                 "the repository is gated, and the token's user isn't let in; ask for access on its page"
@@ -56,6 +62,9 @@ impl Access for Token {
         .to_owned()
     }
 }
+
+/// What a listing without the hub may hide.
+const PARTIAL: &str = "HF_HUB_OFFLINE is set, so these are the files that the cache has; the repository may have more";
 
 /// A repository and which of its files are meant.
 #[derive(Debug)]
@@ -78,7 +87,10 @@ impl HubPlace {
             selection: Selection::new(&repository.path, &place)?,
             repository: repository.clone(),
             settings: settings.clone(),
-            access: Arc::new(Token(settings.token.clone())),
+            access: Arc::new(Token {
+                secret: settings.token.clone(),
+                origin: settings.endpoint.origin(),
+            }),
             shared: Arc::clone(shared),
         })
     }
@@ -153,7 +165,7 @@ impl HubPlace {
         Ok(commit)
     }
 
-    /// What the cache has of a commit.
+    /// What the cache has of a commit: whatever was fetched of it, which may be a part.
     fn list_offline(&self, commit: &str) -> Result<BTreeMap<String, Entry>, LocationError> {
         let root = self.folder().join("snapshots").join(commit);
         let mut entries = BTreeMap::new();
@@ -176,10 +188,23 @@ impl HubPlace {
                     .components()
                     .map(|part| part.as_os_str().to_string_lossy());
                 let name = name.collect::<Vec<_>>().join("/");
+                if !self.selection.has(&name) {
+                    continue;
+                }
+                if fs::metadata(&path).is_err() {
+                    let why = format!(
+                        "the cache knows the file {name} and doesn't hold it, and HF_HUB_OFFLINE forbids to fetch it"
+                    );
+                    return Err(LocationError::unavailable(&self.place(), why));
+                }
                 if let Some(entry) = cached(&path) {
                     entries.insert(name, entry);
                 }
             }
+        }
+        if entries.is_empty() {
+            let why = "the cache has no such file of it, and HF_HUB_OFFLINE forbids to ask the hub";
+            return Err(LocationError::unavailable(&self.place(), why));
         }
         Ok(entries)
     }
@@ -231,6 +256,7 @@ impl Place for HubPlace {
         Ok(Listing {
             commit: Some(commit),
             files,
+            note: self.settings.offline.then_some(PARTIAL),
         })
     }
 }
@@ -255,4 +281,32 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
         Some(b'{') => "an object of JSON came that is no such list".to_owned(),
         _ => "what came is no such JSON".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemClock;
+
+    #[test]
+    fn the_token_is_for_the_hub_alone() {
+        let hub = Address::parse("https://hub.example").unwrap();
+        let token = Token {
+            secret: Some(Secret("hf_word".into())),
+            origin: hub.origin(),
+        };
+        let headers = |text: &str| {
+            let address = Address::parse(text).unwrap();
+            token.headers(&Method::GET, &address, &SystemClock::default())
+        };
+        let bearer = ("authorization", "Bearer hf_word".to_owned());
+        assert_eq!(headers("https://HUB.example:443/api"), [bearer]);
+        for other in [
+            "https://cdn.example/api",
+            "http://hub.example/api",
+            "https://hub.example:8443/api",
+        ] {
+            assert!(headers(other).is_empty(), "{other}");
+        }
+    }
 }

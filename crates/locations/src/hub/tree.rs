@@ -1,6 +1,6 @@
 //! Listings of the hub: pages of JSON, which are not believed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use ureq::http::Method;
@@ -20,6 +20,13 @@ const STALE_PAGES: usize = 20;
 pub(super) struct Entry {
     pub(super) size: u64,
     pub(super) id: ContentId,
+}
+
+/// What a listing has named so far.
+#[derive(Debug, Default)]
+struct Named {
+    files: BTreeMap<String, Entry>,
+    folders: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -64,14 +71,14 @@ impl HubPlace {
                 .into_bytes(),
         );
         let items: Vec<Item> = self.shared.client.list(&ask, |_, body| parse(body))?;
-        let mut entries = BTreeMap::new();
+        let mut named = Named::default();
         for item in items {
             match item.kind.as_str() {
                 "directory" if item.path == path => return self.tree(commit, path),
-                _ => self.take(&item, &mut entries)?,
+                _ => self.take(&item, &mut named)?,
             };
         }
-        Ok(entries)
+        Ok(named.files)
     }
 
     /// All files below a folder.
@@ -84,7 +91,7 @@ impl HubPlace {
         let mut address = self
             .api(&format!("tree/{commit}{below}"))
             .with_query(Some("recursive=true&expand=false".to_owned()));
-        let mut entries = BTreeMap::new();
+        let mut named = Named::default();
         let mut seen = HashSet::new();
         let mut stale = 0;
         loop {
@@ -97,10 +104,10 @@ impl HubPlace {
             })?;
             let mut found = 0;
             for item in items {
-                found += usize::from(self.take(&item, &mut entries)?);
+                found += usize::from(self.take(&item, &mut named)?);
             }
             let Some(next) = next else {
-                return Ok(entries);
+                return Ok(named.files);
             };
             address = next.map_err(|why| refused(&why))?;
             stale = if found == 0 { stale + 1 } else { 0 };
@@ -115,7 +122,7 @@ impl HubPlace {
         }
     }
 
-    /// The next page's address, of which only the page's own server may speak.
+    /// The next page's address. It lies at the hub, also where the page was redirected to another server.
     fn next_page(&self, answer: &Answer) -> Option<Result<Address, String>> {
         let link = answer.headers.get_all("link").iter();
         let link = link
@@ -132,23 +139,19 @@ impl HubPlace {
             _ => link.to_owned(),
         };
         Some(answer.address.join(&link).and_then(|next| {
-            if next.origin() == answer.address.origin() {
+            let (hub, other) = (self.settings.endpoint.origin(), next.origin());
+            if other == hub {
                 Ok(next)
             } else {
-                let (this, other) = (answer.address.origin(), next.origin());
                 Err(format!(
-                    "its next page lies on another server ({other} instead of {this})"
+                    "its next page lies on another server ({other} instead of {hub})"
                 ))
             }
         }))
     }
 
     /// Adds an entry of a listing; whether it is new.
-    fn take(
-        &self,
-        item: &Item,
-        entries: &mut BTreeMap<String, Entry>,
-    ) -> Result<bool, LocationError> {
+    fn take(&self, item: &Item, named: &mut Named) -> Result<bool, LocationError> {
         let refused = |why: &str| {
             let path: String = item
                 .path
@@ -174,7 +177,7 @@ impl HubPlace {
                 id: ContentId::GitSha1(item.oid.clone()),
             },
             // A folder is new as well, but holds nothing.
-            ("directory", _) => return Ok(true),
+            ("directory", _) => return Ok(named.folders.insert(item.path.clone())),
             // Submodules, links, and what the hub may list one day.
             _ => return Ok(false),
         };
@@ -186,7 +189,7 @@ impl HubPlace {
         if !proper || entry.size == u64::MAX {
             return refused("it names a file without size or digest");
         }
-        match entries.insert(item.path.clone(), entry.clone()) {
+        match named.files.insert(item.path.clone(), entry.clone()) {
             Some(before) if before != entry => {
                 refused("it names a file twice, with different contents")
             }

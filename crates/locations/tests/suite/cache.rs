@@ -114,6 +114,80 @@ fn damaged_files_are_fetched_again() {
     assert_eq!(fs::read(blob(&home)).unwrap(), original());
 }
 
+/// The cache's folder may be one that a user keeps other things in.
+#[test]
+fn only_own_files_are_removed() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    hub.faults(&json!([]));
+    let home = hub.new_home();
+    let own = home.join("own");
+    let kept = own.join("evenburn-files");
+    fs::create_dir_all(own.join("files")).unwrap();
+    fs::create_dir_all(&kept).unwrap();
+    fs::write(own.join("files/a.jsonl"), "mine").unwrap();
+    fs::write(kept.join("notes.txt"), "mine").unwrap();
+    let storage = Storage::new(at(&hub, &home, &[])).unwrap();
+    let location = format!("{}/files/corpus/validation/", hub.api);
+    let files = list(&storage, &location).unwrap().files;
+    let bytes: u64 = files.iter().map(|file| file.size()).sum();
+    let blob = files[0].fetch().unwrap();
+    let lock = fs::File::open(blob.with_file_name(format!(
+        "{}.lock",
+        blob.file_name().unwrap().to_str().unwrap()
+    )))
+    .unwrap();
+    lock.lock().unwrap();
+    assert_eq!((storage.clear(), blob.exists()), (Ok(0), true));
+    lock.unlock().unwrap();
+    assert_eq!((storage.clear(), blob.exists()), (Ok(bytes), false));
+    assert_eq!(storage.cached(), Ok(Vec::new()));
+    for path in [own.join("files/a.jsonl"), kept.join("notes.txt")] {
+        assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+    }
+}
+
+/// What is left of a repository without the hub is said, and what is missing is no empty corpus.
+#[test]
+fn what_the_cache_lacks_is_told_offline() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    hub.faults(&json!([]));
+    let home = hub.new_home();
+    let storage = Storage::new(at(&hub, &home, &[])).unwrap();
+    assert_eq!(read_all(&storage, &format!("{SLIM}/{FILE}"), NAME), Ok(1));
+    assert_eq!(list(&storage, SLIM).unwrap().note, None);
+    let offline = Storage::new(at(&hub, &home, &[("HF_HUB_OFFLINE", "1")])).unwrap();
+    let listing = list(&offline, SLIM).unwrap();
+    assert_eq!(listing.files.len(), 1);
+    assert!(listing.note.unwrap().contains("may have more"));
+    let error = list(&offline, &format!("{SLIM}/validation")).unwrap_err();
+    assert_eq!(error.class(), "unavailable", "{error}");
+    fs::remove_file(blob(&home)).unwrap();
+    if cfg!(unix) {
+        let error = list(&offline, SLIM).unwrap_err();
+        assert_eq!(error.class(), "unavailable", "{error}");
+        assert!(error.to_string().contains(FILE), "{error}");
+    }
+}
+
+/// Without a digest, a tag and a date nothing tells whether a file of an earlier process is the same.
+#[test]
+fn files_that_nothing_tells_apart_are_fetched_by_every_process() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let plain = json!({"match": {"kind": "file"}, "do": "header", "drop": ["ETag", "Last-Modified"], "count": 0});
+    hub.faults(&json!([plain]));
+    let home = hub.new_home();
+    let location = format!("{}/files/corpus/validation/", hub.api);
+    let fetch = || {
+        let storage = Storage::new(at(&hub, &home, &[])).unwrap();
+        list(&storage, &location).unwrap().files[0].fetch().unwrap()
+    };
+    let path = fetch();
+    let bytes = fs::read(&path).unwrap();
+    // Other bytes of the same length.
+    fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
+    assert!(fs::read(fetch()).unwrap() == bytes);
+}
+
 /// Threads that want the same file fetch it once.
 #[test]
 fn threads_share_a_download() {

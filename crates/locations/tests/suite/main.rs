@@ -12,4 +12,5 @@ mod hub;
 mod limits;
 mod listings;
 mod objects;
+mod redirected;
 mod web;
