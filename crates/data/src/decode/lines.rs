@@ -7,7 +7,7 @@ use super::frames::FrameError;
 use crate::DataError;
 
 /// Bytes of the longest line that is read, 128 MiB. Books in JSON have some 10 MB; a line without an end would fill the memory.
-pub(super) const LONGEST: u64 = 128 << 20;
+const LONGEST: u64 = 128 << 20;
 
 pub(super) struct Lines<R> {
     reader: R,

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::lines::{LONGEST, Lines};
+use super::lines::Lines;
 use super::{Document, TXT_SEPARATOR};
 use crate::DataError;
 
@@ -23,12 +23,6 @@ impl<R: BufRead> Txt<R> {
         while let Some(line) = self.lines.next()? {
             if line.trim_ascii_end() == TXT_SEPARATOR.as_bytes() {
                 return Ok((text, first));
-            }
-            if (text.len() + line.len()) as u64 > LONGEST {
-                let why = format!(
-                    "the document is longer than {LONGEST} bytes; separate documents with a line `{TXT_SEPARATOR}`"
-                );
-                return Err(self.lines.error(first, why));
             }
             text.extend_from_slice(line);
         }
