@@ -154,7 +154,7 @@ mod tests {
             ("http://train/files/part-01.jsonl", None),
             ("https://h/test/validation/a.jsonl", Some(Tag::Validation)),
             ("https://h", None),
-            ("/home/test/train/a.jsonl", Some(Tag::Train)),
+            ("/data/test/train/a.jsonl", Some(Tag::Train)),
             ("a/train.jsonl", None),
             ("hf://datasets/a/train/x.jsonl", None),
         ] {
