@@ -7,6 +7,7 @@ mod cost;
 mod devices;
 mod instructions;
 mod invariants;
+mod metadata;
 mod orphans;
 mod parity;
 mod presets;

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evenburn_workspace::{capture, cargo};
 use serde::Deserialize;
+
+use crate::metadata;
 
 /// What Cargo builds, as far as it is needed.
 #[derive(Debug, Deserialize)]
@@ -27,14 +28,7 @@ struct Target {
 
 /// The Rust files among `files`, which are paths below `root`, that no target of the workspace reaches by `mod` or `include!`.
 pub(crate) fn find(root: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let text = capture(cargo().current_dir(root).args([
-        "metadata",
-        "--format-version=1",
-        "--locked",
-        "--no-deps",
-    ]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&text).context("cargo metadata wrote JSON of an unknown shape")?;
+    let metadata: Metadata = metadata::read(root)?;
     let targets = metadata
         .packages
         .into_iter()

@@ -5,9 +5,11 @@ mod page;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use evenburn_workspace::{capture, cargo};
 use serde::Deserialize;
+
+use crate::metadata;
 
 /// What each package depends on, as `docs/architecture.md` says too. A package under `crates/` or `tools/` that isn't here is
 /// an error; tests and examples may depend on all of these, and nothing on them.
@@ -200,14 +202,7 @@ struct Dependency {
 /// # Errors
 /// Each forbidden dependency, by name.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let text = capture(cargo().current_dir(root).args([
-        "metadata",
-        "--format-version=1",
-        "--locked",
-        "--no-deps",
-    ]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&text).context("cargo metadata wrote JSON of an unknown shape")?;
+    let metadata: Metadata = metadata::read(root)?;
     let mut faults = wrong(&metadata.packages, &FOLDERS.map(|name| root.join(name)));
     faults.extend(page::check(root)?);
     let members: BTreeSet<&str> = metadata
