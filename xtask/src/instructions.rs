@@ -65,7 +65,7 @@ fn recorded(root: &Path) -> Result<Counts> {
 }
 
 fn count(root: &Path) -> Result<Counts> {
-    let binary = build_tool(root, "evenburn-bench-workers", "bench_train", true)?;
+    let binary = build_tool(root, "bench_train", true)?;
     SCHEMES
         .iter()
         .map(|scheme| Ok(((*scheme).to_owned(), step(root, &binary, scheme)?)))

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use clap::Args;
-use evenburn_workspace::{cargo, root, run};
+use evenburn_workspace::{TOGETHER, cargo, root, run};
 
 /// Runs all tests: with cargo-nextest where it is installed, with plain `cargo test` elsewhere.
 ///
@@ -30,17 +30,13 @@ impl TestArgs {
     }
 }
 
-/// The package whose tests need an adapter: `cargo xtask ci --only adapter` runs them. Built with the others it would
-/// double what they wait for, and change the features of what all stand on.
-const ON_AN_ADAPTER: &str = "evenburn-cube";
-
 /// Runs the tests that `args` choose, or all.
 pub(crate) fn all(root: &Path, args: &[OsString]) -> Result<()> {
     let command = |words: &[&str]| {
         let mut command = cargo();
         command.current_dir(root).args(words).arg("--locked");
         if !names_package(args) {
-            command.args(["--workspace", "--exclude", ON_AN_ADAPTER]);
+            command.args(TOGETHER);
         }
         command
     };

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 
 /// Builds a program that is measured and returns its path.
 fn build(root: &Path, name: &str, debug: bool) -> Result<PathBuf> {
-    build_tool(root, "evenburn-bench-workers", name, debug)
+    build_tool(root, name, debug)
 }
 
 /// The middle of an odd number of values, the upper of the two middle ones of an even number; NaN of none.

@@ -8,7 +8,7 @@ mod tool;
 
 pub use backend::Backend;
 pub use output::{Unread, end, end_with, print};
-pub use program::{build, build_tool, build_tree, is_there, program_arguments, units};
+pub use program::{TOGETHER, build, build_tool, build_tree, is_there, program_arguments, units};
 pub use tool::{corpus, tool};
 
 use std::env;

@@ -64,16 +64,25 @@ pub fn units(root: &Path, arguments: &[String]) -> Result<usize> {
     Ok(graph.units.len())
 }
 
-/// Builds a program of a package and returns its path.
+/// The package whose tests need an adapter. Built with the others it would double what their tests wait for, and change the
+/// features of what all stand on.
+const ON_AN_ADAPTER: &str = "evenburn-cube";
+
+/// The choice of every package but the one on an adapter. Cargo unites the features of the packages that it builds at once: whatever
+/// else is chosen has Burn in another form (`derive_more` with one feature less, and all that stands on it), built for minutes a second
+/// time.
+pub const TOGETHER: [&str; 3] = ["--workspace", "--exclude", ON_AN_ADAPTER];
+
+/// Builds a program of the workspace and returns its path.
 ///
 /// # Errors
 /// The build fails.
-pub fn build_tool(root: &Path, package: &str, name: &str, debug: bool) -> Result<PathBuf> {
+pub fn build_tool(root: &Path, name: &str, debug: bool) -> Result<PathBuf> {
     let mut command = cargo();
     command
         .current_dir(root)
         .args(["build", "--locked"])
-        .arg(format!("--package={package}"))
+        .args(TOGETHER)
         .arg(format!("--bin={name}"));
     if !debug {
         command.arg("--release");
