@@ -59,8 +59,26 @@ pub struct DataConfig {
     /// Folder for tokenized shards and trained tokenizers; the program's own cache folder if unset.
     pub cache: Option<PathBuf>,
     /// Consecutive source files are packed together into one shard up to this many bytes, counted
-    /// as stored; a larger file is a shard of its own. Samples never cross shards.
+    /// as stored; a larger file is a shard of its own. An epoch reads the shards in a shuffled order.
     pub shard_bytes: u64,
+    /// The documents of a shard are cut into windows of at most this many bytes of text, or of one
+    /// document. Samples are shuffled within a window and never cross its ends; a stream holds
+    /// whole windows in memory.
+    #[schemars(range(min = 1))]
+    pub window_bytes: u64,
+    /// When text is tokenized: `all` of it before the first step, or `ahead` of the training that
+    /// reads it, in the background, which takes a bounded part of the disk and begins as soon as
+    /// the first files are there. The samples are the same. Unset, it is `ahead` where text lies
+    /// elsewhere than on this machine, else `all`.
+    pub prepare: Option<Prepare>,
+    /// Windows that are made ahead of the one that is trained on, with `prepare = "ahead"`, and
+    /// shards whose files are fetched ahead.
+    #[schemars(range(min = 1))]
+    pub ahead: usize,
+    /// Bytes of the disk that fetched files and tokenized windows take at most, with `prepare =
+    /// "ahead"`. What is needed least recently goes first. Files that were there before don't
+    /// count and stay.
+    pub cache_bytes: u64,
 }
 
 impl Default for DataConfig {
@@ -78,6 +96,10 @@ impl Default for DataConfig {
             document_mask: DocumentMask::default(),
             cache: None,
             shard_bytes: 8 << 20,
+            window_bytes: 64 << 20,
+            prepare: None,
+            ahead: 2,
+            cache_bytes: 16 << 30,
         }
     }
 }
@@ -89,12 +111,33 @@ impl DataConfig {
     /// The value of `tokenizer` that asks for training one.
     pub const TRAIN: &'static str = "train";
 
+    /// When the text is tokenized: `prepare`, or what stands for it where it is unset.
+    ///
+    /// ```
+    /// use evenburn_data::{DataConfig, Prepare};
+    /// let at = |path: &str| DataConfig { path: path.into(), ..Default::default() }.prepares();
+    /// assert_eq!((at("books"), at("hf://datasets/a/books")), (Prepare::All, Prepare::Ahead));
+    /// ```
+    pub fn prepares(&self) -> Prepare {
+        let mut entries = self
+            .path
+            .0
+            .iter()
+            .chain(self.validation_path.iter().flat_map(|p| &p.0));
+        let unset = if entries.any(|entry| entry.contains("://")) {
+            Prepare::Ahead
+        } else {
+            Prepare::All
+        };
+        self.prepare.unwrap_or(unset)
+    }
+
     /// Checks what can be checked without touching a file.
     ///
     /// # Errors
     /// [`DataError::Config`] names the key: no `path`, a `validation_fraction` outside [0, 1), a
     /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token or too large to be
-    /// trained, an empty name.
+    /// trained, an empty name, nothing ahead, a window without room.
     pub fn validate(&self) -> Result<(), DataError> {
         if self.path.0.is_empty() {
             return Err(DataError::config(
@@ -146,6 +189,14 @@ impl DataConfig {
             ));
         }
         for (field, value) in [
+            ("data.ahead", self.ahead as u64),
+            ("data.window_bytes", self.window_bytes),
+        ] {
+            if value == 0 {
+                return Err(DataError::config(field, "is 0, must be at least 1"));
+            }
+        }
+        for (field, value) in [
             ("data.tokenizer", &self.tokenizer),
             ("data.eod_token", &self.eod_token),
             ("data.text_field", &self.text_field),
@@ -170,6 +221,16 @@ pub enum DocumentMask {
     Across,
     /// A position attends only to its own document.
     Within,
+}
+
+/// When text is tokenized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prepare {
+    /// All of it before the first step, into the cache.
+    All,
+    /// Ahead of the training that reads it.
+    Ahead,
 }
 
 /// One or more files, globs or folders; written as a string or as a list of strings.

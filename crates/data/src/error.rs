@@ -192,7 +192,7 @@ pub enum DataError {
     },
     /// A split holds too little text for even one sample.
     #[error(
-        "the {split} split yields no sample: it has {tokens} tokens in {shards} shard(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one shard; {advice}",
+        "the {split} split yields no sample: it has {tokens} tokens in {windows} window(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one window; {advice}",
         context + 1
     )]
     TooFewTokens {
@@ -202,23 +202,25 @@ pub enum DataError {
         split: &'static str,
         /// Tokens of the split.
         tokens: u64,
-        /// Its shards.
-        shards: usize,
-        /// Tokens of the longest shard.
+        /// Its windows.
+        windows: usize,
+        /// Tokens of the longest window.
         longest: u64,
         /// The context that was asked for.
         context: usize,
     },
     /// A cursor doesn't point into the store, so it belongs to other data or another context.
     #[error(
-        "the data cursor (epoch {epoch}, shard {shard}, sample {sample}) lies outside the data: {message}"
+        "the data cursor (epoch {epoch}, shard {shard}, window {window}, sample {sample}) lies outside the data: {message}"
     )]
     Cursor {
         /// Its epoch.
         epoch: u64,
         /// Its shard position.
         shard: usize,
-        /// Its sample in the shard.
+        /// Its window of the shard.
+        window: usize,
+        /// Its sample in the window.
         sample: u64,
         /// The bound it exceeds.
         message: String,

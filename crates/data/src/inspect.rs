@@ -131,7 +131,7 @@ fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSumm
     SplitSummary {
         split,
         sources: read.count(),
-        shards: store.shards(),
+        shards: store.windows(),
         documents: store.documents(),
         tokens: store.tokens(),
         text_bytes: store.text_bytes(),

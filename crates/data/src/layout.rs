@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::opener::SourceOpener;
 use crate::decode::{Documents, counted_documents};
 use crate::source::Source;
-use crate::split::Tag;
+use crate::split::{Split, Tag};
 use crate::{DataConfig, DataError, PathList};
 
 /// How the documents of a source are assigned to a split.
@@ -29,6 +29,17 @@ pub enum SourceRole {
     Validation,
     /// A document's tag decides, or else the hash of its text.
     Mixed,
+}
+
+impl SourceRole {
+    /// Whether documents of the source may belong to a split.
+    pub(crate) fn has(self, split: Split) -> bool {
+        match self {
+            Self::Train => split == Split::Train,
+            Self::Validation => split == Split::Validation,
+            Self::Mixed => true,
+        }
+    }
 }
 
 /// The rule by which a source got its role.

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use evenburn_files::{Sha256, hex};
+use std::sync::Arc;
 
 use crate::digest::digests;
+use crate::group::groups;
+use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
+use crate::learned::{Part, learned};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
-use crate::placing::{Placing, Tally};
+use crate::placing::Tally;
+use crate::shard_text::InPlace;
 use crate::split::Split;
-use crate::store::PackedStore;
-use crate::tokenize::{Job, groups};
-use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, files};
-
-/// A tokenizer is trained on at most this much text…
-const TRAINING_BYTES: u64 = 64 << 20;
-/// …taken in equal shares from at most this many sources, evenly spaced.
-const TRAINING_SOURCES: usize = 64;
+use crate::store::{PackedStore, Piece};
+use crate::token_file::{TokenFile, TokenFolder};
+use crate::tokenize::Job;
+use crate::window::PackedText as _;
+use crate::{DataConfig, DataError, Progress, Tokenizer, files};
 
 /// Token files up to this size altogether are hashed whenever they are opened, larger ones only
 /// checked for size and counts. (XXH3 takes some milliseconds for it.)
@@ -93,12 +93,58 @@ impl Corpus {
         };
         let total = text.tokens();
         let share = (fraction * total as f64).ceil() as u64;
-        let (train, validation) = text.hold_out(share.max(tokens).min(total / 10))?;
+        let held = share.max(tokens).min(total / 10);
+        let (train, validation) = self.parted(text.split(), held)?;
         Ok(Self {
             train,
             validation,
             ..self
         })
+    }
+
+    /// The text of a split without its last `tokens` tokens, for training, and those for validation.
+    fn parted(&self, split: Split, tokens: u64) -> Result<(PackedStore, PackedStore), DataError> {
+        let Self {
+            manifest,
+            tokenizer,
+            ..
+        } = self;
+        let folder = Arc::new(TokenFolder::new(&self.folder, manifest, tokenizer));
+        let (mut kept, mut held) = (Vec::new(), Vec::new());
+        for (shard, record) in manifest.placed(split) {
+            kept.push((shard, record.window, TokenFile::open(&folder, record)?));
+        }
+        let mut left = tokens;
+        while left > 0
+            && let Some((shard, window, file)) = kept.pop()
+        {
+            let there = file.tokens();
+            if there > left {
+                kept.push((shard, window, file.part(0..there - left)));
+            }
+            let start = there.saturating_sub(left);
+            held.push((shard, window, file.part(start..there)));
+            left = left.saturating_sub(there);
+        }
+        held.reverse();
+        let mut windows = manifest.windows(split);
+        // What was held out to its end is no shard or window for training.
+        let (shards, last) = kept.last().map_or((0, 0), |(s, w, _)| (s + 1, w + 1));
+        let held_windows = windows.clone();
+        windows.truncate(shards);
+        if let Some(count) = windows.last_mut() {
+            *count = last;
+        }
+        let store = |split, files: Vec<(usize, usize, TokenFile)>, windows| {
+            let pieces = files.into_iter();
+            let pieces = pieces.map(|(shard, window, file)| Piece::of_file(shard, window, file));
+            let pieces = pieces.collect::<Result<_, _>>()?;
+            Ok(PackedStore::new(split, tokenizer, pieces, windows))
+        };
+        Ok((
+            store(Split::Train, kept, windows)?,
+            store(Split::Validation, held, held_windows)?,
+        ))
     }
 }
 
@@ -133,7 +179,7 @@ pub fn prepare(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
-    prepared(config, None, cache, progress)
+    prepared(find_sources(config)?, config, None, cache, progress)
 }
 
 /// [`prepare`] in the tokens of a tokenizer that is at hand, whatever `config.tokenizer` says.
@@ -146,17 +192,25 @@ pub fn prepare_in(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
-    prepared(config, Some(tokenizer), cache, progress)
+    prepared(
+        find_sources(config)?,
+        config,
+        Some(tokenizer),
+        cache,
+        progress,
+    )
 }
 
-fn prepared(
+/// The same of sources that are listed.
+pub(crate) fn prepared(
+    listing: Listing,
     config: &DataConfig,
     at_hand: Option<Tokenizer>,
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
-    let Listing { sources, left_out } = find_sources(config)?;
+    let Listing { sources, left_out } = listing;
     require_text(&sources, &config.text_field)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
@@ -195,6 +249,7 @@ fn prepared(
                 text_field: config.text_field.clone(),
                 validation_fraction: config.validation_fraction,
                 sources: records,
+                groups: done.groups,
                 shards: done.shards,
             };
             tokenizer.save(&folder.join("tokenizer.json"))?;
@@ -251,7 +306,8 @@ fn open(
     }
     let train = PackedStore::open(folder, &manifest, Split::Train, &tokenizer)?;
     let validation = PackedStore::open(folder, &manifest, Split::Validation, &tokenizer)?;
-    if train.stored_bytes() + validation.stored_bytes() <= VERIFY_BYTES {
+    let tokens = train.tokens() + validation.tokens();
+    if tokens * manifest.token_type.width() as u64 <= VERIFY_BYTES {
         train.verify()?;
         validation.verify()?;
     }
@@ -276,48 +332,28 @@ fn record((placed, sha256): (&PlacedSource, String)) -> SourceRecord {
     }
 }
 
-/// Hashes values with their lengths, so that no two lists of values give the same bytes.
-struct Key(Sha256);
-
-impl Key {
-    fn new(purpose: &str) -> Self {
-        let mut key = Self(Sha256::default());
-        key.add(purpose);
-        key.add(&FORMAT_VERSION.to_string());
-        key
+/// Adds the text and its distribution over the splits.
+fn add_text(key: &mut Key, config: &DataConfig, records: &[SourceRecord]) {
+    key.add(&config.text_field);
+    if records.iter().any(|r| r.role == SourceRole::Mixed) {
+        key.add(&config.validation_fraction.to_string());
     }
-
-    fn add(&mut self, value: &str) {
-        self.0.update((value.len() as u64).to_le_bytes());
-        self.0.update(value.as_bytes());
-    }
-
-    fn finish(self) -> String {
-        hex(&self.0.bytes()[..10])
-    }
-
-    /// The text and its distribution over the splits.
-    fn add_text(&mut self, config: &DataConfig, records: &[SourceRecord]) {
-        self.add(&config.text_field);
-        if records.iter().any(|r| r.role == SourceRole::Mixed) {
-            self.add(&config.validation_fraction.to_string());
-        }
-        for r in records {
-            self.add(&r.name);
-            self.add(&r.sha256);
-            self.add(&format!("{:?} {:?}", r.role, r.rule));
-        }
+    for r in records {
+        key.add(&r.name);
+        key.add(&r.sha256);
+        key.add(&format!("{:?} {:?}", r.role, r.rule));
     }
 }
 
 fn key(config: &DataConfig, records: &[SourceRecord], tokenizer: &Tokenizer) -> String {
     let mut key = Key::new("tokens");
-    key.add_text(config, records);
+    add_text(&mut key, config, records);
     key.add(tokenizer.sha256());
     key.add(tokenizer.eod_token());
     key.add(config.bos_token.as_deref().unwrap_or_default());
     key.add(&config.shard_bytes.to_string());
-    key.finish()
+    key.add(&config.window_bytes.to_string());
+    key.short()
 }
 
 fn tokenizer(
@@ -327,6 +363,26 @@ fn tokenizer(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
+    if let Some(tokenizer) = given_tokenizer(config)? {
+        return Ok(tokenizer);
+    }
+    let mut key = Key::new("tokenizer");
+    add_text(&mut key, config, records);
+    key.add(&config.tokenizer_vocab.to_string());
+    key.add(&config.eod_token);
+    learned(
+        config,
+        sources,
+        Part::Spread,
+        &InPlace,
+        &key.short(),
+        cache,
+        progress,
+    )
+}
+
+/// The tokenizer that `data.tokenizer` names; nothing where one is to be trained.
+pub(crate) fn given_tokenizer(config: &DataConfig) -> Result<Option<Tokenizer>, DataError> {
     let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
         let file = Path::new(&config.tokenizer);
@@ -340,7 +396,7 @@ fn tokenizer(
             }
             other => other,
         })?;
-        return tokenizer.with_bos(bos);
+        return tokenizer.with_bos(bos).map(Some);
     }
     if let Some(bos) = bos {
         let why = format!(
@@ -348,141 +404,5 @@ fn tokenizer(
         );
         return Err(DataError::config("data.bos_token", why));
     }
-    learned(config, sources, records, cache, progress)
-}
-
-/// The tokenizer that `tokenizer = "train"` stands for, which is kept in the cache.
-fn learned(
-    config: &DataConfig,
-    sources: &[PlacedSource],
-    records: &[SourceRecord],
-    cache: &Path,
-    progress: &dyn Progress,
-) -> Result<Tokenizer, DataError> {
-    let mut key = Key::new("tokenizer");
-    key.add_text(config, records);
-    key.add(&config.tokenizer_vocab.to_string());
-    key.add(&config.eod_token);
-    let path = cache.join(format!("tokenizer-{}.json", key.finish()));
-    if path.exists() {
-        return Tokenizer::from_file(&path, &config.eod_token);
-    }
-    let _lock = files::lock(cache)?;
-    if path.exists() {
-        return Tokenizer::from_file(&path, &config.eod_token);
-    }
-    let tokenizer = train_on(config, sources, progress)?;
-    tokenizer.save(&path)?;
-    Ok(tokenizer)
-}
-
-/// Trains the tokenizer that `tokenizer = "train"` stands for, on the configured training split.
-///
-/// # Errors
-/// Any [`DataError`] of the configuration or the sources.
-pub fn train_tokenizer(
-    config: &DataConfig,
-    progress: &dyn Progress,
-) -> Result<Tokenizer, DataError> {
-    train_on(config, &find_sources(config)?.sources, progress)
-}
-
-fn train_on(
-    config: &DataConfig,
-    sources: &[PlacedSource],
-    progress: &dyn Progress,
-) -> Result<Tokenizer, DataError> {
-    let eligible: Vec<_> = sources
-        .iter()
-        .filter(|s| s.role != SourceRole::Validation)
-        .collect();
-    let count = eligible.len().min(TRAINING_SOURCES);
-    let chosen = (0..count).map(|i| eligible[i * eligible.len() / count]);
-    let texts = TrainingTexts {
-        sources: chosen.collect::<Vec<_>>().into_iter(),
-        current: None,
-        left_here: 0,
-        left: TRAINING_BYTES,
-        config,
-        progress,
-        documents: 0,
-    };
-    Tokenizer::train_reporting(texts, config.tokenizer_vocab, &config.eod_token, progress)
-}
-
-/// The training split's documents up to a number of bytes, in equal shares of the sources; what a
-/// source doesn't use goes to those after it.
-struct TrainingTexts<'a, I> {
-    sources: I,
-    current: Option<(crate::Documents, &'a PlacedSource)>,
-    left_here: u64,
-    left: u64,
-    config: &'a DataConfig,
-    progress: &'a dyn Progress,
-    documents: u64,
-}
-
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
-    fn next_text(&mut self) -> Result<Option<String>, DataError> {
-        loop {
-            if self.left_here == 0 {
-                self.current = None;
-            }
-            let Some((documents, placed)) = &mut self.current else {
-                let sources = self.sources.len() as u64;
-                let Some(placed) = self.sources.next() else {
-                    return Ok(None);
-                };
-                self.left_here = self.left.div_ceil(sources);
-                if let Ok(documents) = placed.documents(&self.config.text_field)? {
-                    self.current = Some((documents, placed));
-                } else {
-                    self.left_here = 0;
-                }
-                continue;
-            };
-            let Some(document) = documents.next().transpose()? else {
-                self.left_here = 0;
-                continue;
-            };
-            let placing = Placing::new(placed.role, self.config.validation_fraction);
-            if placing.split(&document, &mut Tally::default()) != Some(Split::Train) {
-                continue;
-            }
-            let name = placed.source.name().to_owned();
-            let bytes = document.text.len() as u64;
-            self.left_here = self.left_here.saturating_sub(bytes);
-            self.left = self.left.saturating_sub(bytes);
-            self.documents += 1;
-            self.report(name, bytes)?;
-            return Ok(Some(document.text));
-        }
-    }
-
-    /// Says how far it is: every so often, and after a document that took its time.
-    fn report(&self, source: String, bytes: u64) -> Result<(), DataError> {
-        if !self.documents.is_multiple_of(256) && bytes < 1 << 20 {
-            return Ok(());
-        }
-        let state = ProgressState {
-            phase: Phase::TrainingTokenizer,
-            source,
-            bytes_done: TRAINING_BYTES - self.left,
-            bytes_total: TRAINING_BYTES,
-            documents: self.documents,
-            tokens: 0,
-        };
-        match self.progress.report(&state) {
-            std::ops::ControlFlow::Continue(()) => Ok(()),
-            std::ops::ControlFlow::Break(()) => Err(DataError::Interrupted),
-        }
-    }
-}
-
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> Iterator for TrainingTexts<'a, I> {
-    type Item = Result<String, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_text().transpose()
-    }
+    Ok(None)
 }

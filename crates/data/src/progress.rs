@@ -14,6 +14,8 @@ pub enum Phase {
     Merging,
     /// They are turned into tokens.
     Tokenizing,
+    /// Those of a stream are read for the validation text that evaluations need.
+    Validation,
 }
 
 /// A snapshot of [`prepare`](crate::prepare)'s work.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenburn_data::Corpus;
+use evenburn_data::TrainingData;
 use evenburn_model::{Decoder, weights};
 use evenburn_optim::Engine;
 
@@ -23,36 +23,37 @@ pub(super) struct Identities {
     plan: String,
     corpus: String,
     /// As a checkpoint of the first format has it.
-    first_corpus: String,
+    first_corpus: Option<String>,
 }
 
 impl Identities {
     pub(super) fn new(
         resolved: &Resolved,
         recorded: &RecordedPlan,
-        corpus: &Corpus,
+        data: &TrainingData,
     ) -> Result<Self, TrainError> {
         Ok(Self {
             config: launch::identity(&resolved.config)?,
             plan: recorded.hash(),
-            corpus: corpus.manifest.fingerprint(),
-            first_corpus: corpus.manifest.first_fingerprint(),
+            corpus: data.identity(),
+            first_corpus: data.first_identity(),
         })
     }
 
     /// The corpus stays the same whatever a run goes on with.
     fn check_corpus(&self, path: &Path, state: &State) -> Result<(), TrainError> {
         let corpus = match state.format {
-            FIRST_FORMAT => &self.first_corpus,
-            _ => &self.corpus,
+            FIRST_FORMAT => self.first_corpus.as_ref(),
+            _ => Some(&self.corpus),
         };
-        if state.corpus == *corpus {
+        if Some(&state.corpus) == corpus {
             return Ok(());
         }
         Err(TrainError::Foreign {
             path: path.to_owned(),
             what: "corpus",
-            why: "its tokens are others: the text, its order (files go by their names), its splits or the tokenizer differ"
+            why: "its tokens are others: the text, its order (files go by their names), its splits, the tokenizer or \
+                  data.prepare differ"
                 .to_owned(),
         })
     }
