@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use evenburn_files::{Sha256, hex};
+use evenburn_locations::Storage;
 
 use crate::digest::digests;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
 use crate::placing::{Placing, Tally};
+use crate::source::Source;
 use crate::split::Split;
 use crate::store::PackedStore;
 use crate::tokenize::{Job, groups};
-use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, files};
+use crate::{
+    DataConfig, DataError, Phase, Pins, Progress, ProgressState, Tokenizer, fetch, files,
+    open_storage,
+};
 
 /// A tokenizer is trained on at most this much text…
 const TRAINING_BYTES: u64 = 64 << 20;
@@ -37,6 +43,10 @@ pub struct Corpus {
     pub manifest: Manifest,
     /// Names of files that were found and not read, by reason.
     pub left_out: BTreeMap<LeftOut, Vec<String>>,
+    /// What should be known of the listing, in sentences.
+    pub notes: Vec<String>,
+    /// The commits at which repositories were read.
+    pub pins: Pins,
     /// The cache folder that holds them.
     pub folder: PathBuf,
 }
@@ -156,14 +166,19 @@ fn prepared(
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
-    let Listing { sources, left_out } = find_sources(config)?;
+    let storage = open_storage(config, cache)?;
+    let Listing {
+        sources,
+        left_out,
+        notes,
+    } = find_sources(config, &storage)?;
     require_text(&sources, &config.text_field)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
     let tokenizer = match at_hand {
         Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
-        None => tokenizer(config, &sources, &records, cache, progress)?,
+        None => tokenizer(config, &storage, &sources, &records, cache, progress)?,
     };
 
     let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
@@ -178,6 +193,7 @@ fn prepared(
                 token_type: TokenType::for_vocab(tokenizer.vocab_size()),
                 progress,
             };
+            fetch(&all(&sources), &storage, progress)?;
             let done = job.run(&groups(sources, config.shard_bytes))?;
             for (record, tally) in records.iter_mut().zip(done.tallies) {
                 record.documents = tally;
@@ -202,7 +218,24 @@ fn prepared(
             job.remove_notes();
         }
     }
-    open(&folder, tokenizer, left_out)
+    let about = About {
+        left_out,
+        notes,
+        pins: Pins::of(config, &storage),
+    };
+    open(&folder, tokenizer, about)
+}
+
+/// The sources themselves.
+fn all(sources: &[PlacedSource]) -> Vec<Arc<dyn Source>> {
+    sources.iter().map(|it| Arc::clone(&it.source)).collect()
+}
+
+/// What a listing tells beside sources.
+struct About {
+    left_out: BTreeMap<LeftOut, Vec<String>>,
+    notes: Vec<String>,
+    pins: Pins,
 }
 
 /// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
@@ -228,11 +261,7 @@ fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataEr
     })
 }
 
-fn open(
-    folder: &Path,
-    tokenizer: Tokenizer,
-    left_out: BTreeMap<LeftOut, Vec<String>>,
-) -> Result<Corpus, DataError> {
+fn open(folder: &Path, tokenizer: Tokenizer, about: About) -> Result<Corpus, DataError> {
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
@@ -260,7 +289,9 @@ fn open(
         train,
         validation,
         manifest,
-        left_out,
+        left_out: about.left_out,
+        notes: about.notes,
+        pins: about.pins,
         folder: folder.to_path_buf(),
     })
 }
@@ -322,6 +353,7 @@ fn key(config: &DataConfig, records: &[SourceRecord], tokenizer: &Tokenizer) -> 
 
 fn tokenizer(
     config: &DataConfig,
+    storage: &Storage,
     sources: &[PlacedSource],
     records: &[SourceRecord],
     cache: &Path,
@@ -329,15 +361,15 @@ fn tokenizer(
 ) -> Result<Tokenizer, DataError> {
     let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
-        let file = Path::new(&config.tokenizer);
-        let tokenizer = Tokenizer::from_file(file, &config.eod_token).map_err(|e| match e {
+        let (key, place) = ("data.tokenizer", &config.tokenizer);
+        let tokenizer = Tokenizer::from_location(place, &config.eod_token, storage);
+        let tokenizer = tokenizer.map_err(|e| match e {
             DataError::Missing { .. } => {
-                let why = format!(
-                    "no such file: {}; if it lies elsewhere now, give that place",
-                    file.display()
-                );
-                DataError::config("data.tokenizer", why)
+                let why =
+                    format!("no such file: {place}; if it lies elsewhere now, give that place");
+                DataError::config(key, why)
             }
+            DataError::Location(source) => DataError::Place { key, source },
             other => other,
         })?;
         return tokenizer.with_bos(bos);
@@ -348,12 +380,13 @@ fn tokenizer(
         );
         return Err(DataError::config("data.bos_token", why));
     }
-    learned(config, sources, records, cache, progress)
+    learned(config, storage, sources, records, cache, progress)
 }
 
 /// The tokenizer that `tokenizer = "train"` stands for, which is kept in the cache.
 fn learned(
     config: &DataConfig,
+    storage: &Storage,
     sources: &[PlacedSource],
     records: &[SourceRecord],
     cache: &Path,
@@ -371,6 +404,7 @@ fn learned(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
+    fetch(&all(sources), storage, progress)?;
     let tokenizer = train_on(config, sources, progress)?;
     tokenizer.save(&path)?;
     Ok(tokenizer)
@@ -382,9 +416,10 @@ fn learned(
 /// Any [`DataError`] of the configuration or the sources.
 pub fn train_tokenizer(
     config: &DataConfig,
+    storage: &Storage,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    train_on(config, &find_sources(config)?.sources, progress)
+    train_on(config, &find_sources(config, storage)?.sources, progress)
 }
 
 fn train_on(

@@ -39,6 +39,7 @@ impl Corpus {
         lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.extend(
             self.tokenizer
                 .remarks()
@@ -162,7 +163,7 @@ fn copies(sources: &[SourceRecord]) -> Vec<String> {
         .collect()
 }
 
-fn left(why: &LeftOut, names: &[String]) -> String {
+pub(crate) fn left(why: &LeftOut, names: &[String]) -> String {
     let why = match why {
         LeftOut::Test => "named test",
         LeftOut::OtherValidation => "named validation, and data.validation_path gives other text",
@@ -180,7 +181,7 @@ fn left(why: &LeftOut, names: &[String]) -> String {
 }
 
 /// The first names.
-fn some(names: &[&str]) -> String {
+pub(crate) fn some(names: &[&str]) -> String {
     let shown = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN {
         format!("{shown}, ...")
@@ -189,7 +190,7 @@ fn some(names: &[&str]) -> String {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", HumanCount(number))
 }

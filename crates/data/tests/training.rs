@@ -125,7 +125,8 @@ fn merging_is_heard_and_can_be_stopped() {
         }
     };
     let begun = Instant::now();
-    let stopped = train_tokenizer(&config, &listen);
+    let storage = open_storage(&config, &dir.path().join("cache")).unwrap();
+    let stopped = train_tokenizer(&config, &storage, &listen);
     assert!(matches!(stopped, Err(DataError::Interrupted)));
     assert_eq!(heard.load(Ordering::Relaxed), 2);
     assert!(begun.elapsed() < Duration::from_secs(20));

@@ -116,7 +116,9 @@ pub struct Summary {
 
 impl Trainer {
     /// A new run on a corpus. The registry reads what a run that goes on has recorded.
-    pub fn new(registry: &Registry, resolved: Resolved, corpus: Corpus) -> Self {
+    pub fn new(registry: &Registry, mut resolved: Resolved, corpus: Corpus) -> Self {
+        // What is recorded names the commits that were read, so that the run goes on with the same files.
+        corpus.pins.apply(&mut resolved.config.data);
         Self {
             registry: registry.clone(),
             resolved,
