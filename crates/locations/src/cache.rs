@@ -12,6 +12,7 @@ use crate::digest::Check;
 use crate::file::{ContentId, StoredFile};
 use crate::remote::{RemoteFile, Sink};
 use crate::retry::{FAILURES, backoff};
+use crate::validator::Proof;
 
 /// Where a file's bytes are kept.
 #[derive(Debug, Clone)]
@@ -137,8 +138,12 @@ struct Partial<'a> {
 }
 
 impl Sink for Partial<'_> {
-    fn is_checked(&self) -> bool {
-        self.remote.id.is_digest()
+    fn proof(&self) -> Proof {
+        if self.remote.id.is_digest() {
+            Proof::Digest
+        } else {
+            Proof::Condition
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), LocationError> {

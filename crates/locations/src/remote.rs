@@ -15,7 +15,7 @@ use crate::file::{ContentId, ReadSeek, StoredFile};
 use crate::ranges::RangeReader;
 use crate::request::{Anonymous, Answer, Ask, Trouble, judge};
 use crate::storage::Shared;
-use crate::validator::Validator;
+use crate::validator::{Proof, Validator};
 use crate::{LocationError, cache};
 
 /// What all files of a remote place have in common.
@@ -34,9 +34,8 @@ pub(crate) trait Remote: Debug + Send + Sync {
 
 /// Where bytes go.
 pub(crate) trait Sink {
-    /// Whether all of them are checked against the file's digest in the end. Else every answer has to show that it is of
-    /// the contents that reading began with.
-    fn is_checked(&self) -> bool;
+    /// What shows that they are of the contents that reading began with.
+    fn proof(&self) -> Proof;
     fn write(&mut self, bytes: &[u8]) -> Result<(), LocationError>;
     /// Everything written comes again.
     fn restart(&mut self) -> Result<(), LocationError>;
@@ -185,7 +184,7 @@ impl RemoteFile {
             return Err(Trouble::Passing("the server has no such range".to_owned()));
         }
         let answer = judge(&ask, answer)?;
-        let part = self.part(&answer, *at, ranged, sink.is_checked())?;
+        let part = self.part(&answer, *at, ranged, sink.proof())?;
         self.take(answer, part, span, at, sink)
     }
 
@@ -212,7 +211,7 @@ impl RemoteFile {
         answer: &Answer,
         at: u64,
         ranged: bool,
-        checked: bool,
+        proof: Proof,
     ) -> Result<Range<u64>, Trouble> {
         if !ranged && answer.status == 206 {
             return Err(Trouble::Passing(
@@ -239,7 +238,7 @@ impl RemoteFile {
             0..self.size
         };
         let mut seen = self.seen();
-        if seen.validator.differs(answer, checked) {
+        if seen.validator.differs(answer, proof) {
             drop(seen);
             return Err(self.changed("the server has other contents for it").into());
         }
