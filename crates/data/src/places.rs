@@ -80,7 +80,7 @@ impl Pins {
                 text.clone_from(pinned);
             }
         };
-        let mut all = |list: &mut PathList| list.0.iter_mut().for_each(pin);
+        let all = |list: &mut PathList| list.0.iter_mut().for_each(pin);
         all(&mut config.path);
         config.validation_path.iter_mut().for_each(all);
         pin(&mut config.tokenizer);

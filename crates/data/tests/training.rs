@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::kinds::{EOD, text};
 use common::prose;
-use evenburn_data::{DataConfig, DataError, Phase, ProgressState, train_bpe, train_tokenizer};
+use evenburn_data::{
+    DataConfig, DataError, Phase, ProgressState, open_storage, train_bpe, train_tokenizer,
+};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;

@@ -193,7 +193,7 @@ impl Storage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pinned(&self, written: &str) -> Option<String> {
-        let Location(Kind::Hub(repository)) = written.parse().ok()? else {
+        let Location(Kind::Hub(repository)) = written.parse::<Location>().ok()? else {
             return None;
         };
         let commits = &self.shared.commits;

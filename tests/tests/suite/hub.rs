@@ -8,15 +8,15 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("hub")
 }
 
 /// The stand-in, with faults from its start.
-pub struct Hub {
+pub(crate) struct Hub {
     process: Child,
-    pub api: String,
-    pub home: tempfile::TempDir,
+    pub(crate) api: String,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl Drop for Hub {
@@ -28,12 +28,12 @@ impl Drop for Hub {
 
 impl Hub {
     /// `None`, loudly, where there is no python to run it.
-    pub fn start(rules: &Value) -> Option<Self> {
+    pub(crate) fn start(rules: &Value) -> Option<Self> {
         Self::start_with(&folder().join("repos"), rules)
     }
 
     /// One that serves the repositories of a folder.
-    pub fn start_with(root: &Path, rules: &Value) -> Option<Self> {
+    pub(crate) fn start_with(root: &Path, rules: &Value) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         let faults = home.path().join("faults.json");
         fs::write(
@@ -63,7 +63,7 @@ impl Hub {
     }
 
     /// The program with an empty cache at first.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenburn-under-test"));
         command
             .args(arguments)
@@ -74,12 +74,12 @@ impl Hub {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Standard output of a run that succeeds.
-    pub fn told(&self, arguments: &[&str]) -> String {
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         let failed = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{arguments:?}: {failed}");
@@ -87,14 +87,14 @@ impl Hub {
     }
 
     /// The last line of what a run says that fails.
-    pub fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert!(!ran.status.success(), "{arguments:?}");
         lines(&ran.stderr).pop().unwrap()
     }
 
     /// Asks the stand-in about itself, or tells it something.
-    pub fn control(&self, path: &str, body: Option<&Value>) -> Value {
+    pub(crate) fn control(&self, path: &str, body: Option<&Value>) -> Value {
         let host = self.api.strip_prefix("http://").unwrap();
         let answer = exchange(
             host,
@@ -106,7 +106,7 @@ impl Hub {
     }
 
     /// Paths of the files of which bytes were sent.
-    pub fn files_sent(&self) -> Vec<String> {
+    pub(crate) fn files_sent(&self) -> Vec<String> {
         let stats = self.control("/_stats", None);
         let paths = stats["paths"].as_object().unwrap();
         paths.keys().cloned().collect()
@@ -114,7 +114,7 @@ impl Hub {
 }
 
 /// One request over a connection of its own, and all of the answer.
-pub fn exchange(host: &str, path: &str, sent: Option<(&str, Vec<u8>)>) -> String {
+pub(crate) fn exchange(host: &str, path: &str, sent: Option<(&str, Vec<u8>)>) -> String {
     let mut stream = TcpStream::connect(host).unwrap();
     let (method, body) = sent.unwrap_or(("GET", Vec::new()));
     let length = body.len();
@@ -128,7 +128,7 @@ pub fn exchange(host: &str, path: &str, sent: Option<(&str, Vec<u8>)>) -> String
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub fn lines(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8(bytes.to_vec())
         .unwrap()
         .lines()

@@ -34,7 +34,7 @@ pub(super) fn list(
             .extend(listed.note.map(|note| format!("{files}: {note}")));
         // The files of a card have their names from the repository's root on, whatever globs find them.
         let folder = if files == location {
-            &listed.folder
+            listed.folder.as_str()
         } else {
             ""
         };
