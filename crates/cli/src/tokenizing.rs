@@ -2,7 +2,7 @@
 
 use crate::output::tell;
 use anyhow::Result;
-use evenburn_data::{DataConfig, Phase, ProgressState, Tokenizer, TrainingData};
+use evenburn_data::{DataConfig, Phase, ProgressState, Tokenizer, TrainingData, open_storage};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{prepare, prepare_in};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,6 +40,7 @@ pub(crate) fn bar(
     }
     move |state| {
         bar.set_prefix(match state.phase {
+            Phase::Fetching => "fetching",
             Phase::Hashing => "reading",
             Phase::TrainingTokenizer => "learning a tokenizer",
             Phase::Merging => "learning its merges",
@@ -62,8 +63,18 @@ pub(crate) fn bar(
 
 /// Loads a tokenizer with the ends of documents that `data` names, and says on standard error what is done otherwise than
 /// its file says.
-pub(crate) fn tokenizer(path: &Path, data: &DataConfig) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_file(path, &data.eod_token)?;
+pub(crate) fn tokenizer(place: &Path, data: &DataConfig) -> Result<Tokenizer> {
+    let tokenizer = match place.to_str() {
+        Some(place) => {
+            let names_it = DataConfig {
+                tokenizer: place.to_owned(),
+                ..data.clone()
+            };
+            let storage = open_storage(&names_it, &cache_folder())?;
+            Tokenizer::from_location(place, &data.eod_token, &storage)?
+        }
+        None => Tokenizer::from_file(place, &data.eod_token)?,
+    };
     let tokenizer = tokenizer.with_bos(data.bos_token.as_deref())?;
     for remark in tokenizer.remarks() {
         tell!("note: {remark}");

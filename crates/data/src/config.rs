@@ -18,8 +18,9 @@ use crate::DataError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Training text: a file, a glob pattern or a folder, or a list of them. Reads plain text
-    /// (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
+    /// Training text: a file, a glob pattern or a folder, or a list of them, on this machine or
+    /// elsewhere: `hf://datasets/OWNER/NAME[@REVISION][/GLOB]`, `https://...`, `s3://`, `gs://`,
+    /// `az://` (docs/locations.md). Reads plain text (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
     /// `.parquet`. A folder, also one that a glob finds, is searched recursively; what it holds beside these is counted and
     /// left alone. A `.txt` file is one document, or several separated by lines that hold only
     /// `<|endoftext|>`. See `data.split_names` for what becomes validation text.
@@ -29,6 +30,9 @@ pub struct DataConfig {
     /// and the others are split by the hash of their text; and where no document falls into
     /// validation, the end of the text is held out.
     pub validation_path: Option<PathList>,
+    /// Which configuration of a data set repository that `path` names without naming files of it:
+    /// one of those that its card lists. Without it the default one, where there is one.
+    pub config: Option<String>,
     /// Whether names say the split of files that a folder or a glob finds: `train` or `training`;
     /// `valid`, `validation`, `val`, `dev` or `eval`; `test`, which is left out. The word stands
     /// between characters that are no letters, in any case. The outermost folder with such a word
@@ -40,8 +44,9 @@ pub struct DataConfig {
     /// end of the text is held out: this share or one evaluation batch, whichever is more, but at
     /// most a tenth.
     pub validation_fraction: f64,
-    /// A tokenizer: the path of a `tokenizer.json`, or `train` to train a byte-level BPE on the
-    /// training split and keep it in the cache.
+    /// A tokenizer: the path of a `tokenizer.json`, one that lies elsewhere
+    /// (`hf://OWNER/NAME[@REVISION][/FILE]`, `https://...`), or `train` to train a byte-level BPE on
+    /// the training split and keep it in the cache.
     pub tokenizer: String,
     /// Entries of the vocabulary when `tokenizer` is `train`, at least 257; fewer come out if the
     /// text has no more pairs to merge.
@@ -86,6 +91,7 @@ impl Default for DataConfig {
         Self {
             path: PathList::default(),
             validation_path: None,
+            config: None,
             split_names: true,
             validation_fraction: 0.01,
             tokenizer: Self::TRAIN.into(),
@@ -119,12 +125,7 @@ impl DataConfig {
     /// assert_eq!((at("books"), at("hf://datasets/a/books")), (Prepare::All, Prepare::Ahead));
     /// ```
     pub fn prepares(&self) -> Prepare {
-        let mut entries = self
-            .path
-            .0
-            .iter()
-            .chain(self.validation_path.iter().flat_map(|p| &p.0));
-        let unset = if entries.any(|entry| entry.contains("://")) {
+        let unset = if self.is_elsewhere() {
             Prepare::Ahead
         } else {
             Prepare::All

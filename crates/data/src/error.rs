@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenburn_locations::LocationError;
+
 /// What can go wrong between a text file and a batch of tokens.
 ///
 /// Every variant carries where it happened: the file and the line, row or compressed frame, or the
@@ -34,6 +36,17 @@ pub enum DataError {
         /// The path as it was given.
         path: String,
     },
+    /// A place that a key names can't be listed or read.
+    #[error("{key}: {source}")]
+    Place {
+        /// The key.
+        key: &'static str,
+        /// What its place answers.
+        source: LocationError,
+    },
+    /// A file that lies elsewhere can't be read.
+    #[error(transparent)]
+    Location(LocationError),
     /// A glob pattern is malformed.
     #[error("bad glob pattern `{pattern}`: {message}")]
     Pattern {
@@ -249,13 +262,21 @@ impl DataError {
                     | io::ErrorKind::NotADirectory
                     | io::ErrorKind::InvalidData
             ),
+            // A server or a disk that fails, a network that isn't there.
+            Self::Place { source: error, .. } | Self::Location(error) => {
+                !matches!(error, LocationError::Unavailable { .. })
+            }
             Self::Damaged { .. } | Self::Interrupted => false,
             _ => true,
         }
     }
 
-    /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`].
+    /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`], and what a place answers
+    /// [`DataError::Location`].
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        if let Some(error) = LocationError::within(&source) {
+            return Self::Location(error.clone());
+        }
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },

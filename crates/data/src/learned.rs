@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use evenburn_locations::Storage;
+
 use crate::layout::{PlacedSource, find_sources};
 use crate::placing::{Placing, Tally};
 use crate::shard_text::{Access, InPlace};
@@ -23,12 +25,13 @@ pub(crate) enum Part {
     First,
 }
 
-/// The tokenizer of a name in the cache, which is trained on a part of the sources where it isn't there.
+/// The tokenizer of a name in the cache. Where it isn't there, it is trained on a part of the sources, after what `before` does.
 pub(crate) fn learned(
     config: &DataConfig,
     sources: &[PlacedSource],
     part: Part,
     access: &impl Access,
+    before: &dyn Fn() -> Result<(), DataError>,
     name: &str,
     cache: &Path,
     progress: &dyn Progress,
@@ -41,6 +44,7 @@ pub(crate) fn learned(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
+    before()?;
     let tokenizer = train_on(config, sources, part, access, progress)?;
     tokenizer.save(&path)?;
     Ok(tokenizer)
@@ -52,9 +56,10 @@ pub(crate) fn learned(
 /// Any [`DataError`] of the configuration or the sources.
 pub fn train_tokenizer(
     config: &DataConfig,
+    storage: &Storage,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let sources = find_sources(config)?.sources;
+    let sources = find_sources(config, storage)?.sources;
     train_on(config, &sources, Part::Spread, &InPlace, progress)
 }
 

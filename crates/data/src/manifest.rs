@@ -73,7 +73,8 @@ pub struct SourceRecord {
     pub name: String,
     /// Its stored size in bytes.
     pub size: u64,
-    /// SHA-256 of its stored bytes.
+    /// SHA-256 of its stored bytes; of a file that lies elsewhere and was listed without one, `git:` with the SHA-1 that git
+    /// gives it, or `etag:` with a digest of its address and its server's tag.
     pub sha256: String,
     /// How its documents found their split.
     pub role: SourceRole,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evenburn_locations::Storage;
+
 use crate::digest::digests;
 use crate::group::groups;
 use crate::key::Key;
@@ -13,12 +15,13 @@ use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, Tokenize
 use crate::megatron::TokenType;
 use crate::placing::Tally;
 use crate::shard_text::InPlace;
+use crate::source::Source;
 use crate::split::Split;
 use crate::store::{PackedStore, Piece};
 use crate::token_file::{TokenFile, TokenFolder};
 use crate::tokenize::Job;
 use crate::window::PackedText as _;
-use crate::{DataConfig, DataError, Progress, Tokenizer, files};
+use crate::{DataConfig, DataError, Pins, Progress, Tokenizer, fetch, files, open_storage};
 
 /// Token files up to this size altogether are hashed whenever they are opened, larger ones only
 /// checked for size and counts. (XXH3 takes some milliseconds for it.)
@@ -37,6 +40,10 @@ pub struct Corpus {
     pub manifest: Manifest,
     /// Names of files that were found and not read, by reason.
     pub left_out: BTreeMap<LeftOut, Vec<String>>,
+    /// What should be known of the listing, in sentences.
+    pub notes: Vec<String>,
+    /// The commits at which repositories were read.
+    pub pins: Pins,
     /// The cache folder that holds them.
     pub folder: PathBuf,
 }
@@ -179,7 +186,7 @@ pub fn prepare(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
-    prepared(find_sources(config)?, config, None, cache, progress)
+    prepared(config, None, cache, progress)
 }
 
 /// [`prepare`] in the tokens of a tokenizer that is at hand, whatever `config.tokenizer` says.
@@ -192,32 +199,42 @@ pub fn prepare_in(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
-    prepared(
-        find_sources(config)?,
-        config,
-        Some(tokenizer),
-        cache,
-        progress,
-    )
+    prepared(config, Some(tokenizer), cache, progress)
 }
 
-/// The same of sources that are listed.
-pub(crate) fn prepared(
-    listing: Listing,
+fn prepared(
     config: &DataConfig,
     at_hand: Option<Tokenizer>,
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
-    let Listing { sources, left_out } = listing;
+    let storage = open_storage(config, cache)?;
+    let listing = find_sources(config, &storage)?;
+    tokenized(listing, &storage, config, at_hand, cache, progress)
+}
+
+/// The corpus of a listing.
+pub(crate) fn tokenized(
+    listing: Listing,
+    storage: &Storage,
+    config: &DataConfig,
+    at_hand: Option<Tokenizer>,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Corpus, DataError> {
+    let Listing {
+        sources,
+        left_out,
+        notes,
+    } = listing;
     require_text(&sources, &config.text_field)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
     let tokenizer = match at_hand {
         Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
-        None => tokenizer(config, &sources, &records, cache, progress)?,
+        None => tokenizer(config, storage, &sources, &records, cache, progress)?,
     };
 
     let folder = cache.join(format!("tokens-{}", key(config, &records, &tokenizer)));
@@ -232,6 +249,7 @@ pub(crate) fn prepared(
                 token_type: TokenType::for_vocab(tokenizer.vocab_size()),
                 progress,
             };
+            fetch(&all(&sources), storage, progress)?;
             let done = job.run(&groups(sources, config.shard_bytes))?;
             for (record, tally) in records.iter_mut().zip(done.tallies) {
                 record.documents = tally;
@@ -257,7 +275,24 @@ pub(crate) fn prepared(
             job.remove_notes();
         }
     }
-    open(&folder, tokenizer, left_out)
+    let about = About {
+        left_out,
+        notes,
+        pins: Pins::of(config, storage),
+    };
+    open(&folder, tokenizer, about)
+}
+
+/// The sources themselves.
+fn all(sources: &[PlacedSource]) -> Vec<Arc<dyn Source>> {
+    sources.iter().map(|it| Arc::clone(&it.source)).collect()
+}
+
+/// What a listing tells beside sources.
+struct About {
+    left_out: BTreeMap<LeftOut, Vec<String>>,
+    notes: Vec<String>,
+    pins: Pins,
 }
 
 /// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
@@ -283,11 +318,7 @@ fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataEr
     })
 }
 
-fn open(
-    folder: &Path,
-    tokenizer: Tokenizer,
-    left_out: BTreeMap<LeftOut, Vec<String>>,
-) -> Result<Corpus, DataError> {
+fn open(folder: &Path, tokenizer: Tokenizer, about: About) -> Result<Corpus, DataError> {
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
@@ -316,7 +347,9 @@ fn open(
         train,
         validation,
         manifest,
-        left_out,
+        left_out: about.left_out,
+        notes: about.notes,
+        pins: about.pins,
         folder: folder.to_path_buf(),
     })
 }
@@ -358,12 +391,13 @@ fn key(config: &DataConfig, records: &[SourceRecord], tokenizer: &Tokenizer) -> 
 
 fn tokenizer(
     config: &DataConfig,
+    storage: &Storage,
     sources: &[PlacedSource],
     records: &[SourceRecord],
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    if let Some(tokenizer) = given_tokenizer(config)? {
+    if let Some(tokenizer) = given_tokenizer(config, storage)? {
         return Ok(tokenizer);
     }
     let mut key = Key::new("tokenizer");
@@ -375,6 +409,7 @@ fn tokenizer(
         sources,
         Part::Spread,
         &InPlace,
+        &|| fetch(&all(sources), storage, progress),
         &key.short(),
         cache,
         progress,
@@ -382,18 +417,21 @@ fn tokenizer(
 }
 
 /// The tokenizer that `data.tokenizer` names; nothing where one is to be trained.
-pub(crate) fn given_tokenizer(config: &DataConfig) -> Result<Option<Tokenizer>, DataError> {
+pub(crate) fn given_tokenizer(
+    config: &DataConfig,
+    storage: &Storage,
+) -> Result<Option<Tokenizer>, DataError> {
     let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
-        let file = Path::new(&config.tokenizer);
-        let tokenizer = Tokenizer::from_file(file, &config.eod_token).map_err(|e| match e {
+        let (key, place) = ("data.tokenizer", &config.tokenizer);
+        let tokenizer = Tokenizer::from_location(place, &config.eod_token, storage);
+        let tokenizer = tokenizer.map_err(|e| match e {
             DataError::Missing { .. } => {
-                let why = format!(
-                    "no such file: {}; if it lies elsewhere now, give that place",
-                    file.display()
-                );
-                DataError::config("data.tokenizer", why)
+                let why =
+                    format!("no such file: {place}; if it lies elsewhere now, give that place");
+                DataError::config(key, why)
             }
+            DataError::Location(source) => DataError::Place { key, source },
             other => other,
         })?;
         return tokenizer.with_bos(bos).map(Some);

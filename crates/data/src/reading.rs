@@ -39,6 +39,7 @@ impl Corpus {
         lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.extend(
             self.tokenizer
                 .remarks()
@@ -81,7 +82,7 @@ impl StreamedCorpus {
             .collect();
         lines.extend(self.ranged());
         lines.extend(self.left_out.iter().map(|(why, names)| left(why, names)));
-        let remarks = self.tokenizer.remarks().iter();
+        let remarks = self.notes.iter().chain(self.tokenizer.remarks());
         lines.extend(remarks.map(|remark| format!("note: {remark}")));
         lines
     }
@@ -218,7 +219,7 @@ fn copies(sources: &[SourceRecord]) -> Vec<String> {
         .collect()
 }
 
-fn left(why: &LeftOut, names: &[String]) -> String {
+pub(crate) fn left(why: &LeftOut, names: &[String]) -> String {
     let why = match why {
         LeftOut::Test => "named test",
         LeftOut::OtherValidation => "named validation, and data.validation_path gives other text",
@@ -236,7 +237,7 @@ fn left(why: &LeftOut, names: &[String]) -> String {
 }
 
 /// The first names.
-fn some(names: &[&str]) -> String {
+pub(crate) fn some(names: &[&str]) -> String {
     let shown = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN {
         format!("{shown}, ...")
@@ -245,7 +246,7 @@ fn some(names: &[&str]) -> String {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", HumanCount(number))
 }

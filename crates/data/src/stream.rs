@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::order::{ShardOrder, sample_order};
-use crate::window::{PackedText, Place, Window, Windows, sample, samples_in};
+use crate::window::{NetworkTraffic, PackedText, Place, Window, Windows, sample, samples_in};
 use crate::{DataError, PackedStore};
 
 /// Where a stream stands: the next sample that the ranks together will read.
@@ -217,6 +217,11 @@ impl Stream {
             self.cursor = before;
         }
         skipped
+    }
+
+    /// What went over the network so far, where the stream reads files that lie elsewhere.
+    pub fn traffic(&self) -> Option<NetworkTraffic> {
+        self.windows.traffic()
     }
 
     /// What the user should know that has come to light since the last call, in sentences.

@@ -1,6 +1,6 @@
 //! What a training reads, prepared or streamed.
 
-use crate::{Baselines, Corpus, DataError, PackedStore, Stream, StreamedCorpus, Tokenizer};
+use crate::{Baselines, Corpus, DataError, PackedStore, Pins, Stream, StreamedCorpus, Tokenizer};
 
 /// Tokens that the n-gram models of a stream are counted on at most: windows that are on no disk any more are made again for
 /// it.
@@ -52,6 +52,14 @@ impl TrainingData {
         match self {
             Self::Prepared(corpus) => Stream::new(corpus.train.clone(), context, seed),
             Self::Streamed(corpus) => corpus.stream(context, seed),
+        }
+    }
+
+    /// The commits at which repositories are read.
+    pub fn pins(&self) -> &Pins {
+        match self {
+            Self::Prepared(corpus) => &corpus.pins,
+            Self::Streamed(corpus) => &corpus.pins,
         }
     }
 

@@ -91,6 +91,15 @@ pub(crate) struct Window {
     pub(crate) is_last: bool,
 }
 
+/// What went over the network in this process, to read the text that is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkTraffic {
+    /// Bytes of files and listings that came.
+    pub bytes: u64,
+    /// Failures that were met with another attempt.
+    pub retries: u64,
+}
+
 /// Where a stream gets its windows from.
 pub(crate) trait Windows: Debug + Send {
     /// Number of shards, those without a training document included.
@@ -101,6 +110,11 @@ pub(crate) trait Windows: Debug + Send {
 
     /// The window at a place, where shard number `shard` stands; nothing behind the shard's last one.
     fn window(&mut self, place: Place, shard: usize) -> Result<Option<Window>, DataError>;
+
+    /// What went over the network so far, where something does.
+    fn traffic(&self) -> Option<NetworkTraffic> {
+        None
+    }
 
     /// What the user should know that has come to light since the last call, in sentences.
     fn news(&mut self) -> Vec<String> {

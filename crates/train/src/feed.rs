@@ -1,6 +1,6 @@
 //! The training batches of a run, from the data crate's stream.
 
-use evenburn_data::{Batch, Cursor, DataError, Stream, TrainingData};
+use evenburn_data::{Batch, Cursor, DataError, NetworkTraffic, Stream, TrainingData};
 
 use crate::error::TrainError;
 
@@ -31,6 +31,11 @@ impl Feed {
     /// Continues at a cursor.
     pub(crate) fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
         self.train.seek(cursor)
+    }
+
+    /// What went over the network for it, where something can.
+    pub(crate) fn traffic(&self) -> Option<NetworkTraffic> {
+        self.train.traffic()
     }
 
     /// What the user should know of the stream since the last call.

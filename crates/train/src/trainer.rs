@@ -117,11 +117,14 @@ pub struct Summary {
 impl Trainer {
     /// A new run on a corpus, be it tokenized as a whole or ahead of the training. The registry reads what a run that goes on
     /// has recorded.
-    pub fn new(registry: &Registry, resolved: Resolved, data: impl Into<TrainingData>) -> Self {
+    pub fn new(registry: &Registry, mut resolved: Resolved, data: impl Into<TrainingData>) -> Self {
+        let data = data.into();
+        // What is recorded names the commits that were read, so that the run goes on with the same files.
+        data.pins().apply(&mut resolved.config.data);
         Self {
             registry: registry.clone(),
             resolved,
-            data: data.into(),
+            data,
             start: Start::Fresh(None),
             display: Display::Silent,
             renderer: None,

@@ -290,6 +290,7 @@ impl TrainingLoop {
             step_tokens: self.step_tokens,
             tokens: self.state.tokens,
             times,
+            traffic: self.feed.traffic(),
             validation: &validation,
             weights_before: weights_before.as_ref(),
             attention_scores: updated.attention_scores.as_deref(),

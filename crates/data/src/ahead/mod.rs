@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use evenburn_locations::ContentId;
+use evenburn_locations::{ContentId, Storage};
 
 use self::disk::Disk;
 use self::reader::Ahead;
@@ -21,12 +21,13 @@ use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, find_sources};
 use crate::learned::{Part, learned};
 use crate::order::ShardOrder;
+use crate::places::storage_settings;
 use crate::prepare::given_tokenizer;
 use crate::shard_text::Rules;
 use crate::split::Split;
 use crate::store::PackedStore;
 use crate::window::{Place, Windows as _};
-use crate::{Baselines, DataConfig, DataError, Progress, Stream, Tokenizer, files};
+use crate::{Baselines, DataConfig, DataError, Pins, Progress, Stream, Tokenizer, files};
 
 /// How much validation text is read of a stream: as much as evaluations score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,10 @@ pub struct StreamedCorpus {
     pub validation: PackedStore,
     /// Names of files that were found and are not read, by reason.
     pub left_out: BTreeMap<LeftOut, Vec<String>>,
+    /// What should be known of the listing, in sentences.
+    pub notes: Vec<String>,
+    /// The commits at which repositories are read.
+    pub pins: Pins,
     plan: Arc<Plan>,
     measured: Measured,
 }
@@ -81,6 +86,7 @@ struct Plan {
     shards: Vec<Group>,
     identity: String,
     disk: Disk,
+    storage: Storage,
 }
 
 /// Finds the configured text and reads what has to be known of it before a stream begins: a tokenizer where one is trained,
@@ -99,14 +105,7 @@ pub fn prepare_ahead(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<StreamedCorpus, DataError> {
-    prepared(
-        find_sources(config)?,
-        config,
-        None,
-        evaluation,
-        cache,
-        progress,
-    )
+    listed(config, None, evaluation, cache, progress)
 }
 
 /// [`prepare_ahead`] in the tokens of a tokenizer that is at hand, whatever `config.tokenizer` says.
@@ -120,19 +119,10 @@ pub fn prepare_ahead_in(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<StreamedCorpus, DataError> {
-    let listing = find_sources(config)?;
-    prepared(
-        listing,
-        config,
-        Some(tokenizer),
-        evaluation,
-        cache,
-        progress,
-    )
+    listed(config, Some(tokenizer), evaluation, cache, progress)
 }
 
-fn prepared(
-    listing: Listing,
+fn listed(
     config: &DataConfig,
     at_hand: Option<Tokenizer>,
     evaluation: Evaluation,
@@ -140,7 +130,31 @@ fn prepared(
     progress: &dyn Progress,
 ) -> Result<StreamedCorpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
-    let Listing { sources, left_out } = listing;
+    let mut settings = storage_settings(config, cache);
+    // There is room for a file that is read and for the next one, which is fetched meanwhile.
+    settings.whole_up_to = config.cache_bytes / 2;
+    let storage = Storage::new(settings).map_err(DataError::Location)?;
+    let listing = find_sources(config, &storage)?;
+    streamed(
+        listing, storage, config, at_hand, evaluation, cache, progress,
+    )
+}
+
+/// The stream of a listing.
+fn streamed(
+    listing: Listing,
+    storage: Storage,
+    config: &DataConfig,
+    at_hand: Option<Tokenizer>,
+    evaluation: Evaluation,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<StreamedCorpus, DataError> {
+    let Listing {
+        sources,
+        left_out,
+        notes,
+    } = listing;
     files::create_folder(cache)?;
     let mut text = Key::new("stream");
     add_text(&mut text, config, &sources);
@@ -153,7 +167,7 @@ fn prepared(
     let disk = Disk::open(cache, &folder.short(), config.cache_bytes, sources.iter())?;
     let tokenizer = match at_hand {
         Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
-        None => match given_tokenizer(config)? {
+        None => match given_tokenizer(config, &storage)? {
             Some(tokenizer) => tokenizer,
             None => {
                 let mut key = Key::new("tokenizer of a stream");
@@ -161,7 +175,16 @@ fn prepared(
                 key.add(&config.tokenizer_vocab.to_string());
                 key.add(&config.eod_token);
                 let (part, name) = (Part::First, key.short());
-                learned(config, &sources, part, &&disk, &name, cache, progress)?
+                learned(
+                    config,
+                    &sources,
+                    part,
+                    &&disk,
+                    &|| Ok(()),
+                    &name,
+                    cache,
+                    progress,
+                )?
             }
         },
     };
@@ -176,6 +199,7 @@ fn prepared(
         validation::read(groups.iter(), rules, evaluation, &disk, progress)?;
     let mut shards = groups;
     shards.retain(|group| group.role().has(Split::Train));
+    let pins = Pins::of(config, &storage);
     Ok(StreamedCorpus {
         plan: Arc::new(Plan {
             config: config.clone(),
@@ -184,10 +208,13 @@ fn prepared(
             shards,
             identity,
             disk,
+            storage,
         }),
         tokenizer,
         validation,
         left_out,
+        notes,
+        pins,
         measured,
     })
 }

@@ -24,7 +24,7 @@ use crate::order::ShardOrder;
 use crate::shard_text::{End, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
 use crate::token_bytes::Tokens;
-use crate::window::{MemoryText, Place, Window, Windows};
+use crate::window::{MemoryText, NetworkTraffic, Place, Window, Windows};
 
 type Built = Result<Option<Window>, DataError>;
 
@@ -178,6 +178,16 @@ impl Windows for Ahead {
             ));
         }
         built
+    }
+
+    fn traffic(&self) -> Option<NetworkTraffic> {
+        let Plan {
+            config, storage, ..
+        } = &*self.shared.plan;
+        config.is_elsewhere().then(|| NetworkTraffic {
+            bytes: storage.traffic().bytes(),
+            retries: storage.traffic().retries(),
+        })
     }
 
     fn news(&mut self) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use evenburn_locations::{Environment, Settings, Storage};
 use oracle::Oracle;
 use world::{Draw, World};
 
@@ -27,6 +28,37 @@ fn tokenizer() -> &'static Tokenizer {
         let texts = (0..40).map(|n| Ok(Draw::new(n).words(60)));
         Tokenizer::train(texts, 290, "<|endoftext|>").unwrap()
     })
+}
+
+/// What isn't asked for anything: all files are in memory.
+fn storage() -> Storage {
+    static STORAGE: OnceLock<Storage> = OnceLock::new();
+    let storage = STORAGE.get_or_init(|| {
+        let settings = Settings {
+            environment: Environment::default(),
+            ..Settings::of_process(Path::new("nowhere"))
+        };
+        Storage::new(settings).unwrap()
+    });
+    storage.clone()
+}
+
+fn streamed(
+    listing: Listing,
+    config: &DataConfig,
+    evaluation: Evaluation,
+    cache: &Path,
+) -> Result<StreamedCorpus, DataError> {
+    let tokenizer = Some(tokenizer().clone());
+    super::streamed(
+        listing,
+        storage(),
+        config,
+        tokenizer,
+        evaluation,
+        cache,
+        &(),
+    )
 }
 
 /// Names the case that failed.
@@ -103,12 +135,11 @@ impl Run<'_> {
             ..config.clone()
         };
         let prepared = |samples| {
-            let (listing, tokenizer) = (self.world.listing(), Some(tokenizer().clone()));
             let evaluation = Evaluation {
                 samples,
                 ..*evaluation
             };
-            super::prepared(listing, &config, tokenizer, evaluation, self.cache, &())
+            streamed(self.world.listing(), &config, evaluation, self.cache)
         };
         let corpus = patiently(|| match prepared(evaluation.samples) {
             Err(DataError::Config { field, .. }) => {
@@ -248,7 +279,7 @@ fn prepared(
     cache: &Path,
 ) -> Option<(PackedStore, PackedStore)> {
     let tokenizer = Some(tokenizer().clone());
-    match prepare::prepared(listing.clone(), config, tokenizer, cache, &()) {
+    match prepare::tokenized(listing.clone(), &storage(), config, tokenizer, cache, &()) {
         Ok(corpus) => Some((corpus.train, corpus.validation)),
         Err(DataError::NoText { .. } | DataError::FirstObject { .. }) => None,
         Err(error) => panic!("{error}"),
@@ -280,16 +311,7 @@ fn no_more_windows_are_made_than_are_asked_for() {
         context: 4,
         samples: 0,
     };
-    let tokenizer = Some(tokenizer().clone());
-    let corpus = super::prepared(
-        world.listing(),
-        &config,
-        tokenizer,
-        none,
-        folder.path(),
-        &(),
-    )
-    .unwrap();
+    let corpus = streamed(world.listing(), &config, none, folder.path()).unwrap();
     let mut ahead = super::Ahead::new(Arc::clone(&corpus.plan), 0);
     let mut place = Place {
         epoch: 0,
@@ -320,10 +342,7 @@ fn streams_of_one_listing_do_not_share_a_folder() {
         context: 4,
         samples: 0,
     };
-    let open = || {
-        let (listing, tokenizer) = (world.listing(), Some(tokenizer().clone()));
-        super::prepared(listing, &world.config, tokenizer, none, folder.path(), &()).unwrap()
-    };
+    let open = || streamed(world.listing(), &world.config, none, folder.path()).unwrap();
     let (first, second) = (open(), open());
     assert_ne!(first.plan.disk.folder(), second.plan.disk.folder());
     let batch = |corpus: &StreamedCorpus| {
@@ -344,9 +363,7 @@ fn damaged_windows_are_made_again() {
         samples: 0,
     };
     let read = || {
-        let (listing, tokenizer) = (world.listing(), Some(tokenizer().clone()));
-        let corpus =
-            super::prepared(listing, &world.config, tokenizer, none, folder.path(), &()).unwrap();
+        let corpus = streamed(world.listing(), &world.config, none, folder.path()).unwrap();
         let mut stream = corpus.stream(4, 1).unwrap();
         let batch = patiently(|| stream.next_batch(60));
         let path = corpus.plan.disk.folder().to_path_buf();
