@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use evenburn_data::TrainingData;
+use evenburn_data::{Prepare, TrainingData};
 
 use self::restore::{Identities, Restore, TrainingState};
 use crate::branch::Branch;
@@ -121,6 +121,10 @@ impl Trainer {
         let data = data.into();
         // What is recorded names the commits that were read, so that the run goes on with the same files.
         data.pins().apply(&mut resolved.config.data);
+        if matches!(data, TrainingData::Streamed(_)) {
+            // And in the same way, wherever they lie then.
+            resolved.config.data.prepare = Some(Prepare::Ahead);
+        }
         Self {
             registry: registry.clone(),
             resolved,

@@ -12,18 +12,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::kept::KeptWindows;
 use super::shelf::{Item, Need, Shelf};
 use crate::layout::PlacedSource;
 use crate::shard_text::Access;
 use crate::source::Source;
-use crate::window::{MemoryText, PackedText, Window};
-use crate::xxh3::{self, Xxh3};
+use crate::window::{MemoryText, Window};
 use crate::{DataError, Tokenizer, files};
 
 const LEDGER: &str = "fetched.jsonl";
@@ -33,6 +33,7 @@ const LEDGER: &str = "fetched.jsonl";
 pub(crate) struct Disk {
     folder: PathBuf,
     _lock: File,
+    windows: KeptWindows,
     /// The files that may be fetched, by location.
     sources: BTreeMap<PathBuf, Arc<dyn Source>>,
     state: Mutex<State>,
@@ -58,17 +59,6 @@ struct Fetched {
     bytes: u64,
 }
 
-/// What vouches for the tokens of a window.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    /// What they were made of.
-    made_of: String,
-    tokens: u64,
-    bytes: u64,
-    xxh3: String,
-    is_last: bool,
-}
-
 impl Disk {
     /// Opens the folder of a listing, or one beside it where another process works in that one.
     ///
@@ -86,6 +76,7 @@ impl Disk {
             (source.location().to_path_buf(), source)
         });
         let disk = Self {
+            windows: KeptWindows::new(&folder),
             folder,
             _lock: lock,
             sources: sources.collect(),
@@ -101,7 +92,11 @@ impl Disk {
         {
             let mut state = disk.state();
             disk.count_files(&mut state.shelf);
-            disk.count_windows(&mut state.shelf);
+            for (shard, window, bytes, is_last) in disk.windows.list() {
+                let item = Item::Window { shard, window };
+                state.shelf.put(item.clone(), bytes, is_last);
+                state.shelf.let_go(&item, false);
+            }
             disk.make_room(&mut state.shelf, 0, Need::Now);
         }
         Ok(disk)
@@ -128,33 +123,6 @@ impl Disk {
         let _ = evenburn_files::replace(&path, kept.as_bytes());
     }
 
-    /// The windows of processes of before. What no note vouches for is removed.
-    fn count_windows(&self, shelf: &mut Shelf) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
-        };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let Some((stem, ending)) = name.split_once('.') else {
-                continue;
-            };
-            let Some(item) = window_of(stem) else {
-                continue;
-            };
-            let note = read_note(&self.path(stem, NOTE));
-            match note {
-                Some(note) if ending == NOTE => {
-                    shelf.put(item.clone(), note.bytes, note.is_last);
-                    shelf.let_go(&item, false);
-                }
-                Some(_) if ending == TOKENS => {}
-                _ => {
-                    let _ = fs::remove_file(&path);
-                }
-            }
-        }
-    }
-
     /// A window of a shard, where it is there as it was written and `made_of` the same.
     pub(crate) fn window(
         &self,
@@ -167,7 +135,7 @@ impl Disk {
         if !self.state().shelf.hold(&item) {
             return None;
         }
-        let found = self.read(&stem(shard, window), made_of, tokenizer);
+        let found = self.windows.read(shard, window, made_of, tokenizer);
         let mut state = self.state();
         state.shelf.let_go(&item, false);
         if found.is_none() {
@@ -175,21 +143,6 @@ impl Disk {
             self.discard(&mut state.shelf, &item);
         }
         found
-    }
-
-    fn read(&self, stem: &str, made_of: Option<&str>, tokenizer: &Tokenizer) -> Option<Window> {
-        let note = read_note(&self.path(stem, NOTE))?;
-        if Some(&*note.made_of) != made_of {
-            return None;
-        }
-        let stored = fs::read(self.path(stem, TOKENS)).ok()?;
-        if stored.len() as u64 != note.bytes || xxh3::of_bytes(&stored) != note.xxh3 {
-            return None;
-        }
-        Some(Window {
-            text: Arc::new(MemoryText::from_stored(stored, note.tokens, tokenizer)?),
-            is_last: note.is_last,
-        })
     }
 
     /// Writes a window, where there is room for it.
@@ -201,7 +154,7 @@ impl Disk {
         text: &MemoryText,
         is_last: bool,
     ) {
-        let (item, stem) = (Item::Window { shard, window }, stem(shard, window));
+        let item = Item::Window { shard, window };
         let bytes = text.stored_bytes();
         {
             let mut state = self.state();
@@ -210,14 +163,7 @@ impl Disk {
             }
             state.shelf.put(item.clone(), bytes, is_last);
         }
-        let note = |xxh3| Note {
-            made_of: made_of.to_owned(),
-            tokens: text.tokens(),
-            bytes,
-            xxh3,
-            is_last,
-        };
-        let written = self.write(&stem, text, note);
+        let written = self.windows.write(shard, window, made_of, text, is_last);
         let mut state = self.state();
         state.shelf.let_go(&item, false);
         if let Err(error) = written {
@@ -229,30 +175,6 @@ impl Disk {
                 "tokenized text can't be kept in {folder} ({error}): it is held in memory alone from here on"
             ));
         }
-    }
-
-    fn write(
-        &self,
-        stem: &str,
-        text: &MemoryText,
-        note: impl FnOnce(String) -> Note,
-    ) -> io::Result<()> {
-        let path = self.path(stem, TOKENS);
-        let aside = evenburn_files::aside(&path);
-        let written = Hashed::create(&aside).and_then(|mut out| {
-            text.store(&mut out)?;
-            out.finish()
-        });
-        let hash = written.inspect_err(|_| {
-            let _ = fs::remove_file(&aside);
-        })?;
-        fs::rename(&aside, &path)?;
-        let note = serde_json::to_vec(&note(hash))?;
-        // Neither is synced: a power cut may lose both, and a hash tells.
-        let path = self.path(stem, NOTE);
-        let aside = evenburn_files::aside(&path);
-        fs::write(&aside, note)?;
-        fs::rename(&aside, &path)
     }
 
     /// The window that is trained on now: nothing that is only needed later takes its place.
@@ -350,20 +272,14 @@ impl Disk {
                 Some(source) => source.release().map(|_| ()),
                 None => Ok(()),
             },
-            Item::Window { shard, window } => {
-                let stem = stem(*shard, *window);
-                remove(&self.path(&stem, NOTE)).and_then(|()| remove(&self.path(&stem, TOKENS)))
-            }
+            Item::Window { shard, window } => self.windows.remove(*shard, *window),
         };
         if removed.is_ok() {
             return true;
         }
         let bytes = match item {
             Item::File(location) => self.sources.get(location).map_or(0, |s| s.size()),
-            Item::Window { shard, window } => {
-                let path = self.path(&stem(*shard, *window), TOKENS);
-                fs::metadata(path).map_or(0, |meta| meta.len())
-            }
+            Item::Window { shard, window } => self.windows.bytes(*shard, *window),
         };
         shelf.put(item.clone(), bytes, false);
         shelf.let_go(item, false);
@@ -390,10 +306,6 @@ impl Disk {
     /// What the user should know, each once.
     pub(crate) fn news(&self) -> Vec<String> {
         std::mem::take(&mut self.state().news)
-    }
-
-    fn path(&self, stem: &str, ending: &str) -> PathBuf {
-        self.folder.join(format!("{stem}.{ending}"))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -443,33 +355,6 @@ impl<'a> Access for &'a Disk {
     }
 }
 
-/// The endings of a window's files.
-const TOKENS: &str = "tokens";
-const NOTE: &str = "json";
-
-fn stem(shard: usize, window: usize) -> String {
-    format!("{shard:05}-{window:04}")
-}
-
-fn window_of(stem: &str) -> Option<Item> {
-    let (shard, window) = stem.split_once('-')?;
-    Some(Item::Window {
-        shard: shard.parse().ok()?,
-        window: window.parse().ok()?,
-    })
-}
-
-fn read_note(path: &Path) -> Option<Note> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
 /// The folder of a listing that no other process uses.
 fn free_folder(cache: &Path, id: &str) -> Result<(PathBuf, File), DataError> {
     let mut number = 1;
@@ -483,38 +368,5 @@ fn free_folder(cache: &Path, id: &str) -> Result<(PathBuf, File), DataError> {
             return Ok((folder, lock));
         }
         number += 1;
-    }
-}
-
-/// A file that is hashed as it is written.
-struct Hashed {
-    out: BufWriter<File>,
-    hash: Xxh3,
-}
-
-impl Hashed {
-    fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            out: BufWriter::with_capacity(1 << 18, File::create(path)?),
-            hash: Xxh3::new(),
-        })
-    }
-
-    /// Completes the file; its hash.
-    fn finish(mut self) -> io::Result<String> {
-        self.out.flush()?;
-        Ok(self.hash.finish())
-    }
-}
-
-impl Write for Hashed {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

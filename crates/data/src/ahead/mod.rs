@@ -1,6 +1,7 @@
 //! Text that is fetched, decoded, tokenized and packed ahead of the training that reads it.
 
 mod disk;
+mod kept;
 mod reader;
 mod shelf;
 #[cfg(test)]
