@@ -127,12 +127,14 @@ impl Corpus {
         if let Some(count) = windows.last_mut() {
             *count = last;
         }
-        let store = |split, files: Vec<(usize, usize, TokenFile)>, windows| -> Result<_, DataError> {
-            let pieces = files.into_iter();
-            let pieces = pieces.map(|(shard, window, file)| Piece::of_file(shard, window, file));
-            let pieces = pieces.collect::<Result<_, _>>()?;
-            Ok(PackedStore::new(split, tokenizer, pieces, windows))
-        };
+        let store =
+            |split, files: Vec<(usize, usize, TokenFile)>, windows| -> Result<_, DataError> {
+                let pieces = files.into_iter();
+                let pieces =
+                    pieces.map(|(shard, window, file)| Piece::of_file(shard, window, file));
+                let pieces = pieces.collect::<Result<_, _>>()?;
+                Ok(PackedStore::new(split, tokenizer, pieces, windows))
+            };
         Ok((
             store(Split::Train, kept, windows)?,
             store(Split::Validation, held, held_windows)?,

@@ -1,5 +1,6 @@
 //! Text that is fetched, decoded, tokenized and packed ahead of the training that reads it.
 
+mod access;
 mod disk;
 mod kept;
 mod reader;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use evenburn_locations::{ContentId, Storage};
 
+use self::access::Watched;
 use self::disk::Disk;
 use self::reader::Ahead;
 use self::validation::Measured;
@@ -166,6 +168,11 @@ fn streamed(
         folder.add(&placed.source.location().to_string_lossy());
     }
     let disk = Disk::open(cache, &folder.short(), config.cache_bytes, sources.iter())?;
+    let watched = Watched {
+        disk: &disk,
+        storage: &storage,
+        progress,
+    };
     let tokenizer = match at_hand {
         Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
         None => match given_tokenizer(config, &storage)? {
@@ -180,7 +187,7 @@ fn streamed(
                     config,
                     &sources,
                     part,
-                    &&disk,
+                    &watched,
                     &|| Ok(()),
                     &name,
                     cache,
@@ -196,8 +203,7 @@ fn streamed(
         config,
         only: Some(Split::Validation),
     };
-    let (validation, measured) =
-        validation::read(groups.iter(), rules, evaluation, &disk, progress)?;
+    let (validation, measured) = validation::read(groups.iter(), rules, evaluation, &watched)?;
     let mut shards = groups;
     shards.retain(|group| group.role().has(Split::Train));
     let pins = Pins::of(config, &storage);
@@ -328,6 +334,16 @@ impl StreamedCorpus {
             None
         });
         Baselines::count(texts, vocab_size, Some(limit))
+    }
+
+    /// Bytes of fetched files and of windows that the disk holds for it.
+    pub fn kept_bytes(&self) -> u64 {
+        self.plan.disk.used()
+    }
+
+    /// `data.cache_bytes`.
+    pub(crate) fn most_kept_bytes(&self) -> u64 {
+        self.plan.config.cache_bytes
     }
 
     /// What is read, in the order of the listing.
