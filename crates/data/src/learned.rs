@@ -1,7 +1,7 @@
 //! The tokenizer that `tokenizer = "train"` stands for: learned from a part of the training split, and kept in the cache.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use evenburn_locations::Storage;
 
@@ -25,18 +25,22 @@ pub(crate) enum Part {
     First,
 }
 
-/// The tokenizer of a name in the cache. Where it isn't there, it is trained on a part of the sources, after what `before` does.
+/// Where the cache keeps the tokenizer of a name.
+pub(crate) fn place(cache: &Path, name: &str) -> PathBuf {
+    cache.join(format!("tokenizer-{name}.json"))
+}
+
+/// The tokenizer of a name in the cache. Where it isn't there, it is trained on a part of the sources.
 pub(crate) fn learned(
     config: &DataConfig,
     sources: &[PlacedSource],
     part: Part,
     access: &impl Access,
-    before: &dyn Fn() -> Result<(), DataError>,
     name: &str,
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let path = cache.join(format!("tokenizer-{name}.json"));
+    let path = place(cache, name);
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
@@ -44,7 +48,6 @@ pub(crate) fn learned(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
-    before()?;
     let tokenizer = train_on(config, sources, part, access, progress)?;
     tokenizer.save(&path)?;
     Ok(tokenizer)

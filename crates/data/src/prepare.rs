@@ -10,7 +10,7 @@ use crate::digest::digests;
 use crate::group::groups;
 use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
-use crate::learned::{Part, learned};
+use crate::learned::{self, Part};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
 use crate::placing::Tally;
@@ -274,13 +274,16 @@ fn tokenizer(
     add_text(&mut key, config, records);
     key.add(&config.tokenizer_vocab.to_string());
     key.add(&config.eod_token);
-    learned(
+    let name = key.short();
+    if !learned::place(cache, &name).exists() {
+        fetch(&all(sources), storage, progress)?;
+    }
+    learned::learned(
         config,
         sources,
         Part::Spread,
         &InPlace,
-        &|| fetch(&all(sources), storage, progress),
-        &key.short(),
+        &name,
         cache,
         progress,
     )

@@ -183,16 +183,7 @@ fn streamed(
                 key.add(&config.tokenizer_vocab.to_string());
                 key.add(&config.eod_token);
                 let (part, name) = (Part::First, key.short());
-                learned(
-                    config,
-                    &sources,
-                    part,
-                    &watched,
-                    &|| Ok(()),
-                    &name,
-                    cache,
-                    progress,
-                )?
+                learned(config, &sources, part, &watched, &name, cache, progress)?
             }
         },
     };
