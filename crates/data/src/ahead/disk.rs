@@ -19,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::access::plainly;
+use super::folders::PREFIX;
 use super::kept::KeptWindows;
 use super::shelf::{Item, Need, Shelf};
 use crate::layout::PlacedSource;
@@ -92,6 +93,7 @@ impl Disk {
         {
             let mut state = disk.state();
             disk.count_files(&mut state.shelf);
+            disk.windows.tidy();
             for (shard, window, bytes, is_last) in disk.windows.list() {
                 let item = Item::Window { shard, window };
                 state.shelf.put(item.clone(), bytes, is_last);
@@ -351,8 +353,8 @@ fn free_folder(cache: &Path, id: &str) -> Result<(PathBuf, File), DataError> {
     let mut number = 1;
     loop {
         let folder = match number {
-            1 => cache.join(format!("stream-{id}")),
-            _ => cache.join(format!("stream-{id}-{number}")),
+            1 => cache.join(format!("{PREFIX}{id}")),
+            _ => cache.join(format!("{PREFIX}{id}-{number}")),
         };
         files::create_folder(&folder)?;
         if let Some(lock) = files::try_lock(&folder)? {

@@ -2,6 +2,7 @@
 
 mod access;
 mod disk;
+mod folders;
 mod kept;
 mod reader;
 mod shelf;
@@ -14,6 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evenburn_locations::{ContentId, Storage};
+
+pub use self::folders::{clear_streams, kept_streams};
 
 use self::access::Watched;
 use self::disk::Disk;
