@@ -68,7 +68,7 @@ pub enum Start {
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
 /// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
-const FREE: [&str; 20] = [
+const FREE: [&str; 24] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -85,10 +85,14 @@ const FREE: [&str; 20] = [
     "metrics.peak_tflops",
     "data.path",
     "data.validation_path",
+    "data.config",
     "data.split_names",
     "data.tokenizer",
     "data.text_field",
     "data.cache",
+    "data.prepare",
+    "data.ahead",
+    "data.cache_bytes",
 ];
 
 impl Start {

@@ -13,6 +13,7 @@ mod list;
 mod loss;
 mod memory;
 mod mfu;
+mod network;
 mod norms;
 mod routing;
 mod schedule;
@@ -141,6 +142,7 @@ pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
         Box::new(schedule::NormSchedule::new(setup)),
         Box::new(validation::Validation),
         Box::new(speed::Speed),
+        Box::new(network::Network),
         Box::new(mfu::Mfu::new(setup)),
         Box::new(memory::Memory),
         Box::new(norms::Norms::new(setup)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use evenburn_data::NetworkTraffic;
 use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
@@ -77,6 +78,8 @@ pub struct StepView<'a> {
     pub tokens: u64,
     /// Where its time went.
     pub times: StepTimes,
+    /// What went over the network so far, where text is fetched while it is trained on.
+    pub traffic: Option<NetworkTraffic>,
     /// What validation entries measured after this step; empty where none was due.
     pub validation: &'a Record,
     pub(crate) weights_before: Option<&'a Decoder>,
