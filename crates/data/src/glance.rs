@@ -10,7 +10,7 @@ use indicatif::HumanCount;
 
 use crate::inspect::DocumentPreview;
 use crate::layout::{Listing, PlacedSource, SourceRole, find_sources};
-use crate::places::storage_settings;
+use crate::places::{named_tokenizer, storage_settings};
 use crate::reading::{counted, left, some};
 use crate::{DataConfig, DataError, Progress, Tokenizer, fetch};
 
@@ -163,8 +163,7 @@ fn tokenizer(
         let texts: Vec<_> = texts.iter().map(|(_, text)| Ok(text.clone())).collect();
         return Tokenizer::train(texts.into_iter(), config.tokenizer_vocab, eod);
     }
-    let tokenizer = Tokenizer::from_location(&config.tokenizer, eod, storage)?;
-    tokenizer.with_bos(config.bos_token.as_deref())
+    named_tokenizer(config, storage)?.with_bos(config.bos_token.as_deref())
 }
 
 /// How many files and bytes are for what, and what is left out.
