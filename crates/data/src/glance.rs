@@ -57,7 +57,7 @@ impl Glance {
     /// About how many tokens all training files hold: as many a stored byte as those that were read.
     pub fn training_tokens(&self) -> Option<u64> {
         let share = self.read.tokens as f64 / self.read.stored_bytes as f64;
-        (self.read.stored_bytes > 0).then(|| (share * self.training_bytes as f64) as u64)
+        (self.read.stored_bytes > 0).then_some((share * self.training_bytes as f64) as u64)
     }
 }
 
