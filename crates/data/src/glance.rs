@@ -10,7 +10,7 @@ use indicatif::HumanCount;
 
 use crate::inspect::DocumentPreview;
 use crate::layout::{Listing, PlacedSource, SourceRole, find_sources};
-use crate::places::storage_settings;
+use crate::places::{named_tokenizer, storage_settings};
 use crate::reading::{counted, left, some};
 use crate::{DataConfig, DataError, Progress, Tokenizer, fetch};
 
@@ -57,7 +57,7 @@ impl Glance {
     /// About how many tokens all training files hold: as many a stored byte as those that were read.
     pub fn training_tokens(&self) -> Option<u64> {
         let share = self.read.tokens as f64 / self.read.stored_bytes as f64;
-        (self.read.stored_bytes > 0).then(|| (share * self.training_bytes as f64) as u64)
+        (self.read.stored_bytes > 0).then_some((share * self.training_bytes as f64) as u64)
     }
 }
 
@@ -163,8 +163,7 @@ fn tokenizer(
         let texts: Vec<_> = texts.iter().map(|(_, text)| Ok(text.clone())).collect();
         return Tokenizer::train(texts.into_iter(), config.tokenizer_vocab, eod);
     }
-    let tokenizer = Tokenizer::from_location(&config.tokenizer, eod, storage)?;
-    tokenizer.with_bos(config.bos_token.as_deref())
+    named_tokenizer(config, storage)?.with_bos(config.bos_token.as_deref())
 }
 
 /// How many files and bytes are for what, and what is left out.

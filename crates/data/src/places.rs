@@ -87,6 +87,23 @@ impl Pins {
     }
 }
 
+/// The tokenizer that `data.tokenizer` names.
+pub(crate) fn named_tokenizer(
+    config: &DataConfig,
+    storage: &Storage,
+) -> Result<Tokenizer, DataError> {
+    let (key, place) = ("data.tokenizer", &config.tokenizer);
+    let tokenizer = Tokenizer::from_location(place, &config.eod_token, storage);
+    tokenizer.map_err(|e| match e {
+        DataError::Missing { .. } => {
+            let why = format!("no such file: {place}; if it lies elsewhere now, give that place");
+            DataError::config(key, why)
+        }
+        DataError::Location(source) => DataError::Place { key, source },
+        other => other,
+    })
+}
+
 impl Tokenizer {
     /// Loads the `tokenizer.json` that a text names: by a path of this machine, or by a location, which may be a repository
     /// that has one.

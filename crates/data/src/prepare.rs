@@ -13,6 +13,7 @@ use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
 use crate::learned::{self, Part};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
+use crate::places::named_tokenizer;
 use crate::placing::Tally;
 use crate::shard_text::InPlace;
 use crate::source::Source;
@@ -145,24 +146,17 @@ pub(crate) fn tokenized(
             job.remove_notes();
         }
     }
-    let about = About {
+    Ok(Corpus {
         left_out,
         notes,
         pins: Pins::of(config, storage),
-    };
-    open(&folder, tokenizer, about)
+        ..open(&folder, tokenizer)?
+    })
 }
 
 /// The sources themselves.
 fn all(sources: &[PlacedSource]) -> Vec<Arc<dyn Source>> {
     sources.iter().map(|it| Arc::clone(&it.source)).collect()
-}
-
-/// What a listing tells beside sources.
-struct About {
-    left_out: BTreeMap<LeftOut, Vec<String>>,
-    notes: Vec<String>,
-    pins: Pins,
 }
 
 /// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
@@ -188,7 +182,7 @@ fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataEr
     })
 }
 
-fn open(folder: &Path, tokenizer: Tokenizer, about: About) -> Result<Corpus, DataError> {
+fn open(folder: &Path, tokenizer: Tokenizer) -> Result<Corpus, DataError> {
     let manifest = Manifest::read(folder)?.ok_or_else(|| DataError::Missing {
         path: folder.join(MANIFEST),
     })?;
@@ -217,9 +211,9 @@ fn open(folder: &Path, tokenizer: Tokenizer, about: About) -> Result<Corpus, Dat
         train,
         validation,
         manifest,
-        left_out: about.left_out,
-        notes: about.notes,
-        pins: about.pins,
+        left_out: BTreeMap::new(),
+        notes: Vec::new(),
+        pins: Pins::default(),
         folder: folder.to_path_buf(),
     })
 }
@@ -296,18 +290,7 @@ pub(crate) fn given_tokenizer(
 ) -> Result<Option<Tokenizer>, DataError> {
     let bos = config.bos_token.as_deref();
     if config.tokenizer != DataConfig::TRAIN {
-        let (key, place) = ("data.tokenizer", &config.tokenizer);
-        let tokenizer = Tokenizer::from_location(place, &config.eod_token, storage);
-        let tokenizer = tokenizer.map_err(|e| match e {
-            DataError::Missing { .. } => {
-                let why =
-                    format!("no such file: {place}; if it lies elsewhere now, give that place");
-                DataError::config(key, why)
-            }
-            DataError::Location(source) => DataError::Place { key, source },
-            other => other,
-        })?;
-        return tokenizer.with_bos(bos).map(Some);
+        return named_tokenizer(config, storage)?.with_bos(bos).map(Some);
     }
     if let Some(bos) = bos {
         let why = format!(

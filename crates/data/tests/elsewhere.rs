@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use evenburn_data::{
     DataConfig, DataError, LeftOut, Listing, PathList, Pins, Rule, SourceRole, Tokenizer, fetch,
@@ -264,6 +265,21 @@ fn what_names_nothing_names_its_key() {
     }
     let no_text = hub.find(&config(&["hf://datasets/evenburn/slim-mini/README.md"]));
     assert!(matches!(no_text, Err(DataError::UnknownFormat { .. })));
+}
+
+/// As many files as SlimPajama has, on 60 pages: what is done here with an entry may take no time that shows.
+#[test]
+fn a_long_listing_is_read_in_seconds() {
+    let Some(hub) = Hub::start() else { return };
+    let config = config(&["hf://datasets/evenburn/slim-wide"]);
+    // The stand-in makes its tree when it is asked first.
+    hub.find(&config).unwrap();
+    let begun = Instant::now();
+    let listing = hub.find(&config).unwrap();
+    let took = begun.elapsed();
+    assert_eq!(listing.sources.len(), 59_170);
+    println!("59,171 files in {:.2} s", took.as_secs_f64());
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 /// Nothing is fetched to be listed; what is fetched is here, and is gone when it is released.

@@ -126,16 +126,16 @@ fn choose<'a>(
     match configs {
         [] => Ok(None),
         [only] => Ok(Some(only)),
-        _ => match default.or_else(|| named("default")) {
-            Some(default) => Ok(Some(default)),
-            None => {
+        _ => default
+            .or_else(|| named("default"))
+            .map(Some)
+            .ok_or_else(|| {
                 let why = format!(
                     "{location} has several configurations; choose one of {}",
                     names()
                 );
-                Err(DataError::config(KEY, why))
-            }
-        },
+                DataError::config(KEY, why)
+            }),
     }
 }
 

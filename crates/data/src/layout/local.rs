@@ -74,7 +74,7 @@ pub(super) fn list(
             tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
             identity: identity(&path)?,
             named: false,
-            source: open(name, path)?,
+            source: open(name, &path)?,
         });
     }
     Ok(once(found, listing))
@@ -132,13 +132,13 @@ fn alone(path: &Path) -> Result<Found, DataError> {
         identity: identity(path)?,
         tag: None,
         named: true,
-        source: open(name.into_owned(), path.to_path_buf())?,
+        source: open(name.into_owned(), path)?,
     })
 }
 
-fn open(name: String, path: PathBuf) -> Result<Arc<dyn Source>, DataError> {
-    let fault = |e| DataError::io("read", &path, e);
-    let file = LocalFile::new(name, path.clone()).map_err(fault)?;
+fn open(name: String, path: &Path) -> Result<Arc<dyn Source>, DataError> {
+    let fault = |e| DataError::io("read", path, e);
+    let file = LocalFile::new(name, path.to_path_buf()).map_err(fault)?;
     Ok(Arc::new(file))
 }
 
