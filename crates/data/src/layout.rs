@@ -59,22 +59,23 @@ pub struct PlacedSource {
 }
 
 impl PlacedSource {
-    /// Its documents; or why it is no text, where it wasn't given by itself: a folder may hold other things.
+    /// Its documents, read as a configuration says; or why it is no text, where it wasn't given by itself: a folder may hold
+    /// other things.
     ///
     /// # Errors
     /// As [`documents`](crate::documents).
-    pub fn documents(&self, text_field: &str) -> Result<Result<Documents, String>, DataError> {
-        self.counted_documents(text_field, &Arc::default())
+    pub fn documents(&self, config: &DataConfig) -> Result<Result<Documents, String>, DataError> {
+        self.counted_documents(config, &Arc::default())
     }
 
     /// The same; `bytes` grows by the stored bytes read.
     pub(crate) fn counted_documents(
         &self,
-        text_field: &str,
+        config: &DataConfig,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Result<Documents, String>, DataError> {
-        match counted_documents(Arc::clone(&self.source), text_field, bytes) {
-            Ok(documents) => Ok(Ok(documents)),
+        match counted_documents(Arc::clone(&self.source), &config.text_field, bytes) {
+            Ok(documents) => Ok(Ok(documents.on_bad_record(config.on_bad_record))),
             Err(
                 DataError::NoText { message, .. }
                 | DataError::Pointer { message, .. }

@@ -28,6 +28,7 @@ mod layout;
 mod listed;
 mod manifest;
 pub mod megatron;
+mod mixture;
 pub mod order;
 mod parts;
 mod placing;
@@ -47,8 +48,8 @@ mod xxh3;
 
 pub use baseline::{BaselineScores, Baselines};
 pub use batch::{Batch, Boundaries, Sample, SampleDataset};
-pub use config::{DataConfig, DocumentMask, PathList};
-pub use decode::{Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
+pub use config::{DataConfig, DocumentMask, OnBadRecord, PathList};
+pub use decode::{BadRecords, Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
 pub use error::DataError;
 pub use inspect::{
     DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
@@ -56,6 +57,9 @@ pub use inspect::{
 pub use layout::{LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources};
 pub use listed::ListedFile;
 pub use manifest::{Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
+pub use mixture::{
+    Mixture, MixturePosition, MixtureSource, SourceConfig, SourcePosition, Weight, draw,
+};
 pub use placing::Tally;
 pub use prepare::{Corpus, prepare, prepare_in, train_tokenizer};
 pub use progress::{Phase, Progress, ProgressState};

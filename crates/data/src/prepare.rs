@@ -13,7 +13,7 @@ use crate::placing::{Placing, Tally};
 use crate::split::Split;
 use crate::store::PackedStore;
 use crate::tokenize::{Job, groups};
-use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, files};
+use crate::{DataConfig, DataError, OnBadRecord, Phase, Progress, ProgressState, Tokenizer, files};
 
 /// A tokenizer is trained on at most this much text…
 const TRAINING_BYTES: u64 = 64 << 20;
@@ -157,7 +157,7 @@ fn prepared(
 ) -> Result<Corpus, DataError> {
     let cache = config.cache.as_deref().unwrap_or(cache);
     let Listing { sources, left_out } = find_sources(config)?;
-    require_text(&sources, &config.text_field)?;
+    require_text(&sources, config)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
@@ -206,10 +206,10 @@ fn prepared(
 }
 
 /// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
-fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataError> {
+fn require_text(sources: &[PlacedSource], config: &DataConfig) -> Result<(), DataError> {
     let mut first = None;
     for placed in sources {
-        match placed.documents(text_field)? {
+        match placed.documents(config)? {
             Ok(_) => return Ok(()),
             Err(why) => {
                 first.get_or_insert((placed.source.location(), why));
@@ -299,6 +299,9 @@ impl Key {
     /// The text and its distribution over the splits.
     fn add_text(&mut self, config: &DataConfig, records: &[SourceRecord]) {
         self.add(&config.text_field);
+        if config.on_bad_record == OnBadRecord::Skip {
+            self.add("without bad records");
+        }
         if records.iter().any(|r| r.role == SourceRole::Mixed) {
             self.add(&config.validation_fraction.to_string());
         }
@@ -434,7 +437,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>> TrainingTexts<'a, I> {
                     return Ok(None);
                 };
                 self.left_here = self.left.div_ceil(sources);
-                if let Ok(documents) = placed.documents(&self.config.text_field)? {
+                if let Ok(documents) = placed.documents(self.config)? {
                     self.current = Some((documents, placed));
                 } else {
                     self.left_here = 0;

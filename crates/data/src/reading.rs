@@ -36,6 +36,7 @@ impl Corpus {
             .collect();
         lines.extend(self.held_out());
         lines.extend(dropped(sources));
+        lines.extend(bad(sources));
         lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
@@ -129,6 +130,28 @@ fn dropped(sources: &[SourceRecord]) -> Option<String> {
     .map(|(documents, what)| format!("{} {what}", counted(documents, "document")))
     .collect();
     (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+}
+
+/// Records that can't be used, and which the first ones are.
+fn bad(sources: &[SourceRecord]) -> Option<String> {
+    let count = sources.iter().map(|s| s.documents.bad.count).sum::<u64>();
+    let described = sources.iter().flat_map(|s| {
+        let first = s.documents.bad.first.iter();
+        first.map(|what| format!("{}, {what}", s.name))
+    });
+    let described: Vec<String> = described.take(SHOWN).collect();
+    let more = if count > described.len() as u64 {
+        "; ..."
+    } else {
+        ""
+    };
+    (count > 0).then(|| {
+        format!(
+            "left out: {} that can't be used (data.on_bad_record = \"skip\"): {}{more}",
+            counted(count, "record"),
+            described.join("; ")
+        )
+    })
 }
 
 /// Documents that say another split than their file.

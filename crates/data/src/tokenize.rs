@@ -169,7 +169,7 @@ impl Job<'_> {
         state: &mut ProgressState,
     ) -> Result<Tally, DataError> {
         let read = Arc::new(AtomicU64::new(0));
-        let documents = match placed.counted_documents(&self.config.text_field, &read)? {
+        let documents = match placed.counted_documents(self.config, &read)? {
             Ok(documents) => documents,
             Err(unreadable) => {
                 let unreadable = Some(unreadable);
@@ -203,6 +203,7 @@ impl Job<'_> {
             }
             batch = next?;
         }
+        reader.tally.bad = reader.documents.bad_records().clone();
         Ok(reader.tally)
     }
 
