@@ -281,6 +281,7 @@ impl TrainingLoop {
             scheduled: updated.scheduled,
             step_tokens: self.step_tokens,
             tokens: self.state.tokens,
+            data: &self.state.cursor,
             times,
             validation: &validation,
             weights_before: weights_before.as_ref(),

@@ -13,6 +13,7 @@ mod list;
 mod loss;
 mod memory;
 mod mfu;
+mod mixture;
 mod norms;
 mod routing;
 mod schedule;
@@ -136,6 +137,7 @@ pub struct Setup<'s> {
 pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
     vec![
         Box::new(loss::Loss),
+        Box::new(mixture::Mixture::new(setup)),
         Box::new(attention_scores::AttentionScores::new(setup)),
         Box::new(routing::Routing),
         Box::new(schedule::NormSchedule::new(setup)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use evenburn_data::Position;
 use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
@@ -75,6 +76,8 @@ pub struct StepView<'a> {
     pub step_tokens: u64,
     /// Tokens trained on, over all launches.
     pub tokens: u64,
+    /// Where the training samples stand after the step.
+    pub data: &'a Position,
     /// Where its time went.
     pub times: StepTimes,
     /// What validation entries measured after this step; empty where none was due.

@@ -96,10 +96,35 @@ impl After {
 /// The part of the validation split that an evaluation reads.
 #[derive(Debug, Clone)]
 pub struct ValidationSplit {
+    parts: Vec<ValidationPart>,
+}
+
+/// The validation text of a corpus, or of one source of a mixture, as far as an evaluation reads it.
+#[derive(Debug, Clone)]
+pub struct ValidationPart {
+    name: Option<String>,
     store: PackedStore,
     context: usize,
     batch_size: usize,
     samples: u64,
+}
+
+impl ValidationPart {
+    /// The name of the source, where there are several.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Its batches, in their stored order: the same ones each time.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] for a split that holds no sample.
+    pub fn batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
+        let samples = Some(self.samples);
+        Ok(self.store.batches(self.context, self.batch_size, samples)?)
+    }
 }
 
 impl ValidationSplit {

@@ -1,0 +1,11 @@
+//! Mixtures: several sources, of which each sample is drawn from one.
+
+mod draw;
+mod source;
+mod stream;
+mod weight;
+
+pub use draw::draw;
+pub use source::SourceConfig;
+pub use stream::{Mixture, MixturePosition, MixtureSource, SourcePosition};
+pub use weight::Weight;
