@@ -22,7 +22,7 @@ const PRESET: &str = "configs/default.toml";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask train\n  \
-    cargo xtask train --backend cuda --config configs/slimpajama-angpt.toml --data.path /data/SlimPajama\n  \
+    cargo xtask train --backend cuda --config configs/openwebtext-angpt.toml\n  \
     cargo xtask train --train.steps 100 --resume auto")]
 pub(crate) struct TrainArgs {
     /// What to build for and train on

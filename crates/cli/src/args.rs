@@ -75,11 +75,12 @@ pub(crate) enum Command {
     Fold(Fold),
     /// Read a checkpoint of transformers: Llama, Qwen3, OLMo 2, GPT-2, GPT-NeoX, `StableLM`, Phi-3, Gemma 2, Mixtral, Qwen3-MoE.
     ///
-    /// DIR holds config.json and safetensors, in one file or in shards. Writes a folder that `sample`, `eval`, `fold` and
+    /// DIR holds config.json and safetensors, in one file or in shards; it may be a repository of the hub,
+    /// `hf://OWNER/NAME[@REVISION]`. Writes a folder that `sample`, `eval`, `fold` and
     /// `export` take for a run. What the checkpoint asks for and this program can't compute is refused by its key.
     #[command(after_help = "Examples:
   evenburn import Llama-2-7b-hf
-  evenburn import gpt2 --out runs/gpt2
+  evenburn import hf://openai-community/gpt2 --out runs/gpt2
   evenburn eval runs/gpt2 --data.path text/")]
     Import(Import),
     /// Write a model for transformers, with its tokenizer.
@@ -261,7 +262,7 @@ pub(crate) struct Fold {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Folder with config.json and safetensors.
+    /// Folder with config.json and safetensors, or `hf://OWNER/NAME[@REVISION]`.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     /// Folder to write; runs/<time>-<name of DIR> when left out.
@@ -305,6 +306,11 @@ pub(crate) enum Config {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
     /// First documents, packed samples decoded, token counts.
+    ///
+    /// Of text that lies elsewhere, one or two files are read and the others are counted by their listing.
+    #[command(after_help = "Examples:
+  evenburn data inspect --data.path text/
+  evenburn data inspect --data.path hf://datasets/DKYoon/SlimPajama-6B --data.tokenizer hf://EleutherAI/gpt-neox-20b")]
     Inspect {
         /// Configuration file, or a run to take it from; the defaults when left out.
         #[arg(long, value_name = "FILE")]
@@ -328,10 +334,10 @@ pub(crate) enum Data {
     },
     /// Token ids of each document of text files, one JSON object `{"text", "ids"}` a line.
     Ids {
-        /// The tokenizer.
+        /// The tokenizer: a file of this machine or a location, such as `hf://openai-community/gpt2`.
         #[arg(long, value_name = "FILE")]
         tokenizer: PathBuf,
-        /// Text files, in any form that `data.path` reads.
+        /// Text, in any form and at any place that `data.path` reads.
         #[arg(required = true)]
         path: Vec<PathBuf>,
         /// Documents to write at most.
@@ -413,7 +419,7 @@ pub(crate) enum DataCache {
 pub(crate) enum TokenizerCommand {
     /// Learn a byte-level BPE from text; the same text always gives the same file.
     Train {
-        /// Text files, folders or globs, in any form that `data.path` reads.
+        /// Text files, folders or globs, in any form and at any place that `data.path` reads.
         #[arg(required = true)]
         path: Vec<PathBuf>,
         /// Entries of the vocabulary, as `--data.tokenizer_vocab`: at least 257, 4096 when left out.

@@ -30,6 +30,7 @@ const COMPUTE: &[&str] = &[
 const EVAL: &[&str] = &[
     "data.path",
     "data.validation_path",
+    "data.config",
     "data.split_names",
     "data.validation_fraction",
     "data.eod_token",
@@ -47,7 +48,9 @@ const IDS: &[&str] = &[
     "data.text_field",
     "data.eod_token",
     "data.bos_token",
+    "data.config",
     "data.split_names",
+    "data.cache",
 ];
 
 /// What `PATH` doesn't say.
@@ -56,11 +59,19 @@ const TOKENIZER: &[&str] = &[
     "data.eod_token",
     "data.tokenizer_vocab",
     "data.validation_path",
+    "data.config",
     "data.split_names",
     "data.validation_fraction",
+    "data.cache",
 ];
 
-const IMPORT: &[&str] = &["data.eod_token", "data.bos_token", "run.dir", "run.name"];
+const IMPORT: &[&str] = &[
+    "data.eod_token",
+    "data.bos_token",
+    "data.cache",
+    "run.dir",
+    "run.name",
+];
 
 impl Keys {
     /// No keys at all.

@@ -12,6 +12,7 @@ mod commands;
 mod dashboard;
 mod failure;
 mod keys;
+mod model_folder;
 mod output;
 mod overrides;
 mod own_command;

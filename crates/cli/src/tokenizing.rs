@@ -2,7 +2,7 @@
 
 use crate::output::tell;
 use anyhow::Result;
-use evenburn_data::{Corpus, DataConfig, Phase, ProgressState, Tokenizer};
+use evenburn_data::{DataConfig, Phase, ProgressState, Tokenizer, TrainingData, open_storage};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{prepare, prepare_in};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,10 +40,12 @@ pub(crate) fn bar(
     }
     move |state| {
         bar.set_prefix(match state.phase {
+            Phase::Fetching => "fetching",
             Phase::Hashing => "reading",
             Phase::TrainingTokenizer => "learning a tokenizer",
             Phase::Merging => "learning its merges",
             Phase::Tokenizing => "tokenizing",
+            Phase::Validation => "validation text",
         });
         bar.set_length(state.bytes_total);
         bar.set_position(state.bytes_done);
@@ -61,8 +63,18 @@ pub(crate) fn bar(
 
 /// Loads a tokenizer with the ends of documents that `data` names, and says on standard error what is done otherwise than
 /// its file says.
-pub(crate) fn tokenizer(path: &Path, data: &DataConfig) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_file(path, &data.eod_token)?;
+pub(crate) fn tokenizer(place: &Path, data: &DataConfig) -> Result<Tokenizer> {
+    let tokenizer = match place.to_str() {
+        Some(place) => {
+            let names_it = DataConfig {
+                tokenizer: place.to_owned(),
+                ..data.clone()
+            };
+            let storage = open_storage(&names_it, &cache_folder())?;
+            Tokenizer::from_location(place, &data.eod_token, &storage)?
+        }
+        None => Tokenizer::from_file(place, &data.eod_token)?,
+    };
     let tokenizer = tokenizer.with_bos(data.bos_token.as_deref())?;
     for remark in tokenizer.remarks() {
         tell!("note: {remark}");
@@ -70,23 +82,23 @@ pub(crate) fn tokenizer(path: &Path, data: &DataConfig) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// Tokenizes what the cache does not hold yet, in the tokens of a run where it has a `tokenizer.json` of its own, opens both
-/// splits, and says what was read.
+/// Tokenizes what the cache does not hold yet, or as much of it as a stream needs to begin, in the tokens of a run where it
+/// has a `tokenizer.json` of its own, and says what was read.
 pub(crate) fn corpus(
     config: &RunConfig,
     own: Option<&Path>,
     stop: Arc<AtomicBool>,
-) -> Result<Corpus> {
+) -> Result<TrainingData> {
     let (cache, bar) = (cache_folder(), bar(stop));
-    let corpus = match own {
+    let data = match own {
         Some(file) => {
             let tokenizer = Tokenizer::from_file(file, &config.data.eod_token)?;
             prepare_in(config, tokenizer, &cache, &bar)?
         }
         None => prepare(config, &cache, &bar)?,
     };
-    for line in corpus.reading() {
+    for line in data.reading() {
         tell!("{line}");
     }
-    Ok(corpus)
+    Ok(data)
 }

@@ -11,8 +11,11 @@
 //! counts go, which is the stronger baseline, and it has no weight to choose on held-out data.
 //! Both are distributions over all of `V`, so no target has an infinite loss.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
+use crate::window::PackedText;
 use crate::{Batch, DataError, PackedStore, Score};
 
 /// Tokens counted at a time; their pairs are sorted, then merged into those before.
@@ -49,7 +52,7 @@ impl Baselines {
     /// `vocab_size` (at least the store's).
     ///
     /// Pairs run across documents through the end-of-document token, as a model's inputs do, but
-    /// not across shards.
+    /// not across windows.
     ///
     /// # Errors
     /// Reading the store fails, or `vocab_size` is smaller than the store's.
@@ -64,24 +67,38 @@ impl Baselines {
                 model: vocab_size,
             });
         }
+        let texts = store.texts().map(|text| Ok(Arc::clone(text)));
+        Self::count(texts, vocab_size, limit)
+    }
+
+    /// Counts the tokens of windows, at most the first `limit` if given; ids are below `vocab_size`.
+    pub(crate) fn count(
+        texts: impl Iterator<Item = Result<Arc<dyn PackedText>, DataError>>,
+        vocab_size: usize,
+        limit: Option<u64>,
+    ) -> Result<Self, DataError> {
         let mut unigrams = vec![0; vocab_size];
         let mut pairs: Vec<(u64, u32)> = Vec::new();
         let mut left = limit.unwrap_or(u64::MAX);
-        for shard in 0..store.shards() {
-            let tokens = store.tokens_in(shard).min(left);
+        for text in texts {
+            let text = text?;
+            let tokens = text.tokens().min(left);
             left -= tokens;
             let mut start = 0;
             let mut before: Option<u32> = None;
             while start < tokens {
                 let count = CHUNK.min(tokens - start);
                 let mut chunk: Vec<u32> = before.into_iter().collect();
-                chunk.extend(store.read(shard, start, count as usize)?);
+                chunk.extend(text.read(start, count as usize)?);
                 for &id in &chunk[usize::from(before.is_some())..] {
                     unigrams[id as usize] += 1;
                 }
                 before = chunk.last().copied();
                 pairs = merge(pairs, count_pairs(&chunk));
                 start += count;
+            }
+            if left == 0 {
+                break;
             }
         }
         Ok(Self::index(unigrams, pairs))

@@ -26,7 +26,7 @@ impl Boundaries {
     }
 }
 
-/// `T + 1` consecutive tokens of a shard.
+/// `T + 1` consecutive tokens of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// The tokens, `[T + 1]`. The first `T` are inputs, the last `T` their targets.
@@ -117,7 +117,7 @@ impl Batch {
 pub struct SampleDataset {
     store: PackedStore,
     context: usize,
-    /// For each shard the number of samples before it, and the total at the end.
+    /// For each window the number of samples before it, and the total at the end.
     starts: Vec<u64>,
 }
 
@@ -126,8 +126,8 @@ impl SampleDataset {
         store.require(context)?;
         let mut starts = vec![0];
         let mut total = 0;
-        for shard in 0..store.shards() {
-            total += store.samples_in(shard, context);
+        for window in 0..store.windows() {
+            total += store.samples_in(window, context);
             starts.push(total);
         }
         Ok(Self {
@@ -141,13 +141,13 @@ impl SampleDataset {
 impl Dataset<Sample> for SampleDataset {
     fn get(&self, index: usize) -> Result<Sample, DatasetError> {
         let index = index as u64;
-        let shard = self.starts.partition_point(|start| *start <= index) - 1;
+        let window = self.starts.partition_point(|start| *start <= index) - 1;
         assert!(
-            shard < self.store.shards(),
+            window < self.store.windows(),
             "index out of bounds for dataset: {index}"
         );
         self.store
-            .sample(shard, index - self.starts[shard], self.context)
+            .sample(window, index - self.starts[window], self.context)
             .map_err(DatasetError::new)
     }
 

@@ -18,8 +18,9 @@ use crate::{DataError, SourceConfig};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Training text: a file, a glob pattern or a folder, or a list of them. Reads plain text
-    /// (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
+    /// Training text: a file, a glob pattern or a folder, or a list of them, on this machine or
+    /// elsewhere: `hf://datasets/OWNER/NAME[@REVISION][/GLOB]`, `https://...`, `s3://`, `gs://`,
+    /// `az://` (docs/locations.md). Reads plain text (`.txt`), JSON lines (`.jsonl`, `.ndjson`, `.json`), either also as `.zst` or `.gz`, and
     /// `.parquet`. A folder, also one that a glob finds, is searched recursively; what it holds beside these is counted and
     /// left alone. A `.txt` file is one document, or several separated by lines that hold only
     /// `<|endoftext|>`. See `data.split_names` for what becomes validation text.
@@ -29,6 +30,9 @@ pub struct DataConfig {
     /// and the others are split by the hash of their text; and where no document falls into
     /// validation, the end of the text is held out.
     pub validation_path: Option<PathList>,
+    /// Which configuration of a data set repository that `path` names without naming files of it:
+    /// one of those that its card lists. Without it the default one, where there is one.
+    pub config: Option<String>,
     /// Whether names say the split of files that a folder or a glob finds: `train` or `training`;
     /// `valid`, `validation`, `val`, `dev` or `eval`; `test`, which is left out. The word stands
     /// between characters that are no letters, in any case. The outermost folder with such a word
@@ -40,8 +44,9 @@ pub struct DataConfig {
     /// end of the text is held out: this share or one evaluation batch, whichever is more, but at
     /// most a tenth.
     pub validation_fraction: f64,
-    /// A tokenizer: the path of a `tokenizer.json`, or `train` to train a byte-level BPE on the
-    /// training split and keep it in the cache.
+    /// A tokenizer: the path of a `tokenizer.json`, one that lies elsewhere
+    /// (`hf://OWNER/NAME[@REVISION][/FILE]`, `https://...`), or `train` to train a byte-level BPE on
+    /// the training split and keep it in the cache.
     pub tokenizer: String,
     /// Entries of the vocabulary when `tokenizer` is `train`, at least 257; fewer come out if the
     /// text has no more pairs to merge.
@@ -64,8 +69,26 @@ pub struct DataConfig {
     /// Folder for tokenized shards and trained tokenizers; the program's own cache folder if unset.
     pub cache: Option<PathBuf>,
     /// Consecutive source files are packed together into one shard up to this many bytes, counted
-    /// as stored; a larger file is a shard of its own. Samples never cross shards.
+    /// as stored; a larger file is a shard of its own. An epoch reads the shards in a shuffled order.
     pub shard_bytes: u64,
+    /// The documents of a shard are cut into windows of at most this many bytes of text, or of one
+    /// document. Samples are shuffled within a window and never cross its ends; a stream holds
+    /// whole windows in memory.
+    #[schemars(range(min = 1))]
+    pub window_bytes: u64,
+    /// When text is tokenized: `all` of it before the first step, or `ahead` of the training that
+    /// reads it, in the background, which takes a bounded part of the disk and begins as soon as
+    /// the first files are there. The samples are the same. Unset, it is `ahead` where text lies
+    /// elsewhere than on this machine, else `all`.
+    pub prepare: Option<Prepare>,
+    /// Windows that are made ahead of the one that is trained on, with `prepare = "ahead"`, and
+    /// shards whose files are fetched ahead.
+    #[schemars(range(min = 1))]
+    pub ahead: usize,
+    /// Bytes of the disk that fetched files and tokenized windows take at most, with `prepare =
+    /// "ahead"`. What is needed least recently goes first. Files that were there before don't
+    /// count and stay.
+    pub cache_bytes: u64,
     /// Sources that are mixed, in place of `path` and `validation_path`, each a table: `name`, by which its metrics are called;
     /// `path`; `validation_path`; `weight`, how often a sample is drawn from it, compared with the others (1 unless given): a
     /// number of at least 0, or pairs of trained tokens and the weight from there on, `[[0, 1.0], [1000000, 0.5]]`; and
@@ -80,6 +103,7 @@ impl Default for DataConfig {
         Self {
             path: PathList::default(),
             validation_path: None,
+            config: None,
             split_names: true,
             validation_fraction: 0.01,
             tokenizer: Self::TRAIN.into(),
@@ -91,6 +115,10 @@ impl Default for DataConfig {
             document_mask: DocumentMask::default(),
             cache: None,
             shard_bytes: 8 << 20,
+            window_bytes: 64 << 20,
+            prepare: None,
+            ahead: 2,
+            cache_bytes: 16 << 30,
             sources: Vec::new(),
         }
     }
@@ -103,12 +131,29 @@ impl DataConfig {
     /// The value of `tokenizer` that asks for training one.
     pub const TRAIN: &'static str = "train";
 
+    /// When the text is tokenized: `prepare`, or what stands for it where it is unset.
+    ///
+    /// ```
+    /// use evenburn_data::{DataConfig, Prepare};
+    /// let at = |path: &str| DataConfig { path: path.into(), ..Default::default() }.prepares();
+    /// assert_eq!((at("books"), at("hf://datasets/a/books")), (Prepare::All, Prepare::Ahead));
+    /// ```
+    pub fn prepares(&self) -> Prepare {
+        let unset = if self.is_elsewhere() {
+            Prepare::Ahead
+        } else {
+            Prepare::All
+        };
+        self.prepare.unwrap_or(unset)
+    }
+
     /// Checks what can be checked without touching a file.
     ///
     /// # Errors
     /// [`DataError::Config`] names the key: no `path`, a `validation_fraction` outside [0, 1), a
     /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token or too large to be
-    /// trained, an empty name; sources beside a `path`, of one name, or whose weights can't be drawn by.
+    /// trained, an empty name, nothing ahead, a window without room; sources beside a `path`, of one name, or whose weights
+    /// can't be drawn by.
     pub fn validate(&self) -> Result<(), DataError> {
         if !self.sources.is_empty() {
             self.check_sources()?;
@@ -162,6 +207,14 @@ impl DataConfig {
             ));
         }
         for (field, value) in [
+            ("data.ahead", self.ahead as u64),
+            ("data.window_bytes", self.window_bytes),
+        ] {
+            if value == 0 {
+                return Err(DataError::config(field, "is 0, must be at least 1"));
+            }
+        }
+        for (field, value) in [
             ("data.tokenizer", &self.tokenizer),
             ("data.eod_token", &self.eod_token),
             ("data.text_field", &self.text_field),
@@ -197,6 +250,16 @@ pub enum OnBadRecord {
     Stop,
     /// It is left out and counted.
     Skip,
+}
+
+/// When text is tokenized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prepare {
+    /// All of it before the first step, into the cache.
+    All,
+    /// Ahead of the training that reads it.
+    Ahead,
 }
 
 /// One or more files, globs or folders; written as a string or as a list of strings.

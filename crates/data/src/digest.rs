@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenburn_files::Sha256;
+use evenburn_locations::ContentId;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +26,12 @@ struct Known {
     sha256: String,
 }
 
-/// The SHA-256 of every source (the hash a hub lists for its large files), in their order.
+/// What tells the contents of every source from others, in their order: its SHA-256 (the hash a hub lists for its large
+/// files), or what its listing says instead.
 ///
 /// Contents identify a source: a copied or touched file keeps its cached tokens, an edited one
-/// doesn't. A source whose location, size and stamp are unchanged isn't read again; one without a stamp always is.
+/// doesn't. A source whose location, size and stamp are unchanged isn't read again; one without a stamp always is. One whose
+/// listing tells its contents isn't read at all.
 pub(crate) fn digests(
     sources: &[PlacedSource],
     cache: &Path,
@@ -36,7 +39,8 @@ pub(crate) fn digests(
 ) -> Result<Vec<String>, DataError> {
     let path = cache.join(MEMORY);
     let recall = |memory: &Memory| -> Option<Vec<String>> {
-        sources.iter().map(|s| memory.recall(&*s.source)).collect()
+        let known = |source: &dyn Source| listed(source).or_else(|| memory.recall(source));
+        sources.iter().map(|s| known(&*s.source)).collect()
     };
     if let Some(digests) = recall(&Memory::read(&path)) {
         return Ok(digests);
@@ -50,21 +54,40 @@ pub(crate) fn digests(
     };
     let digests: Vec<String> = sources
         .par_iter()
-        .map(|placed| match memory.recall(&*placed.source) {
-            Some(sha256) => {
-                work.done.fetch_add(placed.source.size(), Ordering::Relaxed);
-                Ok(sha256)
+        .map(|placed| {
+            let source = &*placed.source;
+            match listed(source).or_else(|| memory.recall(source)) {
+                Some(known) => {
+                    work.done.fetch_add(source.size(), Ordering::Relaxed);
+                    Ok(known)
+                }
+                None => work.hash(source),
             }
-            None => work.hash(&*placed.source),
         })
         .collect::<Result<_, DataError>>()?;
-    for (placed, sha256) in sources.iter().zip(&digests) {
+    let hashed = sources.iter().zip(&digests);
+    for (placed, sha256) in hashed.filter(|(placed, _)| listed(&*placed.source).is_none()) {
         memory.learn(&*placed.source, sha256);
     }
     if let Ok(json) = serde_json::to_vec_pretty(&memory) {
         evenburn_files::replace(&path, &json)?;
     }
     Ok(digests)
+}
+
+/// What a listing tells of contents, if nobody needs to read them. A tag is a server's own, and a weak one means equal text
+/// and not equal bytes.
+fn listed(source: &dyn Source) -> Option<String> {
+    match source.id() {
+        ContentId::Sha256(digest) => Some(digest.clone()),
+        ContentId::GitSha1(digest) => Some(format!("git:{digest}")),
+        ContentId::Etag(tag) if !tag.starts_with("W/") => {
+            let place = source.location().to_string_lossy();
+            let digest = evenburn_files::sha256(format!("{place}\n{tag}").as_bytes());
+            Some(format!("etag:{digest}"))
+        }
+        _ => None,
+    }
 }
 
 /// Hashes by location.

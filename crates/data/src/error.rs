@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenburn_locations::LocationError;
+
 /// What can go wrong between a text file and a batch of tokens.
 ///
 /// Every variant carries where it happened: the file and the line, row or compressed frame, or the
@@ -35,6 +37,17 @@ pub enum DataError {
         /// The path as it was given.
         path: String,
     },
+    /// A place that a key names can't be listed or read.
+    #[error("{key}: {source}")]
+    Place {
+        /// The key.
+        key: &'static str,
+        /// What its place answers.
+        source: LocationError,
+    },
+    /// A file that lies elsewhere can't be read.
+    #[error(transparent)]
+    Location(LocationError),
     /// A glob pattern is malformed.
     #[error("bad glob pattern `{pattern}`: {message}")]
     Pattern {
@@ -193,7 +206,7 @@ pub enum DataError {
     },
     /// A split holds too little text for even one sample.
     #[error(
-        "the {split} split yields no sample: it has {tokens} tokens in {shards} shard(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one shard; {advice}",
+        "the {split} split yields no sample: it has {tokens} tokens in {windows} window(s), the longest of {longest}, and one sample of context {context} needs {} tokens in one window; {advice}",
         context + 1
     )]
     TooFewTokens {
@@ -203,23 +216,25 @@ pub enum DataError {
         split: &'static str,
         /// Tokens of the split.
         tokens: u64,
-        /// Its shards.
-        shards: usize,
-        /// Tokens of the longest shard.
+        /// Its windows.
+        windows: usize,
+        /// Tokens of the longest window.
         longest: u64,
         /// The context that was asked for.
         context: usize,
     },
     /// A cursor doesn't point into the store, so it belongs to other data or another context.
     #[error(
-        "the data cursor (epoch {epoch}, shard {shard}, sample {sample}) lies outside the data: {message}"
+        "the data cursor (epoch {epoch}, shard {shard}, window {window}, sample {sample}) lies outside the data: {message}"
     )]
     Cursor {
         /// Its epoch.
         epoch: u64,
         /// Its shard position.
         shard: usize,
-        /// Its sample in the shard.
+        /// Its window of the shard.
+        window: usize,
+        /// Its sample in the window.
         sample: u64,
         /// The bound it exceeds.
         message: String,
@@ -248,6 +263,10 @@ impl DataError {
                     | io::ErrorKind::NotADirectory
                     | io::ErrorKind::InvalidData
             ),
+            // A server or a disk that fails, a network that isn't there.
+            Self::Place { source: error, .. } | Self::Location(error) => {
+                !matches!(error, LocationError::Unavailable { .. })
+            }
             Self::Damaged { .. } | Self::Interrupted => false,
             _ => true,
         }
@@ -277,8 +296,12 @@ impl DataError {
         }
     }
 
-    /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`].
+    /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`], and what a place answers
+    /// [`DataError::Location`].
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        if let Some(error) = LocationError::within(&source) {
+            return Self::Location(error.clone());
+        }
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },

@@ -1,8 +1,8 @@
 //! Small file helpers: folders, locks, reading at an offset.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::DataError;
 
@@ -12,17 +12,33 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), DataError> {
 
 /// Waits until no other process works in this folder. Dropping the file unlocks it.
 pub(crate) fn lock(folder: &Path) -> Result<File, DataError> {
+    let (path, file) = lock_file(folder)?;
+    match file.lock() {
+        Ok(()) => Ok(file),
+        // Some network file systems have no locks. What two processes do at once is then done twice.
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(e) => Err(DataError::io("lock", &path, e)),
+    }
+}
+
+fn lock_file(folder: &Path) -> Result<(PathBuf, File), DataError> {
     let path = folder.join("lock");
     let file = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(&path)
         .map_err(|e| DataError::io("create", &path, e))?;
-    match file.lock() {
-        Ok(()) => Ok(file),
-        // Some network file systems have no locks. What two processes do at once is then done twice.
-        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(e) => Err(DataError::io("lock", &path, e)),
+    Ok((path, file))
+}
+
+/// The lock of a folder that no other process works in; nothing where one does. Dropping the file unlocks it.
+pub(crate) fn try_lock(folder: &Path) -> Result<Option<File>, DataError> {
+    let (path, file) = lock_file(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Some(file)),
+        Err(TryLockError::Error(e)) => Err(DataError::io("lock", &path, e)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use evenburn_locations::Storage;
 use serde::Serialize;
 
 use crate::layout::{SourceRole, find_sources};
 use crate::manifest::TokenizerRecord;
 use crate::split::Split;
-use crate::{Corpus, DataConfig, DataError, Progress, Stream, prepare};
+use crate::{Corpus, DataConfig, DataError, Progress, Stream, open_storage, prepare};
 
 /// What [`inspect`] shows, and how much of it.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +114,12 @@ pub fn inspect(
     }
     Ok(Inspection {
         reading: corpus.reading(),
-        documents: previews(config, &corpus, options.documents)?,
+        documents: previews(
+            config,
+            &open_storage(config, cache)?,
+            &corpus,
+            options.documents,
+        )?,
         tokenizer: corpus.manifest.tokenizer,
         splits: splits.into(),
         samples,
@@ -131,7 +137,7 @@ fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSumm
     SplitSummary {
         split,
         sources: read.count(),
-        shards: store.shards(),
+        shards: store.windows(),
         documents: store.documents(),
         tokens: store.tokens(),
         text_bytes: store.text_bytes(),
@@ -142,11 +148,12 @@ fn summary(corpus: &Corpus, split: Split, options: &InspectOptions) -> SplitSumm
 /// The first documents of all sources.
 fn previews(
     config: &DataConfig,
+    storage: &Storage,
     corpus: &Corpus,
     count: usize,
 ) -> Result<Vec<DocumentPreview>, DataError> {
     let mut previews = Vec::new();
-    for placed in find_sources(config)?.sources {
+    for placed in find_sources(config, storage)?.sources {
         let Ok(documents) = placed.documents(config)? else {
             continue;
         };

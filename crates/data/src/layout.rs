@@ -3,20 +3,20 @@
 //! Everything here is decided by names alone, before a byte is read: what only the bytes can tell (an empty file, a
 //! pointer in place of a file) is found where they are opened.
 
+mod card;
 mod local;
-mod opener;
+mod remote;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use evenburn_locations::Storage;
 use serde::{Deserialize, Serialize};
 
-use self::opener::SourceOpener;
 use crate::decode::{Documents, counted_documents};
 use crate::source::Source;
-use crate::split::Tag;
+use crate::split::{Split, Tag};
 use crate::{DataConfig, DataError, PathList};
 
 /// How the documents of a source are assigned to a split.
@@ -29,6 +29,17 @@ pub enum SourceRole {
     Validation,
     /// A document's tag decides, or else the hash of its text.
     Mixed,
+}
+
+impl SourceRole {
+    /// Whether documents of the source may belong to a split.
+    pub(crate) fn has(self, split: Split) -> bool {
+        match self {
+            Self::Train => split == Split::Train,
+            Self::Validation => split == Split::Validation,
+            Self::Mixed => true,
+        }
+    }
 }
 
 /// The rule by which a source got its role.
@@ -74,8 +85,14 @@ impl PlacedSource {
         config: &DataConfig,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Result<Documents, String>, DataError> {
-        match counted_documents(Arc::clone(&self.source), &config.text_field, bytes) {
-            Ok(documents) => Ok(Ok(documents.on_bad_record(config.on_bad_record))),
+        // Decoders put an error of the place into words of their own.
+        let source = Arc::clone(&self.source);
+        let reason = move |error| source.failure().map_or(error, DataError::Location);
+        let documents = counted_documents(Arc::clone(&self.source), &config.text_field, bytes);
+        match documents.map_err(&reason) {
+            Ok(documents) => Ok(Ok(documents
+                .told_by(reason)
+                .on_bad_record(config.on_bad_record))),
             Err(
                 DataError::NoText { message, .. }
                 | DataError::Pointer { message, .. }
@@ -121,6 +138,8 @@ pub struct Listing {
     pub sources: Vec<PlacedSource>,
     /// Names of what is left out, by reason.
     pub left_out: BTreeMap<LeftOut, Vec<String>>,
+    /// What whoever reads the listing should know of it, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Listing {
@@ -132,23 +151,21 @@ impl Listing {
 /// Lists the configured sources in the order in which they are tokenized, and what is left out.
 ///
 /// Names sort bytewise within each entry of `data.path`, so that the order is the same everywhere. A file is one source
-/// however often and by whatever spelling or link it is named.
+/// however often and by whatever spelling or link it is named. Entries with a scheme are listed by the storage, and no byte
+/// of their files is fetched.
 ///
 /// # Errors
 /// A missing path, a pattern that matches nothing, a file of unknown format that is given by itself, a file that is
-/// given as training and as validation text.
-pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
+/// given as training and as validation text, and what a place answers.
+pub fn find_sources(config: &DataConfig, storage: &Storage) -> Result<Listing, DataError> {
     config.validate()?;
+    card::check_key(config)?;
     let mut listing = Listing::default();
-    let mut found = expand(&config.path, "data.path", config.split_names, &mut listing)?;
+    let mut found = expand(&config.path, "data.path", config, storage, &mut listing)?;
     let explicit = match &config.validation_path {
         Some(list) => {
-            let all = expand(
-                list,
-                "data.validation_path",
-                config.split_names,
-                &mut listing,
-            )?;
+            let key = "data.validation_path";
+            let all = expand(list, key, config, storage, &mut listing)?;
             only_validation(all, &mut listing)
         }
         None => Vec::new(),
@@ -165,19 +182,19 @@ pub fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
     for file in found {
         let (role, rule) = match file.tag {
             Some(Tag::Test) => {
-                listing.leave_out(LeftOut::Test, file.name);
+                listing.leave_out(LeftOut::Test, file.name().to_owned());
                 continue;
             }
             Some(Tag::Validation) => (SourceRole::Validation, Rule::Name),
             Some(Tag::Train) if rest.0 == SourceRole::Train => (SourceRole::Train, Rule::Name),
             Some(Tag::Train) | None => rest,
         };
-        listing.sources.push(file.place(role, rule)?);
+        listing.sources.push(file.place(role, rule));
     }
     for file in explicit {
         listing
             .sources
-            .push(file.place(SourceRole::Validation, Rule::Key)?);
+            .push(file.place(SourceRole::Validation, Rule::Key));
     }
     Ok(listing)
 }
@@ -193,7 +210,7 @@ fn only_validation(all: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
         .into_iter()
         .partition(|f| f.tag == VALIDATION || f.named || f.tag.is_none());
     for file in others {
-        listing.leave_out(LeftOut::NotValidation, file.name);
+        listing.leave_out(LeftOut::NotValidation, file.name().to_owned());
     }
     chosen
 }
@@ -209,12 +226,13 @@ fn without(
     for file in found {
         if held.contains(file.identity.as_str()) {
             if file.named {
-                let why = format!("{} is given in data.path too", file.location.display());
+                let place = file.source.location().display();
+                let why = format!("{place} is given in data.path too");
                 return Err(DataError::config("data.validation_path", why));
             }
-            listing.leave_out(LeftOut::IsValidation, file.name);
+            listing.leave_out(LeftOut::IsValidation, file.name().to_owned());
         } else if file.tag == VALIDATION {
-            listing.leave_out(LeftOut::OtherValidation, file.name);
+            listing.leave_out(LeftOut::OtherValidation, file.name().to_owned());
         } else {
             kept.push(file);
         }
@@ -222,43 +240,50 @@ fn without(
     Ok(kept)
 }
 
+/// Whether a text names a place by its scheme. Everything else is a path of this machine.
+pub(crate) fn is_location(text: &str) -> bool {
+    text.contains("://")
+}
+
 /// A file that an entry of a path list names.
 struct Found {
-    name: String,
-    /// The full path or address.
-    location: PathBuf,
+    source: Arc<dyn Source>,
     /// Equal for all names of one stored file.
     identity: String,
     tag: Option<Tag>,
     named: bool,
-    opener: &'static dyn SourceOpener,
 }
 
 impl Found {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
     /// Takes another name of the same file into account: it is held out if any of its names says so.
     fn also(&mut self, other: &Self, listing: &mut Listing) {
         if !self.named {
             self.tag = self.tag.max(other.tag);
         }
-        if other.name != self.name {
-            listing.leave_out(LeftOut::OtherName, other.name.clone());
+        if other.name() != self.name() {
+            listing.leave_out(LeftOut::OtherName, other.name().to_owned());
         }
     }
 
-    fn place(self, role: SourceRole, rule: Rule) -> Result<PlacedSource, DataError> {
-        Ok(PlacedSource {
-            source: self.opener.open(&self.name, &self.location)?,
+    fn place(self, role: SourceRole, rule: Rule) -> PlacedSource {
+        PlacedSource {
+            source: self.source,
             role,
             rule,
             named: self.named,
-        })
+        }
     }
 }
 
 fn expand(
     list: &PathList,
     key: &'static str,
-    split_names: bool,
+    config: &DataConfig,
+    storage: &Storage,
     listing: &mut Listing,
 ) -> Result<Vec<Found>, DataError> {
     let mut found: Vec<Found> = Vec::new();
@@ -267,8 +292,13 @@ fn expand(
         if entry.is_empty() {
             return Err(DataError::config(key, "has an empty path"));
         }
-        for mut file in opener::list(entry, key, listing)? {
-            if !split_names {
+        let files = if is_location(entry) {
+            remote::list(entry, key, config.config.as_deref(), storage, listing)?
+        } else {
+            local::list(entry, key, listing)?
+        };
+        for mut file in files {
+            if !config.split_names {
                 file.tag = None;
             }
             match places.get(&file.identity) {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenburn_locations::{LocationError, StoredFile};
+use evenburn_locations::{ContentId, LocationError, StoredFile};
 
 use crate::decode::Format;
 use crate::source::{ReadSeek, Source};
@@ -26,6 +26,7 @@ use crate::split::Tag;
 /// ```
 #[derive(Debug)]
 pub struct ListedFile {
+    name: String,
     file: Arc<dyn StoredFile>,
     location: PathBuf,
     failure: Failure,
@@ -47,9 +48,15 @@ fn in_folders_above(location: &str) -> Option<Tag> {
 type Failure = Arc<Mutex<Option<LocationError>>>;
 
 impl ListedFile {
-    /// Reads documents from a file.
+    /// Reads documents from a file, which is called by its path.
     pub fn new(file: Arc<dyn StoredFile>) -> Self {
+        Self::named(file.path().to_owned(), file)
+    }
+
+    /// The same under a name: its path below a folder, say.
+    pub(crate) fn named(name: String, file: Arc<dyn StoredFile>) -> Self {
         Self {
+            name,
             location: PathBuf::from(file.location()),
             file,
             failure: Failure::default(),
@@ -70,12 +77,6 @@ impl ListedFile {
         own.or_else(|| in_folders_above(&self.file.location()))
             .map(Tag::name)
     }
-
-    /// Why its place didn't give its bytes, where an error of a decoder is a consequence of that.
-    pub fn failure(&self) -> Option<LocationError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.clone()
-    }
 }
 
 fn note(failure: &Failure, error: LocationError) -> io::Error {
@@ -85,7 +86,7 @@ fn note(failure: &Failure, error: LocationError) -> io::Error {
 
 impl Source for ListedFile {
     fn name(&self) -> &str {
-        self.file.path()
+        &self.name
     }
 
     fn location(&self) -> &Path {
@@ -109,12 +110,42 @@ impl Source for ListedFile {
     }
 
     fn open(&self) -> io::Result<Box<dyn ReadSeek>> {
+        // What failed before is over.
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let reader = self.file.open();
         let reader = reader.map_err(|error| note(&self.failure, error))?;
         Ok(Box::new(Noting {
             reader,
             failure: Arc::clone(&self.failure),
         }))
+    }
+
+    fn id(&self) -> &ContentId {
+        self.file.id()
+    }
+
+    fn fetch(&self) -> io::Result<()> {
+        if !self.file.is_ranged() {
+            self.file.fetch()?;
+        }
+        Ok(())
+    }
+
+    fn is_here(&self) -> bool {
+        self.file.is_here()
+    }
+
+    fn is_ranged(&self) -> bool {
+        self.file.is_ranged()
+    }
+
+    fn release(&self) -> io::Result<bool> {
+        Ok(self.file.release()?)
+    }
+
+    fn failure(&self) -> Option<LocationError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
     }
 }
 

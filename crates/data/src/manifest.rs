@@ -1,5 +1,6 @@
 //! What a folder of tokenized shards was made from, and what it must hold.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::split::Split;
 use crate::token_bytes::TokenBytesRecord;
 
 /// Raised when tokenizing or the layout of the cache changes, so that older caches are not used.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -34,8 +35,19 @@ pub struct Manifest {
     pub validation_fraction: f64,
     /// The source files, in the order in which they were tokenized.
     pub sources: Vec<SourceRecord>,
-    /// The shards, in the same order; those of one source group follow each other.
+    /// The groups that consecutive sources were packed in, in the same order.
+    pub groups: Vec<GroupRecord>,
+    /// The token files, in the same order.
     pub shards: Vec<ShardRecord>,
+}
+
+/// A group of consecutive sources in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// The role of all of them.
+    pub role: SourceRole,
+    /// Windows that their documents were cut into.
+    pub windows: usize,
 }
 
 /// The tokenizer in a manifest.
@@ -61,7 +73,8 @@ pub struct SourceRecord {
     pub name: String,
     /// Its stored size in bytes.
     pub size: u64,
-    /// SHA-256 of its stored bytes.
+    /// SHA-256 of its stored bytes; of a file that lies elsewhere and was listed without one, `git:` with the SHA-1 that git
+    /// gives it, or `etag:` with a digest of its address and its server's tag.
     pub sha256: String,
     /// How its documents found their split.
     pub role: SourceRole,
@@ -71,13 +84,17 @@ pub struct SourceRecord {
     pub documents: Tally,
 }
 
-/// A pair of token files in a manifest.
+/// A pair of token files in a manifest: the documents of a window that belong to one split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRecord {
     /// File name without `.bin` and `.idx`.
     pub name: String,
     /// The split of its documents.
     pub split: Split,
+    /// The group that they are of.
+    pub group: usize,
+    /// The window of the group.
+    pub window: usize,
     /// Documents; each ends with the end-of-document token.
     pub documents: u64,
     /// Tokens, end-of-document tokens included.
@@ -107,7 +124,7 @@ fn is_zero(count: &u64) -> bool {
 /// Sums over the shards of a split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Shards.
+    /// Token files.
     pub shards: usize,
     /// Documents.
     pub documents: u64,
@@ -125,6 +142,47 @@ pub struct Totals {
 const UNKNOWN_SHARE: f64 = 0.1;
 
 impl Manifest {
+    /// The groups that may have text of a split, with their numbers. Numbered among themselves they are the split's shards.
+    fn groups(&self, split: Split) -> impl Iterator<Item = (usize, &GroupRecord)> {
+        let groups = self.groups.iter().enumerate();
+        groups.filter(move |(_, group)| group.role.has(split))
+    }
+
+    /// Windows of each shard of a split.
+    pub(crate) fn windows(&self, split: Split) -> Vec<usize> {
+        self.groups(split).map(|(_, group)| group.windows).collect()
+    }
+
+    /// The token files of a split with the numbers of their shards.
+    pub(crate) fn placed(&self, split: Split) -> impl Iterator<Item = (usize, &ShardRecord)> {
+        let shards: BTreeMap<usize, usize> = self
+            .groups(split)
+            .enumerate()
+            .map(|(shard, (group, _))| (group, shard))
+            .collect();
+        let records = self.shards.iter().filter(move |s| s.split == split);
+        records.filter_map(move |record| Some((*shards.get(&record.group)?, record)))
+    }
+
+    /// Whether each group is one window with training text, or has none of its own: then shards are numbered as they were
+    /// when only those that had a file counted, and what was trained on them before can go on.
+    fn is_plain(&self) -> bool {
+        let windows = self.windows(Split::Train);
+        windows.len() == self.placed(Split::Train).count() && windows.iter().all(|w| *w == 1)
+    }
+
+    /// What a hash of the token files doesn't say of the order of samples.
+    fn places(&self) -> String {
+        if self.is_plain() {
+            return String::new();
+        }
+        let mut text = format!("windows {:?}\n", self.windows(Split::Train));
+        for (shard, record) in self.placed(Split::Train) {
+            text += &format!("{shard} {}\n", record.window);
+        }
+        text
+    }
+
     /// What a split holds.
     pub fn totals(&self, split: Split) -> Totals {
         let mut totals = Totals::default();
@@ -177,6 +235,7 @@ impl Manifest {
             let split = split.name();
             text += &format!("{split} {documents} {tokens} {bin_xxh3} {idx_xxh3}\n");
         }
+        text += &self.places();
         evenburn_files::sha256(text.as_bytes())
     }
 
@@ -189,10 +248,14 @@ impl Manifest {
             sha256: &source.sha256,
             role: source.role,
         });
-        let shards = self.shards.iter().map(|shard| ShardRecord {
-            token_bytes: None,
-            unknown: 0,
-            ..shard.clone()
+        let shards = self.shards.iter().map(|shard| FirstShard {
+            name: &shard.name,
+            split: shard.split,
+            documents: shard.documents,
+            tokens: shard.tokens,
+            text_bytes: shard.text_bytes,
+            bin_xxh3: &shard.bin_xxh3,
+            idx_xxh3: &shard.idx_xxh3,
         });
         let first = FirstManifest {
             format: 1,
@@ -203,7 +266,8 @@ impl Manifest {
             sources: sources.collect(),
             shards: shards.collect(),
         };
-        evenburn_files::sha256(pretty(&first).as_bytes())
+        let text = pretty(&first) + &self.places();
+        evenburn_files::sha256(text.as_bytes())
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -240,7 +304,18 @@ struct FirstManifest<'a> {
     text_field: &'a str,
     validation_fraction: f64,
     sources: Vec<FirstSource<'a>>,
-    shards: Vec<ShardRecord>,
+    shards: Vec<FirstShard<'a>>,
+}
+
+#[derive(Serialize)]
+struct FirstShard<'a> {
+    name: &'a str,
+    split: Split,
+    documents: u64,
+    tokens: u64,
+    text_bytes: u64,
+    bin_xxh3: &'a str,
+    idx_xxh3: &'a str,
 }
 
 #[derive(Serialize)]

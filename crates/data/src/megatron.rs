@@ -53,7 +53,7 @@ impl TokenType {
         }
     }
 
-    fn push(self, id: u32, out: &mut Vec<u8>) {
+    pub(crate) fn push(self, id: u32, out: &mut Vec<u8>) {
         match self {
             Self::Uint16 => out.extend_from_slice(&(id as u16).to_le_bytes()),
             Self::Int32 => out.extend_from_slice(&id.to_le_bytes()),

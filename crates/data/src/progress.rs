@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 /// What is being done to the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Files that lie elsewhere are brought onto this machine.
+    Fetching,
     /// Their contents are hashed, to know whether the cache has their tokens.
     Hashing,
     /// They are read, and their words counted, to learn a tokenizer.
@@ -14,6 +16,8 @@ pub enum Phase {
     Merging,
     /// They are turned into tokens.
     Tokenizing,
+    /// Those of a stream are read for the validation text that evaluations need.
+    Validation,
 }
 
 /// A snapshot of [`prepare`](crate::prepare)'s work.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use indicatif::HumanCount;
+use indicatif::{BinaryBytes, HumanCount};
 
-use crate::layout::{LeftOut, Rule, SourceRole};
+use crate::layout::{LeftOut, PlacedSource, Rule, SourceRole};
 use crate::manifest::SourceRecord;
-use crate::{Corpus, Split, Tally};
+use crate::{Corpus, Split, StreamedCorpus, Tally};
 
 /// Names that a sentence shows at most.
 const SHOWN: usize = 3;
@@ -36,10 +36,12 @@ impl Corpus {
             .collect();
         lines.extend(self.held_out());
         lines.extend(dropped(sources));
-        lines.extend(bad(sources));
+        let tallies = sources.iter().map(|s| (s.name.as_str(), &s.documents));
+        lines.extend(bad_records(tallies));
         lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.extend(
             self.tokenizer
                 .remarks()
@@ -68,6 +70,67 @@ impl Corpus {
     }
 }
 
+impl StreamedCorpus {
+    /// Which files are read by which rule, and what was left out: one sentence each. No document is counted before it is read.
+    pub fn reading(&self) -> Vec<String> {
+        let mut places: BTreeMap<(SourceRole, Rule), Vec<&PlacedSource>> = BTreeMap::new();
+        for placed in self.sources() {
+            let key = (placed.role, placed.rule);
+            places.entry(key).or_default().push(placed);
+        }
+        let mut lines: Vec<String> = places
+            .into_iter()
+            .map(|((role, rule), sources)| listed(role, rule, &sources))
+            .collect();
+        lines.extend(self.ranged());
+        lines.extend(self.left_out.iter().map(|(why, names)| left(why, names)));
+        let remarks = self.notes.iter().chain(self.tokenizer.remarks());
+        lines.extend(remarks.map(|remark| format!("note: {remark}")));
+        lines
+    }
+
+    /// Files whose bytes nobody checks.
+    fn ranged(&self) -> Option<String> {
+        let ranged = self.sources().filter(|placed| placed.source.is_ranged());
+        let names: Vec<_> = ranged.map(|placed| placed.source.name()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "note: {} ({}) of more than half of data.cache_bytes are read where they lie; their digests can't be checked then",
+                counted(names.len() as u64, "file"),
+                some(&names)
+            )
+        })
+    }
+}
+
+fn listed(role: SourceRole, rule: Rule, sources: &[&PlacedSource]) -> String {
+    let names: Vec<_> = sources.iter().map(|s| s.source.name()).collect();
+    let bytes = sources.iter().map(|s| s.source.size()).sum();
+    let files = format!(
+        "{} of {} ({})",
+        counted(sources.len() as u64, "file"),
+        BinaryBytes(bytes),
+        some(&names)
+    );
+    match role {
+        SourceRole::Train => format!("training: {files}: {}", because(rule)),
+        SourceRole::Validation => format!("validation: {files}: {}", because(rule)),
+        SourceRole::Mixed => format!(
+            "training and validation: {files}: each document by its field `split`, else by the hash of its text"
+        ),
+    }
+}
+
+/// Why a file has its role, where one rule says it for the whole file.
+fn because(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Key => "given by data.validation_path",
+        Rule::Name => "by name",
+        Rule::Rest => "no name says otherwise",
+        Rule::Documents => "",
+    }
+}
+
 fn placed(role: SourceRole, rule: Rule, sources: &[&SourceRecord], fraction: f64) -> String {
     let sum = |of: fn(&Tally) -> u64| sources.iter().map(|s| of(&s.documents)).sum::<u64>();
     let names: Vec<_> = sources.iter().map(|s| s.name.as_str()).collect();
@@ -77,12 +140,7 @@ fn placed(role: SourceRole, rule: Rule, sources: &[&SourceRecord], fraction: f64
         some(&names)
     );
     let (train, validation) = (sum(|t| t.train), sum(|t| t.validation));
-    let why = match rule {
-        Rule::Key => "given by data.validation_path",
-        Rule::Name => "by name",
-        Rule::Rest => "no name says otherwise",
-        Rule::Documents => "",
-    };
+    let why = because(rule);
     match role {
         SourceRole::Train => format!(
             "training: {} from {files}: {why}",
@@ -133,13 +191,16 @@ fn dropped(sources: &[SourceRecord]) -> Option<String> {
 }
 
 /// Records that can't be used, and which the first ones are.
-fn bad(sources: &[SourceRecord]) -> Option<String> {
-    let count = sources.iter().map(|s| s.documents.bad.count).sum::<u64>();
-    let described = sources.iter().flat_map(|s| {
-        let first = s.documents.bad.first.iter();
-        first.map(|what| format!("{}, {what}", s.name))
-    });
-    let described: Vec<String> = described.take(SHOWN).collect();
+pub(crate) fn bad_records<'a>(
+    tallies: impl Iterator<Item = (&'a str, &'a Tally)>,
+) -> Option<String> {
+    let (mut count, mut described) = (0, Vec::new());
+    for (name, tally) in tallies {
+        count += tally.bad.count;
+        let first = tally.bad.first.iter();
+        described.extend(first.map(|what| format!("{name}, {what}")));
+    }
+    described.truncate(SHOWN);
     let more = if count > described.len() as u64 {
         "; ..."
     } else {
@@ -185,7 +246,7 @@ fn copies(sources: &[SourceRecord]) -> Vec<String> {
         .collect()
 }
 
-fn left(why: &LeftOut, names: &[String]) -> String {
+pub(crate) fn left(why: &LeftOut, names: &[String]) -> String {
     let why = match why {
         LeftOut::Test => "named test",
         LeftOut::OtherValidation => "named validation, and data.validation_path gives other text",
@@ -203,7 +264,7 @@ fn left(why: &LeftOut, names: &[String]) -> String {
 }
 
 /// The first names.
-fn some(names: &[&str]) -> String {
+pub(crate) fn some(names: &[&str]) -> String {
     let shown = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN {
         format!("{shown}, ...")
@@ -212,7 +273,7 @@ fn some(names: &[&str]) -> String {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", HumanCount(number))
 }

@@ -10,6 +10,8 @@ use std::time::UNIX_EPOCH;
 #[cfg(unix)]
 use std::time::{Duration, SystemTime};
 
+use evenburn_locations::{ContentId, LocationError};
+
 /// What a source opens to: Parquet seeks, the other formats only read.
 pub trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
@@ -37,6 +39,38 @@ pub trait Source: Debug + Send + Sync {
     /// # Errors
     /// Whatever the storage answers.
     fn open(&self) -> io::Result<Box<dyn ReadSeek>>;
+    /// What tells its contents from others, as the listing has it: nothing of a local file.
+    fn id(&self) -> &ContentId {
+        &ContentId::Unknown
+    }
+    /// Brings all of it onto this machine, checked where it has a digest. Does nothing for a file that is here, and for one
+    /// that is read by ranges because of its size.
+    ///
+    /// # Errors
+    /// Whatever the storage or the disk answers.
+    fn fetch(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Whether it is on this machine, so that [`open`](Self::open) has to wait for nobody.
+    fn is_here(&self) -> bool {
+        true
+    }
+    /// Whether it is read where it lies, by ranges, because of its size: its digest isn't checked then.
+    fn is_ranged(&self) -> bool {
+        false
+    }
+    /// Removes what [`fetch`](Self::fetch) has brought; `false` where there is nothing to remove, or somebody fetches it at
+    /// this moment. Not to be called for what was here before.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    fn release(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Why its place didn't give its bytes, where what a decoder says is a consequence of that.
+    fn failure(&self) -> Option<LocationError> {
+        None
+    }
 }
 
 /// A source on the local file system.

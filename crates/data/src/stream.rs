@@ -1,14 +1,18 @@
 //! The endless, shuffled, resumable stream of training samples.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::order::{sample_order, shard_order};
+use crate::order::{ShardOrder, sample_order};
+use crate::window::{NetworkTraffic, PackedText, Place, Window, Windows, sample, samples_in};
 use crate::{DataError, PackedStore};
 
 /// Where a stream stands: the next sample that the ranks together will read.
 ///
-/// It belongs to no rank, so a stream on another number of ranks can go on from it.
+/// It belongs to no rank, so a stream on another number of ranks can go on from it. Equal places have equal cursors: one
+/// never stands behind the last sample of a window that was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
@@ -16,13 +20,36 @@ pub struct Cursor {
     pub epoch: u64,
     /// Position in the epoch's order of shards.
     pub shard: usize,
-    /// Position in that shard's order of samples.
+    /// Window of that shard. Cursors of before there were windows lack it.
+    #[serde(default)]
+    pub window: usize,
+    /// Position in that window's order of samples.
     pub sample: u64,
+}
+
+impl Cursor {
+    fn place(self) -> Place {
+        Place {
+            epoch: self.epoch,
+            position: self.shard,
+            window: self.window,
+        }
+    }
+
+    fn at(place: Place) -> Self {
+        Self {
+            epoch: place.epoch,
+            shard: place.position,
+            window: place.window,
+            sample: 0,
+        }
+    }
 }
 
 /// Batches of training samples without end, epoch after epoch.
 ///
-/// The sequence of samples is a pure function of the store, the context and the seed. With several
+/// The sequence of samples is a pure function of the text, the context and the seed: the shards of an epoch in a seeded
+/// order, the windows of a shard as they lie in its files, the samples of a window in a seeded order. With several
 /// ranks, each takes every `world`-th sample of that one sequence: a batch of `n` moves the shared
 /// cursor by `n * world`, and the ranks' samples interleaved (the first of rank 0, the first of rank
 /// 1, …) are the sequence that one rank would read.
@@ -40,39 +67,75 @@ pub struct Cursor {
 /// let cursor = stream.cursor();
 /// let next = stream.next_batch(4).unwrap();
 ///
-/// let mut resumed = Stream::new(corpus.train, 16, 42).unwrap();
+/// let mut resumed = Stream::new(corpus.train.clone(), 16, 42).unwrap();
 /// resumed.seek(cursor).unwrap();
 /// assert_eq!(resumed.next_batch(4).unwrap(), next);
+///
+/// let mut skipping = Stream::new(corpus.train, 16, 42).unwrap();
+/// skipping.skip(4).unwrap();
+/// assert_eq!(skipping.next_batch(4).unwrap(), next);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Stream {
-    store: PackedStore,
+    windows: Box<dyn Windows>,
     context: usize,
     seed: u64,
     rank: usize,
     world: usize,
     cursor: Cursor,
-    /// The permutations that the cursor last needed; they follow from it.
-    epoch: Option<(u64, Vec<u32>)>,
-    shard: Option<(u64, usize, Vec<u32>)>,
+    /// What the cursor last needed; it follows from it.
+    order: ShardOrder,
+    open: Option<Open>,
+}
+
+/// A window and the order of its samples.
+#[derive(Debug)]
+struct Open {
+    place: Place,
+    window: Window,
+    order: Vec<u32>,
+}
+
+impl Open {
+    fn samples(&self) -> u64 {
+        self.order.len() as u64
+    }
 }
 
 impl Stream {
-    /// A stream at the start of epoch 0, with context `T`.
+    /// A stream of a store at the start of epoch 0, with context `T`.
     ///
     /// # Errors
     /// As [`PackedStore::require`]: the store has no sample of this context.
     pub fn new(store: PackedStore, context: usize, seed: u64) -> Result<Self, DataError> {
         store.require(context)?;
+        Self::over(Box::new(store), context, seed)
+    }
+
+    /// A stream of windows at the start of epoch 0.
+    pub(crate) fn over(
+        windows: Box<dyn Windows>,
+        context: usize,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        if context == 0 {
+            return Err(DataError::config(
+                "model.context",
+                "is 0, must be at least 1",
+            ));
+        }
+        if windows.shards() == 0 {
+            return Err(no_training_document());
+        }
         Ok(Self {
-            store,
+            order: ShardOrder::new(seed, windows.shards()),
+            windows,
             context,
             seed,
             rank: 0,
             world: 1,
             cursor: Cursor::default(),
-            epoch: None,
-            shard: None,
+            open: None,
         })
     }
 
@@ -97,28 +160,31 @@ impl Stream {
         self.cursor
     }
 
-    /// Goes on from a cursor, taken with the same store, context and seed on any number of ranks.
+    /// Goes on from a cursor, taken with the same text, context and seed on any number of ranks.
     ///
     /// # Errors
-    /// [`DataError::Cursor`] if it points outside the store; the stream then stays where it was.
+    /// [`DataError::Cursor`] if it points outside the text, and whatever goes wrong where its window has to be read first;
+    /// the stream then stays where it was.
     pub fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
         let outside = |message: String| DataError::Cursor {
             epoch: cursor.epoch,
             shard: cursor.shard,
+            window: cursor.window,
             sample: cursor.sample,
             message,
         };
-        let shards = self.store.shards();
+        let shards = self.windows.shards();
         if cursor.shard >= shards {
             return Err(outside(format!("there are {shards} shards")));
         }
-        let order = shard_order(self.seed, cursor.epoch, shards);
-        let samples = self
-            .store
-            .samples_in(order[cursor.shard] as usize, self.context);
+        let samples = match self.open(cursor.place())? {
+            Some(open) => open.samples(),
+            None if cursor.window == 0 => 0,
+            None => return Err(outside("that shard has fewer windows".into())),
+        };
         if cursor.sample > samples {
             return Err(outside(format!(
-                "that shard has {samples} samples of context {}",
+                "that window has {samples} samples of context {}",
                 self.context
             )));
         }
@@ -129,8 +195,8 @@ impl Stream {
     /// The next `n` samples of this rank.
     ///
     /// # Errors
-    /// [`DataError::Damaged`] if a file can't be read or holds ids outside the vocabulary; the
-    /// cursor then stays where it was.
+    /// [`DataError::Damaged`] if a file can't be read or holds ids outside the vocabulary, and whatever goes wrong where
+    /// text is read while the stream runs; the cursor then stays where it was.
     pub fn next_batch(&mut self, n: usize) -> Result<Batch, DataError> {
         let before = self.cursor;
         let batch = self.read_batch(n);
@@ -140,70 +206,130 @@ impl Stream {
         batch
     }
 
+    /// Moves past the next `n` samples of this rank, as [`next_batch`](Self::next_batch) does, without reading them.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub fn skip(&mut self, n: u64) -> Result<(), DataError> {
+        let before = self.cursor;
+        let skipped = self.pass_all(n.saturating_mul(self.world as u64));
+        if skipped.is_err() {
+            self.cursor = before;
+        }
+        skipped
+    }
+
+    /// What went over the network so far, where the stream reads files that lie elsewhere.
+    pub fn traffic(&self) -> Option<NetworkTraffic> {
+        self.windows.traffic()
+    }
+
+    /// What the user should know that has come to light since the last call, in sentences.
+    pub fn news(&mut self) -> Vec<String> {
+        self.windows.news()
+    }
+
     fn read_batch(&mut self, n: usize) -> Result<Batch, DataError> {
+        let boundaries = self.windows.boundaries();
         let mut batch = Batch::new(self.context);
         for position in 0..n * self.world {
-            let (shard, index) = self.advance();
+            let (text, index) = self.advance()?;
             if position % self.world == self.rank {
-                let sample = self.store.sample(shard, index, self.context)?;
-                batch.push(&sample, self.store.boundaries());
+                batch.push(&sample(&*text, index, self.context)?, boundaries);
             }
         }
         Ok(batch)
     }
 
-    /// The sample at the cursor (shard number and index in stored order), which moves past it.
-    fn advance(&mut self) -> (usize, u64) {
+    /// The sample at the cursor (its text and its index there), which moves past it.
+    fn advance(&mut self) -> Result<(Arc<dyn PackedText>, u64), DataError> {
+        let at = self.cursor_at_sample()?.sample;
+        let Some(open) = &self.open else {
+            return Err(no_training_document());
+        };
+        let found = (
+            Arc::clone(&open.window.text),
+            u64::from(open.order[at as usize]),
+        );
+        self.pass(1);
+        Ok(found)
+    }
+
+    fn pass_all(&mut self, samples: u64) -> Result<(), DataError> {
+        let mut left = samples;
+        while left > 0 {
+            let at = self.cursor_at_sample()?.sample;
+            let here = self.open.as_ref().map_or(0, Open::samples) - at;
+            self.pass(here.min(left));
+            left -= here.min(left);
+        }
+        Ok(())
+    }
+
+    /// Moves past samples of the open window. Past the last one means the next window, so that equal places have equal cursors.
+    fn pass(&mut self, samples: u64) {
+        self.cursor.sample += samples;
+        if let Some(open) = &self.open
+            && self.cursor.sample >= open.samples()
+        {
+            let next = open
+                .place
+                .behind(open.window.is_last, self.windows.shards());
+            self.cursor = Cursor::at(next);
+        }
+    }
+
+    /// Moves the cursor to where there is a sample, over windows and shards without one, and opens its window.
+    fn cursor_at_sample(&mut self) -> Result<Cursor, DataError> {
+        let shards = self.windows.shards();
+        let mut passed = 0;
         loop {
-            let Cursor {
-                epoch,
-                shard: position,
-                sample,
-            } = self.cursor;
-            let shard = self.shard_at(epoch, position);
-            let samples = self.store.samples_in(shard, self.context);
-            if sample < samples {
-                let index = self.sample_at(epoch, shard, samples, sample);
-                self.cursor.sample += 1;
-                // Past the last sample means the next shard, so that equal places have equal cursors.
-                if self.cursor.sample == samples {
-                    self.next_shard();
-                }
-                return (shard, index);
+            let (place, at) = (self.cursor.place(), self.cursor.sample);
+            let next = match self.open(place)? {
+                Some(open) if at < open.samples() => return Ok(self.cursor),
+                Some(open) => place.behind(open.window.is_last, shards),
+                None => place.next_shard(shards),
+            };
+            passed += usize::from(next.window == 0);
+            // So many shards in a row are all of some epoch.
+            if passed >= 2 * shards {
+                return Err(self.no_sample());
             }
-            self.next_shard();
+            self.cursor = Cursor::at(next);
         }
     }
 
-    fn next_shard(&mut self) {
-        self.cursor.sample = 0;
-        self.cursor.shard += 1;
-        if self.cursor.shard == self.store.shards() {
-            self.cursor.shard = 0;
-            self.cursor.epoch += 1;
+    /// The window at a place; nothing behind the last one of its shard.
+    fn open(&mut self, place: Place) -> Result<Option<&Open>, DataError> {
+        if self.open.as_ref().is_none_or(|open| open.place != place) {
+            // The window of before isn't kept in memory while the next one is waited for.
+            self.open = None;
+            let shard = self.order.shard(place.epoch, place.position);
+            if let Some(window) = self.windows.window(place, shard)? {
+                let samples = samples_in(window.text.tokens(), self.context);
+                self.open = Some(Open {
+                    order: sample_order(self.seed, place.epoch, shard, place.window, samples),
+                    place,
+                    window,
+                });
+            }
         }
+        Ok(self.open.as_ref())
     }
 
-    fn shard_at(&mut self, epoch: u64, position: usize) -> usize {
-        let order = match &mut self.epoch {
-            Some((of, order)) if *of == epoch => order,
-            stale => {
-                &mut stale
-                    .insert((epoch, shard_order(self.seed, epoch, self.store.shards())))
-                    .1
-            }
-        };
-        order[position] as usize
+    fn no_sample(&self) -> DataError {
+        DataError::config(
+            "data.path",
+            format!(
+                "no window of its {} shards has training text for one sample, which takes {} tokens; give more text, or \
+                 lower model.context",
+                self.windows.shards(),
+                self.context + 1
+            ),
+        )
     }
+}
 
-    fn sample_at(&mut self, epoch: u64, shard: usize, samples: u64, position: u64) -> u64 {
-        let order = match &mut self.shard {
-            Some((of, at, order)) if (*of, *at) == (epoch, shard) => order,
-            stale => {
-                let order = sample_order(self.seed, epoch, shard, samples);
-                &mut stale.insert((epoch, shard, order)).2
-            }
-        };
-        u64::from(order[position as usize])
-    }
+fn no_training_document() -> DataError {
+    DataError::config("data.path", "holds no training document")
 }

@@ -1,61 +1,37 @@
-//! Tokenizes groups of sources into shards, with all cores, and continues after a kill.
+//! Tokenizes groups of sources into files, a pair for each window and split, and continues after a kill.
 
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{Document, Documents};
-use crate::layout::PlacedSource;
-use crate::manifest::ShardRecord;
+use crate::group::Group;
+use crate::manifest::{GroupRecord, ShardRecord};
 use crate::megatron::{MegatronWriter, TokenType, bin_path, idx_path, idx_size};
-use crate::placing::{Placing, Tally};
+use crate::placing::Tally;
+use crate::shard_text::{End, InPlace, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
 use crate::token_bytes::{TokenBytesWriter, Tokens, bytes_path, bytes_size};
-use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer, cut};
-
-/// Text encoded in parallel at a time, in bytes…
-const BATCH_BYTES: usize = 4 << 20;
-/// …and in documents.
-const BATCH_DOCUMENTS: usize = 8192;
-
-/// Sources that become one shard per split.
-#[derive(Debug)]
-pub(crate) struct Group {
-    sources: Vec<PlacedSource>,
-    /// Their stored size together.
-    bytes: u64,
-}
-
-/// Gathers consecutive sources of one role up to `limit` bytes; a larger source is alone.
-pub(crate) fn groups(sources: Vec<PlacedSource>, limit: u64) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for placed in sources {
-        let bytes = placed.source.size();
-        match groups.last_mut() {
-            Some(group) if group.sources[0].role == placed.role && group.bytes + bytes <= limit => {
-                group.sources.push(placed);
-                group.bytes += bytes;
-            }
-            _ => groups.push(Group {
-                sources: vec![placed],
-                bytes,
-            }),
-        }
-    }
-    groups
-}
+use crate::{DataConfig, DataError, Phase, Progress, ProgressState, Tokenizer};
 
 /// What became of a group, in a note that vouches for its files.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Tokenized {
-    /// Its shards.
-    pub(crate) shards: Vec<ShardRecord>,
+#[derive(Debug, Serialize, Deserialize)]
+struct Tokenized {
+    windows: usize,
+    /// Its token files.
+    shards: Vec<ShardRecord>,
     /// Where the documents of each of its sources went.
+    tallies: Vec<Tally>,
+}
+
+/// What became of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) groups: Vec<GroupRecord>,
+    /// Their token files.
+    pub(crate) shards: Vec<ShardRecord>,
+    /// Where the documents of each source went.
     pub(crate) tallies: Vec<Tally>,
 }
 
@@ -70,7 +46,7 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     /// Tokenizes the groups that have no note yet, and returns what became of all.
-    pub(crate) fn run(&self, groups: &[Group]) -> Result<Tokenized, DataError> {
+    pub(crate) fn run(&self, groups: &[Group]) -> Result<Done, DataError> {
         let mut state = ProgressState {
             phase: Phase::Tokenizing,
             source: String::new(),
@@ -79,13 +55,17 @@ impl Job<'_> {
             documents: 0,
             tokens: 0,
         };
-        let mut all = Tokenized::default();
+        let mut all = Done::default();
         let mut finished = 0;
         for (number, group) in groups.iter().enumerate() {
             let done = match self.read_note(number, group) {
                 Some(done) => done,
                 None => self.group(number, group, &mut state)?,
             };
+            all.groups.push(GroupRecord {
+                role: group.role(),
+                windows: done.windows,
+            });
             all.shards.extend(done.shards);
             all.tallies.extend(done.tallies);
             finished += group.bytes;
@@ -94,7 +74,7 @@ impl Job<'_> {
         Ok(all)
     }
 
-    /// A group's note lists its shards. It is written after them, so that it vouches for them.
+    /// A group's note lists its files. It is written after them, so that it vouches for them.
     fn note_path(&self, number: usize) -> PathBuf {
         self.folder.join(format!("group-{number:05}.json"))
     }
@@ -129,136 +109,88 @@ impl Job<'_> {
         group: &Group,
         state: &mut ProgressState,
     ) -> Result<Tokenized, DataError> {
-        let mut outputs = [Split::Train, Split::Validation].map(|split| Output {
-            split,
-            name: format!("{}-{number:05}", split.name()),
-            writer: None,
-            token_bytes: None,
-            text_bytes: 0,
-            unknown: 0,
-        });
-        let mut before = state.bytes_done;
-        let mut tallies = Vec::new();
-        for placed in &group.sources {
-            placed.source.name().clone_into(&mut state.source);
-            let tally = self.source(placed, before, &mut outputs, state)?;
-            if !placed.is_unchanged()? {
-                let path = placed.source.location().to_path_buf();
-                return Err(DataError::Changed { path });
-            }
-            tallies.push(tally);
-            before += placed.source.size();
-        }
+        let before = state.bytes_done;
+        let rules = Rules {
+            tokenizer: self.tokenizer,
+            config: self.config,
+            only: None,
+        };
+        let mut text = ShardText::new(group, rules, &InPlace);
         let mut shards = Vec::new();
-        for output in outputs {
-            shards.extend(output.finish()?);
+        let mut windows = 0;
+        loop {
+            let mut files = WindowFiles {
+                job: self,
+                outputs: [Split::Train, Split::Validation]
+                    .map(|split| Output::new(split, number, windows)),
+                before,
+                bytes: group.bytes,
+                state: &mut *state,
+            };
+            let Some(end) = text.read_window(&mut files)? else {
+                break;
+            };
+            windows += 1;
+            for output in files.outputs {
+                shards.extend(output.finish()?);
+            }
+            if end == End::Shard {
+                break;
+            }
         }
-        let done = Tokenized { shards, tallies };
+        let done = Tokenized {
+            windows,
+            shards,
+            tallies: text.tallies().to_vec(),
+        };
         let note = serde_json::to_vec(&done)
             .expect("notes have string keys and integers only, which JSON can hold");
         evenburn_files::replace(&self.note_path(number), &note)?;
         Ok(done)
     }
+}
 
-    /// Tokenizes one source, after `before` bytes of others.
-    fn source(
-        &self,
-        placed: &PlacedSource,
-        before: u64,
-        outputs: &mut [Output; 2],
-        state: &mut ProgressState,
-    ) -> Result<Tally, DataError> {
-        let read = Arc::new(AtomicU64::new(0));
-        let documents = match placed.counted_documents(self.config, &read)? {
-            Ok(documents) => documents,
-            Err(unreadable) => {
-                let unreadable = Some(unreadable);
-                return Ok(Tally {
-                    unreadable,
-                    ..Tally::default()
-                });
-            }
+/// The files of a window that are being written.
+struct WindowFiles<'a> {
+    job: &'a Job<'a>,
+    outputs: [Output; 2],
+    /// Stored bytes of the groups before, and of this one.
+    before: u64,
+    bytes: u64,
+    state: &'a mut ProgressState,
+}
+
+impl Sink for WindowFiles<'_> {
+    fn document(
+        &mut self,
+        split: Split,
+        tokens: &Tokens,
+        text_bytes: u64,
+    ) -> Result<(), DataError> {
+        self.state.documents += 1;
+        self.state.tokens += tokens.ids.len() as u64;
+        let output = match split {
+            Split::Train => &mut self.outputs[0],
+            Split::Validation => &mut self.outputs[1],
         };
-        let mut reader = Batches {
-            documents,
-            placing: Placing::new(placed.role, self.config.validation_fraction),
-            tally: Tally::default(),
-        };
-        let mut batch = reader.next()?;
-        while !batch.is_empty() {
-            // The next batch is read and decompressed while this one is encoded.
-            let (tokens, next) = rayon::join(|| self.encode(&batch), || reader.next());
-            for ((document, split), tokens) in batch.iter().zip(tokens?) {
-                state.documents += 1;
-                state.tokens += tokens.ids.len() as u64;
-                let output = match split {
-                    Split::Train => &mut outputs[0],
-                    Split::Validation => &mut outputs[1],
-                };
-                output.add(self, &tokens, document.text.len() as u64)?;
-            }
-            state.bytes_done = before + read.load(Ordering::Relaxed).min(placed.source.size());
-            if self.progress.report(state) == ControlFlow::Break(()) {
-                return Err(DataError::Interrupted);
-            }
-            batch = next?;
-        }
-        reader.tally.bad = reader.documents.bad_records().clone();
-        Ok(reader.tally)
+        output.add(self.job, tokens, text_bytes)
     }
 
-    /// The tokens of every document, between its BOS, where there is one, and its end-of-document token.
-    fn encode(&self, batch: &[(Document, Split)]) -> Result<Vec<Tokens>, DataError> {
-        let pieces: Vec<(usize, &str)> = batch
-            .iter()
-            .enumerate()
-            .flat_map(|(i, (d, _))| {
-                let pieces = self.tokenizer.pieces(&d.text, cut::PIECE);
-                pieces.into_iter().map(move |p| (i, p))
-            })
-            .collect();
-        let encoded: Vec<Tokens> = pieces
-            .par_iter()
-            .map(|(_, piece)| self.tokenizer.encode_piece(piece))
-            .collect::<Result<_, _>>()?;
-        let mut documents = vec![self.tokenizer.begin(); batch.len()];
-        for ((document, _), piece) in pieces.into_iter().zip(encoded) {
-            documents[document].append(piece);
+    fn goes_on(&mut self, text: &Reading<'_>) -> Result<ControlFlow<()>, DataError> {
+        text.source.clone_into(&mut self.state.source);
+        self.state.bytes_done = self.before + text.stored_bytes.min(self.bytes);
+        if self.job.progress.report(self.state).is_break() {
+            return Err(DataError::Interrupted);
         }
-        for document in &mut documents {
-            document.push(self.tokenizer.eod());
-        }
-        Ok(documents)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Cuts a stream of documents into batches.
-struct Batches {
-    documents: Documents,
-    placing: Placing,
-    tally: Tally,
-}
-
-impl Batches {
-    /// The next documents with their splits; none at the end.
-    fn next(&mut self) -> Result<Vec<(Document, Split)>, DataError> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while bytes < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS {
-            let Some(document) = self.documents.next().transpose()? else {
-                break;
-            };
-            if let Some(split) = self.placing.split(&document, &mut self.tally) {
-                bytes += document.text.len();
-                batch.push((document, split));
-            }
-        }
-        Ok(batch)
-    }
-}
-
-/// The shard that a group's documents of one split go to. It has files only once it has a document.
+/// Where a window's documents of one split go to. It has files only once it has a document.
 struct Output {
     split: Split,
+    group: usize,
+    window: usize,
     name: String,
     writer: Option<MegatronWriter>,
     token_bytes: Option<TokenBytesWriter>,
@@ -267,6 +199,24 @@ struct Output {
 }
 
 impl Output {
+    /// The first window's files are called by the group alone.
+    fn new(split: Split, group: usize, window: usize) -> Self {
+        let name = split.name();
+        Self {
+            split,
+            group,
+            window,
+            name: match window {
+                0 => format!("{name}-{group:05}"),
+                _ => format!("{name}-{group:05}-{window:04}"),
+            },
+            writer: None,
+            token_bytes: None,
+            text_bytes: 0,
+            unknown: 0,
+        }
+    }
+
     fn add(&mut self, job: &Job, tokens: &Tokens, text_bytes: u64) -> Result<(), DataError> {
         let stem = || job.folder.join(&self.name);
         let writer = match &mut self.writer {
@@ -298,6 +248,8 @@ impl Output {
         Ok(Some(ShardRecord {
             name: self.name,
             split: self.split,
+            group: self.group,
+            window: self.window,
             documents: written.documents,
             tokens: written.tokens,
             text_bytes: self.text_bytes,

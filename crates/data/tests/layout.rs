@@ -7,8 +7,15 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use evenburn_data::{DataConfig, DataError, LeftOut, PathList, Rule, SourceRole, find_sources};
+use evenburn_data::{
+    DataConfig, DataError, LeftOut, Listing, PathList, Rule, SourceRole, open_storage,
+};
 use tempfile::{TempDir, tempdir};
+
+fn find_sources(config: &DataConfig) -> Result<Listing, DataError> {
+    let storage = open_storage(config, Path::new("cache"))?;
+    evenburn_data::find_sources(config, &storage)
+}
 
 /// A folder with files of these names, each with a text of its own.
 fn folder(names: &[&str]) -> TempDir {

@@ -36,7 +36,10 @@ fn shards_hold_the_documents_in_order() {
     let manifest = &corpus.manifest;
     assert_eq!(manifest.sources.len(), 4);
     assert_eq!(manifest.sources[3].role, SourceRole::Validation);
-    assert_eq!((corpus.train.shards(), corpus.validation.shards()), (3, 1));
+    assert_eq!(
+        (corpus.train.windows(), corpus.validation.windows()),
+        (3, 1)
+    );
     assert_eq!(manifest.token_type, TokenType::Uint16);
     let texts: Vec<String> = (0..10)
         .map(|d| prose(2000 + d, 5 + (d as usize * 7) % 40))
@@ -264,7 +267,10 @@ fn small_files_share_a_shard() {
         ..fixture.config()
     };
     let corpus = prepare(&config, &fixture.cache(), &()).unwrap();
-    assert_eq!((corpus.train.shards(), corpus.validation.shards()), (1, 1));
+    assert_eq!(
+        (corpus.train.windows(), corpus.validation.windows()),
+        (1, 1)
+    );
     assert_eq!(corpus.train.documents(), 20);
 }
 

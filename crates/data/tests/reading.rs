@@ -332,7 +332,7 @@ fn the_end_of_the_text_is_held_out_where_no_document_falls_into_validation() {
                 let rest = (0..count).map(move |i| store.sample(shard, i, 1).unwrap().tokens[1]);
                 std::iter::once(store.sample(shard, 0, 1).unwrap().tokens[0]).chain(rest)
             };
-            (0..store.shards()).flat_map(shard).collect()
+            (0..store.windows()).flat_map(shard).collect()
         };
         let text = all(&whole, Split::Train);
         for (fraction, batch, held) in [

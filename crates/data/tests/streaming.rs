@@ -45,7 +45,7 @@ fn rows(batch: &Batch) -> Vec<(Vec<i32>, Vec<i32>, Vec<i32>)> {
 #[test]
 fn samples_tile_each_shard() {
     let store = &corpus().train;
-    for shard in 0..store.shards() {
+    for shard in 0..store.windows() {
         let n = store.samples_in(shard, T);
         let mut last = None;
         for index in 0..n {
@@ -63,8 +63,8 @@ fn samples_tile_each_shard() {
         ));
     }
     let tokens = store.tokens() as usize;
-    assert!(store.samples(T) as usize * T <= tokens - store.shards());
-    assert!((store.samples(T) as usize + store.shards()) * T >= tokens - store.shards());
+    assert!(store.samples(T) as usize * T <= tokens - store.windows());
+    assert!((store.samples(T) as usize + store.windows()) * T >= tokens - store.windows());
 }
 
 #[test]
@@ -85,6 +85,7 @@ fn every_sample_of_an_epoch_comes_once() {
                 Cursor {
                     epoch,
                     shard: 0,
+                    window: 0,
                     sample: 0
                 }
             );
@@ -153,11 +154,13 @@ fn cursors_outside_the_data_are_refused() {
         Cursor {
             epoch: 0,
             shard: 6,
+            window: 0,
             sample: 0,
         },
         Cursor {
             epoch: 0,
             shard: 0,
+            window: 0,
             sample: 100_000,
         },
     ] {
@@ -287,7 +290,7 @@ fn ngram_counts_are_those_of_a_plain_count() {
     let v = store.vocab_size();
     let mut unigrams = vec![0u64; v];
     let mut bigrams = vec![vec![0u64; v]; v];
-    for shard in 0..store.shards() {
+    for shard in 0..store.windows() {
         let name = &corpus().manifest.shards[shard].name;
         let bin = std::fs::read(corpus().folder.join(format!("{name}.bin"))).unwrap();
         let ids: Vec<usize> = bin
@@ -369,7 +372,7 @@ fn scored_bytes_are_the_decoded_bytes_of_the_targets() {
     let batch = batch.unwrap();
     let first = corpus.tokenizer.decode(&[batch.tokens[0] as u32]).unwrap();
     let scored = store.text_bytes() - first.len() as u64;
-    assert_eq!((store.shards(), batch.bytes), (1, Some(scored)));
+    assert_eq!((store.windows(), batch.bytes), (1, Some(scored)));
     let names: HashSet<_> = corpus.manifest.shards.iter().map(|s| &s.name).collect();
     assert_eq!(names.len(), corpus.manifest.shards.len());
 }

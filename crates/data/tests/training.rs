@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::kinds::{EOD, text};
 use common::prose;
-use evenburn_data::{DataConfig, DataError, Phase, ProgressState, train_bpe, train_tokenizer};
+use evenburn_data::{
+    DataConfig, DataError, Phase, ProgressState, open_storage, train_bpe, train_tokenizer,
+};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -125,7 +127,8 @@ fn merging_is_heard_and_can_be_stopped() {
         }
     };
     let begun = Instant::now();
-    let stopped = train_tokenizer(&config, &listen);
+    let storage = open_storage(&config, &dir.path().join("cache")).unwrap();
+    let stopped = train_tokenizer(&config, &storage, &listen);
     assert!(matches!(stopped, Err(DataError::Interrupted)));
     assert_eq!(heard.load(Ordering::Relaxed), 2);
     assert!(begun.elapsed() < Duration::from_secs(20));

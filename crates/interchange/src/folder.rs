@@ -42,13 +42,17 @@ pub(crate) fn text(folder: &Path, name: &str) -> Result<Option<String>, Intercha
 
 /// The files that hold the tensors: the one that `config.json` names, else the single file, else those of the index. An
 /// index that was left behind when the shards became one file is not read.
-fn files(folder: &Path, config: &Map<String, Value>) -> Result<Vec<PathBuf>, InterchangeError> {
+///
+/// `has` says whether a file of this name is there, or will be.
+pub(crate) fn files(
+    folder: &Path,
+    config: &Map<String, Value>,
+    has: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, InterchangeError> {
     let named = config.get(NAMED_BY).and_then(Value::as_str);
     let found = match named {
         Some(name) => Some(name),
-        None => [WEIGHTS, INDEX]
-            .into_iter()
-            .find(|name| folder.join(name).is_file()),
+        None => [WEIGHTS, INDEX].into_iter().find(|name| has(name)),
     };
     let Some(found) = found else {
         let why = format!(
@@ -105,7 +109,7 @@ pub(crate) fn tensors(
     config: &Map<String, Value>,
 ) -> Result<Stored, InterchangeError> {
     let mut all = Stored::default();
-    for path in files(folder, config)? {
+    for path in files(folder, config, |name| folder.join(name).is_file())? {
         let bytes = fs::read(&path).map_err(|e| InterchangeError::io("read", &path, e))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|e| InterchangeError::malformed(&path, e.to_string()))?;

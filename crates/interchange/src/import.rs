@@ -8,7 +8,7 @@ use crate::{folder, fused, peer, rows};
 use burn::tensor::TensorData;
 use evenburn_model::{HeadWeights, ModelConfig, Plan, Scheme};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The output layer in memory in every class, and in the checkpoints of most.
 const OUTPUT: &str = "lm_head.weight";
@@ -88,6 +88,27 @@ pub fn import(path: &Path) -> Result<Imported, InterchangeError> {
         texts,
         left_out,
     })
+}
+
+/// The files of weights that [`import`] reads of a folder, once they are there: what to fetch of a repository whose
+/// `config.json` and indices lie in the folder already. `has` says whether the repository has a file of this name.
+///
+/// # Errors
+/// A `config.json` or an index that can't be read, names that lead out of the folder, and a repository without safetensors.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("config.json"), "{}")?;
+/// let files = evenburn_interchange::weight_files(folder.path(), |name| name == "model.safetensors")?;
+/// assert_eq!(files, [folder.path().join("model.safetensors")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn weight_files(
+    folder: &Path,
+    has: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, InterchangeError> {
+    let config = folder::json(&folder.join(folder::CONFIG))?;
+    folder::files(folder, &config, has)
 }
 
 /// The output layer in the checkpoints of a class.

@@ -28,6 +28,6 @@ mod texts;
 
 pub use error::InterchangeError;
 pub use export::{Ends, ExportModel, Exported, Target, Token, export};
-pub use import::{Imported, import};
+pub use import::{Imported, import, weight_files};
 pub use peer::names as peer_names;
 pub use texts::{Ids, Texts};

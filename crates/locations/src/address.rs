@@ -74,8 +74,13 @@ impl Address {
         if authority.contains('@') {
             return Err("an address with a user's name or password in it is not taken".to_owned());
         }
-        if authority.is_empty() {
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+        if host.is_empty() {
             return Err("the address names no host".to_owned());
+        }
+        // Addresses of IPv6 have colons in brackets. Else it may be a password with a slash in it.
+        if !host.starts_with('[') && port.parse::<u16>().is_err() {
+            return Err("what follows the host's colon is no port".to_owned());
         }
         Ok(Self {
             secure,
@@ -236,6 +241,9 @@ mod tests {
         }
         assert!(base.join("file:///etc/passwd").is_err());
         assert!(base.join("http://user:secret@host/").is_err());
+        assert!(base.join("http://user:secret/word@host/").is_err());
+        assert!(base.join("http://[::1]:8000/a").is_ok());
+        assert!(base.join("http://[::1]/a").is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whole files on this machine's disk, checked before anybody sees them.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -12,6 +12,7 @@ use crate::digest::Check;
 use crate::file::{ContentId, StoredFile};
 use crate::remote::{RemoteFile, Sink};
 use crate::retry::{FAILURES, backoff};
+use crate::validator::Proof;
 
 /// Where a file's bytes are kept.
 #[derive(Debug, Clone)]
@@ -26,6 +27,48 @@ pub(crate) struct Slot {
     pub(crate) is_content: bool,
     /// Whether nothing may be fetched.
     pub(crate) offline: bool,
+}
+
+/// Whether a file is on the disk, as far as its size tells.
+pub(crate) fn is_here(file: &RemoteFile) -> bool {
+    let slot = file.remote.slot(&file.path, &file.id);
+    fs::metadata(&slot.blob).is_ok_and(|meta| meta.len() == file.size)
+}
+
+/// Removes a file from the disk, unless somebody fetches it.
+pub(crate) fn release(file: &RemoteFile) -> Result<bool, LocationError> {
+    let slot = file.remote.slot(&file.path, &file.id);
+    if slot.offline {
+        return Ok(false);
+    }
+    // Without a lock nobody has ever written it, or the file system has none.
+    let lock = OpenOptions::new().append(true).open(&slot.lock).ok();
+    if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
+        return Ok(false);
+    }
+    let mut verified = file
+        .shared
+        .verified
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    verified.remove(&slot.blob);
+    drop(verified);
+    // The name first: a link to nothing would be a file that is missing.
+    let partial = beside(&slot.blob, INCOMPLETE);
+    for path in slot.name.iter().chain([&slot.blob, &partial]) {
+        remove(path)?;
+    }
+    Ok(true)
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), LocationError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(LocationError::disk("remove", path, &e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes sure that a file is on the disk, and returns its path.
@@ -61,6 +104,9 @@ pub(crate) fn fetch(file: &RemoteFile) -> Result<PathBuf, LocationError> {
         .unwrap_or_else(PoisonError::into_inner);
     verified.insert(slot.blob.clone());
     drop(verified);
+    if file.id == ContentId::Unknown {
+        shared.passing.keep(&slot.blob);
+    }
     if let Some(name) = slot.name.as_ref().filter(|_| !slot.offline) {
         link(name, &slot.blob)?;
     }
@@ -70,10 +116,6 @@ pub(crate) fn fetch(file: &RemoteFile) -> Result<PathBuf, LocationError> {
 /// Whether the bytes are there. Those that another program has left are checked too: some don't.
 fn is_whole(file: &RemoteFile, slot: &Slot) -> Result<bool, LocationError> {
     let fault = |e: io::Error| LocationError::disk("read", &slot.blob, &e);
-    if file.id == ContentId::Unknown {
-        // What an earlier process left may be of other contents, and nothing would tell.
-        return Ok(false);
-    }
     match fs::metadata(&slot.blob) {
         Ok(meta) if meta.len() == file.size => {}
         Ok(_) => return Ok(false),
@@ -96,6 +138,14 @@ struct Partial<'a> {
 }
 
 impl Sink for Partial<'_> {
+    fn proof(&self) -> Proof {
+        if self.remote.id.is_digest() {
+            Proof::Digest
+        } else {
+            Proof::Condition
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), LocationError> {
         self.check.update(bytes);
         let written = self.file.write_all(bytes);

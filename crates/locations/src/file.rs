@@ -59,6 +59,9 @@ pub trait StoredFile: Debug + Send + Sync {
     /// What tells its contents from others.
     fn id(&self) -> &ContentId;
 
+    /// Equal for all names of one stored file: its place without a revision, and its id. Holds nothing secret.
+    fn identity(&self) -> String;
+
     /// A reader at the start of the file. The bytes of a file with a digest are checked before the first of them is read,
     /// unless it is larger than [`Settings::whole_up_to`](crate::Settings); then it is read by ranges, and no
     /// reader mixes two states of it. An I/O error of the reader may hold a [`LocationError`]
@@ -73,6 +76,19 @@ pub trait StoredFile: Debug + Send + Sync {
     /// # Errors
     /// Whatever the place answers, or the disk.
     fn fetch(&self) -> Result<PathBuf, LocationError>;
+
+    /// Whether it is on this machine as a whole, as far as its size tells: opening it asks nobody then.
+    fn is_here(&self) -> bool;
+
+    /// Whether [`open`](Self::open) reads it where it lies, by ranges, because of its size. Its digest isn't checked then.
+    fn is_ranged(&self) -> bool;
+
+    /// Removes what [`fetch`](Self::fetch) has brought, and what is there of a fetch that was broken off; whoever reads it
+    /// reads on. Nothing happens to a file of this machine, and to one that somebody fetches at this moment: `false`.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    fn release(&self) -> Result<bool, LocationError>;
 }
 
 /// What a place holds, before any of it is read.
@@ -82,6 +98,13 @@ pub struct Listing {
     pub commit: Option<String>,
     /// The files, in the bytewise order of their paths, each once.
     pub files: Vec<Arc<dyn StoredFile>>,
+    /// The folder that the location names, or the one above all wildcards of its glob, without a slash at its end; empty for
+    /// the root that paths begin at.
+    pub folder: String,
+    /// Whether the location names one file by itself.
+    pub alone: bool,
+    /// Where fetched files have their paths as names, if there is such a folder on this machine.
+    pub snapshot: Option<PathBuf>,
     /// What whoever reads the listing should know of it, as a sentence.
     pub note: Option<&'static str>,
 }

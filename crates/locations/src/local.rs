@@ -33,9 +33,11 @@ impl Place for LocalPlace {
     fn list(&self) -> Result<Listing, LocationError> {
         let path = Path::new(&self.0);
         let mut found = Found::new();
+        let mut alone = false;
         if path.is_dir() {
             walk(path, path, 0, &mut found)?;
         } else if path.exists() || !is_glob(&self.0, &WILDCARDS) {
+            alone = true;
             found.insert(
                 name(path.parent().unwrap_or(path), path),
                 path.to_path_buf(),
@@ -65,6 +67,7 @@ impl Place for LocalPlace {
             .map(|(name, path)| LocalFile::new(name, path).map(|file| Arc::new(file) as _));
         Ok(Listing {
             files: files.collect::<Result<_, _>>()?,
+            alone,
             ..Listing::default()
         })
     }
@@ -208,8 +211,24 @@ impl StoredFile for LocalFile {
         }))
     }
 
+    fn identity(&self) -> String {
+        format!("{} {}", self.location(), self.id)
+    }
+
     fn fetch(&self) -> Result<PathBuf, LocationError> {
         Ok(self.listed.path.clone())
+    }
+
+    fn is_here(&self) -> bool {
+        true
+    }
+
+    fn is_ranged(&self) -> bool {
+        false
+    }
+
+    fn release(&self) -> Result<bool, LocationError> {
+        Ok(false)
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::LocationError;
-use crate::address::{Address, decode};
+use crate::address::Address;
+use crate::repository::{NO_REVISION, Repository, RepositorySort, is_revision};
 
 /// A place of files, as a user writes it.
 ///
@@ -39,23 +40,6 @@ pub(crate) enum Kind {
     Web(Address),
     Bucket(Bucket),
     Local(String),
-}
-
-/// A repository of the hub, and which of its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Repository {
-    pub(crate) sort: RepositorySort,
-    /// `OWNER/NAME`.
-    pub(crate) id: String,
-    pub(crate) revision: Option<String>,
-    /// A path or a glob; all files where it is empty.
-    pub(crate) path: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RepositorySort {
-    Dataset,
-    Model,
 }
 
 /// Objects of an object store.
@@ -106,6 +90,35 @@ impl Location {
     pub fn is_local(&self) -> bool {
         matches!(self.0, Kind::Local(_))
     }
+
+    /// Whether it is a repository without a path or glob: all its files.
+    pub fn is_whole_repository(&self) -> bool {
+        matches!(&self.0, Kind::Hub(repository) if repository.path.is_empty())
+    }
+
+    /// Whether it is a data set repository without a path or glob.
+    pub fn is_whole_dataset(&self) -> bool {
+        let is_dataset = |it: &Repository| it.sort == RepositorySort::Dataset;
+        self.is_whole_repository() && matches!(&self.0, Kind::Hub(it) if is_dataset(it))
+    }
+
+    /// Other files of the same repository at the same revision, by a path or a glob; `None` where it is no repository.
+    ///
+    /// ```
+    /// use evenburn_locations::Location;
+    /// let location: Location = "hf://EleutherAI/gpt-neox-20b@main".parse()?;
+    /// let file = location.in_repository("tokenizer.json").map(|file| file.to_string());
+    /// assert_eq!(file.as_deref(), Some("hf://EleutherAI/gpt-neox-20b@main/tokenizer.json"));
+    /// # Ok::<(), evenburn_locations::LocationError>(())
+    /// ```
+    pub fn in_repository(&self, path: &str) -> Option<Self> {
+        let Kind::Hub(repository) = &self.0 else {
+            return None;
+        };
+        let path = path.to_owned();
+        let repository = repository.clone();
+        Some(Self(Kind::Hub(Repository { path, ..repository })))
+    }
 }
 
 impl FromStr for Location {
@@ -138,7 +151,7 @@ impl FromStr for Location {
             }
         };
         let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if name.is_empty() || name.contains(['*', '?', '[', '%', '@']) {
+        if name.is_empty() || name.contains(['*', '?', '[', '%', '@', ':']) {
             return Err(wrong(&format!(
                 "name a bucket: {scheme}://BUCKET/KEY or {scheme}://BUCKET/GLOB"
             )));
@@ -151,7 +164,8 @@ impl FromStr for Location {
     }
 }
 
-/// What may be shown of a text that may hold a signature, or a user's password before the host.
+/// What may be shown of a text that names no place: it may hold a signature, or a user's password before the host. Passwords
+/// may have slashes in them, so what follows a colon is not shown up to the last `@`.
 fn shown(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
@@ -160,104 +174,31 @@ fn shown(text: &str) -> String {
         "hf" | "s3" | "gs" => without_query(rest),
         _ => rest.split('?').next().unwrap_or_default(),
     };
+    let rest = match rest.rsplit_once('@') {
+        Some((before, after)) if before.contains(':') => after,
+        _ => rest,
+    };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = match scheme.to_ascii_lowercase().as_str() {
+        // What follows is a revision.
+        "hf" => authority,
+        _ => authority.rsplit('@').next().unwrap_or_default(),
+    };
     format!("{scheme}://{host}{path}")
 }
 
 /// A path up to a query of names and values. Another `?` is part of a glob.
-fn without_query(path: &str) -> &str {
+pub(crate) fn without_query(path: &str) -> &str {
     match path.split_once('?') {
         Some((before, query)) if query.contains('=') => before,
         _ => path,
     }
 }
 
-const NO_REVISION: &str = "that is no revision; name a branch, a tag or a commit";
-
-/// Whether a text can name a revision. It becomes part of paths in the hub's cache.
-fn is_revision(text: &str) -> bool {
-    let inside = |part: &str| !matches!(part, "" | "." | "..");
-    text.split('/').all(inside) && !text.contains(['\\', '\0', ':'])
-}
-
-impl Repository {
-    fn parse(rest: &str, wrong: &dyn Fn(&str) -> LocationError) -> Result<Self, LocationError> {
-        let form = "a repository is hf://datasets/OWNER/NAME[@REVISION][/GLOB], or hf://OWNER/NAME[@REVISION][/GLOB] for a model";
-        let (sort, rest) = match rest.split_once('/') {
-            Some(("datasets", rest)) => (RepositorySort::Dataset, rest),
-            Some(("models", rest)) => (RepositorySort::Model, rest),
-            Some(("spaces", _)) => return Err(wrong("spaces hold no data")),
-            _ => (RepositorySort::Model, rest),
-        };
-        let (owner, rest) = rest.split_once('/').ok_or_else(|| wrong(form))?;
-        let end = rest.find(['/', '@']).unwrap_or(rest.len());
-        let (name, rest) = rest.split_at(end);
-        let proper = |part: &str| {
-            let letters = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            !part.is_empty() && part != "." && part != ".." && part.chars().all(letters)
-        };
-        if !proper(owner) || !proper(name) {
-            return Err(wrong(form));
-        }
-        let (revision, path) = match rest.strip_prefix('@') {
-            Some(rest) => {
-                let (revision, path) = split_revision(rest);
-                let revision = decode(revision);
-                if !is_revision(&revision) {
-                    return Err(wrong(NO_REVISION));
-                }
-                (Some(revision), path)
-            }
-            None => (None, rest.trim_start_matches('/')),
-        };
-        Ok(Self {
-            sort,
-            id: format!("{owner}/{name}"),
-            revision,
-            path: path.to_owned(),
-        })
-    }
-
-    /// `datasets/OWNER/NAME`, or `OWNER/NAME` for a model, as addresses of files have it.
-    pub(crate) fn prefix(&self) -> String {
-        match self.sort {
-            RepositorySort::Dataset => format!("datasets/{}", self.id),
-            RepositorySort::Model => self.id.clone(),
-        }
-    }
-}
-
-/// A revision and what follows. It ends at the next slash, but the hub's own references have three parts.
-fn split_revision(text: &str) -> (&str, &str) {
-    let special = ["refs/convert/", "refs/pr/", "refs/heads/"];
-    let skip = special
-        .iter()
-        .find(|start| text.starts_with(**start))
-        .map_or(0, |start| start.len());
-    match text[skip..].find('/') {
-        Some(at) => (&text[..skip + at], &text[skip + at + 1..]),
-        None => (text, ""),
-    }
-}
-
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Hub(repository) => {
-                write!(f, "hf://{}", repository.prefix())?;
-                if let Some(revision) = &repository.revision {
-                    if split_revision(revision).1.is_empty() {
-                        write!(f, "@{revision}")?;
-                    } else {
-                        write!(f, "@{}", revision.replace('/', "%2F"))?;
-                    }
-                }
-                match without_query(&repository.path) {
-                    "" => Ok(()),
-                    path => write!(f, "/{path}"),
-                }
-            }
+            Kind::Hub(repository) => write!(f, "{repository}"),
             Kind::Web(address) => write!(f, "{address}"),
             Kind::Bucket(bucket) => {
                 let path = without_query(&bucket.path);
@@ -301,28 +242,6 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_repositories() {
-        let parse = |text: &str| match text.parse::<Location>().unwrap().0 {
-            Kind::Hub(repository) => (
-                repository.sort,
-                repository.id,
-                repository.revision,
-                repository.path,
-            ),
-            _ => panic!("{text} is a repository"),
-        };
-        let (sort, id, revision, path) = parse("hf://datasets/a/b@refs%2Fpr%2F3/x/y");
-        assert_eq!(sort, RepositorySort::Dataset);
-        assert_eq!(
-            (id.as_str(), revision.as_deref(), path.as_str()),
-            ("a/b", Some("refs/pr/3"), "x/y")
-        );
-        let (sort, id, revision, path) = parse("hf://a/b");
-        assert_eq!(sort, RepositorySort::Model);
-        assert_eq!((id.as_str(), revision, path.as_str()), ("a/b", None, ""));
-    }
-
-    #[test]
     fn what_names_no_place_is_refused() {
         for text in [
             "",
@@ -356,6 +275,11 @@ mod tests {
             "ftp://host/a?sig=secret",
             "az://?sig=secret",
             "s3:///key?X-Amz-Signature=secret",
+            "https://user:secret/secret@host/a",
+            "http://user:/secret@host/a",
+            "s3://key:secret/secret@bucket/a",
+            "ftp://user:secret/@host/a",
+            "hf://user:secret/secret@a/b",
         ] {
             let error = text.parse::<Location>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");

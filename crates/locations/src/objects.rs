@@ -104,14 +104,19 @@ impl Place for ObjectPlace {
             place: self.place.clone(),
             base: self.base.clone(),
             access: Arc::clone(&self.access),
-            cache: self.shared.cache.clone(),
+            shared: Arc::clone(&self.shared),
         });
+        let alone = self.selection.is_exact()
+            && objects.len() == 1
+            && objects.contains_key(self.selection.text());
         let files = objects.into_values().map(|object| {
             let file = RemoteFile::new(object.key, object.size, object.id, &remote, &self.shared);
             Arc::new(file) as Arc<dyn StoredFile>
         });
         Ok(Listing {
             files: files.collect(),
+            folder: self.selection.folder_of(alone).to_owned(),
+            alone,
             ..Listing::default()
         })
     }

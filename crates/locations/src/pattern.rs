@@ -60,6 +60,16 @@ impl Selection {
         fixed.rfind('/').map_or("", |at| &fixed[..at])
     }
 
+    /// The same; of a path that is a file's own, the folder that the file is in.
+    pub(crate) fn folder_of(&self, alone: bool) -> &str {
+        let folder = self.folder();
+        if alone {
+            folder.rsplit_once('/').map_or("", |(above, _)| above)
+        } else {
+            folder
+        }
+    }
+
     /// Whether a path, or a folder that it lies in, is meant. Hidden names below a folder are not.
     pub(crate) fn has(&self, path: &str) -> bool {
         let Some(pattern) = &self.pattern else {

@@ -1,6 +1,5 @@
 //! Files of servers that know no digests: kept by address and `ETag`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenburn_files::sha256;
@@ -10,6 +9,7 @@ use crate::cache::{Slot, beside};
 use crate::file::ContentId;
 use crate::remote::Remote;
 use crate::request::{Access, Ask};
+use crate::storage::Shared;
 
 /// What is added to the name of a blob for its lock.
 pub(crate) const LOCK: &str = ".lock";
@@ -31,8 +31,7 @@ pub(crate) struct PlainFiles {
     pub(crate) place: String,
     pub(crate) base: Address,
     pub(crate) access: Arc<dyn Access>,
-    /// The folder that they are kept in.
-    pub(crate) cache: PathBuf,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl PlainFiles {
@@ -55,7 +54,11 @@ impl Remote for PlainFiles {
 
     fn slot(&self, path: &str, id: &ContentId) -> Slot {
         let address = self.address(path);
-        let key = sha256(format!("{}\n{id}", address.with_secrets()).as_bytes());
+        let which = match id {
+            ContentId::Unknown => self.shared.passing.mark(),
+            _ => "",
+        };
+        let key = sha256(format!("{}\n{id}{which}", address.with_secrets()).as_bytes());
         let name = address.path().rsplit('/').next().unwrap_or_default();
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() || "-_.".contains(c) {
@@ -66,7 +69,7 @@ impl Remote for PlainFiles {
         };
         let name: String = name.chars().rev().take(80).map(plain).collect();
         let name: String = name.chars().rev().collect();
-        let blob = self.cache.join(format!("{}-{name}", &key[..DIGITS]));
+        let blob = self.shared.cache.join(format!("{}-{name}", &key[..DIGITS]));
         Slot {
             lock: beside(&blob, LOCK),
             blob,

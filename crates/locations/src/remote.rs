@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use std::io::Read;
@@ -14,7 +15,7 @@ use crate::file::{ContentId, ReadSeek, StoredFile};
 use crate::ranges::RangeReader;
 use crate::request::{Anonymous, Answer, Ask, Trouble, judge};
 use crate::storage::Shared;
-use crate::validator::Validator;
+use crate::validator::{Proof, Validator};
 use crate::{LocationError, cache};
 
 /// What all files of a remote place have in common.
@@ -23,12 +24,18 @@ pub(crate) trait Remote: Debug + Send + Sync {
     fn ask(&self, path: &str) -> Ask;
     /// Where a file is, for people.
     fn place(&self, path: &str) -> String;
+    /// The same, equal for all revisions.
+    fn lasting_place(&self, path: &str) -> String {
+        self.place(path)
+    }
     /// Where its bytes are kept on this machine.
     fn slot(&self, path: &str, id: &ContentId) -> Slot;
 }
 
 /// Where bytes go.
 pub(crate) trait Sink {
+    /// What shows that they are of the contents that reading began with.
+    fn proof(&self) -> Proof;
     fn write(&mut self, bytes: &[u8]) -> Result<(), LocationError>;
     /// Everything written comes again.
     fn restart(&mut self) -> Result<(), LocationError>;
@@ -40,11 +47,15 @@ struct Seen {
     validator: Validator,
     /// A presigned address that the hub gave.
     direct: Option<Address>,
+    /// The block that was read last by ranges.
+    block: Option<u64>,
 }
 
 /// A file that lies elsewhere. Its clones share what was seen of it.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteFile {
+    /// Another one for every entry of every listing.
+    pub(crate) number: u64,
     pub(crate) path: String,
     pub(crate) size: u64,
     pub(crate) id: ContentId,
@@ -61,8 +72,10 @@ impl RemoteFile {
         remote: &Arc<dyn Remote>,
         shared: &Arc<Shared>,
     ) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let validator = Validator::listed(&id);
         Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             path,
             size,
             id,
@@ -70,7 +83,7 @@ impl RemoteFile {
             shared: Arc::clone(shared),
             seen: Arc::new(Mutex::new(Seen {
                 validator,
-                direct: None,
+                ..Seen::default()
             })),
         }
     }
@@ -114,6 +127,12 @@ impl RemoteFile {
     /// Whether a part that came can be completed later: either the digest or the server will tell if it is the same file.
     fn is_resumable(&self) -> bool {
         self.id.is_digest() || self.seen().validator.condition().is_some()
+    }
+
+    /// Notes that a block is read by ranges; whether it follows the one before.
+    pub(crate) fn follows(&self, block: u64) -> bool {
+        let before = self.seen().block.replace(block);
+        before.is_some_and(|before| before + 1 == block)
     }
 
     fn attempt(
@@ -165,7 +184,7 @@ impl RemoteFile {
             return Err(Trouble::Passing("the server has no such range".to_owned()));
         }
         let answer = judge(&ask, answer)?;
-        let part = self.part(&answer, *at, ranged)?;
+        let part = self.part(&answer, *at, ranged, sink.proof())?;
         self.take(answer, part, span, at, sink)
     }
 
@@ -187,7 +206,13 @@ impl RemoteFile {
     }
 
     /// Which bytes an answer holds, if they are of the file that was listed and begin where they should or before.
-    fn part(&self, answer: &Answer, at: u64, ranged: bool) -> Result<Range<u64>, Trouble> {
+    fn part(
+        &self,
+        answer: &Answer,
+        at: u64,
+        ranged: bool,
+        proof: Proof,
+    ) -> Result<Range<u64>, Trouble> {
         if !ranged && answer.status == 206 {
             return Err(Trouble::Passing(
                 "a part came that nobody asked for".to_owned(),
@@ -213,7 +238,7 @@ impl RemoteFile {
             0..self.size
         };
         let mut seen = self.seen();
-        if seen.validator.differs(answer, self.id.is_digest()) {
+        if seen.validator.differs(answer, proof) {
             drop(seen);
             return Err(self.changed("the server has other contents for it").into());
         }
@@ -294,17 +319,42 @@ impl StoredFile for RemoteFile {
         &self.id
     }
 
+    fn identity(&self) -> String {
+        format!("{} {}", self.remote.lasting_place(&self.path), self.id)
+    }
+
     fn open(&self) -> Result<Box<dyn ReadSeek>, LocationError> {
-        if self.size <= self.shared.whole_up_to || self.remote.slot(&self.path, &self.id).offline {
+        if !self.is_ranged() {
             let path = self.fetch()?;
             let file = File::open(&path).map_err(|e| LocationError::disk("open", &path, &e))?;
             return Ok(Box::new(file));
+        }
+        if !self.is_resumable() {
+            let why = format!(
+                "it is too large to be fetched whole, and its server tells neither a digest nor a strong ETag nor a date, so that nothing would show if it changed between two parts; raise data.cache_bytes to more than twice its {} bytes",
+                self.size
+            );
+            return Err(LocationError::unavailable(&self.location(), why));
         }
         Ok(Box::new(RangeReader::new(self.clone())))
     }
 
     fn fetch(&self) -> Result<PathBuf, LocationError> {
         cache::fetch(self)
+    }
+
+    fn is_here(&self) -> bool {
+        cache::is_here(self)
+    }
+
+    fn is_ranged(&self) -> bool {
+        self.size > self.shared.whole_up_to
+            && !self.remote.slot(&self.path, &self.id).offline
+            && !self.is_here()
+    }
+
+    fn release(&self) -> Result<bool, LocationError> {
+        cache::release(self)
     }
 }
 

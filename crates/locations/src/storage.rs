@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::{INCOMPLETE, beside};
 use crate::clock::{Clock, SystemClock};
@@ -14,13 +14,18 @@ use crate::http::{Client, Traffic};
 use crate::hub::HubPlace;
 use crate::local::LocalPlace;
 use crate::location::{Kind, ObjectStore};
+use crate::passing::Passing;
 use crate::plain::{LOCK, is_blob};
 use crate::ranges::Blocks;
+use crate::repository::Repository;
 use crate::web::WebPlace;
 use crate::{Location, LocationError, azure, s3};
 
 /// The folder of files that aren't from the hub, below one that a user names and may keep other things in.
 const FOLDER: &str = "evenburn-files";
+
+/// Bytes of a card that are read: what programs look at stands in its first lines.
+const CARD: u64 = 4 << 20;
 
 /// What all places share.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) blocks: Blocks,
     /// Blobs that this process has checked.
     pub(crate) verified: Mutex<HashSet<PathBuf>>,
+    /// Files that nobody else may use.
+    pub(crate) passing: Passing,
     /// Commits by repository and revision: a revision is looked up once.
     pub(crate) commits: Mutex<HashMap<String, String>>,
     /// Files up to this size are fetched whole.
@@ -90,6 +97,7 @@ impl Storage {
             clock: settings.clock,
             blocks: Blocks::default(),
             verified: Mutex::default(),
+            passing: Passing::new(),
             commits: Mutex::default(),
             whole_up_to: settings.whole_up_to,
             block: settings.block.max(1),
@@ -145,6 +153,57 @@ impl Storage {
         }
         listing.files.sort_by(|a, b| a.path().cmp(b.path()));
         Ok(listing)
+    }
+
+    /// The text of a repository's card, its `README.md`; none where there is none, or no repository.
+    ///
+    /// # Errors
+    /// Whatever the place answers.
+    pub fn card(&self, location: &Location) -> Result<Option<String>, LocationError> {
+        let Some(card) = location.in_repository("README.md") else {
+            return Ok(None);
+        };
+        let files = match self.list(&card) {
+            Ok(listing) => listing.files,
+            Err(LocationError::NotFound { .. }) => return Ok(None),
+            // What was fetched without it is used without it.
+            Err(LocationError::Unavailable { .. }) if self.hub.offline => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let Some(file) = files.first() else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let read = file.open()?.take(CARD).read_to_end(&mut bytes);
+        read.map_err(|e| match LocationError::within(&e) {
+            Some(error) => error.clone(),
+            None => LocationError::unavailable(&file.location(), e.to_string()),
+        })?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// A location as it is written, at the commit that its repository was listed at by this storage: it will mean the same
+    /// files. `None` where it does so already, or isn't a repository that was listed.
+    ///
+    /// ```
+    /// use evenburn_locations::{Settings, Storage};
+    /// # let folder = tempfile::tempdir()?;
+    /// let storage = Storage::new(Settings::of_process(folder.path()))?;
+    /// assert_eq!(storage.pinned("s3://bucket/a.jsonl"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pinned(&self, written: &str) -> Option<String> {
+        let Location(Kind::Hub(repository)) = written.parse::<Location>().ok()? else {
+            return None;
+        };
+        let commits = &self.shared.commits;
+        let commits = commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let revision = Some(commits.get(&repository.key())?.clone());
+        let pinned = Repository {
+            revision,
+            ..repository
+        };
+        Some(Location(Kind::Hub(pinned)).to_string())
     }
 
     /// What is kept on this machine: each file, and each repository of the hub's cache as a whole.

@@ -3,6 +3,17 @@
 use crate::ContentId;
 use crate::request::Answer;
 
+/// What shows that answers are of the same contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// All bytes are checked against a digest in the end: what isn't surely different passes.
+    Digest,
+    /// What was known is repeated, or a part (206) came because a condition was met.
+    Condition,
+    /// What was known is repeated by every answer. There are many, over a long time, and some servers look at no condition.
+    Tag,
+}
+
 /// What a server said of the contents it sends: the `ETag`, or without one the date of the last change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Validator {
@@ -44,14 +55,18 @@ impl Validator {
         }
     }
 
-    /// Whether an answer may be of other contents. `checked` says that a digest will tell in the end: then what isn't surely
-    /// different passes. Else the answer must repeat what was known. A part (206) whose condition was met needn't.
-    pub(crate) fn differs(&self, answer: &Answer, checked: bool) -> bool {
+    /// Whether an answer may be of other contents, as far as nothing else will tell.
+    pub(crate) fn differs(&self, answer: &Answer, proof: Proof) -> bool {
+        let may_be_silent = match proof {
+            Proof::Digest => true,
+            Proof::Condition => answer.status == 206 && self.condition().is_some(),
+            Proof::Tag => false,
+        };
         self.differs_from(
             answer.header("etag"),
             answer.header("last-modified"),
-            checked || (answer.status == 206 && self.condition().is_some()),
-            checked,
+            may_be_silent,
+            proof == Proof::Digest,
         )
     }
 

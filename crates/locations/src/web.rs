@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use evenburn_files::sha256;
 use serde::Deserialize;
 use ureq::http::Method;
 
@@ -207,13 +208,14 @@ impl Place for WebPlace {
                         place: above,
                         base: self.address.clone(),
                         access: Arc::clone(&self.access),
-                        cache: self.shared.cache.clone(),
+                        shared: Arc::clone(&self.shared),
                     },
                 };
                 let remote: Arc<dyn Remote> = Arc::new(file);
                 let file = RemoteFile::new(name, size, id, &remote, &self.shared);
                 return Ok(Listing {
                     files: vec![Arc::new(file)],
+                    alone: true,
                     ..Listing::default()
                 });
             }
@@ -224,7 +226,7 @@ impl Place for WebPlace {
             place: root.to_string(),
             base: root,
             access: Arc::clone(&self.access),
-            cache: self.shared.cache.clone(),
+            shared: Arc::clone(&self.shared),
         });
         let files = files.into_keys().zip(about).map(|(path, (size, id))| {
             let file = RemoteFile::new(path, size, id, &remote, &self.shared);
@@ -253,6 +255,15 @@ impl Remote for Single {
 
     fn place(&self, path: &str) -> String {
         self.files.place(path)
+    }
+
+    /// What a query asks for is part of it, and is not shown.
+    fn lasting_place(&self, path: &str) -> String {
+        let place = self.place(path);
+        match self.files.base.query() {
+            Some(query) => format!("{place} {}", sha256(query.as_bytes())),
+            None => place,
+        }
     }
 
     fn slot(&self, _: &str, id: &ContentId) -> crate::cache::Slot {

@@ -1,6 +1,6 @@
 //! The training batches of a run, from the data crate's stream.
 
-use evenburn_data::{Batch, Corpus, Cursor, DataError, Split, Stream};
+use evenburn_data::{Batch, Cursor, DataError, NetworkTraffic, Stream, TrainingData};
 
 use crate::error::TrainError;
 
@@ -14,12 +14,12 @@ pub(crate) struct Feed {
 impl Feed {
     /// The training split in samples of `context` tokens, from its beginning.
     pub(crate) fn open(
-        corpus: &Corpus,
+        data: &TrainingData,
         context: usize,
         batch_size: usize,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let train = Stream::new(corpus.store(Split::Train).clone(), context, seed)?;
+        let train = data.stream(context, seed)?;
         Ok(Self { train, batch_size })
     }
 
@@ -31,6 +31,16 @@ impl Feed {
     /// Continues at a cursor.
     pub(crate) fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
         self.train.seek(cursor)
+    }
+
+    /// What went over the network for it, where something can.
+    pub(crate) fn traffic(&self) -> Option<NetworkTraffic> {
+        self.train.traffic()
+    }
+
+    /// What the user should know of the stream since the last call.
+    pub(crate) fn news(&mut self) -> Vec<String> {
+        self.train.news()
     }
 
     /// The sample after the last one that was read.

@@ -68,7 +68,7 @@ pub enum Start {
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
 /// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
-const FREE: [&str; 21] = [
+const FREE: [&str; 25] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -85,11 +85,15 @@ const FREE: [&str; 21] = [
     "metrics.peak_tflops",
     "data.path",
     "data.validation_path",
+    "data.config",
     "data.split_names",
     "data.tokenizer",
     "data.text_field",
     "data.on_bad_record",
     "data.cache",
+    "data.prepare",
+    "data.ahead",
+    "data.cache_bytes",
 ];
 
 impl Start {

@@ -170,6 +170,7 @@ impl RunDir {
         let now = DataConfig {
             path: data.path.clone(),
             validation_path: data.validation_path.clone(),
+            config: data.config.clone(),
             split_names: data.split_names,
             tokenizer: data.tokenizer.clone(),
             text_field: data.text_field.clone(),

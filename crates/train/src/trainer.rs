@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use evenburn_data::Corpus;
+use evenburn_data::{Prepare, TrainingData};
 
 use self::restore::{Identities, Restore, TrainingState};
 use crate::branch::Branch;
@@ -67,7 +67,7 @@ use crate::{device, groups, memory};
 pub struct Trainer {
     registry: Registry,
     resolved: Resolved,
-    corpus: Corpus,
+    data: TrainingData,
     start: Start,
     display: Display,
     renderer: Option<OpenRenderer>,
@@ -115,12 +115,20 @@ pub struct Summary {
 }
 
 impl Trainer {
-    /// A new run on a corpus. The registry reads what a run that goes on has recorded.
-    pub fn new(registry: &Registry, resolved: Resolved, corpus: Corpus) -> Self {
+    /// A new run on a corpus, be it tokenized as a whole or ahead of the training. The registry reads what a run that goes on
+    /// has recorded.
+    pub fn new(registry: &Registry, mut resolved: Resolved, data: impl Into<TrainingData>) -> Self {
+        let data = data.into();
+        // What is recorded names the commits that were read, so that the run goes on with the same files.
+        data.pins().apply(&mut resolved.config.data);
+        if matches!(data, TrainingData::Streamed(_)) {
+            // And in the same way, wherever they lie then.
+            resolved.config.data.prepare = Some(Prepare::Ahead);
+        }
         Self {
             registry: registry.clone(),
             resolved,
-            corpus,
+            data,
             start: Start::Fresh(None),
             display: Display::Silent,
             renderer: None,
@@ -226,21 +234,21 @@ impl Trainer {
         let located = |e: TrainError| e.locate(&self.resolved.origins);
         config.validate().map_err(located)?;
         let total = config.train.total_steps(config.model.context)?;
-        let tokenizer = &self.corpus.tokenizer;
+        let tokenizer = self.data.tokenizer();
         let recorded = RecordedPlan::at(&self.registry, &self.start, config)?;
         let plan = &recorded.plan;
         tokenizer.check_vocab(plan.dims().vocab)?;
         let mut preflight =
             preflight::check(&self.resolved, plan, tokenizer, &self.start).map_err(located)?;
         let device = device::open(&config.train).map_err(located)?;
-        let identities = Identities::new(&self.resolved, &recorded, &self.corpus)?;
+        let identities = Identities::new(&self.resolved, &recorded, &self.data)?;
 
         let decoder = untrained(plan, &config.train, &device.clone().autodiff());
         let engine = groups::engine(plan, &config.optim, total, &decoder)?;
         let (context, seed) = (config.model.context, config.train.seed);
-        let feed = Feed::open(&self.corpus, context, config.train.batch_size, seed)?;
+        let feed = Feed::open(&self.data, context, config.train.batch_size, seed)?;
         let setup = Setup { config, plan };
-        let measured = hooks.measured(built_in(&setup), &setup, &self.corpus)?;
+        let measured = hooks.measured(built_in(&setup), &setup, &self.data)?;
         // From here on something is written: everything the user gave has been checked.
         let (run, news) = self.open(&recorded)?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
@@ -329,7 +337,7 @@ impl Trainer {
             checkpoints: parts.checkpoints,
             samples: Samples {
                 dir: run.samples(),
-                tokenizer: self.corpus.tokenizer.clone(),
+                tokenizer: self.data.tokenizer().clone(),
                 prompt: config.train.prompt.clone(),
                 tokens: preflight.sample_tokens,
                 seed: config.train.seed,
@@ -344,7 +352,7 @@ impl Trainer {
     fn open(&self, recorded: &RecordedPlan) -> Result<(RunDir, Option<String>), TrainError> {
         let config = &self.resolved.config;
         let create = |at: Option<&Path>, branch: Option<&Branch>| {
-            let tokenizer = self.corpus.tokenizer.json();
+            let tokenizer = self.data.tokenizer().json();
             RunDir::create(at, &self.resolved, &recorded.text, tokenizer, branch)
         };
         match &self.start {
@@ -408,7 +416,7 @@ impl Hooks {
         self,
         built_in: Vec<Box<dyn Monitor>>,
         setup: &Setup<'_>,
-        corpus: &Corpus,
+        data: &TrainingData,
     ) -> Result<Measured, TrainError> {
         let mut all = built_in;
         all.extend(self.monitors);
@@ -417,7 +425,7 @@ impl Hooks {
         all.extend(self.entries);
         let validation = Entries {
             all,
-            split: ValidationSplit::open(corpus, setup.config)?,
+            split: ValidationSplit::open(data, setup.config)?,
         };
         metrics::check_names(monitors.specs().chain(validation.specs()))?;
         Ok(Measured {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenburn_data::{Corpus, Score};
+use evenburn_data::{Score, TrainingData};
 use evenburn_model::function::Moment;
 use evenburn_model::{Plan, weights};
 use evenburn_optim::{Engine, Schedule};
@@ -39,11 +39,11 @@ use crate::{device, groups, launch};
 ///     text.display()
 /// );
 /// let config = RunConfig::from_toml(&Registry::default(), "example.toml", &toml, &[])?.config;
-/// let corpus = prepare(&config, &dir.path().join("cache"), &())?;
+/// let data = prepare(&config, &dir.path().join("cache"), &())?;
 /// let plan = Plan::new(&config.model, &PeriNorm::default())?;
 ///
 /// let checkpoints = dir.path().join("checkpoints");
-/// let mut training = Training::open(&plan, &config, &corpus, &checkpoints)?;
+/// let mut training = Training::open(&plan, &config, &data, &checkpoints)?;
 /// while !training.is_finished() {
 ///     let updated;
 ///     (training, updated) = training.step()?;
@@ -56,7 +56,7 @@ use crate::{device, groups, launch};
 ///
 /// // What another plan, another corpus or other keys made is refused.
 /// let other = Plan::new(&config.model, &PeriNorm { eps: 1e-3, ..Default::default() })?;
-/// let error = Training::open(&other, &config, &corpus, &checkpoints).unwrap_err();
+/// let error = Training::open(&other, &config, &data, &checkpoints).unwrap_err();
 /// assert!(error.to_string().contains("plan"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -89,7 +89,7 @@ impl Training {
     pub fn open(
         plan: &Plan,
         config: &RunConfig,
-        corpus: &Corpus,
+        data: &TrainingData,
         checkpoints: impl Into<PathBuf>,
     ) -> Result<Self, TrainError> {
         config.validate()?;
@@ -99,10 +99,10 @@ impl Training {
         }
         let (context, train) = (config.model.context, &config.train);
         let total = train.total_steps(context)?;
-        corpus.tokenizer.check_vocab(plan.dims().vocab)?;
+        data.tokenizer().check_vocab(plan.dims().vocab)?;
         let decoder = untrained(plan, train, &device::open(train)?.autodiff());
         let engine = groups::engine(plan, &config.optim, total, &decoder)?;
-        let feed = Feed::open(corpus, context, train.batch_size, train.seed)?;
+        let feed = Feed::open(data, context, train.batch_size, train.seed)?;
         let state = State {
             format: FORMAT,
             step: 0,
@@ -113,7 +113,7 @@ impl Training {
             metrics_bytes: 0,
             config: launch::identity(config)?,
             plan: RecordedPlan::new(plan.clone())?.hash(),
-            corpus: corpus.manifest.fingerprint(),
+            corpus: data.identity(),
         };
         let notes = device::slow_paths(train);
         for note in &notes {
@@ -126,7 +126,7 @@ impl Training {
             task: Task::new(decoder, config.data.document_mask),
             engine,
             feed,
-            validation: ValidationSplit::open(corpus, config)?,
+            validation: ValidationSplit::open(data, config)?,
             checkpoints: Checkpoints::open(checkpoints, train.keep)?,
             saved: None,
             state,

@@ -132,7 +132,7 @@ impl TrainingLoop {
         {
             let stepped;
             (task, stepped) = self
-                .step(task, observed)
+                .step(task, observed, &mut sinks)
                 .map_err(|e| e.after(checkpoint.as_deref()))?;
             loss = Some(stepped.updated.loss);
             let measured;
@@ -180,7 +180,12 @@ impl TrainingLoop {
     }
 
     /// One optimizer step. An error leaves no trace in the state of the run.
-    fn step(&mut self, task: Task, observed: Duration) -> Result<(Task, Stepped), TrainError> {
+    fn step(
+        &mut self,
+        task: Task,
+        observed: Duration,
+        sinks: &mut Sinks<'_>,
+    ) -> Result<(Task, Stepped), TrainError> {
         let started = Instant::now();
         let before = Moment {
             step: self.state.step,
@@ -197,6 +202,9 @@ impl TrainingLoop {
             .collect::<Result<Vec<_>, _>>()?;
         batches.iter().try_for_each(|batch| task.check(batch))?;
         let data_wait = started.elapsed();
+        for news in self.feed.news() {
+            sinks.note(&news);
+        }
 
         let wanted = self.monitors.ask(info.step());
         let clips = info.qk_clip > 0.0;
@@ -283,6 +291,7 @@ impl TrainingLoop {
             tokens: self.state.tokens,
             data: &self.state.cursor,
             times,
+            traffic: self.feed.traffic(),
             validation: &validation,
             weights_before: weights_before.as_ref(),
             attention_scores: updated.attention_scores.as_deref(),

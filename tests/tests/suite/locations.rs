@@ -1,72 +1,11 @@
 //! `evenburn data documents`, `ls` and `cache` against the stand-in for the hub (`tests/hub`).
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufReader, Write};
 
 use serde_json::Value;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("hub")
-}
-
-/// The stand-in, with faults from its start.
-struct Hub {
-    process: Child,
-    api: String,
-    home: tempfile::TempDir,
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Hub {
-    /// `None`, loudly, where there is no python to run it.
-    fn start(rules: &Value) -> Option<Self> {
-        let home = tempfile::tempdir().unwrap();
-        let faults = home.path().join("faults.json");
-        fs::write(
-            &faults,
-            serde_json::json!({"seed": 7, "rules": rules}).to_string(),
-        )
-        .unwrap();
-        let python = if cfg!(windows) { "python" } else { "python3" };
-        let started = Command::new(python)
-            .arg(folder().join("mock_hub.py"))
-            .arg("--root")
-            .arg(folder().join("repos"))
-            .arg("--faults")
-            .arg(&faults)
-            .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut process) = started else {
-            eprintln!("SKIPPED: no {python} runs the stand-in for the hub");
-            return None;
-        };
-        let mut line = String::new();
-        let out = process.stdout.take().unwrap();
-        BufReader::new(out).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).unwrap();
-        let api = told["api"].as_str().unwrap().to_owned();
-        Some(Self { process, api, home })
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_evenburn-under-test"))
-            .args(arguments)
-            .env("HF_ENDPOINT", &self.api)
-            .env("HF_TOKEN", "hf_good")
-            .env("HF_HOME", self.home.path().join("hf"))
-            .env("EVENBURN_CACHE", self.home.path().join("own"))
-            .output()
-            .unwrap()
-    }
-}
+use crate::hub::{Hub, folder, lines};
 
 /// The digests of a repository's documents, of one split or of all files.
 fn expected(repository: &str, split: Option<&str>) -> Vec<String> {
@@ -89,14 +28,6 @@ fn expected(repository: &str, split: Option<&str>) -> Vec<String> {
     documents
         .flatten()
         .map(|digest| digest.as_str().unwrap().to_owned())
-        .collect()
-}
-
-fn lines(bytes: &[u8]) -> Vec<String> {
-    String::from_utf8(bytes.to_vec())
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
         .collect()
 }
 
@@ -316,7 +247,7 @@ fn bombs_and_lies_are_corrupt() {
     long.write_all(b"\"}\n").unwrap();
     drop(long);
     fs::write(path("half.jsonl"), "{\"text\": \"a\"}\n{\"text\": \"b").unwrap();
-    let parquet = self::folder().join("repos/files/corpus/train/part-02.parquet");
+    let parquet = crate::hub::folder().join("repos/files/corpus/train/part-02.parquet");
     let mut parquet = fs::read(parquet).unwrap();
     let length = parquet.len() - 8;
     // The footer's length in front of the last four bytes.

@@ -59,6 +59,31 @@ fn every_preset_makes_a_plan() {
     assert!(presets > Registry::default().model.names().count());
 }
 
+/// A data set may change on its branch; a preset means the one it was written for.
+#[test]
+fn presets_name_a_commit_of_the_data_sets_they_train_on() {
+    let mut named = 0;
+    for entry in std::fs::read_dir(configs()).unwrap() {
+        let path = entry.unwrap().path();
+        let is_list = path.file_name().is_some_and(|name| name == "corpus.toml");
+        if path.extension().is_none_or(|e| e != "toml") || is_list {
+            continue;
+        }
+        let data = load(&path).data;
+        for place in data.path.0.iter().filter(|place| place.contains("://")) {
+            let revision = place
+                .split_once('@')
+                .map(|(_, rest)| rest.split('/').next().unwrap());
+            let is_commit =
+                |text: &str| text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(revision.is_some_and(is_commit), "{}", path.display());
+            assert!(data.tokenizer.starts_with("hf://"), "{}", path.display());
+            named += 1;
+        }
+    }
+    assert_eq!(named, 6);
+}
+
 #[test]
 fn every_recipe_has_a_preset_of_the_default_run() {
     let default = load(&configs().join("default.toml"));

@@ -21,8 +21,8 @@ use crate::presets;
 /// BASE is any revision of git's. Both programs are built in release under `target/same-bits`, which is kept, so that the
 /// next comparison builds what changed. Each trains its own commit's files of `configs` and `configs/optimizers` on the
 /// default corpus, and the default preset once more with two micro-batches a step; experts are a preset of their own. A
-/// preset that brings a tokenizer of its own (slimpajama-*) gets the default preset's vocabulary and context here, and no
-/// evaluation reads more than 4,096 tokens. Compared are the training loss of each step, and the names, types, shapes and
+/// preset that brings a tokenizer of its own (slimpajama-*, openwebtext-*) gets the default preset's vocabulary and context
+/// here, and no evaluation reads more than 4,096 tokens. Compared are the training loss of each step, and the names, types, shapes and
 /// bytes of the checkpoint's weights. One that only one side has is named and not compared. Ends with 1 when anything
 /// differs or fails.
 #[derive(Debug, Args)]
@@ -57,11 +57,13 @@ const BRIEF: [&str; 4] = [
 
 /// Sizes of a preset whose tokenizer is not learned from the corpus: the default preset's, with which its 20 steps take
 /// seconds and not minutes.
-const SMALLER: [&str; 4] = [
+const SMALLER: [&str; 6] = [
     "--model.vocab_size=4096",
+    "--data.tokenizer=train",
     "--data.tokenizer_vocab=4096",
     "--model.context=256",
     "--train.batch_size=4",
+    "--train.accumulate=1",
 ];
 
 /// The preset that is trained with several micro-batches a step too.

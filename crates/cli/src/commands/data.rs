@@ -1,6 +1,7 @@
 //! `evenburn data inspect` and `evenburn data ids`; the others are in `places`.
 
 use super::places;
+use super::train::decimals;
 use crate::args::Data;
 use crate::failure::WrongInput;
 use crate::output::{say, tell};
@@ -8,7 +9,8 @@ use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
 use evenburn_data::{
-    DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
+    DataConfig, DataError, DocumentPreview, InspectOptions, PathList, PlacedSource, find_sources,
+    glance, inspect, open_storage,
 };
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
@@ -35,6 +37,9 @@ pub(super) fn run(registry: &Registry, arguments: &Data, overrides: &Overrides) 
                 evaluation: config.evaluation_batch(),
                 seed: config.train.seed,
             };
+            if config.data.is_elsewhere() {
+                return show_glance(&config.data, *documents);
+            }
             show(&config.data, &options)
         }
         Data::Ids {
@@ -86,13 +91,7 @@ fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
         )?;
     }
     for (n, document) in found.documents.iter().enumerate() {
-        say!(
-            "\n--- document {} ({}, {} tokens)",
-            n + 1,
-            document.source,
-            document.tokens.len()
-        )?;
-        say!("{}", cut(&document.text))?;
+        show_document(n, document)?;
     }
     for (n, sample) in found.samples.iter().enumerate() {
         say!(
@@ -105,11 +104,72 @@ fn show(config: &DataConfig, options: &InspectOptions) -> Result<()> {
     Ok(())
 }
 
+/// What the listing says of text that lies elsewhere, and its first documents.
+fn show_glance(config: &DataConfig, documents: usize) -> Result<()> {
+    let seen = glance(config, &cache_folder(), &bar(Arc::default()), documents)?;
+    for line in &seen.reading {
+        say!("{line}")?;
+    }
+    let learned = match config.tokenizer.as_str() {
+        DataConfig::TRAIN => ", learned from what was read here",
+        _ => "",
+    };
+    say!(
+        "tokenizer {}, vocabulary {}{learned}",
+        seen.tokenizer.sha256(),
+        seen.tokenizer.vocab_size()
+    )?;
+    let read = &seen.read;
+    say!(
+        "read: {} documents of {} files, {} bytes of text, {} tokens: {} tokens per byte",
+        HumanCount(read.documents),
+        read.files,
+        HumanCount(read.text_bytes),
+        HumanCount(read.tokens),
+        decimals(share(read.tokens, read.text_bytes), 3)
+    )?;
+    if let Some(tokens) = seen.training_tokens() {
+        say!(
+            "about {} training tokens in {} stored bytes, if the other files are like these",
+            HumanCount(tokens),
+            HumanCount(seen.training_bytes)
+        )?;
+    }
+    for (n, document) in seen.documents.iter().enumerate() {
+        show_document(n, document)?;
+    }
+    Ok(())
+}
+
+/// One number over another, where that isn't 0.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn show_document(n: usize, document: &DocumentPreview) -> Result<()> {
+    say!(
+        "\n--- document {} ({}, {} tokens)",
+        n + 1,
+        document.source,
+        document.tokens.len()
+    )?;
+    say!("{}", cut(&document.text))?;
+    Ok(())
+}
+
 fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{} ...", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// An argument that is a path or a location.
+fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let why = "is not valid UTF-8; name the folder it is in";
+        WrongInput(format!("{} {why}", path.display())).into()
+    })
 }
 
 /// The texts that a command line names, read as the keys on it say.
@@ -118,13 +178,7 @@ pub(super) fn texts(
     paths: &[PathBuf],
     overrides: &Overrides,
 ) -> Result<DataConfig> {
-    let text = |path: &PathBuf| {
-        path.to_str().map(str::to_owned).ok_or_else(|| {
-            let why = "is not valid UTF-8; name the folder it is in";
-            WrongInput(format!("{} {why}", path.display()))
-        })
-    };
-    let path = paths.iter().map(text).collect::<Result<_, _>>()?;
+    let path = paths.iter().map(|path| text(path)).collect::<Result<_>>()?;
     Ok(DataConfig {
         path: PathList(path),
         ..RunConfig::load(registry, None, overrides)?.config.data
@@ -133,7 +187,11 @@ pub(super) fn texts(
 
 /// The files that a command line names. What isn't there was given as `PATH`, by no key.
 fn sources(config: &DataConfig) -> Result<Vec<PlacedSource>> {
-    let listing = find_sources(config).map_err(without_key)?;
+    let storage = open_storage(config, &cache_folder())?;
+    let listing = find_sources(config, &storage).map_err(without_key)?;
+    for note in &listing.notes {
+        tell!("{note}");
+    }
     Ok(listing.sources)
 }
 
@@ -143,6 +201,7 @@ pub(super) fn without_key(error: DataError) -> anyhow::Error {
         DataError::NoTextPlace { path, .. } => {
             WrongInput(format!("no such file or folder: {path}")).into()
         }
+        DataError::Place { source, .. } => DataError::Location(source).into(),
         other => other.into(),
     }
 }

@@ -3,29 +3,33 @@
 use super::train::{NO_BITS, decimals};
 use super::{load, run_data};
 use crate::args::{Eval, Split};
+use crate::failure::WrongInput;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_data::{Baselines, Score};
+use evenburn_data::{PackedStore, Score, TrainingData};
 use evenburn_train::Registry;
 use evenburn_train::evaluate;
 use indicatif::HumanCount;
 
 pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {
-    let run = load(registry, &arguments.run, arguments.compute, overrides)?;
-    let corpus = run_data::corpus(&run)?;
-    let split = match arguments.split {
-        Split::Train => evenburn_data::Split::Train,
-        Split::Validation => evenburn_data::Split::Validation,
-    };
+    let mut run = load(registry, &arguments.run, arguments.compute, overrides)?;
+    // As much as is evaluated is read of a stream.
+    if let Some(tokens) = arguments.tokens {
+        run.config.train.eval_tokens = tokens;
+    }
+    let data = run_data::corpus(&run)?;
+    let store = store(&data, &arguments)?;
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
-    let samples = arguments
-        .tokens
-        .map(|tokens| tokens.get().div_ceil(context as u64));
-    let batches = || corpus.store(split).batches(context, batch, samples);
+    let samples = match (arguments.tokens, &data) {
+        (None, TrainingData::Prepared(_)) => None,
+        _ => Some(run.config.train.eval_samples(context)),
+    };
+    let batches = || store.batches(context, batch, samples);
     let mut scores = vec![("model", evaluate(&run.task(), batches()?)?)];
     if arguments.baselines {
-        let models = Baselines::fit(&corpus.train, run.config.model.vocab_size, None)?;
+        let vocab = run.config.model.vocab_size;
+        let models = data.baselines(vocab, run.config.train.seed, u64::MAX)?;
         let found = models.score_all(batches()?)?;
         scores.insert(0, ("bigram", found.bigram));
         scores.insert(0, ("unigram", found.unigram));
@@ -63,6 +67,19 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
         }
     }
     Ok(())
+}
+
+/// The text that is scored.
+fn store<'d>(data: &'d TrainingData, arguments: &Eval) -> Result<&'d PackedStore> {
+    match (arguments.split, data) {
+        (Split::Validation, _) => Ok(data.validation()),
+        (Split::Train, TrainingData::Prepared(corpus)) => Ok(&corpus.train),
+        (Split::Train, TrainingData::Streamed(_)) => Err(WrongInput(
+            "--split train: training text that is tokenized ahead is in no place to be scored; give --data.prepare all"
+                .to_owned(),
+        )
+        .into()),
+    }
 }
 
 fn json(scores: &[(&str, Score)], step: u64) -> String {

@@ -1,6 +1,7 @@
 //! `evenburn import`.
 
 use crate::args::Import;
+use crate::model_folder::ModelFolder;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
@@ -11,15 +12,16 @@ use evenburn_train::weights_only::{ModelOrigin, WeightsOnlyModel};
 use indicatif::HumanCount;
 
 pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides) -> Result<()> {
-    let folder = &arguments.folder;
-    let read = import(folder)?;
+    let data = RunConfig::load(registry, None, overrides)?.config.data;
+    let folder = ModelFolder::find(&arguments.folder, &data)?;
+    let read = import(&folder.path)?;
     let mut config = RunConfig {
         model: read.config,
         norm: read.scheme,
         ..RunConfig::default()
     };
-    if let Some(name) = folder.file_name() {
-        config.run.name = name.to_string_lossy().into_owned();
+    if !folder.name.is_empty() {
+        config.run.name = folder.name;
     }
     if let Some(token) = &read.texts.end_token {
         config.data.eod_token.clone_from(token);
@@ -41,7 +43,7 @@ pub(super) fn run(registry: &Registry, arguments: &Import, overrides: &Overrides
     ));
     let written = WeightsOnlyModel {
         origin: ModelOrigin::Import {
-            folder: folder.clone(),
+            folder: folder.place,
             class: read.class.to_owned(),
             texts: Some(serde_json::to_value(&read.texts)?),
         },

@@ -2,7 +2,7 @@
 
 use crate::tokenizing;
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Baselines, Corpus};
+use evenburn_data::{BaselineScores, TrainingData};
 use evenburn_train::TrainedRun;
 use evenburn_train::config::RunConfig;
 use std::sync::Arc;
@@ -11,21 +11,18 @@ use std::sync::Arc;
 const BASELINE_TOKENS: u64 = 50_000_000;
 
 /// The unigram and bigram models of the training tokens on the tokens that the trainer evaluates.
-pub(super) fn baselines(config: &RunConfig, corpus: &Corpus) -> Result<BaselineScores> {
-    let batches = corpus.validation.batches(
+pub(super) fn baselines(config: &RunConfig, data: &TrainingData) -> Result<BaselineScores> {
+    let batches = data.validation().batches(
         config.model.context,
         config.train.batch_size,
         Some(config.train.eval_samples(config.model.context)),
     )?;
-    let models = Baselines::fit(
-        &corpus.train,
-        config.model.vocab_size,
-        Some(BASELINE_TOKENS),
-    )?;
+    let vocab = config.model.vocab_size;
+    let models = data.baselines(vocab, config.train.seed, BASELINE_TOKENS)?;
     Ok(models.score_all(batches)?)
 }
 
 /// The text of a trained run, or that of the keys it was loaded with, in the run's tokens.
-pub(super) fn corpus(run: &TrainedRun) -> Result<Corpus> {
+pub(super) fn corpus(run: &TrainedRun) -> Result<TrainingData> {
     tokenizing::corpus(&run.config, Some(&run.tokenizer), Arc::default())
 }

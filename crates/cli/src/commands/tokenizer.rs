@@ -6,9 +6,9 @@ use crate::failure::WrongInput;
 use crate::keys;
 use crate::output::say;
 use crate::overrides::Overrides;
-use crate::tokenizing::bar;
+use crate::tokenizing::{bar, cache_folder};
 use anyhow::Result;
-use evenburn_data::train_tokenizer;
+use evenburn_data::{open_storage, train_tokenizer};
 use evenburn_train::Registry;
 use indicatif::HumanCount;
 use std::sync::Arc;
@@ -25,7 +25,9 @@ pub(super) fn run(
     }
     keys::add(&mut overrides, "--vocab", "data.tokenizer_vocab", vocab)?;
     let config = texts(registry, &path, &overrides)?;
-    let tokenizer = train_tokenizer(&config, &bar(Arc::default())).map_err(without_key)?;
+    let storage = open_storage(&config, &cache_folder())?;
+    let bar = bar(Arc::default());
+    let tokenizer = train_tokenizer(&config, &storage, &bar).map_err(without_key)?;
     tokenizer.save(&out)?;
     say!(
         "{}: {} entries, sha256 {}",

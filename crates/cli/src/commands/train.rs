@@ -6,12 +6,12 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Corpus};
+use evenburn_data::{BaselineScores, TrainingData};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
-use indicatif::HumanCount;
+use indicatif::{BinaryBytes, HumanCount};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,13 +36,13 @@ pub(super) fn run(
     let config = resolved.config.clone();
     let plan = start.plan(registry, &config)?;
     let stop = signals::stop_flag()?;
-    let corpus = tokenizing::corpus(
+    let data = tokenizing::corpus(
         &config,
         own_tokenizer(&resolved, &start).as_deref(),
         Arc::clone(&stop),
     )?;
-    announce(&config, &plan, &corpus, &start)?;
-    let mut trainer = Trainer::new(registry, resolved, corpus.clone())
+    announce(&config, &plan, &data, &start)?;
+    let mut trainer = Trainer::new(registry, resolved, data.clone())
         .start(start)
         .display(Display::Lines)
         .stop_flag(stop)
@@ -52,7 +52,7 @@ pub(super) fn run(
     }
     let summary = with(trainer).run()?;
     let scores = match summary.ended {
-        Ended::Finished if !arguments.no_baselines => baselines(&config, &corpus)
+        Ended::Finished if !arguments.no_baselines => baselines(&config, &data)
             // The summary of a run is worth more than what it is compared with.
             .inspect_err(|error| tell!("no baselines: {error:#}"))
             .ok(),
@@ -70,7 +70,7 @@ fn on_a_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> Result<()> {
+fn announce(config: &RunConfig, plan: &Plan, data: &TrainingData, start: &Start) -> Result<()> {
     let cost = plan.cost();
     let steps = config.train.total_steps(config.model.context)?;
     let tokens = steps.saturating_mul(config.train.tokens_per_step(config.model.context));
@@ -89,13 +89,33 @@ fn announce(config: &RunConfig, plan: &Plan, corpus: &Corpus, start: &Start) -> 
         config.train.device
     );
     tell!(
-        "{} training tokens, {} validation tokens, vocabulary {}; {steps} steps, {} tokens",
-        HumanCount(corpus.train.tokens()),
-        HumanCount(corpus.validation.tokens()),
-        corpus.tokenizer.vocab_size(),
+        "{}, vocabulary {}; {steps} steps, {} tokens",
+        counted(data),
+        data.tokenizer().vocab_size(),
         HumanCount(tokens)
     );
     Ok(())
+}
+
+/// How much text there is, as far as that is known before it is read.
+fn counted(data: &TrainingData) -> String {
+    let validation = HumanCount(data.validation().tokens());
+    match data {
+        TrainingData::Prepared(corpus) => format!(
+            "{} training tokens, {validation} validation tokens",
+            HumanCount(corpus.train.tokens())
+        ),
+        TrainingData::Streamed(corpus) => {
+            let listed = BinaryBytes(corpus.training_bytes());
+            let training = match corpus.about_tokens() {
+                Some(tokens) => format!("about {} training tokens", HumanCount(tokens)),
+                None => "training tokens".to_owned(),
+            };
+            format!(
+                "{training} in {listed} of files, tokenized ahead of the training; {validation} validation tokens"
+            )
+        }
+    }
 }
 
 /// Why there are no bits per byte.

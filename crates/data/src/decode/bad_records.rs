@@ -78,6 +78,15 @@ impl Documents {
         self
     }
 
+    /// The same with errors in the words of something that knows more of them.
+    pub(crate) fn told_by(self, told: impl Fn(DataError) -> DataError + Send + 'static) -> Self {
+        let records = self.records.map(move |record| record.map_err(&told));
+        Self {
+            records: Box::new(records),
+            ..self
+        }
+    }
+
     /// What has been left out so far.
     pub fn bad_records(&self) -> &BadRecords {
         &self.bad

@@ -7,40 +7,21 @@ use std::sync::Arc;
 
 use glob::{MatchOptions, glob_with};
 
-use super::opener::SourceOpener;
 use super::{Found, LeftOut, Listing};
 use crate::DataError;
 use crate::decode::{FORMATS, Format};
 use crate::source::{LocalFile, Source};
 use crate::split::Tag;
 
-/// The local file system.
-#[derive(Debug)]
-pub(super) struct LocalFiles;
-
-impl SourceOpener for LocalFiles {
-    /// What no other opener takes is a path.
-    fn opens(&self, _: &str) -> bool {
-        true
-    }
-
-    fn list(
-        &self,
-        entry: &str,
-        key: &'static str,
-        listing: &mut Listing,
-    ) -> Result<Vec<Found>, DataError> {
-        list(entry, key, listing)
-    }
-
-    fn open(&self, name: &str, location: &Path) -> Result<Arc<dyn Source>, DataError> {
-        let file = LocalFile::new(name.to_owned(), location.to_path_buf())
-            .map_err(|e| DataError::io("read", location, e))?;
-        Ok(Arc::new(file))
-    }
-}
-
-fn list(entry: &str, key: &'static str, listing: &mut Listing) -> Result<Vec<Found>, DataError> {
+/// The files that an entry of the key `key` names, each once; what is left out goes into the listing.
+///
+/// # Errors
+/// An entry that names nothing, and what the system answers.
+pub(super) fn list(
+    entry: &str,
+    key: &'static str,
+    listing: &mut Listing,
+) -> Result<Vec<Found>, DataError> {
     let path = Path::new(entry);
     let mut walk = Walk::default();
     let base = if path.is_dir() {
@@ -93,9 +74,7 @@ fn list(entry: &str, key: &'static str, listing: &mut Listing) -> Result<Vec<Fou
             tag: tag_of(path.strip_prefix(&base).unwrap_or(&path)),
             identity: identity(&path)?,
             named: false,
-            name,
-            location: path,
-            opener: &LocalFiles,
+            source: open(name, path)?,
         });
     }
     Ok(once(found, listing))
@@ -118,8 +97,8 @@ fn shortest(mut hits: Vec<PathBuf>) -> Vec<PathBuf> {
 
 /// Every file once: by the name with the fewest folders, of those that links give it. In the order of the names.
 fn once(mut found: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
-    let folders = |file: &Found| file.name.matches('/').count();
-    found.sort_by(|a, b| (folders(a), &a.name).cmp(&(folders(b), &b.name)));
+    let folders = |file: &Found| file.name().matches('/').count();
+    found.sort_by(|a, b| (folders(a), a.name()).cmp(&(folders(b), b.name())));
     let mut kept: Vec<Found> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for file in found {
@@ -130,7 +109,7 @@ fn once(mut found: Vec<Found>, listing: &mut Listing) -> Vec<Found> {
             kept.push(file);
         }
     }
-    kept.sort_by(|a, b| a.name.cmp(&b.name));
+    kept.sort_by(|a, b| a.name().cmp(b.name()));
     kept
 }
 
@@ -150,13 +129,17 @@ fn alone(path: &Path) -> Result<Found, DataError> {
         });
     }
     Ok(Found {
-        name: name.into_owned(),
-        location: path.to_path_buf(),
         identity: identity(path)?,
         tag: None,
         named: true,
-        opener: &LocalFiles,
+        source: open(name.into_owned(), path.to_path_buf())?,
     })
+}
+
+fn open(name: String, path: PathBuf) -> Result<Arc<dyn Source>, DataError> {
+    let fault = |e| DataError::io("read", &path, e);
+    let file = LocalFile::new(name, path.clone()).map_err(fault)?;
+    Ok(Arc::new(file))
 }
 
 fn identity(path: &Path) -> Result<String, DataError> {

@@ -15,6 +15,8 @@ use crate::request::{Access, Ask};
 #[derive(Debug)]
 pub(super) struct HubFiles {
     pub(super) place: String,
+    /// The same without a revision.
+    pub(super) repository: String,
     pub(super) base: Address,
     pub(super) access: Arc<dyn Access>,
     pub(super) folder: PathBuf,
@@ -34,6 +36,10 @@ impl Remote for HubFiles {
 
     fn place(&self, path: &str) -> String {
         format!("{}/{path}", self.place)
+    }
+
+    fn lasting_place(&self, path: &str) -> String {
+        format!("{}/{path}", self.repository)
     }
 
     fn slot(&self, path: &str, id: &ContentId) -> Slot {

@@ -19,9 +19,10 @@ use crate::cache;
 use crate::clock::Clock;
 use crate::environment::{HubSettings, Secret};
 use crate::file::{ContentId, Listing, Place, StoredFile};
-use crate::location::{Repository, RepositorySort};
+
 use crate::pattern::Selection;
 use crate::remote::{Remote, RemoteFile};
+use crate::repository::{Repository, RepositorySort};
 use crate::request::{Access, Ask};
 use crate::storage::Shared;
 
@@ -102,10 +103,6 @@ impl HubPlace {
         }
     }
 
-    fn revision(&self) -> &str {
-        self.repository.revision.as_deref().unwrap_or("main")
-    }
-
     fn api(&self, more: &str) -> Address {
         let sort = match self.repository.sort {
             RepositorySort::Dataset => "datasets",
@@ -127,11 +124,11 @@ impl HubPlace {
 
     /// The commit of the revision. It is asked for once in a process, so that all locations of a repository are of one state.
     fn commit(&self) -> Result<String, LocationError> {
-        let revision = self.revision();
+        let revision = self.repository.revision();
         if is_commit(revision) {
             return Ok(revision.to_owned());
         }
-        let key = format!("{}@{revision}", self.repository.prefix());
+        let key = self.repository.key();
         let mut commits = self
             .shared
             .commits
@@ -227,13 +224,14 @@ fn cached(path: &Path) -> Option<Entry> {
 impl Place for HubPlace {
     fn list(&self) -> Result<Listing, LocationError> {
         let commit = self.commit()?;
-        let entries = if self.settings.offline {
+        let mut entries = if self.settings.offline {
             self.list_offline(&commit)?
         } else {
             self.list_online(&commit)?
         };
         let remote: Arc<dyn Remote> = Arc::new(HubFiles {
             place: self.place(),
+            repository: format!("hf://{}", self.repository.prefix()),
             base: self
                 .settings
                 .endpoint
@@ -244,18 +242,23 @@ impl Place for HubPlace {
             commit: commit.clone(),
             offline: self.settings.offline,
         });
-        let meant = entries
+        entries.retain(|path, _| self.selection.has(path));
+        let alone = self.selection.is_exact()
+            && entries.len() == 1
+            && entries.contains_key(self.selection.text());
+        let files = entries
             .into_iter()
-            .filter(|(path, _)| self.selection.has(path));
-        let files = meant
             .map(|(path, entry)| {
                 let file = RemoteFile::new(path, entry.size, entry.id, &remote, &self.shared);
                 Arc::new(file) as Arc<dyn StoredFile>
             })
             .collect();
         Ok(Listing {
+            snapshot: Some(self.folder().join("snapshots").join(&commit)),
             commit: Some(commit),
             files,
+            folder: self.selection.folder_of(alone).to_owned(),
+            alone,
             note: self.settings.offline.then_some(PARTIAL),
         })
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use evenburn_locations::{Settings, Storage};
 use serde_json::json;
@@ -177,15 +178,64 @@ fn files_that_nothing_tells_apart_are_fetched_by_every_process() {
     hub.faults(&json!([plain]));
     let home = hub.new_home();
     let location = format!("{}/files/corpus/validation/", hub.api);
-    let fetch = || {
-        let storage = Storage::new(at(&hub, &home, &[])).unwrap();
-        list(&storage, &location).unwrap().files[0].fetch().unwrap()
+    let storage = || Storage::new(at(&hub, &home, &[])).unwrap();
+    let fetch = |storage: &Storage| {
+        let file = Arc::clone(&list(storage, &location).unwrap().files[0]);
+        file.fetch().unwrap()
     };
-    let path = fetch();
+    // Two at the same time, as two processes are.
+    let (one, other) = (storage(), storage());
+    let path = fetch(&one);
     let bytes = fs::read(&path).unwrap();
     // Other bytes of the same length.
     fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
-    assert!(fs::read(fetch()).unwrap() == bytes);
+    let second = fetch(&other);
+    assert!(path != second && fs::read(&second).unwrap() == bytes);
+    // They are of no use to anybody else.
+    drop((one, other));
+    assert!(!path.exists() && !second.exists());
+}
+
+/// What was fetched is removed, and only that, unless somebody fetches it.
+#[test]
+fn a_file_is_released() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    hub.faults(&json!([]));
+    let home = hub.new_home();
+    let storage = Storage::new(at(&hub, &home, &[])).unwrap();
+    let web = format!("{}/files/corpus/train/", hub.api);
+    for location in [SLIM, &web] {
+        let files = list(&storage, location).unwrap().files;
+        assert!(!files[0].is_here());
+        let (path, other) = (files[0].fetch().unwrap(), files[1].fetch().unwrap());
+        assert!(files[0].is_here() && path.exists());
+        assert_eq!(files[0].release(), Ok(true));
+        assert!(!files[0].is_here() && !path.exists() && other.exists());
+        assert_eq!(files[0].release(), Ok(true), "there is nothing to do");
+        assert!(sha256(&*files[0]).is_ok() && files[0].is_here());
+    }
+    let commit = list(&storage, SLIM).unwrap().commit.unwrap();
+    let root = home.join("hub/datasets--evenburn--slim-mini");
+    let file = Arc::clone(&list(&storage, &format!("{SLIM}/{FILE}")).unwrap().files[0]);
+    let name = root.join("snapshots").join(&commit).join(FILE);
+    let part = blob(&home).with_extension("incomplete");
+    file.fetch().unwrap();
+    fs::write(&part, "half").unwrap();
+    assert!(fs::symlink_metadata(&name).is_ok());
+    let lock = home.join("hub/.locks/datasets--evenburn--slim-mini");
+    let digest = blob(&home)
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let lock = fs::File::open(lock.join(format!("{digest}.lock"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(file.release(), Ok(false));
+    assert!(file.is_here());
+    lock.unlock().unwrap();
+    assert_eq!(file.release(), Ok(true));
+    assert!(!blob(&home).exists() && !part.exists() && fs::symlink_metadata(&name).is_err());
 }
 
 /// Threads that want the same file fetch it once.

@@ -12,5 +12,6 @@ mod hub;
 mod limits;
 mod listings;
 mod objects;
+mod ranged;
 mod redirected;
 mod web;

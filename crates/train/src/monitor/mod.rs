@@ -14,6 +14,7 @@ mod loss;
 mod memory;
 mod mfu;
 mod mixture;
+mod network;
 mod norms;
 mod routing;
 mod schedule;
@@ -143,6 +144,7 @@ pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
         Box::new(schedule::NormSchedule::new(setup)),
         Box::new(validation::Validation),
         Box::new(speed::Speed),
+        Box::new(network::Network),
         Box::new(mfu::Mfu::new(setup)),
         Box::new(memory::Memory),
         Box::new(norms::Norms::new(setup)),

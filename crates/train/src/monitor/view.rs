@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use evenburn_data::Position;
+use evenburn_data::{NetworkTraffic, Position};
 use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
@@ -80,6 +80,8 @@ pub struct StepView<'a> {
     pub data: &'a Position,
     /// Where its time went.
     pub times: StepTimes,
+    /// What went over the network so far, where text is fetched while it is trained on.
+    pub traffic: Option<NetworkTraffic>,
     /// What validation entries measured after this step; empty where none was due.
     pub validation: &'a Record,
     pub(crate) weights_before: Option<&'a Decoder>,

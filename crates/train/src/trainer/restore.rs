@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenburn_data::Corpus;
+use evenburn_data::{DataConfig, TrainingData};
 use evenburn_model::{Decoder, weights};
 use evenburn_optim::Engine;
 
@@ -23,37 +23,45 @@ pub(super) struct Identities {
     plan: String,
     corpus: String,
     /// As a checkpoint of the first format has it.
-    first_corpus: String,
+    first_corpus: Option<String>,
 }
 
 impl Identities {
     pub(super) fn new(
         resolved: &Resolved,
         recorded: &RecordedPlan,
-        corpus: &Corpus,
+        data: &TrainingData,
     ) -> Result<Self, TrainError> {
         Ok(Self {
             config: launch::identity(&resolved.config)?,
             plan: recorded.hash(),
-            corpus: corpus.manifest.fingerprint(),
-            first_corpus: corpus.manifest.first_fingerprint(),
+            corpus: data.identity(),
+            first_corpus: data.first_identity(),
         })
     }
 
-    /// The corpus stays the same whatever a run goes on with.
-    fn check_corpus(&self, path: &Path, state: &State) -> Result<(), TrainError> {
+    /// The corpus stays the same whatever a run goes on with. `places` says where it lay, and lies now, where that differs.
+    fn check_corpus(
+        &self,
+        path: &Path,
+        state: &State,
+        places: impl FnOnce() -> String,
+    ) -> Result<(), TrainError> {
         let corpus = match state.format {
-            FIRST_FORMAT => &self.first_corpus,
-            _ => &self.corpus,
+            FIRST_FORMAT => self.first_corpus.as_ref(),
+            _ => Some(&self.corpus),
         };
-        if state.corpus == *corpus {
+        if Some(&state.corpus) == corpus {
             return Ok(());
         }
         Err(TrainError::Foreign {
             path: path.to_owned(),
             what: "corpus",
-            why: "its tokens are others: the text, its order (files go by their names), its splits or the tokenizer differ"
-                .to_owned(),
+            why: format!(
+                "its tokens are others: the text, its order (files go by their names), its splits, the tokenizer or \
+                 data.prepare differ{}",
+                places()
+            ),
         })
     }
 }
@@ -98,7 +106,8 @@ impl Restore<'_> {
         };
         let loaded = Loaded::read(&path)?;
         self.recorded.check(&path, &loaded.state.plan)?;
-        self.identities.check_corpus(&path, &loaded.state)?;
+        self.identities
+            .check_corpus(&path, &loaded.state, || self.places())?;
         let keeps_state = self.keeps_state(&path, &loaded.state)?;
         training.decoder = weights::replace(training.decoder, loaded.model)?;
         if keeps_state {
@@ -116,6 +125,23 @@ impl Restore<'_> {
             ..loaded.state
         };
         Ok((training, state))
+    }
+
+    /// Where the run had its text from and where it is now, as the end of a sentence.
+    fn places(&self) -> String {
+        let Ok(recorded) = run_dir::config(self.registry, self.run.path()) else {
+            return String::new();
+        };
+        let (before, now) = (&recorded.data, &self.resolved.config.data);
+        let of = |data: &DataConfig| {
+            let lists = [Some(&data.path), data.validation_path.as_ref()];
+            let entries = lists.into_iter().flatten().flat_map(|list| &list.0);
+            entries.cloned().collect::<Vec<_>>().join(", ")
+        };
+        match (of(before), of(now)) {
+            (before, now) if before == now => String::new(),
+            (before, now) => format!("; the run has read {before}, and this is {now}"),
+        }
     }
 
     /// Whether the optimizer goes on with the state of a checkpoint: unless settings of its own have changed since the

@@ -8,7 +8,7 @@ mod entries;
 mod loss;
 
 pub(crate) use entries::Entries;
-use evenburn_data::{Batch, Corpus, DataError, PackedStore, Split};
+use evenburn_data::{Batch, DataError, PackedStore, TrainingData};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
@@ -132,8 +132,8 @@ impl ValidationSplit {
     ///
     /// # Errors
     /// [`TrainError::Data`] for a split that holds no sample.
-    pub(crate) fn open(corpus: &Corpus, config: &RunConfig) -> Result<Self, TrainError> {
-        let store = corpus.store(Split::Validation).clone();
+    pub(crate) fn open(data: &TrainingData, config: &RunConfig) -> Result<Self, TrainError> {
+        let store = data.validation().clone();
         let context = config.model.context;
         // Asked now: the first evaluation may be hours away.
         store.require(context)?;

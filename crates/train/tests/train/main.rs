@@ -8,4 +8,5 @@ mod functions;
 mod launch;
 mod monitors;
 mod run;
+mod streamed;
 mod world;
