@@ -91,9 +91,10 @@ pub struct DataConfig {
     pub cache_bytes: u64,
     /// Sources that are mixed, in place of `path` and `validation_path`, each a table: `name`, by which its metrics are called;
     /// `path`; `validation_path`; `weight`, how often a sample is drawn from it, compared with the others (1 unless given): a
-    /// number of at least 0, or pairs of trained tokens and the weight from there on, `[[0, 1.0], [1000000, 0.5]]`; and
-    /// `text_field`, where it isn't `data.text_field`. All other keys of `data` are those of all sources, a tokenizer that is
-    /// trained sees their text in proportion to their first weights, and each is read in an order, and epochs, of its own.
+    /// number of at least 0, or pairs of trained tokens and the weight from there on, `[[0, 1.0], [1000000, 0.5]]`;
+    /// `text_field`, where it isn't `data.text_field`; and `config`. All other keys of `data` are those of all sources, which
+    /// divide `cache_bytes`; a tokenizer that is trained sees their text in proportion to their first weights, and each is read
+    /// in an order, and epochs, of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceConfig>,
 }

@@ -156,9 +156,13 @@ impl Listing {
 ///
 /// # Errors
 /// A missing path, a pattern that matches nothing, a file of unknown format that is given by itself, a file that is
-/// given as training and as validation text, and what a place answers.
+/// given as training and as validation text, a mixture of several texts, and what a place answers.
 pub fn find_sources(config: &DataConfig, storage: &Storage) -> Result<Listing, DataError> {
     config.validate()?;
+    if !config.sources.is_empty() {
+        let why = "are several texts, and one is asked for; name it with data.path";
+        return Err(DataError::config("data.sources", why));
+    }
     card::check_key(config)?;
     let mut listing = Listing::default();
     let mut found = expand(&config.path, "data.path", config, storage, &mut listing)?;

@@ -25,16 +25,22 @@ pub(crate) enum Part {
     First,
 }
 
-/// The tokenizer of a name in the cache. Where it isn't there, it is trained on a part of the sources, after what `before` does.
+/// A text that a tokenizer is learned from, and how much of it.
+pub(crate) struct Share<'a, A> {
+    pub(crate) config: &'a DataConfig,
+    pub(crate) sources: &'a [PlacedSource],
+    pub(crate) part: Part,
+    pub(crate) access: &'a A,
+    /// As a part of what a tokenizer is trained on, at most 1.
+    pub(crate) share: f64,
+}
+
+/// The tokenizer of a name in the cache, which is trained where it isn't there.
 pub(crate) fn learned(
     config: &DataConfig,
-    sources: &[PlacedSource],
-    part: Part,
-    access: &impl Access,
-    before: &dyn Fn() -> Result<(), DataError>,
     name: &str,
     cache: &Path,
-    progress: &dyn Progress,
+    train: impl FnOnce() -> Result<Tokenizer, DataError>,
 ) -> Result<Tokenizer, DataError> {
     let path = cache.join(format!("tokenizer-{name}.json"));
     if path.exists() {
@@ -44,8 +50,7 @@ pub(crate) fn learned(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
-    before()?;
-    let tokenizer = train_on(config, sources, part, access, progress)?;
+    let tokenizer = train()?;
     tokenizer.save(&path)?;
     Ok(tokenizer)
 }
@@ -60,56 +65,66 @@ pub fn train_tokenizer(
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
     let sources = find_sources(config, storage)?.sources;
-    train_on(config, &sources, Part::Spread, &InPlace, progress)
+    let all = Share {
+        config,
+        sources: &sources,
+        part: Part::Spread,
+        access: &InPlace,
+        share: 1.0,
+    };
+    train_on(config, [all], progress)
 }
 
-fn train_on(
+/// Trains a tokenizer on the training splits of some texts.
+pub(crate) fn train_on<'a, A: Access + 'a>(
     config: &DataConfig,
-    sources: &[PlacedSource],
-    part: Part,
-    access: &impl Access,
-    progress: &dyn Progress,
+    shares: impl IntoIterator<Item = Share<'a, A>>,
+    progress: &'a dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let eligible: Vec<_> = sources
-        .iter()
-        .filter(|s| s.role.has(Split::Train))
-        .collect();
-    let chosen = match part {
-        Part::Spread => {
-            let count = eligible.len().min(TRAINING_SOURCES);
-            let at = (0..count).map(|i| eligible[i * eligible.len() / count]);
-            at.collect()
-        }
-        Part::First => eligible,
-    };
-    let texts = TrainingTexts {
-        sources: chosen.into_iter(),
-        part,
-        access,
-        current: None,
-        left_here: 0,
-        left: TRAINING_BYTES,
-        config,
-        progress,
-        documents: 0,
-    };
+    let texts = shares
+        .into_iter()
+        .flat_map(|share| TrainingTexts::new(&share, progress));
     Tokenizer::train_reporting(texts, config.tokenizer_vocab, &config.eod_token, progress)
 }
 
 /// The training split's documents up to a number of bytes; what a source doesn't use of its share goes to those after it.
-struct TrainingTexts<'a, I, A: Access> {
-    sources: I,
+struct TrainingTexts<'a, A: Access> {
+    sources: std::vec::IntoIter<&'a PlacedSource>,
     part: Part,
     access: &'a A,
     current: Option<(Documents, &'a PlacedSource, A::Hold)>,
     left_here: u64,
     left: u64,
+    total: u64,
     config: &'a DataConfig,
     progress: &'a dyn Progress,
     documents: u64,
 }
 
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts<'a, I, A> {
+impl<'a, A: Access> TrainingTexts<'a, A> {
+    fn new(share: &Share<'a, A>, progress: &'a dyn Progress) -> Self {
+        let eligible = share.sources.iter().filter(|s| s.role.has(Split::Train));
+        let mut chosen: Vec<_> = eligible.collect();
+        if let Part::Spread = share.part {
+            let count = chosen.len().min(TRAINING_SOURCES);
+            let spread = (0..count).map(|i| chosen[i * chosen.len() / count]);
+            chosen = spread.collect();
+        }
+        let total = (TRAINING_BYTES as f64 * share.share) as u64;
+        Self {
+            sources: chosen.into_iter(),
+            part: share.part,
+            access: share.access,
+            current: None,
+            left_here: 0,
+            left: total,
+            total,
+            config: share.config,
+            progress,
+            documents: 0,
+        }
+    }
+
     fn next_text(&mut self) -> Result<Option<String>, DataError> {
         loop {
             if self.left_here == 0 {
@@ -161,8 +176,8 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts
         let state = ProgressState {
             phase: Phase::TrainingTokenizer,
             source,
-            bytes_done: TRAINING_BYTES - self.left,
-            bytes_total: TRAINING_BYTES,
+            bytes_done: self.total - self.left,
+            bytes_total: self.total,
             documents: self.documents,
             tokens: 0,
         };
@@ -173,9 +188,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts
     }
 }
 
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> Iterator
-    for TrainingTexts<'a, I, A>
-{
+impl<A: Access> Iterator for TrainingTexts<'_, A> {
     type Item = Result<String, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {

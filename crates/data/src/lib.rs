@@ -50,6 +50,7 @@ mod source;
 mod split;
 mod store;
 mod stream;
+mod text;
 mod token_bytes;
 mod token_file;
 mod tokenize;
@@ -76,6 +77,7 @@ pub use listed::ListedFile;
 pub use manifest::{GroupRecord, Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
 pub use mixture::{
     Mixture, MixturePosition, MixtureSource, SourceConfig, SourcePosition, Weight, draw,
+    mixture_tokenizer,
 };
 pub use places::{Pins, open_storage};
 pub use placing::Tally;
@@ -86,7 +88,8 @@ pub use source::{LocalFile, ReadSeek, Source};
 pub use split::Split;
 pub use store::PackedStore;
 pub use stream::{Cursor, Stream};
+pub use text::Text;
 pub use token_bytes::TokenBytesRecord;
 pub use tokenizer::{Tokenizer, train_bpe};
-pub use training_data::TrainingData;
+pub use training_data::{MixedText, Position, TrainingData, TrainingSamples};
 pub use window::NetworkTraffic;

@@ -10,7 +10,7 @@ use crate::digest::digests;
 use crate::group::groups;
 use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
-use crate::learned::{Part, learned};
+use crate::learned::{Part, Share, learned, train_on};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
 use crate::placing::Tally;
@@ -280,16 +280,17 @@ fn tokenizer(
     add_text(&mut key, config, records);
     key.add(&config.tokenizer_vocab.to_string());
     key.add(&config.eod_token);
-    learned(
-        config,
-        sources,
-        Part::Spread,
-        &InPlace,
-        &|| fetch(&all(sources), storage, progress),
-        &key.short(),
-        cache,
-        progress,
-    )
+    learned(config, &key.short(), cache, || {
+        fetch(&all(sources), storage, progress)?;
+        let all = Share {
+            config,
+            sources,
+            part: Part::Spread,
+            access: &InPlace,
+            share: 1.0,
+        };
+        train_on(config, [all], progress)
+    })
 }
 
 /// The tokenizer that `data.tokenizer` names; nothing where one is to be trained.

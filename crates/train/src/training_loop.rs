@@ -242,7 +242,7 @@ impl TrainingLoop {
 
         self.state.step = info.step();
         self.state.tokens += self.step_tokens;
-        self.state.cursor = self.feed.cursor();
+        self.state.cursor = self.feed.position();
         let stepped = Stepped {
             updated,
             lr: self.rate.at(info.factor),

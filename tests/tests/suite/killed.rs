@@ -3,7 +3,7 @@
 //!
 //! `EVENBURN_KILLS=100 cargo xtask test killed` kills each a hundred times; `EVENBURN_KILL_SEED` draws other moments.
 
-use crate::locations::Hub;
+use crate::hub::Hub;
 use crate::program::{sandbox, text};
 use evenburn_tests::cli::{Sandbox, Trace};
 use std::fs;
@@ -165,8 +165,15 @@ fn write_texts(folder: &Path, kind: &str, files: u64) {
     fs::create_dir_all(folder).unwrap();
     for file in 0..files {
         let line = |n: u64| {
-            let text = format!("{kind} {file} has {} parts, and part {n} weighs {} grams.", n % 7, n * n % 97);
-            format!("{}\n", serde_json::json!({ "text": text.repeat(1 + n as usize % 3) }))
+            let text = format!(
+                "{kind} {file} has {} parts, and part {n} weighs {} grams.",
+                n % 7,
+                n * n % 97
+            );
+            format!(
+                "{}\n",
+                serde_json::json!({ "text": text.repeat(1 + n as usize % 3) })
+            )
         };
         let lines: String = (0..40).map(line).collect();
         fs::write(folder.join(format!("part-{file:02}.jsonl")), lines).unwrap();
@@ -214,7 +221,12 @@ fn killed_while_streaming_a_mixture() {
     let sources = "[{ name = 'web', path = 'web', weight = [[0, 3.0], [1500, 1.0]] }, \
                    { name = 'code', path = 'code', weight = 1 }, \
                    { name = 'books', path = 'books', weight = [[0, 0.0], [700, 0.5], [2000, 2.0]] }]";
-    let own = ["--data.sources", sources, "--data.tokenizer", "tokenizer.json"];
+    let own = [
+        "--data.sources",
+        sources,
+        "--data.tokenizer",
+        "tokenizer.json",
+    ];
     let arguments = [&own[..], &SMALL].concat();
     killed_runs_equal_the_straight_one(&sandbox, &arguments, &|_| (), &[&sandbox.path("cache")]);
 }
@@ -228,9 +240,7 @@ fn killed_while_streaming_from_a_hub() {
     tokenizer(&sandbox, "text");
     let home = sandbox.path("hf");
     let reach = |command: &mut Command| {
-        command
-            .env("HF_ENDPOINT", hub.api())
-            .env("HF_HOME", &home);
+        command.env("HF_ENDPOINT", &hub.api).env("HF_HOME", &home);
     };
     let own = [
         "--data.path",

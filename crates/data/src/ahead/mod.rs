@@ -20,7 +20,7 @@ use self::validation::Measured;
 use crate::group::{Group, groups};
 use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, find_sources};
-use crate::learned::{Part, learned};
+use crate::learned::{Part, Share, learned, train_on};
 use crate::order::ShardOrder;
 use crate::places::storage_settings;
 use crate::prepare::given_tokenizer;
@@ -177,17 +177,16 @@ fn streamed(
                 key.add(&text);
                 key.add(&config.tokenizer_vocab.to_string());
                 key.add(&config.eod_token);
-                let (part, name) = (Part::First, key.short());
-                learned(
+                let all = Share {
                     config,
-                    &sources,
-                    part,
-                    &&disk,
-                    &|| Ok(()),
-                    &name,
-                    cache,
-                    progress,
-                )?
+                    sources: &sources,
+                    part: Part::First,
+                    access: &&disk,
+                    share: 1.0,
+                };
+                learned(config, &key.short(), cache, || {
+                    train_on(config, [all], progress)
+                })?
             }
         },
     };
@@ -224,7 +223,7 @@ fn streamed(
 
 /// Adds the text and its distribution over the splits, as far as a listing knows them: what isn't a digest says no more than
 /// when a file was written.
-fn add_text(key: &mut Key, config: &DataConfig, sources: &[PlacedSource]) {
+pub(crate) fn add_text(key: &mut Key, config: &DataConfig, sources: &[PlacedSource]) {
     key.add(&config.text_field);
     if config.on_bad_record == OnBadRecord::Skip {
         key.add("without bad records");

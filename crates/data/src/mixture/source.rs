@@ -37,10 +37,14 @@ pub struct SourceConfig {
     /// The field or column of its text; `data.text_field` if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+    /// Which configuration of its repository, as `data.config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 impl DataConfig {
-    /// The configuration of one source by itself: the common keys, and what its table says.
+    /// The configuration of one source by itself: the common keys, and what its table says. Each source has an equal part of
+    /// the room on the disk, and all are tokenized ahead where one is.
     #[must_use]
     pub fn of_source(&self, source: &SourceConfig) -> Self {
         Self {
@@ -51,6 +55,9 @@ impl DataConfig {
                 .as_ref()
                 .unwrap_or(&self.text_field)
                 .clone(),
+            config: source.config.clone(),
+            prepare: Some(self.prepares()),
+            cache_bytes: self.cache_bytes / self.sources.len().max(1) as u64,
             sources: Vec::new(),
             ..self.clone()
         }
@@ -73,6 +80,12 @@ impl DataConfig {
                 "goes with data.path; each of data.sources has a validation_path of its own",
             ));
         }
+        if self.config.is_some() {
+            return Err(DataError::config(
+                "data.config",
+                "goes with data.path; each of data.sources has a config of its own",
+            ));
+        }
         let mut names = HashSet::new();
         for (index, source) in self.sources.iter().enumerate() {
             let name = &source.name;
@@ -92,7 +105,7 @@ impl DataConfig {
                 .weight
                 .check()
                 .map_err(|why| error(index, "weight", why))?;
-            let own = ["path", "validation_path", "text_field"];
+            let own = ["path", "validation_path", "text_field", "config"];
             self.of_source(source).validate().map_err(|e| match e {
                 DataError::Config { field, message } => {
                     match own.iter().find(|key| field == format!("data.{key}")) {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Weight;
 use super::draw::Draws;
-use crate::{Batch, Cursor, DataError, Stream};
+use crate::stream::check_rank;
+use crate::{Batch, Cursor, DataError, NetworkTraffic, Stream};
 
 /// A source of a [`Mixture`].
 #[derive(Debug)]
@@ -128,7 +129,9 @@ impl Mixture {
     /// # Errors
     /// [`DataError::Config`] if `rank` isn't below `world`.
     pub fn for_rank(mut self, rank: usize, world: usize) -> Result<Self, DataError> {
-        (self.rank, self.world) = crate::stream::part(rank, world)?;
+        check_rank(rank, world)?;
+        self.rank = rank;
+        self.world = world;
         Ok(self)
     }
 
@@ -170,6 +173,21 @@ impl Mixture {
     fn move_to(&mut self, position: &MixturePosition) -> Result<(), DataError> {
         let mut sources = self.sources.iter_mut();
         sources.try_for_each(|source| source.seek(position.sources[&source.name]))
+    }
+
+    /// What went over the network for all of them, where something can.
+    pub fn traffic(&self) -> Option<NetworkTraffic> {
+        let of_sources = self.sources.iter().filter_map(|s| s.stream.traffic());
+        of_sources.reduce(|a, b| NetworkTraffic {
+            bytes: a.bytes + b.bytes,
+            retries: a.retries + b.retries,
+        })
+    }
+
+    /// What the user should know of each source since the last call.
+    pub(crate) fn news(&mut self) -> impl Iterator<Item = (&str, Vec<String>)> {
+        let sources = self.sources.iter_mut();
+        sources.map(|source| (source.name.as_str(), source.stream.news()))
     }
 
     /// The next `n` samples of this rank.

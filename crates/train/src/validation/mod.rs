@@ -8,7 +8,7 @@ mod entries;
 mod loss;
 
 pub(crate) use entries::Entries;
-use evenburn_data::{Batch, DataError, PackedStore, TrainingData};
+use evenburn_data::{Batch, DataError, PackedStore, Text, TrainingData};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
@@ -128,32 +128,50 @@ impl ValidationPart {
 }
 
 impl ValidationSplit {
-    /// The first `train.eval_tokens` tokens of a corpus's validation split, in samples of `model.context` tokens.
+    /// The first `train.eval_tokens` tokens of a corpus's validation split, in samples of `model.context` tokens; of a mixture,
+    /// equal parts of that of every source.
     ///
     /// # Errors
     /// [`TrainError::Data`] for a split that holds no sample.
     pub(crate) fn open(data: &TrainingData, config: &RunConfig) -> Result<Self, TrainError> {
-        let store = data.validation().clone();
         let context = config.model.context;
-        // Asked now: the first evaluation may be hours away.
-        store.require(context)?;
-        Ok(Self {
-            store,
-            context,
-            batch_size: config.train.batch_size,
-            samples: config.train.eval_samples(context),
-        })
+        let texts = data.texts();
+        let samples = config.train.eval_samples(context);
+        let samples = samples.div_ceil(texts.len() as u64);
+        let part = |(name, text): (Option<&str>, &Text)| {
+            let store = text.validation().clone();
+            // Asked now: the first evaluation may be hours away.
+            store.require(context)?;
+            Ok(ValidationPart {
+                name: name.map(str::to_owned),
+                store,
+                context,
+                batch_size: config.train.batch_size,
+                samples,
+            })
+        };
+        let parts = texts
+            .into_iter()
+            .map(part)
+            .collect::<Result<_, TrainError>>()?;
+        Ok(Self { parts })
     }
 
-    /// Its batches, in their stored order: the same ones each time.
+    /// The text of each source; one, where there is one.
+    pub fn parts(&self) -> &[ValidationPart] {
+        &self.parts
+    }
+
+    /// The batches of all parts, in their stored order: the same ones each time.
     ///
     /// # Errors
     /// [`TrainError::Data`] for a split that holds no sample.
     pub fn batches(
         &self,
     ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
-        let samples = Some(self.samples);
-        Ok(self.store.batches(self.context, self.batch_size, samples)?)
+        let parts = self.parts.iter().map(ValidationPart::batches);
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        Ok(parts.into_iter().flatten())
     }
 }
 
