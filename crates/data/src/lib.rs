@@ -59,7 +59,9 @@ mod training_data;
 mod window;
 mod xxh3;
 
-pub use ahead::{Evaluation, StreamedCorpus, prepare_ahead, prepare_ahead_in};
+pub use ahead::{
+    Evaluation, StreamedCorpus, clear_streams, kept_streams, prepare_ahead, prepare_ahead_in,
+};
 pub use baseline::{BaselineScores, Baselines};
 pub use batch::{Batch, Boundaries, Sample, SampleDataset};
 pub use config::{DataConfig, DocumentMask, OnBadRecord, PathList, Prepare};

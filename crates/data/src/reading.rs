@@ -82,6 +82,11 @@ impl StreamedCorpus {
             .into_iter()
             .map(|((role, rule), sources)| listed(role, rule, &sources))
             .collect();
+        lines.push(format!(
+            "kept on the disk: {} of fetched files and tokenized windows, at most {} (data.cache_bytes)",
+            BinaryBytes(self.kept_bytes()),
+            BinaryBytes(self.most_kept_bytes())
+        ));
         lines.extend(self.ranged());
         lines.extend(self.left_out.iter().map(|(why, names)| left(why, names)));
         let remarks = self.notes.iter().chain(self.tokenizer.remarks());

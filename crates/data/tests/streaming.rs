@@ -172,6 +172,15 @@ fn cursors_outside_the_data_are_refused() {
             .is_err()
     );
     assert!(stream.for_rank(2, 2).is_err());
+    // As it was before there were windows.
+    let before = serde_json::from_str::<Cursor>(r#"{"epoch": 1, "shard": 2, "sample": 3}"#);
+    let cursor = Cursor {
+        epoch: 1,
+        shard: 2,
+        window: 0,
+        sample: 3,
+    };
+    assert_eq!(before.unwrap(), cursor);
 }
 
 #[test]

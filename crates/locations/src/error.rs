@@ -67,6 +67,9 @@ pub enum LocationError {
     },
 }
 
+const FULL_DISK: &str =
+    "the disk is full; free some space, or let the cache lie on another disk (HF_HOME, data.cache)";
+
 impl LocationError {
     /// The variant's name in lower case, for programs that read messages: `changed`, `corrupt`, `denied`, `not_found`,
     /// `bad_listing`, `redirects` or `unavailable`.
@@ -87,6 +90,11 @@ impl LocationError {
             Self::Redirects { .. } => "redirects",
             Self::Unavailable { .. } => "unavailable",
         }
+    }
+
+    /// Whether it is room on this machine's disk that lacks.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Unavailable { message, .. } if message == FULL_DISK)
     }
 
     /// The error inside an I/O error of one of this crate's readers.
@@ -151,10 +159,9 @@ impl LocationError {
             io::ErrorKind::PermissionDenied => {
                 Self::denied(&place, format!("no permission to {action} it"))
             }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::unavailable(
-                &place,
-                "the disk is full; free some space, or let the cache lie on another disk (HF_HOME, data.cache)",
-            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::unavailable(&place, FULL_DISK)
+            }
             _ => Self::unavailable(&place, format!("cannot {action} it: {error}")),
         }
     }

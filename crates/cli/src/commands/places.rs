@@ -4,7 +4,9 @@ use crate::args::{DataCache, FileSplit};
 use crate::output::{Lines, say, tell};
 use crate::tokenizing::cache_folder;
 use anyhow::Result;
-use evenburn_data::{DataConfig, DataError, ListedFile, Source, documents};
+use evenburn_data::{
+    DataConfig, DataError, ListedFile, Source, clear_streams, documents, kept_streams,
+};
 use evenburn_files::sha256;
 use evenburn_locations::{Listing, Location, LocationError, Settings, Storage};
 use indicatif::HumanCount;
@@ -164,14 +166,19 @@ pub(super) fn print_files(locations: &[String], revision: Option<&str>) -> Resul
 /// Shows or empties what was fetched.
 pub(super) fn cache(command: &DataCache, config: &DataConfig) -> Result<()> {
     let storage = storage(config.cache.as_deref())?;
+    let own = config.cache.clone().unwrap_or_else(cache_folder);
     match command {
         DataCache::Ls => {
             for item in storage.cached().map_err(Unreadable::from)? {
                 say!("{:>15} {}", count(item.bytes), item.path.display())?;
             }
+            for (path, bytes) in kept_streams(&own)? {
+                say!("{:>15} {}", count(bytes), path.display())?;
+            }
         }
         DataCache::Clear => {
-            let bytes = storage.clear().map_err(Unreadable::from)?;
+            let fetched = storage.clear().map_err(Unreadable::from)?;
+            let bytes = fetched + clear_streams(&own)?;
             say!("{} bytes removed", count(bytes))?;
             tell!(
                 "files of the hub are shared with other programs and stay; `hf cache` removes them"

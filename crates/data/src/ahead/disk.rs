@@ -18,10 +18,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::access::plainly;
+use super::folders::PREFIX;
 use super::kept::KeptWindows;
 use super::shelf::{Item, Need, Shelf};
 use crate::layout::PlacedSource;
-use crate::shard_text::Access;
 use crate::source::Source;
 use crate::window::{MemoryText, Window};
 use crate::{DataError, Tokenizer, files};
@@ -92,6 +93,7 @@ impl Disk {
         {
             let mut state = disk.state();
             disk.count_files(&mut state.shelf);
+            disk.windows.tidy();
             for (shard, window, bytes, is_last) in disk.windows.list() {
                 let item = Item::Window { shard, window };
                 state.shelf.put(item.clone(), bytes, is_last);
@@ -194,12 +196,17 @@ impl Disk {
 
     /// Fetches a file that will be needed, where there is room for it; whether it is here now.
     pub(crate) fn fetch_ahead(&self, source: &Arc<dyn Source>) -> bool {
-        let brought = self.bring(source, Need::Later);
+        let brought = self.bring(source, Need::Later, &plainly);
         matches!(brought, Ok(Brought::Counted(_) | Brought::Nothing))
     }
 
     /// Sees to it that a file is here, counted if it had to be fetched; and held, if it is needed now.
-    fn bring(&self, source: &Arc<dyn Source>, need: Need) -> io::Result<Brought> {
+    pub(super) fn bring(
+        &self,
+        source: &Arc<dyn Source>,
+        need: Need,
+        fetch: &dyn Fn(&Arc<dyn Source>) -> Result<(), DataError>,
+    ) -> Result<Brought, DataError> {
         if source.is_ranged() {
             return Ok(Brought::Nothing);
         }
@@ -207,7 +214,11 @@ impl Disk {
         let item = Item::File(location.clone());
         let mut state = self.state();
         loop {
-            if !state.fetching.contains(&location) {
+            let is_fetched = state.fetching.contains(&location);
+            if is_fetched && need == Need::Later {
+                return Ok(Brought::Nothing);
+            }
+            if !is_fetched {
                 if state.shelf.hold(&item) {
                     break;
                 }
@@ -236,14 +247,14 @@ impl Disk {
         }
         state.fetching.insert(location.clone());
         drop(state);
-        let mut result = source.fetch();
-        if matches!(&result, Err(e) if e.kind() == io::ErrorKind::StorageFull) {
+        let mut result = fetch(source);
+        if result.as_ref().is_err_and(is_full_disk) {
             let mut state = self.state();
             for item in state.shelf.clear() {
                 self.discard(&mut state.shelf, &item);
             }
             drop(state);
-            result = source.fetch();
+            result = fetch(source);
         }
         let mut state = self.state();
         state.fetching.remove(&location);
@@ -252,6 +263,11 @@ impl Disk {
         }
         self.fetched.notify_all();
         result.map(|()| Brought::Counted(item))
+    }
+
+    /// Lets a file go that was held.
+    pub(super) fn let_go(&self, item: &Item) {
+        self.state().shelf.let_go(item, false);
     }
 
     /// Makes room for so many bytes; whether there is.
@@ -286,16 +302,24 @@ impl Disk {
         false
     }
 
-    fn write_down(&self, location: &Path, bytes: u64) -> io::Result<()> {
-        let fetched = Fetched {
-            location: location.to_path_buf(),
-            bytes,
-        };
-        let line = serde_json::to_string(&fetched)? + "\n";
+    fn write_down(&self, location: &Path, bytes: u64) -> Result<(), DataError> {
         let path = self.folder.join(LEDGER);
-        let mut ledger = OpenOptions::new().create(true).append(true).open(path)?;
-        ledger.write_all(line.as_bytes())?;
-        ledger.sync_data()
+        let write = || {
+            let fetched = Fetched {
+                location: location.to_path_buf(),
+                bytes,
+            };
+            let line = serde_json::to_string(&fetched)? + "\n";
+            let mut ledger = OpenOptions::new().create(true).append(true).open(&path)?;
+            ledger.write_all(line.as_bytes())?;
+            ledger.sync_data()
+        };
+        write().map_err(|e| DataError::io("write", &path, e))
+    }
+
+    /// Bytes of the files and windows that are there.
+    pub(crate) fn used(&self) -> u64 {
+        self.state().shelf.used()
     }
 
     /// Where everything is.
@@ -320,44 +344,13 @@ impl Disk {
 
 /// What came of bringing a file.
 #[derive(Debug)]
-enum Brought {
+pub(super) enum Brought {
     /// It is here and counted.
     Counted(Item),
-    /// It needs no place: it was here, or is read where it lies.
+    /// It needs no place: it was here, is read where it lies, or is being fetched.
     Nothing,
     /// There is no room for it.
     NoRoom,
-}
-
-/// A file that stays on the disk until this is dropped.
-pub(crate) struct Hold<'a> {
-    disk: &'a Disk,
-    item: Option<Item>,
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        if let Some(item) = &self.item {
-            self.disk.state().shelf.let_go(item, false);
-        }
-    }
-}
-
-impl<'a> Access for &'a Disk {
-    type Hold = Hold<'a>;
-
-    fn hold(&self, placed: &PlacedSource) -> Result<Hold<'a>, DataError> {
-        let source = &placed.source;
-        let brought = self.bring(source, Need::Now);
-        let brought = brought.map_err(|e| DataError::io("fetch", source.location(), e))?;
-        Ok(Hold {
-            disk: self,
-            item: match brought {
-                Brought::Counted(item) => Some(item),
-                Brought::Nothing | Brought::NoRoom => None,
-            },
-        })
-    }
 }
 
 /// The folder of a listing that no other process uses.
@@ -365,13 +358,21 @@ fn free_folder(cache: &Path, id: &str) -> Result<(PathBuf, File), DataError> {
     let mut number = 1;
     loop {
         let folder = match number {
-            1 => cache.join(format!("stream-{id}")),
-            _ => cache.join(format!("stream-{id}-{number}")),
+            1 => cache.join(format!("{PREFIX}{id}")),
+            _ => cache.join(format!("{PREFIX}{id}-{number}")),
         };
         files::create_folder(&folder)?;
         if let Some(lock) = files::try_lock(&folder)? {
             return Ok((folder, lock));
         }
         number += 1;
+    }
+}
+
+fn is_full_disk(error: &DataError) -> bool {
+    match error {
+        DataError::Location(error) => error.is_full_disk(),
+        DataError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+        _ => false,
     }
 }

@@ -39,31 +39,41 @@ impl KeptWindows {
         }
     }
 
-    /// What is there: shard, window, bytes, and whether it is the last of its shard. What no note vouches for is removed.
+    /// What is there: shard, window, bytes, and whether it is the last of its shard.
     pub(crate) fn list(&self) -> Vec<(usize, usize, u64, bool)> {
         let mut found = Vec::new();
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return found;
-        };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let Some((stem, ending)) = name.split_once('.') else {
-                continue;
-            };
-            let Some((shard, window)) = numbers(stem) else {
-                continue;
-            };
-            match read_note(&self.path(shard, window, NOTE)) {
-                Some(note) if ending == NOTE => {
-                    found.push((shard, window, note.bytes, note.is_last));
-                }
-                Some(_) if ending == TOKENS => {}
-                _ => {
-                    let _ = fs::remove_file(&path);
-                }
+        for (_, (shard, window), ending) in self.files() {
+            if ending == NOTE
+                && let Some(note) = read_note(&self.path(shard, window, NOTE))
+            {
+                found.push((shard, window, note.bytes, note.is_last));
             }
         }
         found
+    }
+
+    /// Removes what no note vouches for, once nobody writes here.
+    pub(crate) fn tidy(&self) {
+        for (path, (shard, window), _) in self.files() {
+            if read_note(&self.path(shard, window, NOTE)).is_none() {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// The files of windows, half-written ones too, with the end of their names.
+    fn files(&self) -> Vec<(PathBuf, (usize, usize), String)> {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths
+            .filter_map(|path| {
+                let name = path.file_name()?.to_string_lossy().into_owned();
+                let (stem, ending) = name.split_once('.')?;
+                Some((path, numbers(stem)?, ending.to_owned()))
+            })
+            .collect()
     }
 
     /// A window that was made of this, by its tokenizer.

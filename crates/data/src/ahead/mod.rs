@@ -1,6 +1,8 @@
 //! Text that is fetched, decoded, tokenized and packed ahead of the training that reads it.
 
+mod access;
 mod disk;
+mod folders;
 mod kept;
 mod reader;
 mod shelf;
@@ -14,6 +16,9 @@ use std::sync::Arc;
 
 use evenburn_locations::{ContentId, Storage};
 
+pub use self::folders::{clear_streams, kept_streams};
+
+use self::access::Watched;
 use self::disk::Disk;
 use self::reader::Ahead;
 use self::validation::Measured;
@@ -168,6 +173,11 @@ fn streamed(
         folder.add(&placed.source.location().to_string_lossy());
     }
     let disk = Disk::open(cache, &folder.short(), config.cache_bytes, sources.iter())?;
+    let watched = Watched {
+        disk: &disk,
+        storage: &storage,
+        progress,
+    };
     let tokenizer = match at_hand {
         Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
         None => match given_tokenizer(config, &storage)? {
@@ -181,7 +191,7 @@ fn streamed(
                     config,
                     sources: &sources,
                     part: Part::First,
-                    access: &&disk,
+                    access: &watched,
                     share: 1.0,
                 };
                 learned(config, &key.short(), cache, || {
@@ -197,8 +207,7 @@ fn streamed(
         config,
         only: Some(Split::Validation),
     };
-    let (validation, measured) =
-        validation::read(groups.iter(), rules, evaluation, &disk, progress)?;
+    let (validation, measured) = validation::read(groups.iter(), rules, evaluation, &watched)?;
     let mut shards = groups;
     shards.retain(|group| group.role().has(Split::Train));
     let pins = Pins::of(config, &storage);
@@ -332,6 +341,16 @@ impl StreamedCorpus {
             None
         });
         Baselines::count(texts, vocab_size, Some(limit))
+    }
+
+    /// Bytes of fetched files and of windows that the disk holds for it.
+    pub fn kept_bytes(&self) -> u64 {
+        self.plan.disk.used()
+    }
+
+    /// `data.cache_bytes`.
+    pub(crate) fn most_kept_bytes(&self) -> u64 {
+        self.plan.config.cache_bytes
     }
 
     /// What is read, in the order of the listing.

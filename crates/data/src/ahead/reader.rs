@@ -1,4 +1,4 @@
-//! The threads of a stream: one fetches files, one makes windows, and what reads the stream takes them from a queue.
+//! The threads of a stream: some fetch files, one makes windows, and what reads the stream takes them from a queue.
 //!
 //! ```text
 //! fetch (data.ahead shards) -> Disk -> build: decode, tokenize, pack -> queue (data.ahead windows) -> Stream
@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use std::{io, thread};
 
-use indicatif::HumanCount;
+use indicatif::{BinaryBytes, HumanCount};
 use rayon::ThreadPoolBuilder;
 
 use super::Plan;
@@ -26,6 +26,9 @@ use crate::shard_text::{End, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
 use crate::token_bytes::Tokens;
 use crate::window::{MemoryText, NetworkTraffic, Place, Window, Windows};
+
+/// Files fetched at once: one connection seldom fills a line, and hubs count requests.
+const FETCHERS: usize = 4;
 
 type Built = Result<Option<Window>, DataError>;
 
@@ -103,8 +106,10 @@ impl Ahead {
                 pool.install(|| shared.build());
             }),
         )?;
-        let shared = Arc::clone(&self.shared);
-        spawn("fetch", Box::new(move || shared.fetch()))?;
+        for number in 0..FETCHERS {
+            let shared = Arc::clone(&self.shared);
+            spawn(&format!("fetch-{number}"), Box::new(move || shared.fetch()))?;
+        }
         self.is_started = true;
         Ok(())
     }
@@ -173,9 +178,13 @@ impl Windows for Ahead {
         self.shared.plan.disk.use_window(shard, place.window);
         if let (true, Ok(Some(window))) = (is_first, &built) {
             self.news.push(format!(
-                "the first window of text was ready after {:.1} s: {} tokens",
+                "the first window of text was ready after {:.1} s: {} tokens{}",
                 asked.elapsed().as_secs_f64(),
-                HumanCount(window.text.tokens())
+                HumanCount(window.text.tokens()),
+                match self.traffic() {
+                    Some(traffic) => format!(", {} fetched so far", BinaryBytes(traffic.bytes)),
+                    None => String::new(),
+                }
             ));
         }
         built
@@ -342,7 +351,9 @@ impl Shared {
                 let shard = order.shard(place.epoch, place.position);
                 if !disk.has_windows(shard, place.window) {
                     for placed in &shards[shard].sources {
-                        let moved = self.queue().building != seen;
+                        let queue = self.queue();
+                        let moved = queue.ended || queue.building != seen;
+                        drop(queue);
                         if moved || !disk.fetch_ahead(&placed.source) {
                             break 'shards;
                         }

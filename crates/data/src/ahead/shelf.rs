@@ -155,7 +155,6 @@ impl Shelf {
             .any(|kept| kept.is_last)
     }
 
-    #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.used
     }

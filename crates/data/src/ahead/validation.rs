@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Evaluation;
-use super::disk::Disk;
+use super::access::Watched;
 use crate::group::Group;
 use crate::shard_text::{End, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
@@ -43,13 +43,12 @@ pub(super) fn read<'a>(
     groups: impl Iterator<Item = &'a Group>,
     rules: Rules<'_>,
     need: Evaluation,
-    disk: &Disk,
-    progress: &dyn Progress,
+    disk: &Watched<'_>,
 ) -> Result<(PackedStore, Measured), DataError> {
     let mut search = Search {
         rules,
         need,
-        progress,
+        progress: disk.progress,
         window: MemoryText::new(rules.tokenizer),
         documents: 0,
         text_bytes: 0,
@@ -108,10 +107,10 @@ impl Search<'_> {
         &mut self,
         group: &Group,
         shard: usize,
-        disk: &Disk,
+        disk: &Watched<'_>,
         pieces: &mut Vec<Piece>,
     ) -> Result<usize, DataError> {
-        let mut text = ShardText::new(group, self.rules, &disk);
+        let mut text = ShardText::new(group, self.rules, disk);
         let before = self.measured;
         self.state.bytes_total += group.bytes;
         loop {
