@@ -32,7 +32,7 @@ pub(crate) struct Share<'a, A> {
     pub(crate) part: Part,
     pub(crate) access: &'a A,
     /// As a part of what a tokenizer is trained on, at most 1.
-    pub(crate) share: f64,
+    pub(crate) part_of_all: f64,
 }
 
 /// The tokenizer of a name in the cache, which is trained where it isn't there.
@@ -70,7 +70,7 @@ pub fn train_tokenizer(
         sources: &sources,
         part: Part::Spread,
         access: &InPlace,
-        share: 1.0,
+        part_of_all: 1.0,
     };
     train_on(config, [all], progress)
 }
@@ -81,10 +81,16 @@ pub(crate) fn train_on<'a, A: Access + 'a>(
     shares: impl IntoIterator<Item = Share<'a, A>>,
     progress: &'a dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let texts = shares
-        .into_iter()
-        .flat_map(|share| TrainingTexts::new(&share, progress));
-    Tokenizer::train_reporting(texts, config.tokenizer_vocab, &config.eod_token, progress)
+    let shares = shares.into_iter();
+    let texts: Vec<_> = shares
+        .map(|share| TrainingTexts::new(&share, progress))
+        .collect();
+    Tokenizer::train_reporting(
+        texts.into_iter().flatten(),
+        config.tokenizer_vocab,
+        &config.eod_token,
+        progress,
+    )
 }
 
 /// The training split's documents up to a number of bytes; what a source doesn't use of its share goes to those after it.
@@ -110,7 +116,7 @@ impl<'a, A: Access> TrainingTexts<'a, A> {
             let spread = (0..count).map(|i| chosen[i * chosen.len() / count]);
             chosen = spread.collect();
         }
-        let total = (TRAINING_BYTES as f64 * share.share) as u64;
+        let total = (TRAINING_BYTES as f64 * share.part_of_all) as u64;
         Self {
             sources: chosen.into_iter(),
             part: share.part,

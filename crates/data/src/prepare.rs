@@ -287,7 +287,7 @@ fn tokenizer(
             sources,
             part: Part::Spread,
             access: &InPlace,
-            share: 1.0,
+            part_of_all: 1.0,
         };
         train_on(config, [all], progress)
     })

@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// The text that a model learns from and is evaluated on.
+#[allow(clippy::large_enum_variant, reason = "a run has one")]
 #[derive(Debug, Clone)]
 pub enum TrainingData {
     /// That of `data.path`.

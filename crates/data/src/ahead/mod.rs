@@ -192,7 +192,7 @@ fn streamed(
                     sources: &sources,
                     part: Part::First,
                     access: &watched,
-                    share: 1.0,
+                    part_of_all: 1.0,
                 };
                 learned(config, &key.short(), cache, || {
                     train_on(config, [all], progress)

@@ -286,7 +286,9 @@ impl Shared {
             if is_last {
                 let names = group.sources.iter().map(|placed| placed.source.name());
                 let left_out = bad_records(names.zip(text.tallies()));
-                left_out.into_iter().for_each(|news| disk.tell(news));
+                if let Some(news) = left_out {
+                    disk.tell(news);
+                }
             }
             if self.push(run, Ok(built)).is_break() {
                 return Ok(ControlFlow::Break(()));

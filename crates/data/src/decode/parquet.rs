@@ -361,7 +361,7 @@ impl Iterator for Rows {
         }
         let next = self.next_row();
         self.done = !matches!(next, Ok(Some(_)));
-        next.map(Option::transpose).flatten().transpose()
+        next.and_then(Option::transpose).transpose()
     }
 }
 

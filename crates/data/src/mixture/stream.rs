@@ -205,8 +205,8 @@ impl Mixture {
 
     fn read_batch(&mut self, n: usize) -> Result<Batch, DataError> {
         let mut batch = Batch::new(self.context);
-        let mut number: u64 = self.sources.iter().map(|source| source.samples).sum();
-        for position in 0..n * self.world {
+        let first: u64 = self.sources.iter().map(|source| source.samples).sum();
+        for (number, position) in (first..).zip(0..n * self.world) {
             let tokens = number.saturating_mul(self.context as u64);
             let weights = self.sources.iter().map(|source| source.weight.at(tokens));
             let drawn = self.draws.source(number, &weights.collect::<Vec<_>>());
@@ -217,7 +217,6 @@ impl Mixture {
                 source.stream.skip(1)?;
             }
             source.samples += 1;
-            number += 1;
         }
         Ok(batch)
     }

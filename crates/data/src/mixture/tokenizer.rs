@@ -58,7 +58,7 @@ pub fn mixture_tokenizer(
             sources,
             part: *part,
             access: &InPlace,
-            share: *share,
+            part_of_all: *share,
         });
         train_on(config, shares, progress)
     })
