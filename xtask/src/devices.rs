@@ -20,7 +20,7 @@ const TOLERANCE: f64 = 1e-3;
 const FLOOR: f64 = 1e-6;
 
 /// Every preset's sizes, so that a step is a matter of milliseconds.
-const SIZES: [&str; 22] = [
+const SIZES: [&str; 26] = [
     "--model.dim",
     "64",
     "--model.layers",

@@ -84,6 +84,15 @@ impl Batch {
         self.batch += 1;
     }
 
+    /// Appends the samples of another batch of as many positions.
+    pub fn append(&mut self, other: Self) {
+        self.batch += other.batch;
+        self.tokens.extend(other.tokens);
+        self.targets.extend(other.targets);
+        self.segments.extend(other.segments);
+        self.bytes = self.bytes.zip(other.bytes).map(|(own, more)| own + more);
+    }
+
     /// Number of positions that are scored: targets that aren't ignored.
     pub fn scored(&self) -> usize {
         self.targets.iter().filter(|t| **t >= 0).count()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, SourceConfig};
 
 /// Where the text comes from and how it becomes tokens: section `[data]`.
 ///
@@ -59,6 +59,11 @@ pub struct DataConfig {
     pub bos_token: Option<String>,
     /// JSON field or Parquet column that holds a document's text.
     pub text_field: String,
+    /// What is done with a record that can't be used: `stop` ends with an error that says where it is; `skip` leaves it out,
+    /// counts it and tells of the first few. It is a line that is no JSON object, has no text, is no UTF-8 or is too long; a
+    /// row of Parquet that is null or no UTF-8; the rest of a file from where its compression or a page is damaged. A file
+    /// that isn't what was listed, or doesn't pass its digest, always ends it.
+    pub on_bad_record: OnBadRecord,
     /// Whether attention reaches across the documents packed into one sample.
     pub document_mask: DocumentMask,
     /// Folder for tokenized shards and trained tokenizers; the program's own cache folder if unset.
@@ -84,6 +89,14 @@ pub struct DataConfig {
     /// "ahead"`. What is needed least recently goes first. Files that were there before don't
     /// count and stay.
     pub cache_bytes: u64,
+    /// Sources that are mixed, in place of `path` and `validation_path`, each a table: `name`, by which its metrics are called;
+    /// `path`; `validation_path`; `weight`, how often a sample is drawn from it, compared with the others (1 unless given): a
+    /// number of at least 0, or pairs of trained tokens and the weight from there on, `[[0, 1.0], [1000000, 0.5]]`;
+    /// `text_field`, where it isn't `data.text_field`; and `config`. All other keys of `data` are those of all sources, which
+    /// divide `cache_bytes`; a tokenizer that is trained sees their text in proportion to their first weights, and each is read
+    /// in an order, and epochs, of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceConfig>,
 }
 
 impl Default for DataConfig {
@@ -99,6 +112,7 @@ impl Default for DataConfig {
             eod_token: "<|endoftext|>".into(),
             bos_token: None,
             text_field: "text".into(),
+            on_bad_record: OnBadRecord::default(),
             document_mask: DocumentMask::default(),
             cache: None,
             shard_bytes: 8 << 20,
@@ -106,6 +120,7 @@ impl Default for DataConfig {
             prepare: None,
             ahead: 2,
             cache_bytes: 16 << 30,
+            sources: Vec::new(),
         }
     }
 }
@@ -138,9 +153,12 @@ impl DataConfig {
     /// # Errors
     /// [`DataError::Config`] names the key: no `path`, a `validation_fraction` outside [0, 1), a
     /// `tokenizer_vocab` too small for the 256 bytes and the end-of-document token or too large to be
-    /// trained, an empty name, nothing ahead, a window without room.
+    /// trained, an empty name, nothing ahead, a window without room; sources beside a `path`, of one name, or whose weights
+    /// can't be drawn by.
     pub fn validate(&self) -> Result<(), DataError> {
-        if self.path.0.is_empty() {
+        if !self.sources.is_empty() {
+            self.check_sources()?;
+        } else if self.path.0.is_empty() {
             return Err(DataError::config(
                 "data.path",
                 "is not set; give a file, a glob or a folder of text",
@@ -224,6 +242,17 @@ pub enum DocumentMask {
     Within,
 }
 
+/// What is done with a record that can't be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadRecord {
+    /// It is an error.
+    #[default]
+    Stop,
+    /// It is left out and counted.
+    Skip,
+}
+
 /// When text is tokenized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -286,7 +315,12 @@ mod tests {
     fn every_key_is_documented() {
         let schema = schemars::schema_for!(DataConfig);
         let keys = schema.get("properties").unwrap().as_object().unwrap();
-        let defaults = serde_json::to_value(DataConfig::default()).unwrap();
+        let sources = vec![SourceConfig::default()];
+        let defaults = serde_json::to_value(DataConfig {
+            sources,
+            ..Default::default()
+        });
+        let defaults = defaults.unwrap();
         assert_eq!(keys.len(), defaults.as_object().unwrap().len());
         for (key, property) in keys {
             let text = property.get("description").and_then(|d| d.as_str());

@@ -1,5 +1,6 @@
 //! The one error type of this crate.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ pub enum DataError {
     #[error("{field}: {message}")]
     Config {
         /// The key with its section, such as `data.path`.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What is wrong with its value.
         message: String,
     },
@@ -271,6 +272,30 @@ impl DataError {
         }
     }
 
+    /// Where a record is that can't be used, and what is wrong with it; nothing for any other error. The storage's errors are
+    /// none: bytes that don't pass their digest, or that can't be had, are no damaged documents.
+    pub(crate) fn of_record(&self) -> Option<String> {
+        match self {
+            Self::Line { line, message, .. } => Some(format!("line {line}: {message}")),
+            Self::Row {
+                row,
+                row_group,
+                message,
+                ..
+            } => Some(format!("row {row} (row group {row_group}): {message}")),
+            Self::Frame {
+                codec,
+                frame,
+                line,
+                message,
+                ..
+            } => Some(format!(
+                "{codec} frame {frame} and what follows (after line {line}): {message}"
+            )),
+            _ => None,
+        }
+    }
+
     /// Wraps an operating-system error; a missing file becomes [`DataError::Missing`], and what a place answers
     /// [`DataError::Location`].
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -288,9 +313,9 @@ impl DataError {
         }
     }
 
-    pub(crate) fn config(field: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn config(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Config {
-            field,
+            field: field.into(),
             message: message.into(),
         }
     }

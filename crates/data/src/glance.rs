@@ -133,7 +133,7 @@ impl GlanceTotals {
         texts: &mut Vec<(String, String)>,
     ) -> Result<(), DataError> {
         let stored = Arc::new(AtomicU64::new(0));
-        let Ok(documents) = placed.counted_documents(&config.text_field, &stored)? else {
+        let Ok(documents) = placed.counted_documents(config, &stored)? else {
             return Ok(());
         };
         self.files += 1;

@@ -154,7 +154,7 @@ fn previews(
 ) -> Result<Vec<DocumentPreview>, DataError> {
     let mut previews = Vec::new();
     for placed in find_sources(config, storage)?.sources {
-        let Ok(documents) = placed.documents(&config.text_field)? else {
+        let Ok(documents) = placed.documents(config)? else {
             continue;
         };
         for document in documents.take(count - previews.len()) {

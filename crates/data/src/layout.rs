@@ -70,28 +70,29 @@ pub struct PlacedSource {
 }
 
 impl PlacedSource {
-    /// Its documents; or why it is no text, where it wasn't given by itself: a folder may hold other things.
+    /// Its documents, read as a configuration says; or why it is no text, where it wasn't given by itself: a folder may hold
+    /// other things.
     ///
     /// # Errors
     /// As [`documents`](crate::documents).
-    pub fn documents(&self, text_field: &str) -> Result<Result<Documents, String>, DataError> {
-        self.counted_documents(text_field, &Arc::default())
+    pub fn documents(&self, config: &DataConfig) -> Result<Result<Documents, String>, DataError> {
+        self.counted_documents(config, &Arc::default())
     }
 
     /// The same; `bytes` grows by the stored bytes read.
     pub(crate) fn counted_documents(
         &self,
-        text_field: &str,
+        config: &DataConfig,
         bytes: &Arc<AtomicU64>,
     ) -> Result<Result<Documents, String>, DataError> {
         // Decoders put an error of the place into words of their own.
         let source = Arc::clone(&self.source);
         let reason = move |error| source.failure().map_or(error, DataError::Location);
-        let documents = counted_documents(Arc::clone(&self.source), text_field, bytes);
+        let documents = counted_documents(Arc::clone(&self.source), &config.text_field, bytes);
         match documents.map_err(&reason) {
-            Ok(documents) => Ok(Ok(Box::new(
-                documents.map(move |document| document.map_err(&reason)),
-            ))),
+            Ok(documents) => Ok(Ok(documents
+                .told_by(reason)
+                .on_bad_record(config.on_bad_record))),
             Err(
                 DataError::NoText { message, .. }
                 | DataError::Pointer { message, .. }
@@ -155,9 +156,13 @@ impl Listing {
 ///
 /// # Errors
 /// A missing path, a pattern that matches nothing, a file of unknown format that is given by itself, a file that is
-/// given as training and as validation text, and what a place answers.
+/// given as training and as validation text, a mixture of several texts, and what a place answers.
 pub fn find_sources(config: &DataConfig, storage: &Storage) -> Result<Listing, DataError> {
     config.validate()?;
+    if !config.sources.is_empty() {
+        let why = "are several texts, and one is asked for; name it with data.path";
+        return Err(DataError::config("data.sources", why));
+    }
     card::check_key(config)?;
     let mut listing = Listing::default();
     let mut found = expand(&config.path, "data.path", config, storage, &mut listing)?;

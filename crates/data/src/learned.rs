@@ -1,7 +1,7 @@
 //! The tokenizer that `tokenizer = "train"` stands for: learned from a part of the training split, and kept in the cache.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evenburn_locations::Storage;
 
@@ -25,22 +25,24 @@ pub(crate) enum Part {
     First,
 }
 
-/// Where the cache keeps the tokenizer of a name.
-pub(crate) fn place(cache: &Path, name: &str) -> PathBuf {
-    cache.join(format!("tokenizer-{name}.json"))
+/// A text that a tokenizer is learned from, and how much of it.
+pub(crate) struct Share<'a, A> {
+    pub(crate) config: &'a DataConfig,
+    pub(crate) sources: &'a [PlacedSource],
+    pub(crate) part: Part,
+    pub(crate) access: &'a A,
+    /// As a part of what a tokenizer is trained on, at most 1.
+    pub(crate) part_of_all: f64,
 }
 
-/// The tokenizer of a name in the cache. Where it isn't there, it is trained on a part of the sources.
+/// The tokenizer of a name in the cache, which is trained where it isn't there.
 pub(crate) fn learned(
     config: &DataConfig,
-    sources: &[PlacedSource],
-    part: Part,
-    access: &impl Access,
     name: &str,
     cache: &Path,
-    progress: &dyn Progress,
+    train: impl FnOnce() -> Result<Tokenizer, DataError>,
 ) -> Result<Tokenizer, DataError> {
-    let path = place(cache, name);
+    let path = cache.join(format!("tokenizer-{name}.json"));
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
@@ -48,7 +50,7 @@ pub(crate) fn learned(
     if path.exists() {
         return Tokenizer::from_file(&path, &config.eod_token);
     }
-    let tokenizer = train_on(config, sources, part, access, progress)?;
+    let tokenizer = train()?;
     tokenizer.save(&path)?;
     Ok(tokenizer)
 }
@@ -63,56 +65,72 @@ pub fn train_tokenizer(
     progress: &dyn Progress,
 ) -> Result<Tokenizer, DataError> {
     let sources = find_sources(config, storage)?.sources;
-    train_on(config, &sources, Part::Spread, &InPlace, progress)
+    let all = Share {
+        config,
+        sources: &sources,
+        part: Part::Spread,
+        access: &InPlace,
+        part_of_all: 1.0,
+    };
+    train_on(config, [all], progress)
 }
 
-fn train_on(
+/// Trains a tokenizer on the training splits of some texts.
+pub(crate) fn train_on<'a, A: Access + 'a>(
     config: &DataConfig,
-    sources: &[PlacedSource],
-    part: Part,
-    access: &impl Access,
-    progress: &dyn Progress,
+    shares: impl IntoIterator<Item = Share<'a, A>>,
+    progress: &'a dyn Progress,
 ) -> Result<Tokenizer, DataError> {
-    let eligible: Vec<_> = sources
-        .iter()
-        .filter(|s| s.role.has(Split::Train))
+    let shares = shares.into_iter();
+    let texts: Vec<_> = shares
+        .map(|share| TrainingTexts::new(&share, progress))
         .collect();
-    let chosen = match part {
-        Part::Spread => {
-            let count = eligible.len().min(TRAINING_SOURCES);
-            let at = (0..count).map(|i| eligible[i * eligible.len() / count]);
-            at.collect()
-        }
-        Part::First => eligible,
-    };
-    let texts = TrainingTexts {
-        sources: chosen.into_iter(),
-        part,
-        access,
-        current: None,
-        left_here: 0,
-        left: TRAINING_BYTES,
-        config,
+    Tokenizer::train_reporting(
+        texts.into_iter().flatten(),
+        config.tokenizer_vocab,
+        &config.eod_token,
         progress,
-        documents: 0,
-    };
-    Tokenizer::train_reporting(texts, config.tokenizer_vocab, &config.eod_token, progress)
+    )
 }
 
 /// The training split's documents up to a number of bytes; what a source doesn't use of its share goes to those after it.
-struct TrainingTexts<'a, I, A: Access> {
-    sources: I,
+struct TrainingTexts<'a, A: Access> {
+    sources: std::vec::IntoIter<&'a PlacedSource>,
     part: Part,
     access: &'a A,
     current: Option<(Documents, &'a PlacedSource, A::Hold)>,
     left_here: u64,
     left: u64,
+    total: u64,
     config: &'a DataConfig,
     progress: &'a dyn Progress,
     documents: u64,
 }
 
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts<'a, I, A> {
+impl<'a, A: Access> TrainingTexts<'a, A> {
+    fn new(share: &Share<'a, A>, progress: &'a dyn Progress) -> Self {
+        let eligible = share.sources.iter().filter(|s| s.role.has(Split::Train));
+        let mut chosen: Vec<_> = eligible.collect();
+        if let Part::Spread = share.part {
+            let count = chosen.len().min(TRAINING_SOURCES);
+            let spread = (0..count).map(|i| chosen[i * chosen.len() / count]);
+            chosen = spread.collect();
+        }
+        let total = (TRAINING_BYTES as f64 * share.part_of_all) as u64;
+        Self {
+            sources: chosen.into_iter(),
+            part: share.part,
+            access: share.access,
+            current: None,
+            left_here: 0,
+            left: total,
+            total,
+            config: share.config,
+            progress,
+            documents: 0,
+        }
+    }
+
     fn next_text(&mut self) -> Result<Option<String>, DataError> {
         loop {
             if self.left_here == 0 {
@@ -131,7 +149,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts
                     Part::First => self.left,
                 };
                 let hold = self.access.hold(placed)?;
-                if let Ok(documents) = placed.documents(&self.config.text_field)? {
+                if let Ok(documents) = placed.documents(self.config)? {
                     self.current = Some((documents, placed, hold));
                 } else {
                     self.left_here = 0;
@@ -164,8 +182,8 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts
         let state = ProgressState {
             phase: Phase::TrainingTokenizer,
             source,
-            bytes_done: TRAINING_BYTES - self.left,
-            bytes_total: TRAINING_BYTES,
+            bytes_done: self.total - self.left,
+            bytes_total: self.total,
             documents: self.documents,
             tokens: 0,
         };
@@ -176,9 +194,7 @@ impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> TrainingTexts
     }
 }
 
-impl<'a, I: ExactSizeIterator<Item = &'a PlacedSource>, A: Access> Iterator
-    for TrainingTexts<'a, I, A>
-{
+impl<A: Access> Iterator for TrainingTexts<'_, A> {
     type Item = Result<String, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -35,6 +35,7 @@ mod learned;
 mod listed;
 mod manifest;
 pub mod megatron;
+mod mixture;
 pub mod order;
 mod parts;
 mod places;
@@ -49,6 +50,7 @@ mod source;
 mod split;
 mod store;
 mod stream;
+mod text;
 mod token_bytes;
 mod token_file;
 mod tokenize;
@@ -62,9 +64,9 @@ pub use ahead::{
 };
 pub use baseline::{BaselineScores, Baselines};
 pub use batch::{Batch, Boundaries, Sample, SampleDataset};
-pub use config::{DataConfig, DocumentMask, PathList, Prepare};
+pub use config::{DataConfig, DocumentMask, OnBadRecord, PathList, Prepare};
 pub use corpus::Corpus;
-pub use decode::{Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
+pub use decode::{BadRecords, Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
 pub use error::DataError;
 pub use fetching::fetch;
 pub use glance::{Glance, GlanceTotals, glance};
@@ -75,6 +77,10 @@ pub use layout::{LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources}
 pub use learned::train_tokenizer;
 pub use listed::ListedFile;
 pub use manifest::{GroupRecord, Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};
+pub use mixture::{
+    Mixture, MixturePosition, MixtureSource, SourceConfig, SourcePosition, Weight, draw,
+    mixture_tokenizer,
+};
 pub use places::{Pins, open_storage};
 pub use placing::Tally;
 pub use prepare::{prepare, prepare_in};
@@ -84,7 +90,8 @@ pub use source::{LocalFile, ReadSeek, Source};
 pub use split::Split;
 pub use store::PackedStore;
 pub use stream::{Cursor, Stream};
+pub use text::Text;
 pub use token_bytes::TokenBytesRecord;
 pub use tokenizer::{Tokenizer, train_bpe};
-pub use training_data::TrainingData;
+pub use training_data::{MixedText, Position, TrainingData, TrainingSamples};
 pub use window::NetworkTraffic;

@@ -34,6 +34,18 @@ pub fn sample_order(seed: u64, epoch: u64, shard: usize, window: usize, samples:
     permutation(samples, key(*b"samples\0", seed, epoch, place))
 }
 
+/// Samples of a mixture whose sources are drawn together: a batch or a few, so that nearly every step has the mixture's shares.
+pub(crate) const STRATA: u64 = 256;
+
+/// [`STRATA`] numbers of 64 bits, one in each of as many equal parts of their range, in random order.
+pub(crate) fn strata(seed: u64, block: u64) -> Vec<u64> {
+    let mut within = ChaCha8Rng::from_seed(key(*b"mixture\0", seed, block, 1));
+    permutation(STRATA, key(*b"mixture\0", seed, block, 0))
+        .into_iter()
+        .map(|part| u64::from(part) * (u64::MAX / STRATA + 1) + within.next_u64() / STRATA)
+        .collect()
+}
+
 /// The shards of every epoch, one permutation of which is kept: that of the epoch asked for last.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardOrder {
@@ -126,6 +138,14 @@ mod tests {
         }
 
         #[test]
+        fn strata_fill_their_range_evenly(seed: u64, block: u64) {
+            let mut parts: Vec<_> = strata(seed, block).into_iter().map(|place| place >> 56).collect();
+            prop_assert!(!parts.is_sorted());
+            parts.sort_unstable();
+            prop_assert!(parts.into_iter().eq(0..STRATA));
+        }
+
+        #[test]
         fn draws_stay_below_their_bound(seed: u64, n in 1u64..) {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             prop_assert!(below(&mut rng, n) < n);
@@ -143,6 +163,10 @@ mod tests {
             sample_order(1, 0, 1, 1, 64),
             shard_order(1, 0, 64),
         ];
+        let places: Vec<_> = [(1, 0), (2, 0), (1, 1)]
+            .map(|(seed, block)| strata(seed, block))
+            .into();
+        assert!(places[0] != places[1] && places[0] != places[2]);
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));
         }

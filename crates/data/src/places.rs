@@ -50,8 +50,11 @@ impl DataConfig {
 
     /// What names its text.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &String> {
-        let lists = [Some(&self.path), self.validation_path.as_ref()];
-        lists.into_iter().flatten().flat_map(|list| &list.0)
+        let own = [Some(&self.path), self.validation_path.as_ref()];
+        let sources = self.sources.iter();
+        let of_sources = sources.flat_map(|s| [Some(&s.path), s.validation_path.as_ref()]);
+        let lists = own.into_iter().chain(of_sources).flatten();
+        lists.flat_map(|list| &list.0)
     }
 
     /// The same, and its tokenizer.
@@ -83,6 +86,10 @@ impl Pins {
         let all = |list: &mut PathList| list.0.iter_mut().for_each(pin);
         all(&mut config.path);
         config.validation_path.iter_mut().for_each(all);
+        for source in &mut config.sources {
+            all(&mut source.path);
+            source.validation_path.iter_mut().for_each(all);
+        }
         pin(&mut config.tokenizer);
     }
 }
@@ -102,6 +109,14 @@ pub(crate) fn named_tokenizer(
         DataError::Location(source) => DataError::Place { key, source },
         other => other,
     })
+}
+
+impl<'p> FromIterator<&'p Self> for Pins {
+    /// Those of all.
+    fn from_iter<T: IntoIterator<Item = &'p Self>>(pins: T) -> Self {
+        let all = pins.into_iter().flat_map(|pins| pins.0.clone());
+        Self(all.collect())
+    }
 }
 
 impl Tokenizer {

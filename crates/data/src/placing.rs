@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Document;
+use crate::decode::{BadRecords, Document};
 use crate::layout::SourceRole;
 use crate::split::{Split, Tag};
 use crate::xxh3;
@@ -23,6 +23,9 @@ pub struct Tally {
     pub test: u64,
     /// Documents without text, left out.
     pub empty: u64,
+    /// Records left out because they can't be used, where `data.on_bad_record` says so.
+    #[serde(default, skip_serializing_if = "BadRecords::is_empty")]
+    pub bad: BadRecords,
     /// Why the source is no text, where it isn't.
     pub unreadable: Option<String>,
 }

@@ -10,7 +10,7 @@ use crate::digest::digests;
 use crate::group::groups;
 use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
-use crate::learned::{self, Part};
+use crate::learned::{Part, Share, learned, train_on};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;
 use crate::places::named_tokenizer;
@@ -20,7 +20,10 @@ use crate::source::Source;
 use crate::split::Split;
 use crate::store::PackedStore;
 use crate::tokenize::Job;
-use crate::{Corpus, DataConfig, DataError, Pins, Progress, Tokenizer, fetch, files, open_storage};
+use crate::{
+    Corpus, DataConfig, DataError, OnBadRecord, Pins, Progress, Tokenizer, fetch, files,
+    open_storage,
+};
 
 /// Token files up to this size altogether are hashed whenever they are opened, larger ones only
 /// checked for size and counts. (XXH3 takes some milliseconds for it.)
@@ -99,7 +102,7 @@ pub(crate) fn tokenized(
         left_out,
         notes,
     } = listing;
-    require_text(&sources, &config.text_field)?;
+    require_text(&sources, config)?;
     files::create_folder(cache)?;
     let hashes = digests(&sources, cache, progress)?;
     let mut records: Vec<_> = sources.iter().zip(hashes).map(record).collect();
@@ -160,10 +163,10 @@ fn all(sources: &[PlacedSource]) -> Vec<Arc<dyn Source>> {
 }
 
 /// Sees to it that there is text to learn a tokenizer from, or to train on: at least one source is some.
-fn require_text(sources: &[PlacedSource], text_field: &str) -> Result<(), DataError> {
+fn require_text(sources: &[PlacedSource], config: &DataConfig) -> Result<(), DataError> {
     let mut first = None;
     for placed in sources {
-        match placed.documents(text_field)? {
+        match placed.documents(config)? {
             Ok(_) => return Ok(()),
             Err(why) => {
                 first.get_or_insert((placed.source.location(), why));
@@ -232,6 +235,9 @@ fn record((placed, sha256): (&PlacedSource, String)) -> SourceRecord {
 /// Adds the text and its distribution over the splits.
 fn add_text(key: &mut Key, config: &DataConfig, records: &[SourceRecord]) {
     key.add(&config.text_field);
+    if config.on_bad_record == OnBadRecord::Skip {
+        key.add("without bad records");
+    }
     if records.iter().any(|r| r.role == SourceRole::Mixed) {
         key.add(&config.validation_fraction.to_string());
     }
@@ -268,19 +274,17 @@ fn tokenizer(
     add_text(&mut key, config, records);
     key.add(&config.tokenizer_vocab.to_string());
     key.add(&config.eod_token);
-    let name = key.short();
-    if !learned::place(cache, &name).exists() {
+    learned(config, &key.short(), cache, || {
         fetch(&all(sources), storage, progress)?;
-    }
-    learned::learned(
-        config,
-        sources,
-        Part::Spread,
-        &InPlace,
-        &name,
-        cache,
-        progress,
-    )
+        let all = Share {
+            config,
+            sources,
+            part: Part::Spread,
+            access: &InPlace,
+            part_of_all: 1.0,
+        };
+        train_on(config, [all], progress)
+    })
 }
 
 /// The tokenizer that `data.tokenizer` names; nothing where one is to be trained.

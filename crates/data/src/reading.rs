@@ -36,6 +36,8 @@ impl Corpus {
             .collect();
         lines.extend(self.held_out());
         lines.extend(dropped(sources));
+        let tallies = sources.iter().map(|s| (s.name.as_str(), &s.documents));
+        lines.extend(bad_records(tallies));
         lines.extend(overruled(sources));
         lines.extend(copies(sources));
         lines.extend(left_out.iter().map(|(why, names)| left(why, names)));
@@ -191,6 +193,31 @@ fn dropped(sources: &[SourceRecord]) -> Option<String> {
     .map(|(documents, what)| format!("{} {what}", counted(documents, "document")))
     .collect();
     (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
+}
+
+/// Records that can't be used, and which the first ones are.
+pub(crate) fn bad_records<'a>(
+    tallies: impl Iterator<Item = (&'a str, &'a Tally)>,
+) -> Option<String> {
+    let (mut count, mut described) = (0, Vec::new());
+    for (name, tally) in tallies {
+        count += tally.bad.count;
+        let first = tally.bad.first.iter();
+        described.extend(first.map(|what| format!("{name}, {what}")));
+    }
+    described.truncate(SHOWN);
+    let more = if count > described.len() as u64 {
+        "; ..."
+    } else {
+        ""
+    };
+    (count > 0).then(|| {
+        format!(
+            "left out: {} that can't be used (data.on_bad_record = \"skip\"): {}{more}",
+            counted(count, "record"),
+            described.join("; ")
+        )
+    })
 }
 
 /// Documents that say another split than their file.

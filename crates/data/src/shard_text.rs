@@ -155,8 +155,8 @@ impl<'a, A: Access> ShardText<'a, A> {
     }
 
     /// Where the documents of the sources that were read to their end went.
-    pub(crate) fn into_tallies(self) -> Vec<Tally> {
-        self.tallies
+    pub(crate) fn tallies(&self) -> &[Tally] {
+        &self.tallies
     }
 
     /// Encodes the next window into a sink; nothing where no document is left.
@@ -251,6 +251,7 @@ impl<'a, A: Access> ShardText<'a, A> {
                     self.text_bytes += document.text.len() as u64;
                     return Ok(Some((document, split)));
                 }
+                open.tally.bad = open.documents.bad_records().clone();
                 self.tallies.push(mem::take(&mut open.tally));
                 self.open = None;
             }
@@ -259,16 +260,12 @@ impl<'a, A: Access> ShardText<'a, A> {
             };
             let hold = self.access.hold(placed)?;
             self.opened += 1;
-            let DataConfig {
-                text_field,
-                validation_fraction,
-                ..
-            } = self.rules.config;
-            match placed.counted_documents(text_field, &self.stored_bytes)? {
+            let config = self.rules.config;
+            match placed.counted_documents(config, &self.stored_bytes)? {
                 Ok(documents) => {
                     self.open = Some(Open {
                         documents,
-                        placing: Placing::new(placed.role, *validation_fraction),
+                        placing: Placing::new(placed.role, config.validation_fraction),
                         tally: Tally::default(),
                         _hold: hold,
                     });

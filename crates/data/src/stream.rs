@@ -144,12 +144,7 @@ impl Stream {
     /// # Errors
     /// [`DataError::Config`] if `rank` isn't below `world`.
     pub fn for_rank(mut self, rank: usize, world: usize) -> Result<Self, DataError> {
-        if rank >= world {
-            return Err(DataError::config(
-                "rank",
-                format!("is {rank}, must be below the {world} ranks"),
-            ));
-        }
+        check_rank(rank, world)?;
         self.rank = rank;
         self.world = world;
         Ok(self)
@@ -328,6 +323,15 @@ impl Stream {
             ),
         )
     }
+}
+
+/// Whether a rank is one of so many.
+pub(crate) fn check_rank(rank: usize, world: usize) -> Result<(), DataError> {
+    if rank < world {
+        return Ok(());
+    }
+    let why = format!("is {rank}, must be below the {world} ranks");
+    Err(DataError::config("rank", why))
 }
 
 fn no_training_document() -> DataError {

@@ -141,7 +141,7 @@ impl Job<'_> {
         let done = Tokenized {
             windows,
             shards,
-            tallies: text.into_tallies(),
+            tallies: text.tallies().to_vec(),
         };
         let note = serde_json::to_vec(&done)
             .expect("notes have string keys and integers only, which JSON can hold");

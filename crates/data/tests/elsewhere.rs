@@ -297,12 +297,20 @@ fn files_are_fetched_and_released() {
     fetch(&all, &storage, &()).unwrap();
     assert_eq!(storage.traffic().bytes(), bytes);
     assert!(all.iter().all(|it| it.is_here()));
-    let first = sources[0].documents("text").unwrap().unwrap().count();
+    let first = sources[0]
+        .documents(&DataConfig::default())
+        .unwrap()
+        .unwrap()
+        .count();
     assert!(first > 0);
     assert!(all[0].release().unwrap());
     assert!(!all[0].is_here() && all[1].is_here());
     // It is fetched again where somebody needs it.
-    let again = sources[0].documents("text").unwrap().unwrap().count();
+    let again = sources[0]
+        .documents(&DataConfig::default())
+        .unwrap()
+        .unwrap()
+        .count();
     assert_eq!(again, first);
     assert!(all[0].is_here());
 }
@@ -322,7 +330,7 @@ fn documents_are_read_by_ranges() {
             assert!(placed.source.is_ranged());
             let location = placed.source.location().display().to_string();
             let path = location.split_once(&format!("{repository}/")).unwrap().1;
-            let documents = placed.documents("text").unwrap().unwrap();
+            let documents = placed.documents(&DataConfig::default()).unwrap().unwrap();
             let digests = documents.map(|it| evenburn_files::sha256(it.unwrap().text.as_bytes()));
             let wanted = files[path]["docs"].as_array().unwrap();
             let wanted: Vec<_> = wanted.iter().map(|it| it.as_str().unwrap()).collect();

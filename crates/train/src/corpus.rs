@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use evenburn_data::{
-    Corpus, DataError, Evaluation, Prepare, Progress, Tokenizer, TrainingData, prepare_ahead,
-    prepare_ahead_in,
+    DataConfig, DataError, Evaluation, MixedText, Prepare, Progress, Text, Tokenizer, TrainingData,
+    mixture_tokenizer, prepare_ahead, prepare_ahead_in,
 };
 
 use crate::config::RunConfig;
 
 /// Prepares the text of a configuration as `data.prepare` says, with validation text in any case: where no document of what
-/// is all tokenized falls into it, the end of the text is held out ([`Corpus::hold_out`]), at least one evaluation batch.
+/// is all tokenized falls into it, the end of the text is held out ([`Corpus::hold_out`](evenburn_data::Corpus::hold_out)),
+/// at least one evaluation batch. The sources of a mixture are prepared one after the other, in the tokens of one tokenizer.
 ///
 /// # Errors
 /// As [`evenburn_data::prepare`] and [`evenburn_data::prepare_ahead`].
@@ -25,7 +26,8 @@ use crate::config::RunConfig;
 /// config.data.path = text.to_str().unwrap_or_default().into();
 /// config.data.tokenizer_vocab = 257;
 /// let data = evenburn_train::prepare(&config, &dir.path().join("cache"), &())?;
-/// assert_eq!(data.validation().samples(32), 4);
+/// let (_, text) = data.texts()[0];
+/// assert_eq!(text.validation().samples(32), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn prepare(
@@ -33,16 +35,11 @@ pub fn prepare(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<TrainingData, DataError> {
-    match config.data.prepares() {
-        Prepare::All => held_out(
-            config,
-            evenburn_data::prepare(&config.data, cache, progress)?,
-        ),
-        Prepare::Ahead => {
-            let corpus = prepare_ahead(&config.data, evaluation(config), cache, progress)?;
-            Ok(corpus.into())
-        }
+    if config.data.sources.is_empty() {
+        return Ok(text(config, &config.data, None, cache, progress)?.into());
     }
+    let tokenizer = mixture_tokenizer(&config.data, cache, progress)?;
+    mixture(config, &tokenizer, cache, progress)
 }
 
 /// [`prepare`] in the tokens of a tokenizer that is at hand: a run that goes on keeps its own.
@@ -55,21 +52,59 @@ pub fn prepare_in(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<TrainingData, DataError> {
-    match config.data.prepares() {
-        Prepare::All => held_out(
-            config,
-            evenburn_data::prepare_in(&config.data, tokenizer, cache, progress)?,
-        ),
-        Prepare::Ahead => {
-            let need = evaluation(config);
-            Ok(prepare_ahead_in(&config.data, tokenizer, need, cache, progress)?.into())
-        }
+    if config.data.sources.is_empty() {
+        return Ok(text(config, &config.data, Some(tokenizer), cache, progress)?.into());
     }
+    mixture(config, &tokenizer, cache, progress)
 }
 
-fn held_out(config: &RunConfig, corpus: Corpus) -> Result<TrainingData, DataError> {
-    let held = corpus.hold_out(config.data.validation_fraction, config.evaluation_batch())?;
-    Ok(held.into())
+/// Every source by itself.
+fn mixture(
+    config: &RunConfig,
+    tokenizer: &Tokenizer,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<TrainingData, DataError> {
+    config.data.validate()?;
+    let mut sources = Vec::new();
+    for source in &config.data.sources {
+        let data = config.data.of_source(source);
+        let tokenizer = Some(tokenizer.clone());
+        sources.push(MixedText {
+            name: source.name.clone(),
+            weight: source.weight.clone(),
+            text: text(config, &data, tokenizer, cache, progress)?,
+        });
+    }
+    Ok(TrainingData::Mixture(sources))
+}
+
+/// One text, in the tokens of a tokenizer where one is at hand.
+fn text(
+    config: &RunConfig,
+    data: &DataConfig,
+    tokenizer: Option<Tokenizer>,
+    cache: &Path,
+    progress: &dyn Progress,
+) -> Result<Text, DataError> {
+    match data.prepares() {
+        Prepare::All => {
+            let corpus = match tokenizer {
+                Some(tokenizer) => evenburn_data::prepare_in(data, tokenizer, cache, progress)?,
+                None => evenburn_data::prepare(data, cache, progress)?,
+            };
+            let held = corpus.hold_out(data.validation_fraction, config.evaluation_batch())?;
+            Ok(held.into())
+        }
+        Prepare::Ahead => {
+            let need = evaluation(config);
+            let corpus = match tokenizer {
+                Some(tokenizer) => prepare_ahead_in(data, tokenizer, need, cache, progress)?,
+                None => prepare_ahead(data, need, cache, progress)?,
+            };
+            Ok(corpus.into())
+        }
+    }
 }
 
 /// What evaluations read of a stream's validation text.

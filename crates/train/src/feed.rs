@@ -1,13 +1,13 @@
-//! The training batches of a run, from the data crate's stream.
+//! The training batches of a run, from the data crate's samples.
 
-use evenburn_data::{Batch, Cursor, DataError, NetworkTraffic, Stream, TrainingData};
+use evenburn_data::{Batch, DataError, NetworkTraffic, Position, TrainingData, TrainingSamples};
 
 use crate::error::TrainError;
 
-/// The training stream of a run, cut into micro-batches.
+/// The training samples of a run, cut into micro-batches.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    train: Stream,
+    train: TrainingSamples,
     batch_size: usize,
 }
 
@@ -19,7 +19,7 @@ impl Feed {
         batch_size: usize,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let train = data.stream(context, seed)?;
+        let train = data.samples(context, seed)?;
         Ok(Self { train, batch_size })
     }
 
@@ -28,9 +28,9 @@ impl Feed {
         self.train.next_batch(self.batch_size)
     }
 
-    /// Continues at a cursor.
-    pub(crate) fn seek(&mut self, cursor: Cursor) -> Result<(), DataError> {
-        self.train.seek(cursor)
+    /// Continues at a position.
+    pub(crate) fn seek(&mut self, position: &Position) -> Result<(), DataError> {
+        self.train.seek(position)
     }
 
     /// What went over the network for it, where something can.
@@ -38,13 +38,13 @@ impl Feed {
         self.train.traffic()
     }
 
-    /// What the user should know of the stream since the last call.
+    /// What the user should know of them since the last call.
     pub(crate) fn news(&mut self) -> Vec<String> {
         self.train.news()
     }
 
     /// The sample after the last one that was read.
-    pub(crate) fn cursor(&self) -> Cursor {
-        self.train.cursor()
+    pub(crate) fn position(&self) -> Position {
+        self.train.position()
     }
 }

@@ -68,7 +68,7 @@ pub enum Start {
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
 /// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
-const FREE: [&str; 24] = [
+const FREE: [&str; 25] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -89,6 +89,7 @@ const FREE: [&str; 24] = [
     "data.split_names",
     "data.tokenizer",
     "data.text_field",
+    "data.on_bad_record",
     "data.cache",
     "data.prepare",
     "data.ahead",
@@ -230,6 +231,9 @@ fn has_an_end(config: &RunConfig) -> Result<(), TrainError> {
     }
 }
 
+/// The key of the sources of a mixture, each a table of keys that `data` has too, and of its name and weights.
+const SOURCES: &str = "data.sources";
+
 /// Keys that `train.reset_optimizer` frees.
 pub(crate) const OPTIMIZER: &str = "optim.";
 
@@ -257,6 +261,12 @@ pub(crate) fn binding(
 ) -> Result<std::collections::BTreeMap<String, toml::Value>, TrainError> {
     let mut flat = config.flatten()?;
     flat.retain(|key, _| !FREE.contains(&key.as_str()));
+    // A source of a mixture may lie elsewhere as the text of `data.path` may.
+    if let Some(toml::Value::Array(sources)) = flat.get_mut(SOURCES) {
+        for source in sources.iter_mut().filter_map(toml::Value::as_table_mut) {
+            source.retain(|key, _| !FREE.contains(&format!("data.{key}").as_str()));
+        }
+    }
     Ok(flat)
 }
 
@@ -351,6 +361,38 @@ mod tests {
             }
             assert_ne!(muon.update.to_string(), moonlight.update.to_string());
         }
+    }
+
+    #[test]
+    fn a_mixture_is_bound_to_its_names_and_weights_and_not_to_its_places() {
+        let config = |sources: &str| {
+            let text = format!("[data]\nsources = [{sources}]\n");
+            let read = RunConfig::from_toml(&Registry::default(), "mixed", &text, &[]);
+            read.unwrap().config
+        };
+        let one = "{ name = 'a', path = 'x', text_field = 'code', weight = [[0, 1], [9, 2.5]] }";
+        let was = identity(&config(one)).unwrap();
+        let moved = one.replace("'x'", "['y', 'z']").replace("'code'", "'text'");
+        assert_eq!(identity(&config(&moved)).unwrap(), was);
+        for other in [one.replace("'a'", "'b'"), one.replace("9, 2.5", "8, 2.5")] {
+            assert_ne!(identity(&config(&other)).unwrap(), was);
+        }
+        assert_ne!(identity(&config("")).unwrap(), was);
+        assert_eq!(
+            identity(&config("")).unwrap(),
+            identity(&RunConfig::default()).unwrap()
+        );
+        // As it is written, too.
+        let written = config(one).to_toml().unwrap();
+        let again = RunConfig::from_toml(&Registry::default(), "again", &written, &[]);
+        assert_eq!(again.unwrap().config, config(one));
+        // The command line takes a list, as a file does.
+        let given = [("data.sources".to_owned(), format!("[{one}]"))];
+        let given = RunConfig::from_toml(&Registry::default(), "", "", &given);
+        assert_eq!(given.unwrap().config, config(one));
+        let tables = "[[data.sources]]\nname = 'a'\npath = 'x'\ntext_field = 'code'\nweight = [[0, 1], [9, 2.5]]\n";
+        let tables = RunConfig::from_toml(&Registry::default(), "tables", tables, &[]);
+        assert_eq!(tables.unwrap().config, config(one));
     }
 
     #[test]

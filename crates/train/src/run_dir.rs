@@ -174,6 +174,8 @@ impl RunDir {
             split_names: data.split_names,
             tokenizer: data.tokenizer.clone(),
             text_field: data.text_field.clone(),
+            on_bad_record: data.on_bad_record,
+            sources: data.sources.clone(),
             ..config.data.clone()
         };
         if config.data == now {

@@ -121,7 +121,7 @@ impl Trainer {
         let data = data.into();
         // What is recorded names the commits that were read, so that the run goes on with the same files.
         data.pins().apply(&mut resolved.config.data);
-        if matches!(data, TrainingData::Streamed(_)) {
+        if data.is_streamed() {
             // And in the same way, wherever they lie then.
             resolved.config.data.prepare = Some(Prepare::Ahead);
         }

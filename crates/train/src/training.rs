@@ -108,7 +108,7 @@ impl Training {
             step: 0,
             tokens: 0,
             seed: train.seed,
-            cursor: feed.cursor(),
+            cursor: feed.position(),
             optim: engine.counts(),
             metrics_bytes: 0,
             config: launch::identity(config)?,
@@ -146,7 +146,7 @@ impl Training {
         let decoder = weights::replace(self.task.decoder, loaded.model)?;
         self.engine
             .load_state(&decoder, loaded.optim, &loaded.state.optim)?;
-        self.feed.seek(loaded.state.cursor)?;
+        self.feed.seek(&loaded.state.cursor)?;
         self.task = Task::new(decoder, mask);
         self.state = loaded.state;
         self.saved = Some(path);
@@ -204,7 +204,7 @@ impl Training {
         self.saved = None;
         self.state.step = info.step();
         self.state.tokens += train.tokens_per_step(self.config.model.context);
-        self.state.cursor = self.feed.cursor();
+        self.state.cursor = self.feed.position();
         Ok((self, updated))
     }
 

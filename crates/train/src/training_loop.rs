@@ -242,7 +242,7 @@ impl TrainingLoop {
 
         self.state.step = info.step();
         self.state.tokens += self.step_tokens;
-        self.state.cursor = self.feed.cursor();
+        self.state.cursor = self.feed.position();
         let stepped = Stepped {
             updated,
             lr: self.rate.at(info.factor),
@@ -289,6 +289,7 @@ impl TrainingLoop {
             scheduled: updated.scheduled,
             step_tokens: self.step_tokens,
             tokens: self.state.tokens,
+            data: &self.state.cursor,
             times,
             traffic: self.feed.traffic(),
             validation: &validation,

@@ -15,7 +15,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evenburn_data::Cursor;
+use evenburn_data::Position;
 use evenburn_model::Plan;
 use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,7 @@ impl WeightsOnlyModel<'_> {
             step,
             tokens,
             seed: self.config.train.seed,
-            cursor: Cursor::default(),
+            cursor: Position::default(),
             optim: Counts::default(),
             metrics_bytes: 0,
             config: String::new(),

@@ -22,6 +22,7 @@ mod imported_texts;
 mod imported_weights;
 mod interchange;
 mod kernels;
+mod killed;
 mod locations;
 mod longer;
 mod lost_files;

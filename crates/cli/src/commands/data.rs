@@ -210,7 +210,7 @@ fn ids(tokenizer: &Path, config: &DataConfig, limit: NonZeroUsize) -> Result<()>
     let tokenizer = tokenizing::tokenizer(tokenizer, config)?;
     let mut left = limit.get();
     for placed in sources(config)? {
-        let documents = match placed.documents(&config.text_field)? {
+        let documents = match placed.documents(config)? {
             Ok(documents) => documents,
             Err(why) => {
                 tell!("left out: {}: {why}", placed.source.location().display());

@@ -7,7 +7,7 @@ use crate::failure::WrongInput;
 use crate::output::say;
 use crate::overrides::Overrides;
 use anyhow::Result;
-use evenburn_data::{PackedStore, Score, TrainingData};
+use evenburn_data::{DataError, PackedStore, Score, Text};
 use evenburn_train::Registry;
 use evenburn_train::evaluate;
 use indicatif::HumanCount;
@@ -19,13 +19,25 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
         run.config.train.eval_tokens = tokens;
     }
     let data = run_data::corpus(&run)?;
-    let store = store(&data, &arguments)?;
+    let texts = data.texts().into_iter();
+    let stores = texts.map(|(_, text)| store(text, &arguments));
+    let stores = stores.collect::<Result<Vec<_>>>()?;
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
-    let samples = match (arguments.tokens, &data) {
-        (None, TrainingData::Prepared(_)) => None,
-        _ => Some(run.config.train.eval_samples(context)),
+    let samples = (arguments.tokens.is_some() || data.is_streamed()).then(|| {
+        run.config
+            .train
+            .eval_samples(context)
+            .div_ceil(stores.len() as u64)
+    });
+    let batches = || -> Result<_, DataError> {
+        let batches = stores
+            .iter()
+            .map(|store| store.batches(context, batch, samples));
+        Ok(batches
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten())
     };
-    let batches = || store.batches(context, batch, samples);
     let mut scores = vec![("model", evaluate(&run.task(), batches()?)?)];
     if arguments.baselines {
         let vocab = run.config.model.vocab_size;
@@ -69,12 +81,12 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
     Ok(())
 }
 
-/// The text that is scored.
-fn store<'d>(data: &'d TrainingData, arguments: &Eval) -> Result<&'d PackedStore> {
-    match (arguments.split, data) {
-        (Split::Validation, _) => Ok(data.validation()),
-        (Split::Train, TrainingData::Prepared(corpus)) => Ok(&corpus.train),
-        (Split::Train, TrainingData::Streamed(_)) => Err(WrongInput(
+/// The tokens that are scored of a text.
+fn store<'d>(text: &'d Text, arguments: &Eval) -> Result<&'d PackedStore> {
+    match (arguments.split, text) {
+        (Split::Validation, _) => Ok(text.validation()),
+        (Split::Train, Text::Prepared(corpus)) => Ok(&corpus.train),
+        (Split::Train, Text::Streamed(_)) => Err(WrongInput(
             "--split train: training text that is tokenized ahead is in no place to be scored; give --data.prepare all"
                 .to_owned(),
         )

@@ -6,7 +6,7 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, TrainingData};
+use evenburn_data::{BaselineScores, Text, TrainingData};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
@@ -99,13 +99,22 @@ fn announce(config: &RunConfig, plan: &Plan, data: &TrainingData, start: &Start)
 
 /// How much text there is, as far as that is known before it is read.
 fn counted(data: &TrainingData) -> String {
-    let validation = HumanCount(data.validation().tokens());
-    match data {
-        TrainingData::Prepared(corpus) => format!(
+    let texts = data.texts().into_iter();
+    let counts = texts.map(|(name, text)| match name {
+        Some(name) => format!("{name}: {}", counted_in(text)),
+        None => counted_in(text),
+    });
+    counts.collect::<Vec<_>>().join("; ")
+}
+
+fn counted_in(text: &Text) -> String {
+    let validation = HumanCount(text.validation().tokens());
+    match text {
+        Text::Prepared(corpus) => format!(
             "{} training tokens, {validation} validation tokens",
             HumanCount(corpus.train.tokens())
         ),
-        TrainingData::Streamed(corpus) => {
+        Text::Streamed(corpus) => {
             let listed = BinaryBytes(corpus.training_bytes());
             let training = match corpus.about_tokens() {
                 Some(tokens) => format!("about {} training tokens", HumanCount(tokens)),

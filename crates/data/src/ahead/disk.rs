@@ -327,6 +327,11 @@ impl Disk {
         &self.folder
     }
 
+    /// Keeps something that the user should know.
+    pub(crate) fn tell(&self, news: String) {
+        self.state().news.push(news);
+    }
+
     /// What the user should know, each once.
     pub(crate) fn news(&self) -> Vec<String> {
         std::mem::take(&mut self.state().news)

@@ -25,7 +25,7 @@ use self::validation::Measured;
 use crate::group::{Group, groups};
 use crate::key::Key;
 use crate::layout::{LeftOut, Listing, PlacedSource, find_sources};
-use crate::learned::{Part, learned};
+use crate::learned::{Part, Share, learned, train_on};
 use crate::order::ShardOrder;
 use crate::places::storage_settings;
 use crate::prepare::given_tokenizer;
@@ -33,7 +33,9 @@ use crate::shard_text::Rules;
 use crate::split::Split;
 use crate::store::PackedStore;
 use crate::window::{Place, Windows as _};
-use crate::{Baselines, DataConfig, DataError, Pins, Progress, Stream, Tokenizer, files};
+use crate::{
+    Baselines, DataConfig, DataError, OnBadRecord, Pins, Progress, Stream, Tokenizer, files,
+};
 
 /// How much validation text is read of a stream: as much as evaluations score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,8 +187,16 @@ fn streamed(
                 key.add(&text);
                 key.add(&config.tokenizer_vocab.to_string());
                 key.add(&config.eod_token);
-                let (part, name) = (Part::First, key.short());
-                learned(config, &sources, part, &watched, &name, cache, progress)?
+                let all = Share {
+                    config,
+                    sources: &sources,
+                    part: Part::First,
+                    access: &watched,
+                    part_of_all: 1.0,
+                };
+                learned(config, &key.short(), cache, || {
+                    train_on(config, [all], progress)
+                })?
             }
         },
     };
@@ -222,8 +232,11 @@ fn streamed(
 
 /// Adds the text and its distribution over the splits, as far as a listing knows them: what isn't a digest says no more than
 /// when a file was written.
-fn add_text(key: &mut Key, config: &DataConfig, sources: &[PlacedSource]) {
+pub(crate) fn add_text(key: &mut Key, config: &DataConfig, sources: &[PlacedSource]) {
     key.add(&config.text_field);
+    if config.on_bad_record == OnBadRecord::Skip {
+        key.add("without bad records");
+    }
     key.add(&config.validation_fraction.to_string());
     for placed in sources {
         let source = &placed.source;

@@ -21,6 +21,7 @@ use super::Plan;
 use crate::DataError;
 use crate::batch::Boundaries;
 use crate::order::ShardOrder;
+use crate::reading::bad_records;
 use crate::shard_text::{End, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
 use crate::token_bytes::Tokens;
@@ -282,6 +283,13 @@ impl Shared {
                 }
             };
             let is_last = built.as_ref().is_none_or(|window| window.is_last);
+            if is_last {
+                let names = group.sources.iter().map(|placed| placed.source.name());
+                let left_out = bad_records(names.zip(text.tallies()));
+                if let Some(news) = left_out {
+                    disk.tell(news);
+                }
+            }
             if self.push(run, Ok(built)).is_break() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -43,15 +43,17 @@ const RATIO: u64 = 500;
 /// What no file holds, 4 TiB.
 const MOST: u64 = 4 << 40;
 
-/// Counts what is taken from a reader.
+/// Counts what is taken from a reader, and notes where it fails: that is no damage of what it holds.
 struct Metered<R> {
     reader: R,
     taken: u64,
+    failed: bool,
 }
 
 impl<R: BufRead> Read for Metered<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buf)?;
+        let read = self.reader.read(buf);
+        let read = read.inspect_err(|error| self.failed |= is_fault(error))?;
         self.taken += read as u64;
         Ok(read)
     }
@@ -59,13 +61,21 @@ impl<R: BufRead> Read for Metered<R> {
 
 impl<R: BufRead> BufRead for Metered<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.reader.fill_buf()
+        let Self { reader, failed, .. } = self;
+        reader
+            .fill_buf()
+            .inspect_err(|error| *failed |= is_fault(error))
     }
 
     fn consume(&mut self, amount: usize) {
         self.taken += amount as u64;
         self.reader.consume(amount);
     }
+}
+
+/// Whether reading is over.
+fn is_fault(error: &io::Error) -> bool {
+    error.kind() != ErrorKind::Interrupted
 }
 
 enum State<R: BufRead> {
@@ -86,7 +96,11 @@ pub(crate) struct Frames<R: BufRead> {
 
 impl<R: BufRead> Frames<R> {
     pub(crate) fn new(reader: R, codec: Codec) -> Self {
-        let reader = Metered { reader, taken: 0 };
+        let reader = Metered {
+            reader,
+            taken: 0,
+            failed: false,
+        };
         let state = match codec {
             Codec::Plain => State::Plain(reader),
             Codec::Zstd | Codec::Gzip => State::Between(reader, codec),
@@ -106,7 +120,7 @@ impl<R: BufRead> Frames<R> {
             return Ok(read);
         }
         let why = format!("it holds more than {RATIO} times its size; was it made to fill a disk?");
-        Err(self.broken(codec, &io::Error::other(why)))
+        Err(self.damage(codec, &io::Error::other(why)))
     }
 
     fn begin(&mut self, mut reader: Metered<R>, codec: Codec) -> io::Result<State<Metered<R>>> {
@@ -128,7 +142,15 @@ impl<R: BufRead> Frames<R> {
         })
     }
 
-    fn broken(&self, codec: &'static str, error: &io::Error) -> io::Error {
+    /// What a decoder says: the error of its reader, or damage.
+    fn broken(&self, codec: &'static str, failed: bool, error: io::Error) -> io::Error {
+        if failed {
+            return error;
+        }
+        self.damage(codec, &error)
+    }
+
+    fn damage(&self, codec: &'static str, error: &io::Error) -> io::Error {
         let message = match error.kind() {
             ErrorKind::UnexpectedEof => "the file ends inside it".to_owned(),
             _ => error.to_string(),
@@ -174,7 +196,7 @@ impl<R: BufRead> Read for Frames<R> {
                 State::Zstd(mut decoder) => match decoder.read(buf) {
                     Ok(0) => {
                         let end = decoder.finish_frame();
-                        end.map_err(|e| self.broken("zstd", &e))?;
+                        end.map_err(|e| self.broken("zstd", decoder.get_ref().failed, e))?;
                         self.state = State::Between(decoder.into_inner(), Codec::Zstd);
                     }
                     Ok(n) => {
@@ -187,7 +209,9 @@ impl<R: BufRead> Read for Frames<R> {
                         self.state = State::Zstd(decoder);
                         return Err(e);
                     }
-                    Err(e) => return Err(self.broken("zstd", &e)),
+                    Err(e) => {
+                        return Err(self.broken("zstd", decoder.get_ref().failed, e));
+                    }
                 },
                 State::Gzip(mut decoder) => match decoder.read(buf) {
                     Ok(0) => self.state = State::Between(decoder.into_inner(), Codec::Gzip),
@@ -201,7 +225,9 @@ impl<R: BufRead> Read for Frames<R> {
                         self.state = State::Gzip(decoder);
                         return Err(e);
                     }
-                    Err(e) => return Err(self.broken("gzip", &e)),
+                    Err(e) => {
+                        return Err(self.broken("gzip", decoder.get_ref().failed, e));
+                    }
                 },
                 State::Ended => return Ok(0),
             }

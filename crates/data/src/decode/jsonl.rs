@@ -9,7 +9,6 @@ use crate::DataError;
 pub(super) struct Jsonl<R> {
     lines: Lines<R>,
     text_field: String,
-    failed: bool,
 }
 
 impl<R: BufRead> Jsonl<R> {
@@ -17,7 +16,6 @@ impl<R: BufRead> Jsonl<R> {
         Self {
             lines,
             text_field: text_field.into(),
-            failed: false,
         }
     }
 
@@ -48,11 +46,6 @@ impl<R: BufRead> Iterator for Jsonl<R> {
     type Item = Result<Document, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let next = self.next_document();
-        self.failed = next.is_err();
-        next.transpose()
+        self.next_document().transpose()
     }
 }

@@ -1,6 +1,6 @@
 //! Lines with their numbers, split at `\n` alone (U+2028 and the like are text).
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::PathBuf;
 
 use super::frames::FrameError;
@@ -14,6 +14,9 @@ pub(super) struct Lines<R> {
     path: PathBuf,
     buffer: Vec<u8>,
     number: u64,
+    longest: u64,
+    /// Whether the last line was too long, and the rest of it is still to be passed over.
+    inside: bool,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -23,37 +26,63 @@ impl<R: BufRead> Lines<R> {
             path,
             buffer: Vec::new(),
             number: 0,
+            longest: LONGEST,
+            inside: false,
         }
     }
 
     /// The next line with its ending, or `None` at the end. A byte-order mark at the start of the
     /// file is left out.
+    ///
+    /// # Errors
+    /// [`DataError::Line`] for a line that is too long; the next one comes after it. [`DataError::Frame`] for damage, after
+    /// which there is no line; anything else is the storage's.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, DataError> {
         self.buffer.clear();
-        let mut bounded = self.reader.by_ref().take(LONGEST);
+        while self.inside {
+            let (passed, ended) = match self.reader.fill_buf() {
+                Ok(bytes) => match bytes.iter().position(|byte| *byte == b'\n') {
+                    Some(end) => (end + 1, true),
+                    None => (bytes.len(), bytes.is_empty()),
+                },
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    self.inside = false;
+                    return Err(self.unread(e));
+                }
+            };
+            self.reader.consume(passed);
+            self.inside = !ended;
+        }
+        let mut bounded = self.reader.by_ref().take(self.longest);
         match bounded.read_until(b'\n', &mut self.buffer) {
             Ok(0) => Ok(None),
-            Ok(read) if read as u64 == LONGEST && !self.buffer.ends_with(b"\n") => {
-                let why = format!("the line is longer than {LONGEST} bytes");
-                Err(self.error(self.number + 1, why))
+            Ok(read) if read as u64 == self.longest && !self.buffer.ends_with(b"\n") => {
+                self.number += 1;
+                self.inside = true;
+                self.buffer = Vec::new();
+                let why = format!("the line is longer than {} bytes", self.longest);
+                Err(self.error(self.number, why))
             }
             Ok(_) => {
                 self.number += 1;
                 Ok(Some(self.last()))
             }
-            Err(e) => {
-                let broken = e.get_ref().and_then(|e| e.downcast_ref::<FrameError>());
-                Err(match broken {
-                    Some(frame) => DataError::Frame {
-                        path: self.path.clone(),
-                        codec: frame.codec,
-                        frame: frame.frame,
-                        line: self.number,
-                        message: frame.message.clone(),
-                    },
-                    None => DataError::io("read", &self.path, e),
-                })
-            }
+            Err(e) => Err(self.unread(e)),
+        }
+    }
+
+    fn unread(&self, error: io::Error) -> DataError {
+        let broken = error.get_ref().and_then(|e| e.downcast_ref::<FrameError>());
+        match broken {
+            Some(frame) => DataError::Frame {
+                path: self.path.clone(),
+                codec: frame.codec,
+                frame: frame.frame,
+                line: self.number,
+                message: frame.message.clone(),
+            },
+            None => DataError::io("read", &self.path, error),
         }
     }
 
@@ -76,6 +105,34 @@ impl<R: BufRead> Lines<R> {
             path: self.path.clone(),
             line,
             message: message.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// Whatever a reader hands out at once.
+    #[test]
+    fn lines_after_one_that_is_too_long_are_read() {
+        let text = b"one\ntoo long, and goes on\nthree\n\nlonger than anything";
+        for capacity in 1..12 {
+            let reader = io::BufReader::with_capacity(capacity, &text[..]);
+            let mut lines = Lines::new(reader, "a.txt".into());
+            lines.longest = 6;
+            let mut found = Vec::new();
+            loop {
+                match lines.next() {
+                    Ok(Some(line)) => found.push(String::from_utf8(line.to_vec()).unwrap()),
+                    Ok(None) => break,
+                    Err(error) => found.push(error.to_string()),
+                }
+            }
+            let long = |line| format!("a.txt, line {line}: the line is longer than 6 bytes");
+            assert_eq!(found, ["one\n", &long(2), "three\n", "\n", &long(5)]);
         }
     }
 }

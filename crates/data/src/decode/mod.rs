@@ -1,5 +1,6 @@
 //! From a source's bytes to its documents, one at a time.
 
+mod bad_records;
 mod contained;
 mod frames;
 mod jsonl;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 use crate::DataError;
 use crate::source::{Counted, Source};
 use crate::split::Tag;
+pub use bad_records::{BadRecords, Documents};
 use frames::{Codec, Frames};
 use lines::Lines;
 
@@ -35,9 +37,6 @@ pub struct Document {
     /// The split its own field names, if it has that field.
     pub(crate) tag: Option<Tag>,
 }
-
-/// Documents in file order. After an error nothing follows.
-pub type Documents = Box<dyn Iterator<Item = Result<Document, DataError>> + Send>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Container {
@@ -173,7 +172,7 @@ pub(crate) fn counted_documents(
     let text = BufReader::with_capacity(1 << 17, Frames::new(raw, format.codec));
     let lines = Lines::new(text, path.clone());
     match format.container {
-        Container::Txt => Ok(Box::new(txt::Txt::new(lines))),
+        Container::Txt => Ok(Documents::new(Box::new(txt::Txt::new(lines)))),
         Container::Json => {
             let mut documents = jsonl::Jsonl::new(lines, text_field);
             let first = documents.next().transpose();
@@ -189,9 +188,12 @@ pub(crate) fn counted_documents(
                 }
                 other => other,
             })?;
-            Ok(Box::new(first.map(Ok).into_iter().chain(documents)))
+            let all = first.map(Ok).into_iter().chain(documents);
+            Ok(Documents::new(Box::new(all)))
         }
-        _ => Ok(Box::new(jsonl::Jsonl::new(lines, text_field))),
+        _ => Ok(Documents::new(Box::new(jsonl::Jsonl::new(
+            lines, text_field,
+        )))),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `.parquet`: a string column, streamed by row group and a few rows at a time.
 
 use std::collections::VecDeque;
-use std::io::{Read, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parquet::basic::ConvertedType;
@@ -29,6 +29,8 @@ const ROWS: usize = 256;
 struct Ranges {
     source: Arc<dyn Source>,
     bytes: Arc<AtomicU64>,
+    /// Whether the storage failed, and not what it holds.
+    failed: Arc<AtomicBool>,
 }
 
 impl Length for Ranges {
@@ -38,14 +40,21 @@ impl Length for Ranges {
 }
 
 impl ChunkReader for Ranges {
-    type T = Counted<Box<dyn ReadSeek>>;
+    type T = Range;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let mut inner = self.source.open()?;
-        inner.seek(SeekFrom::Start(start))?;
-        Ok(Counted {
-            inner,
-            count: Arc::clone(&self.bytes),
+        let open = || {
+            let mut reader = self.source.open()?;
+            reader.seek(SeekFrom::Start(start))?;
+            Ok(reader)
+        };
+        let reader = open().inspect_err(|_: &io::Error| self.failed.store(true, Ordering::Relaxed));
+        Ok(Range {
+            reader: Counted {
+                inner: reader?,
+                count: Arc::clone(&self.bytes),
+            },
+            failed: Arc::clone(&self.failed),
         })
     }
 
@@ -66,6 +75,22 @@ impl ChunkReader for Ranges {
     }
 }
 
+/// A reader that notes failures.
+struct Range {
+    reader: Counted<Box<dyn ReadSeek>>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Read for Range {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failed.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
 pub(super) fn open(
     source: Arc<dyn Source>,
     text_field: &str,
@@ -76,9 +101,11 @@ pub(super) fn open(
         path: path.clone(),
         message,
     };
+    let failed = Arc::new(AtomicBool::new(false));
     let ranges = Ranges {
         source,
         bytes: Arc::clone(bytes),
+        failed: Arc::clone(&failed),
     };
     let file = contained(|| SerializedFileReader::new(ranges))
         .map_err(|e| fault(format!("not a readable Parquet file: {e}")))?;
@@ -107,8 +134,9 @@ pub(super) fn open(
         return Err(fault(format!("column `{text_field}` holds no strings")));
     };
     let tag = strings(schema, SPLIT_FIELD);
-    Ok(Box::new(Rows {
+    Ok(Documents::new(Box::new(Rows {
         file,
+        failed,
         path,
         text_field: text_field.into(),
         text,
@@ -117,7 +145,7 @@ pub(super) fn open(
         open: None,
         row: 0,
         done: false,
-    }))
+    })))
 }
 
 /// The number of the column of strings with this name; `None` for numbers, lists and structs.
@@ -140,6 +168,7 @@ fn strings(schema: &SchemaDescriptor, name: &str) -> Option<usize> {
 
 struct Rows {
     file: SerializedFileReader<Ranges>,
+    failed: Arc<AtomicBool>,
     path: PathBuf,
     text_field: String,
     /// The numbers of the columns.
@@ -201,6 +230,9 @@ impl Rows {
     }
 
     fn undecodable(&self, error: &ParquetError) -> DataError {
+        if self.failed.load(Ordering::Relaxed) {
+            return DataError::io("read", &self.path, io::Error::other(error.to_string()));
+        }
         self.error(format!(
             "cannot decode the {ROWS} rows from here on: {error}"
         ))
@@ -231,7 +263,8 @@ impl Rows {
         Ok(None)
     }
 
-    fn next_document(&mut self) -> Result<Option<Document>, DataError> {
+    /// The next row, as a document or as one that is none. After an error no row can be read.
+    fn next_row(&mut self) -> Result<Option<Result<Document, DataError>>, DataError> {
         let Some(mut group) = self.open_group()? else {
             return Ok(None);
         };
@@ -240,24 +273,26 @@ impl Rows {
             Some(tag) => tag.next().map_err(|e| self.undecodable(&e))?,
             None => None,
         };
-        let Some(text) = text else {
-            return Err(self.error(format!("column `{}` is null", self.text_field)));
-        };
-        let Ok(text) = std::str::from_utf8(text.data()) else {
-            let why = format!("column `{}` is not valid UTF-8", self.text_field);
-            return Err(self.error(why));
-        };
-        let tag = tag
-            .as_ref()
-            .and_then(|t| std::str::from_utf8(t.data()).ok());
-        let document = Document {
-            text: text.to_owned(),
-            tag: tag.and_then(Tag::in_name),
-        };
+        let document = self.document(text.as_ref(), tag.as_ref());
         group.rows_left -= 1;
         self.open = Some(group);
         self.row += 1;
         Ok(Some(document))
+    }
+
+    fn document(
+        &self,
+        text: Option<&ByteArray>,
+        tag: Option<&ByteArray>,
+    ) -> Result<Document, DataError> {
+        let bad = |why| self.error(format!("column `{}` is {why}", self.text_field));
+        let text = text.ok_or_else(|| bad("null"))?;
+        let text = std::str::from_utf8(text.data()).map_err(|_| bad("not valid UTF-8"))?;
+        let tag = tag.and_then(|tag| std::str::from_utf8(tag.data()).ok());
+        Ok(Document {
+            text: text.to_owned(),
+            tag: tag.and_then(Tag::in_name),
+        })
     }
 }
 
@@ -324,9 +359,9 @@ impl Iterator for Rows {
         if self.done {
             return None;
         }
-        let next = self.next_document();
+        let next = self.next_row();
         self.done = !matches!(next, Ok(Some(_)));
-        next.transpose()
+        next.and_then(Option::transpose).transpose()
     }
 }
 

@@ -8,26 +8,52 @@ use crate::DataError;
 
 pub(super) struct Txt<R> {
     lines: Lines<R>,
+    /// Whether a part of the document at hand is lost, and the rest of it is still to be passed over.
+    inside: bool,
     done: bool,
 }
 
 impl<R: BufRead> Txt<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
-        Self { lines, done: false }
+        Self {
+            lines,
+            inside: false,
+            done: false,
+        }
     }
 
     /// The bytes up to the next separator, and the number of their first line.
     fn next_text(&mut self) -> Result<(Vec<u8>, u64), DataError> {
+        self.pass_over()?;
         let mut text = Vec::new();
         let first = self.lines.number() + 1;
-        while let Some(line) = self.lines.next()? {
-            if line.trim_ascii_end() == TXT_SEPARATOR.as_bytes() {
-                return Ok((text, first));
+        loop {
+            // An error loses the document in which it stands.
+            self.inside = true;
+            let line = self.lines.next()?;
+            self.inside = false;
+            match line {
+                None => {
+                    self.done = true;
+                    return Ok((text, first));
+                }
+                Some(line) if is_separator(line) => return Ok((text, first)),
+                Some(line) => text.extend_from_slice(line),
             }
-            text.extend_from_slice(line);
         }
-        self.done = true;
-        Ok((text, first))
+    }
+
+    /// What is left of a document of which a part is lost.
+    fn pass_over(&mut self) -> Result<(), DataError> {
+        while self.inside {
+            match self.lines.next() {
+                Ok(line) => self.inside = line.is_some_and(|line| !is_separator(line)),
+                // The same document has been told of.
+                Err(error) if error.of_record().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn next_document(&mut self) -> Result<Option<Document>, DataError> {
@@ -54,12 +80,14 @@ impl<R: BufRead> Txt<R> {
     }
 }
 
+fn is_separator(line: &[u8]) -> bool {
+    line.trim_ascii_end() == TXT_SEPARATOR.as_bytes()
+}
+
 impl<R: BufRead> Iterator for Txt<R> {
     type Item = Result<Document, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.next_document();
-        self.done |= next.is_err();
-        next.transpose()
+        self.next_document().transpose()
     }
 }

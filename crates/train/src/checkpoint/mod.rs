@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
-use evenburn_data::Cursor;
+use evenburn_data::Position;
 use evenburn_optim::Counts;
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,8 @@ pub struct State {
     pub tokens: u64,
     /// Seed of the run.
     pub seed: u64,
-    /// Next sample of the data stream.
-    pub cursor: Cursor,
+    /// Next sample of the data stream, or of each source of a mixture.
+    pub cursor: Position,
     /// Step counts of the optimizer.
     pub optim: Counts,
     /// Length of `metrics.jsonl` in bytes when the checkpoint was made: the history up to this step.

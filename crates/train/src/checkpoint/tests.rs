@@ -6,7 +6,7 @@ fn state(step: u64) -> State {
         step,
         tokens: step * 64,
         seed: 1,
-        cursor: Cursor::default(),
+        cursor: Position::default(),
         optim: Counts::default(),
         metrics_bytes: 0,
         config: "c".into(),

@@ -117,8 +117,11 @@ fn text_of(path: &Path) -> Result<String, TrainError> {
     })
 }
 
-/// Two ways to say how long a run is; a configuration has one.
-const BUDGETS: [&str; 2] = ["train.steps", "train.tokens"];
+/// Two ways to say how long a run is, and two to say what it reads; a configuration has one of each.
+const ALTERNATIVES: [[&str; 2]; 2] = [
+    ["train.steps", "train.tokens"],
+    ["data.path", "data.sources"],
+];
 
 /// The key that names a function in place of the scheme's.
 const FUNCTION: &str = "model.function.name";
@@ -229,20 +232,17 @@ impl<'r> Loader<'r> {
         Ok(())
     }
 
-    /// Forgets what the file said and an override made meaningless: the options of another scheme, the other budget.
+    /// Forgets what the file said and an override made meaningless: the options of another scheme, the other budget, the
+    /// other text.
     fn supersede(&mut self, key: &str) {
         let options = self
             .keys
             .iter()
             .filter(|k| k.only_with.iter().any(|tag| tag.path == key));
         let mut forgotten: Vec<String> = options.map(|k| k.path.clone()).collect();
-        if BUDGETS.contains(&key) {
-            forgotten.extend(
-                BUDGETS
-                    .iter()
-                    .filter(|budget| **budget != key)
-                    .map(ToString::to_string),
-            );
+        for ways in ALTERNATIVES.iter().filter(|ways| ways.contains(&key)) {
+            let others = ways.iter().filter(|way| **way != key);
+            forgotten.extend(others.map(ToString::to_string));
         }
         forgotten.retain(|path| matches!(self.origins.of(path), Origin::File { .. }));
         for path in forgotten {

@@ -13,6 +13,7 @@ mod list;
 mod loss;
 mod memory;
 mod mfu;
+mod mixture;
 mod network;
 mod norms;
 mod routing;
@@ -137,6 +138,7 @@ pub struct Setup<'s> {
 pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
     vec![
         Box::new(loss::Loss),
+        Box::new(mixture::Mixture::new(setup)),
         Box::new(attention_scores::AttentionScores::new(setup)),
         Box::new(routing::Routing),
         Box::new(schedule::NormSchedule::new(setup)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use evenburn_data::NetworkTraffic;
+use evenburn_data::{NetworkTraffic, Position};
 use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
@@ -76,6 +76,8 @@ pub struct StepView<'a> {
     pub step_tokens: u64,
     /// Tokens trained on, over all launches.
     pub tokens: u64,
+    /// Where the training samples stand after the step.
+    pub data: &'a Position,
     /// Where its time went.
     pub times: StepTimes,
     /// What went over the network so far, where text is fetched while it is trained on.

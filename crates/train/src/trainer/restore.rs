@@ -95,7 +95,7 @@ impl Restore<'_> {
                 step: 0,
                 tokens: 0,
                 seed: self.resolved.config.train.seed,
-                cursor: training.feed.cursor(),
+                cursor: training.feed.position(),
                 optim: training.engine.counts(),
                 metrics_bytes: 0,
                 config: self.identities.config,
@@ -116,7 +116,7 @@ impl Restore<'_> {
                 .engine
                 .load_state(&training.decoder, loaded.optim, state)?;
         }
-        training.feed.seek(loaded.state.cursor)?;
+        training.feed.seek(&loaded.state.cursor)?;
         // Under other settings, it is theirs from here on.
         let state = State {
             format: FORMAT,

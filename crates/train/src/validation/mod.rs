@@ -8,7 +8,7 @@ mod entries;
 mod loss;
 
 pub(crate) use entries::Entries;
-use evenburn_data::{Batch, DataError, PackedStore, TrainingData};
+use evenburn_data::{Batch, DataError, PackedStore, Text, TrainingData};
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
@@ -96,28 +96,23 @@ impl After {
 /// The part of the validation split that an evaluation reads.
 #[derive(Debug, Clone)]
 pub struct ValidationSplit {
+    parts: Vec<ValidationPart>,
+}
+
+/// The validation text of a corpus, or of one source of a mixture, as far as an evaluation reads it.
+#[derive(Debug, Clone)]
+pub struct ValidationPart {
+    name: Option<String>,
     store: PackedStore,
     context: usize,
     batch_size: usize,
     samples: u64,
 }
 
-impl ValidationSplit {
-    /// The first `train.eval_tokens` tokens of a corpus's validation split, in samples of `model.context` tokens.
-    ///
-    /// # Errors
-    /// [`TrainError::Data`] for a split that holds no sample.
-    pub(crate) fn open(data: &TrainingData, config: &RunConfig) -> Result<Self, TrainError> {
-        let store = data.validation().clone();
-        let context = config.model.context;
-        // Asked now: the first evaluation may be hours away.
-        store.require(context)?;
-        Ok(Self {
-            store,
-            context,
-            batch_size: config.train.batch_size,
-            samples: config.train.eval_samples(context),
-        })
+impl ValidationPart {
+    /// The name of the source, where there are several.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Its batches, in their stored order: the same ones each time.
@@ -129,6 +124,54 @@ impl ValidationSplit {
     ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
         let samples = Some(self.samples);
         Ok(self.store.batches(self.context, self.batch_size, samples)?)
+    }
+}
+
+impl ValidationSplit {
+    /// The first `train.eval_tokens` tokens of a corpus's validation split, in samples of `model.context` tokens; of a mixture,
+    /// equal parts of that of every source.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] for a split that holds no sample.
+    pub(crate) fn open(data: &TrainingData, config: &RunConfig) -> Result<Self, TrainError> {
+        let context = config.model.context;
+        let texts = data.texts();
+        let samples = config.train.eval_samples(context);
+        let samples = samples.div_ceil(texts.len() as u64);
+        let part = |(name, text): (Option<&str>, &Text)| {
+            let store = text.validation().clone();
+            // Asked now: the first evaluation may be hours away.
+            store.require(context)?;
+            Ok(ValidationPart {
+                name: name.map(str::to_owned),
+                store,
+                context,
+                batch_size: config.train.batch_size,
+                samples,
+            })
+        };
+        let parts = texts
+            .into_iter()
+            .map(part)
+            .collect::<Result<_, TrainError>>()?;
+        Ok(Self { parts })
+    }
+
+    /// The text of each source; one, where there is one.
+    pub fn parts(&self) -> &[ValidationPart] {
+        &self.parts
+    }
+
+    /// The batches of all parts, in their stored order: the same ones each time.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] for a split that holds no sample.
+    pub fn batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Batch, DataError>> + use<>, TrainError> {
+        let parts = self.parts.iter().map(ValidationPart::batches);
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        Ok(parts.into_iter().flatten())
     }
 }
 

@@ -6,6 +6,7 @@
 mod config;
 mod functions;
 mod launch;
+mod mixed;
 mod monitors;
 mod run;
 mod streamed;

@@ -1,6 +1,5 @@
 //! Training on text that is tokenized ahead is training on text that is tokenized as a whole.
 
-use evenburn_data::TrainingData;
 use evenburn_train::{Registry, Start, Summary, Trainer, prepare};
 
 use crate::world::{World, assert_same_checkpoint, assert_same_history};
@@ -12,7 +11,7 @@ fn train(world: &World, keys: &[(&str, &str)], cache: &str, start: Start) -> Sum
     let resolved = world.resolve("pre_norm", keys).unwrap();
     let data = prepare(&resolved.config, &world.path(cache), &()).unwrap();
     let is_streamed = resolved.config.data.prepare == Some(evenburn_data::Prepare::Ahead);
-    assert_eq!(matches!(data, TrainingData::Streamed(_)), is_streamed);
+    assert_eq!(data.is_streamed(), is_streamed);
     Trainer::new(&Registry::default(), resolved, data)
         .start(start)
         .run()

@@ -158,7 +158,7 @@ impl Run<'_> {
         let corpus = patiently(|| match prepared(evaluation.samples) {
             Err(DataError::Config { field, .. }) => {
                 assert_eq!(
-                    (field, self.world.has_validation()),
+                    (&*field, self.world.has_validation()),
                     ("data.validation_path", false)
                 );
                 prepared(0)
