@@ -73,16 +73,15 @@ fn measure(config: &DataConfig, limits: &StageLimits, folder: &Path) -> Result<S
         let sources = files.iter().map(|file| Arc::clone(file) as Arc<dyn Source>);
         sources.collect()
     };
-    let again_sources = sources(&again);
-    measure_stages(
+    let measured = measure_stages(
         sources(&files),
-        &again_sources,
+        &sources(&again),
         config,
         tokenizer,
         folder,
         limits,
-    )
-    .map_err(|error| {
+    );
+    measured.map_err(|error| {
         let mut files = files.iter().chain(&again);
         match files.find(|file| file.failure().is_some()) {
             Some(file) => Unreadable::decoding(file, &error).into(),

@@ -246,7 +246,7 @@ fn at_once(
                 }
             }
         });
-        let texts = |part: &Part| -> Texts<'_> {
+        let texts = |part: &Part| -> Texts<'static> {
             match documents(Arc::clone(&again[part.source]), text_field) {
                 Ok(documents) => Box::new(texts(documents, part.documents)),
                 Err(e) => Box::new(std::iter::once(Err(e))),
