@@ -82,6 +82,6 @@ fn part() -> impl Strategy<Value = String> {
 }
 
 /// Any text.
-pub(crate) fn any() -> impl Strategy<Value = String> {
+pub(crate) fn random() -> impl Strategy<Value = String> {
     vec(part(), 0..40).prop_map(|parts| parts.concat())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -238,7 +239,7 @@ fn fast_ones() -> Vec<(&'static str, Tokenizer)> {
             with_added(&mut json, tokenizer.vocab_size());
             let added = Tokenizer::from_json(json.to_string(), Path::new(name), EOD).unwrap();
             json["model"]["ignore_merges"] = true.into();
-            // Merges of three letters that the tokenizer has as an ordinary entry.
+            // An ordinary entry, which merges make.
             let begin = tokenizer.inner.id_to_token(300).unwrap();
             let whole = Tokenizer::from_json(json.to_string(), Path::new(name), EOD).unwrap();
             let whole = whole.with_bos(Some(&begin)).unwrap();
@@ -249,28 +250,29 @@ fn fast_ones() -> Vec<(&'static str, Tokenizer)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
     fn the_fast_way_has_the_crates_tokens(
         text in prop_oneof![
-            texts::any(),
+            texts::random(),
             (any::<u64>(), 1..300usize).prop_map(|(seed, parts)| kinds::text(seed, parts)),
             // Long words.
             "[a-z]{400,700}( +the  norm\n){0,3}",
         ],
+        which in any::<proptest::sample::Index>(),
     ) {
-        static ALL: std::sync::LazyLock<Vec<(&str, Tokenizer)>> = std::sync::LazyLock::new(fast_ones);
-        for (name, tokenizer) in ALL.iter() {
-            prop_assert!(tokenizer.is_fast());
-            let (found, want) = (tokenizer.encode_piece(&text), tokenizer.encode_by_crate(&text));
-            // A reserved byte has nothing else to stand for it.
-            let Ok(want) = want else {
-                prop_assert!(found.is_err());
-                continue;
-            };
-            let found: Tokens = found.unwrap();
-            prop_assert_eq!(&tokenizer.encode(&text).unwrap(), &want.ids, "{}: {:?}", name, text);
-            prop_assert_eq!(found, want, "{}: {:?}", name, text);
+        static ALL: LazyLock<Vec<(&str, Tokenizer)>> = LazyLock::new(fast_ones);
+        let (name, tokenizer) = which.get(&ALL);
+        prop_assert!(tokenizer.is_fast());
+        let found = tokenizer.encode_piece(&text);
+        match tokenizer.encode_by_crate(&text) {
+            Ok(want) => {
+                let ids = tokenizer.encode(&text).unwrap();
+                prop_assert_eq!(&ids, &want.ids, "{}: {:?}", name, text);
+                prop_assert_eq!(found.unwrap(), want, "{}: {:?}", name, text);
+            }
+            // Nothing else stands for a reserved byte.
+            Err(_) => prop_assert!(found.is_err(), "{}: {:?}", name, text),
         }
     }
 }
