@@ -194,6 +194,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
         #[test]
         fn words_have_the_models_tokens(
             words in proptest::collection::vec("[abc]{1,200}|[ -~é東]{1,20}", 1..20),

@@ -234,7 +234,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn the_words_are_the_matches(text in texts::random()) {
             static REGEXES: LazyLock<Vec<SysRegex>> = LazyLock::new(|| {

@@ -250,7 +250,7 @@ fn fast_ones() -> Vec<(&'static str, Tokenizer)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
     #[test]
     fn the_fast_way_has_the_crates_tokens(
         text in prop_oneof![
