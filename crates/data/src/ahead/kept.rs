@@ -54,8 +54,9 @@ impl KeptWindows {
 
     /// Removes what no note vouches for, once nobody writes here.
     pub(crate) fn tidy(&self) {
-        for (path, (shard, window), _) in self.files() {
-            if read_note(&self.path(shard, window, NOTE)).is_none() {
+        for (path, (shard, window), ending) in self.files() {
+            let is_whole = ending == NOTE || ending == TOKENS;
+            if !is_whole || read_note(&self.path(shard, window, NOTE)).is_none() {
                 let _ = fs::remove_file(path);
             }
         }

@@ -6,6 +6,7 @@ mod oracle;
 mod world;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -82,10 +83,23 @@ fn streams_are_what_their_definition_says() {
         asked.map_or(otherwise, |text| text.parse().unwrap())
     };
     let first = asked("EVENBURN_STREAM_SEED", 0);
-    for seed in first..first + asked("EVENBURN_STREAM_CASES", CASES) {
-        let _announced = Announced(seed);
-        check(seed);
-    }
+    let next = AtomicU64::new(first);
+    let end = first + asked("EVENBURN_STREAM_CASES", CASES);
+    // They wait for the disk most of the time.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    let _announced = Announced(seed);
+                    check(seed);
+                }
+            });
+        }
+    });
 }
 
 /// The samples of a batch: inputs and the last target.
