@@ -17,6 +17,7 @@
 mod baseline;
 mod batch;
 mod bpe;
+mod byte_level;
 mod config;
 mod cut;
 mod decode;

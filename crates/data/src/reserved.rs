@@ -48,6 +48,11 @@ impl Reserved {
         self.without = OnceLock::new();
     }
 
+    /// Their ids.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.marks.iter().map(|mark| mark.id).collect()
+    }
+
     /// The tokens of a word. `json` is the tokenizer's file.
     pub(crate) fn tokenize(
         &self,

@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{
-    AddedToken, DecoderWrapper, Encoding, ModelWrapper, OffsetType, PreTokenizer as _,
-};
+use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 
+use crate::byte_level::ByteLevelBpe;
 use crate::reserved::Reserved;
-use crate::token_bytes::Tokens;
 use crate::{Boundaries, DataError, Progress, bpe, cut, parts};
+
+mod encoding;
 
 /// A tokenizer with its end-of-document token.
 ///
@@ -41,6 +41,8 @@ pub struct Tokenizer {
     vocab_size: usize,
     /// What no text becomes.
     reserved: Reserved,
+    /// The fast way to ids, where there is one; found when a text is first encoded.
+    fast: OnceLock<Option<Arc<ByteLevelBpe>>>,
     /// Whether long texts may be encoded in pieces.
     cuts: bool,
     /// Bytes of text by id, where an id stands for the same number everywhere.
@@ -92,6 +94,7 @@ impl Tokenizer {
             .map_or(0, |id| *id as usize + 1);
         let mut tokenizer = Self {
             reserved: Reserved::default(),
+            fast: OnceLock::new(),
             cuts: cut::is_invisible(&inner),
             token_bytes: parts::token_bytes(&inner, vocab_size).map(Into::into),
             unknown: parts::unknown(&inner, &json),
@@ -123,6 +126,7 @@ impl Tokenizer {
                 .map_err(|e| self.fault(&e))?;
         }
         self.reserved.add(id, name, key);
+        self.fast = OnceLock::new();
         if let Some(bytes) = &mut self.token_bytes {
             Arc::make_mut(bytes)[id as usize] = 0;
         }
@@ -190,69 +194,6 @@ impl Tokenizer {
             },
         })?;
         Self::from_json(json, Path::new(TRAINED), eod_token)
-    }
-
-    /// The ids of a text, without an end-of-document token.
-    ///
-    /// # Errors
-    /// The tokenizer has no token for a part of the text, or only one that must not stand for text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let mut ids = Vec::with_capacity(text.len() / 3);
-        for piece in self.pieces(text, cut::PIECE) {
-            ids.extend_from_slice(self.encoding(piece, OffsetType::None)?.get_ids());
-        }
-        Ok(ids)
-    }
-
-    /// The pieces of about `target` bytes in which a text is encoded, which doesn't show in the ids.
-    pub(crate) fn pieces<'a>(&self, text: &'a str, target: usize) -> Vec<&'a str> {
-        if self.cuts {
-            cut::pieces(text, target)
-        } else {
-            vec![text]
-        }
-    }
-
-    /// What stands before the text of every document.
-    pub(crate) fn begin(&self) -> Tokens {
-        let mut tokens = match self.token_bytes {
-            Some(_) => Tokens::plain(Vec::new()),
-            None => Tokens::ending(Vec::new(), std::iter::empty(), 0),
-        };
-        if let Some(bos) = self.bos {
-            tokens.push(bos);
-        }
-        tokens
-    }
-
-    /// The tokens of a piece of a text, counted where there is no table of bytes.
-    pub(crate) fn encode_piece(&self, piece: &str) -> Result<Tokens, DataError> {
-        if self.token_bytes.is_some() {
-            let encoding = self.encoding(piece, OffsetType::None)?;
-            return Ok(Tokens::plain(encoding.get_ids().to_vec()));
-        }
-        let encoding = self.encoding(piece, OffsetType::Byte)?;
-        let ends = encoding.get_offsets().iter().map(|(_, end)| *end);
-        Ok(Tokens::ending(
-            encoding.get_ids().to_vec(),
-            ends,
-            piece.len(),
-        ))
-    }
-
-    /// What the `tokenizers` crate does to a text, with our own eyes on each word.
-    fn encoding(&self, text: &str, offsets: OffsetType) -> Result<Encoding, DataError> {
-        let encode = || -> tokenizers::Result<Encoding> {
-            let added = self.inner.get_added_vocabulary();
-            let mut words = added.extract_and_normalize(self.inner.get_normalizer(), text);
-            if let Some(part) = self.inner.get_pre_tokenizer() {
-                part.pre_tokenize(&mut words)?;
-            }
-            let model = self.inner.get_model();
-            words.tokenize(|word| self.reserved.tokenize(model, &self.json, word.get()))?;
-            words.into_encoding(None, 0, offsets)
-        };
-        encode().map_err(|e| self.fault(&e))
     }
 
     /// The text of the ids; special tokens are written out.
