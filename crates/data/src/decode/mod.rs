@@ -195,6 +195,22 @@ pub(crate) fn counted_documents(
     }
 }
 
+/// How many bytes a source decompresses to, as far as it can be read; nothing for Parquet, which decompresses its pages
+/// itself.
+pub(crate) fn decompressed(source: &Arc<dyn Source>) -> Option<u64> {
+    let format = Format::of(source.name())?;
+    if format.container == Container::Parquet {
+        return None;
+    }
+    let raw = BufReader::with_capacity(1 << 17, source.open().ok()?);
+    let mut frames = Frames::new(raw, format.codec);
+    let (mut buffer, mut bytes) = (vec![0; 1 << 17], 0);
+    while let Ok(read @ 1..) = frames.read(&mut buffer) {
+        bytes += read as u64;
+    }
+    Some(bytes)
+}
+
 /// A pointer to a file that is kept elsewhere is at most this long: Git LFS allows 1024 bytes.
 const POINTER_BYTES: u64 = 1024;
 
