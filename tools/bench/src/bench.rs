@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::{decode, optim, scale, schemes, train};
+use crate::{data, decode, optim, scale, schemes, train};
 
 /// Measures training beside PyTorch, in turns in one run.
 ///
@@ -20,6 +20,7 @@ use crate::{decode, optim, scale, schemes, train};
         cargo xtask bench --models S --schemes angpt --rounds 3 --json bench.json --out target/bench\n  \
         cargo xtask bench --peers none\n  \
         cargo xtask bench decode\n  \
+        cargo xtask bench data\n  \
         cargo xtask bench schemes\n  \
         cargo xtask bench scale\n  \
         cargo xtask bench optim"
@@ -33,6 +34,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Data(data::DataArgs),
     Optim(optim::OptimArgs),
     Decode(decode::DecodeArgs),
     Scale(scale::ScaleArgs),
@@ -42,6 +44,7 @@ enum What {
 impl BenchArgs {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
+            Some(What::Data(arguments)) => arguments.run(),
             Some(What::Optim(arguments)) => arguments.run(),
             Some(What::Decode(arguments)) => arguments.run(),
             Some(What::Scale(arguments)) => arguments.run(),

@@ -1,6 +1,7 @@
 //! What things cost, beside PyTorch in the same run: `cargo xtask bench` and `cargo xtask profile`.
 
 mod bench;
+mod data;
 mod decode;
 mod optim;
 mod plot;
