@@ -377,6 +377,35 @@ pub(crate) enum Data {
         #[arg(long, value_name = "REVISION")]
         revision: Option<String>,
     },
+    /// How fast text becomes tokens: each stage by itself on the same documents, all of them together, and which is slowest.
+    ///
+    /// Documents of `data.path` are read up to a limit. fetch is how long their place takes for the bytes (files of this
+    /// machine: reading them); what is fetched isn't kept, so the next call measures the same. decode decompresses, parse
+    /// finds the documents, tokenize makes tokens of their text, with all threads, and pack writes these as a shard.
+    /// Parquet decompresses where it finds documents: all of that is decode. MB/s are millions of bytes of what a stage is
+    /// given; tokens/s are those of all documents. Together, all stages work at once on documents that are read once more: files
+    /// are fetched while those before are worked on, and documents are read while others are tokenized.
+    #[command(after_help = "Examples:
+  evenburn data bench --data.path text/
+  evenburn data bench --config configs/slimpajama-simple_norm.toml --seconds 30
+  evenburn data bench --data.path 's3://bucket/corpus/**/*.jsonl.zst' --data.tokenizer tokenizer.json --threads 4 --json")]
+    Bench {
+        /// Configuration file, or a run to take it from; the defaults when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Read documents for so many seconds at most.
+        #[arg(long, default_value = "10", value_name = "S", allow_negative_numbers = true, value_parser = at_least_one::<NonZeroU64>)]
+        seconds: NonZeroU64,
+        /// Bytes of text to read at most; they are kept in memory.
+        #[arg(long, default_value = "134217728", value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<NonZeroU64>)]
+        bytes: NonZeroU64,
+        /// Threads that tokenize; one for each processor when left out.
+        #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one::<NonZeroUsize>)]
+        threads: Option<NonZeroUsize>,
+        /// One JSON object in place of the table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Files that were fetched and are kept.
     #[command(subcommand)]
     Cache(DataCache),

@@ -72,7 +72,7 @@ impl Keys {
             Command::Train(_)
             | Command::Describe(_)
             | Command::Config(Config::Print { .. })
-            | Command::Data(Data::Inspect { .. }) => Self::All,
+            | Command::Data(Data::Inspect { .. } | Data::Bench { .. }) => Self::All,
             Command::Eval(_) => Self::Some(EVAL),
             Command::Sample(_) | Command::Fold(_) | Command::Export(_) => Self::Some(COMPUTE),
             Command::Import(_) => Self::Some(IMPORT),

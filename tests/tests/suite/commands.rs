@@ -155,3 +155,67 @@ fn data_and_configuration_are_shown() {
     let first: serde_json::Value = serde_json::from_str(ids.lines().next().unwrap()).unwrap();
     assert!(first["text"].as_str().unwrap().starts_with("Item 0") && ids.lines().count() == 3);
 }
+
+#[test]
+fn every_stage_of_reading_is_measured() {
+    let (_folder, sandbox) = sandbox();
+    let bench = ["data", "bench", "--data.path", "text"];
+    let small = ["--data.tokenizer_vocab", "300", "--threads", "2"];
+    let table = text(&sandbox, &[&bench[..], &small].concat());
+    let first = table.lines().next().unwrap();
+    assert!(first.starts_with("700 documents of 2 files, "), "{table}");
+    let stages = ["fetch", "decode", "parse", "tokenize", "pack"];
+    for name in stages.iter().chain(&["together"]) {
+        assert!(table.lines().any(|line| line.starts_with(name)), "{table}");
+    }
+    assert!(table.contains("the slowest is "), "{table}");
+
+    let json = text(&sandbox, &[&bench[..], &small, &["--json"]].concat());
+    let measured: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&measured["documents"], &measured["threads"]),
+        (&700.into(), &2.into())
+    );
+    let names = measured["stages"].as_array().unwrap().iter();
+    assert!(
+        names
+            .map(|stage| stage["name"].as_str().unwrap())
+            .eq(stages)
+    );
+    assert!(measured["tokens_per_second"].as_f64().unwrap() > 0.0);
+    assert!(stages.contains(&measured["slowest"].as_str().unwrap()));
+
+    // With the tokenizer of a file, and up to a limit.
+    let learn = [
+        "tokenizer",
+        "train",
+        "text",
+        "--vocab",
+        "300",
+        "--out",
+        "t.json",
+    ];
+    text(&sandbox, &learn);
+    let limited = ["--data.tokenizer", "t.json", "--bytes", "100", "--json"];
+    let json = text(&sandbox, &[&bench[..], &limited].concat());
+    let measured: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let bytes = measured["text_bytes"].as_u64().unwrap();
+    assert!((100..300).contains(&bytes), "{json}");
+    // Nothing of it stays.
+    let left = std::fs::read_dir(sandbox.path("cache")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        left.iter()
+            .all(|name| !name.to_string_lossy().contains("bench")),
+        "{left:?}"
+    );
+
+    let output = sandbox
+        .run(&["data", "bench", "--data.path", "none"])
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("not_found"),
+        "{said}"
+    );
+}

@@ -1,6 +1,6 @@
 //! `evenburn data inspect` and `evenburn data ids`; the others are in `places`.
 
-use super::places;
+use super::{bench, places};
 use crate::args::Data;
 use crate::failure::WrongInput;
 use crate::output::{say, tell};
@@ -8,7 +8,8 @@ use crate::overrides::Overrides;
 use crate::tokenizing::{self, bar, cache_folder};
 use anyhow::Result;
 use evenburn_data::{
-    DataConfig, DataError, InspectOptions, PathList, PlacedSource, find_sources, inspect,
+    DataConfig, DataError, InspectOptions, PathList, PlacedSource, StageLimits, find_sources,
+    inspect,
 };
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
@@ -16,6 +17,7 @@ use indicatif::HumanCount;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Characters of a document or sample that are shown.
 const SHOWN: usize = 600;
@@ -55,6 +57,21 @@ pub(super) fn run(registry: &Registry, arguments: &Data, overrides: &Overrides) 
             locations,
             revision,
         } => places::print_files(locations, revision.as_deref()),
+        Data::Bench {
+            config,
+            seconds,
+            bytes,
+            threads,
+            json,
+        } => {
+            let config = RunConfig::load(registry, config.as_deref(), overrides)?.config;
+            let limits = StageLimits {
+                bytes: bytes.get(),
+                time: Duration::from_secs(seconds.get()),
+                threads: threads.map(NonZeroUsize::get),
+            };
+            bench::run(&config.data, &limits, *json)
+        }
         Data::Cache(command) => {
             let config = RunConfig::load(registry, None, overrides)?.config.data;
             places::cache(command, &config)

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod config;
 mod cooldown;
 mod data;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A number with commas.
-fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
@@ -32,7 +32,7 @@ impl From<LocationError> for Unreadable {
 
 impl Unreadable {
     /// The message becomes one line.
-    fn new(class: &'static str, message: &str) -> Self {
+    pub(super) fn new(class: &'static str, message: &str) -> Self {
         let message = message
             .split(char::is_control)
             .collect::<Vec<_>>()
@@ -41,7 +41,7 @@ impl Unreadable {
     }
 
     /// What the decoder of a file says, unless its place is the reason.
-    fn decoding(file: &ListedFile, error: &DataError) -> Self {
+    pub(super) fn decoding(file: &ListedFile, error: &DataError) -> Self {
         if let Some(error) = file.failure() {
             return error.into();
         }
@@ -64,7 +64,7 @@ fn storage(cache: Option<&Path>) -> Result<Storage, Unreadable> {
 }
 
 /// A location and what it holds. What is printed of it is the former, as arguments may hold signatures.
-fn list(
+pub(super) fn list(
     storage: &Storage,
     text: &str,
     revision: Option<&str>,
