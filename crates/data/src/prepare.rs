@@ -9,7 +9,7 @@ use evenburn_locations::Storage;
 use crate::digest::digests;
 use crate::group::groups;
 use crate::key::Key;
-use crate::layout::{LeftOut, Listing, PlacedSource, SourceRole, find_sources};
+use crate::layout::{Listing, PlacedSource, SourceRole, find_sources};
 use crate::learned::{Part, Share, learned, train_on};
 use crate::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SourceRecord, TokenizerRecord};
 use crate::megatron::TokenType;

@@ -166,6 +166,12 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What the stand-in hub says when it has started.
+#[derive(Debug, Deserialize)]
+struct Started {
+    api: String,
+}
+
 /// The stand-in hub with a corpus, until it is dropped.
 struct Hub {
     server: Child,
@@ -202,10 +208,6 @@ impl Hub {
         };
         let mut line = String::new();
         BufReader::new(said).read_line(&mut line)?;
-        #[derive(Deserialize)]
-        struct Started {
-            api: String,
-        }
         let started: Started = serde_json::from_str(&line).context("what the hub says")?;
         hub.address = started.api;
         Ok(hub)

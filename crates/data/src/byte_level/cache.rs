@@ -107,14 +107,13 @@ impl WordCache {
 #[inline]
 fn key(text: &[u8], start: usize, end: usize) -> u128 {
     let length = end - start;
-    let bytes = match text[start..].first_chunk() {
+    let bytes = if let Some(chunk) = text[start..].first_chunk() {
         // What comes after the word is in the chunk too.
-        Some(chunk) => u128::from_le_bytes(*chunk) & ((1 << (8 * length)) - 1),
-        None => {
-            let mut chunk = [0; 16];
-            chunk[..length].copy_from_slice(&text[start..end]);
-            u128::from_le_bytes(chunk)
-        }
+        u128::from_le_bytes(*chunk) & ((1 << (8 * length)) - 1)
+    } else {
+        let mut chunk = [0; 16];
+        chunk[..length].copy_from_slice(&text[start..end]);
+        u128::from_le_bytes(chunk)
     };
     bytes | (length as u128) << (8 * SHORT)
 }

@@ -131,12 +131,11 @@ fn measure(
     let (fetched, fetching) = taken.fold((0, Duration::ZERO), |(bytes, time), taken| {
         (bytes + taken.0, time + taken.1)
     });
-    let tokenizer = match tokenizer {
-        Some(tokenizer) => tokenizer,
-        None => {
-            let texts = all.iter().cloned().map(Ok);
-            Tokenizer::train(texts, config.tokenizer_vocab, &config.eod_token)?
-        }
+    let tokenizer = if let Some(tokenizer) = tokenizer {
+        tokenizer
+    } else {
+        let texts = all.iter().cloned().map(Ok);
+        Tokenizer::train(texts, config.tokenizer_vocab, &config.eod_token)?
     };
 
     let (mut decoding, mut parsing, mut decompressed) = (Duration::ZERO, Duration::ZERO, 0);
