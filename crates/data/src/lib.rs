@@ -38,6 +38,10 @@ mod manifest;
 pub mod megatron;
 mod mixture;
 pub mod order;
+#[cfg(test)]
+#[allow(dead_code, reason = "other tests write columns of numbers")]
+#[path = "../tests/common/parquet.rs"]
+mod parquet_files;
 mod parts;
 mod places;
 mod placing;

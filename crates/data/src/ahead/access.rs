@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenburn_locations::Storage;
 
-use super::disk::{Brought, Disk};
+use super::disk::{Brought, Disk, Fetch};
 use super::shelf::{Item, Need};
 use crate::layout::PlacedSource;
 use crate::shard_text::Access;
@@ -27,11 +27,7 @@ impl Drop for Hold<'_> {
 
 impl Disk {
     /// Keeps a source readable.
-    fn hold(
-        &self,
-        source: &Arc<dyn Source>,
-        fetch: &dyn Fn(&Arc<dyn Source>) -> Result<(), DataError>,
-    ) -> Result<Hold<'_>, DataError> {
+    fn hold(&self, source: &Arc<dyn Source>, fetch: &Fetch<'_>) -> Result<Hold<'_>, DataError> {
         let brought = self.bring(source, Need::Now, fetch)?;
         Ok(Hold {
             disk: self,

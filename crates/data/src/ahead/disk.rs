@@ -60,6 +60,9 @@ struct Fetched {
     bytes: u64,
 }
 
+/// What fetches a source.
+pub(super) type Fetch<'f> = dyn Fn(&Arc<dyn Source>) -> Result<(), DataError> + 'f;
+
 impl Disk {
     /// Opens the folder of a listing, or one beside it where another process works in that one.
     ///
@@ -205,7 +208,7 @@ impl Disk {
         &self,
         source: &Arc<dyn Source>,
         need: Need,
-        fetch: &dyn Fn(&Arc<dyn Source>) -> Result<(), DataError>,
+        fetch: &Fetch<'_>,
     ) -> Result<Brought, DataError> {
         if source.is_ranged() {
             return Ok(Brought::Nothing);
@@ -276,9 +279,11 @@ impl Disk {
             return false;
         };
         // What can't be removed is counted again.
-        going
-            .into_iter()
-            .fold(true, |all, item| self.discard(shelf, &item) && all)
+        let mut is_free = true;
+        for item in &going {
+            is_free &= self.discard(shelf, item);
+        }
+        is_free
     }
 
     /// Removes what isn't counted any more from the disk; what can't be removed is counted again.

@@ -178,27 +178,27 @@ fn streamed(
         storage: &storage,
         progress,
     };
-    let tokenizer = match at_hand {
-        Some(tokenizer) => tokenizer.with_bos(config.bos_token.as_deref())?,
-        None => match given_tokenizer(config, &storage)? {
-            Some(tokenizer) => tokenizer,
-            None => {
-                let mut key = Key::new("tokenizer of a stream");
-                key.add(&text);
-                key.add(&config.tokenizer_vocab.to_string());
-                key.add(&config.eod_token);
-                let all = Share {
-                    config,
-                    sources: &sources,
-                    part: Part::First,
-                    access: &watched,
-                    part_of_all: 1.0,
-                };
-                learned(config, &key.short(), cache, || {
-                    train_on(config, [all], progress)
-                })?
-            }
-        },
+    let given = match at_hand {
+        Some(tokenizer) => Some(tokenizer.with_bos(config.bos_token.as_deref())?),
+        None => given_tokenizer(config, &storage)?,
+    };
+    let tokenizer = if let Some(given) = given {
+        given
+    } else {
+        let mut key = Key::new("tokenizer of a stream");
+        key.add(&text);
+        key.add(&config.tokenizer_vocab.to_string());
+        key.add(&config.eod_token);
+        let all = Share {
+            config,
+            sources: &sources,
+            part: Part::First,
+            access: &watched,
+            part_of_all: 1.0,
+        };
+        learned(config, &key.short(), cache, || {
+            train_on(config, [all], progress)
+        })?
     };
     let identity = identity(&text, config, &tokenizer);
     let groups = groups(sources.clone(), config.shard_bytes);

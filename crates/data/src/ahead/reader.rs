@@ -248,39 +248,38 @@ impl Shared {
         let mut window = at.window;
         loop {
             let kept = disk.window(shard, window, made_of.as_deref(), tokenizer);
-            let built = match kept {
-                Some(kept) => Some(kept),
-                None => {
-                    while text.window() < window && text.skip_window()?.is_some() {
-                        if !self.is_wanted(run) {
-                            return Ok(ControlFlow::Break(()));
-                        }
-                    }
-                    let mut packing = Packing {
-                        text: MemoryText::new(tokenizer),
-                        shared: self,
-                        run,
-                    };
-                    // The shard may have fewer.
-                    let end = if text.window() == window {
-                        text.read_window(&mut packing)?
-                    } else {
-                        None
-                    };
-                    if end == Some(End::Enough) {
+            let built = if let Some(kept) = kept {
+                Some(kept)
+            } else {
+                while text.window() < window && text.skip_window()?.is_some() {
+                    if !self.is_wanted(run) {
                         return Ok(ControlFlow::Break(()));
                     }
-                    end.map(|end| {
-                        let is_last = end == End::Shard;
-                        if let Some(made_of) = &made_of {
-                            disk.keep_window(shard, window, made_of, &packing.text, is_last);
-                        }
-                        Window {
-                            text: Arc::new(packing.text),
-                            is_last,
-                        }
-                    })
                 }
+                let mut packing = Packing {
+                    text: MemoryText::new(tokenizer),
+                    shared: self,
+                    run,
+                };
+                // The shard may have fewer.
+                let end = if text.window() == window {
+                    text.read_window(&mut packing)?
+                } else {
+                    None
+                };
+                if end == Some(End::Enough) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                end.map(|end| {
+                    let is_last = end == End::Shard;
+                    if let Some(made_of) = &made_of {
+                        disk.keep_window(shard, window, made_of, &packing.text, is_last);
+                    }
+                    Window {
+                        text: Arc::new(packing.text),
+                        is_last,
+                    }
+                })
             };
             let is_last = built.as_ref().is_none_or(|window| window.is_last);
             if is_last {

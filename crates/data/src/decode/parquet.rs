@@ -366,16 +366,11 @@ impl Iterator for Rows {
 }
 
 #[cfg(test)]
-#[allow(dead_code, reason = "other tests write columns of numbers")]
-#[path = "../../tests/common/parquet.rs"]
-mod writing;
-
-#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::writing::{Cells, parquet};
     use super::*;
+    use crate::parquet_files::{Cells, parquet};
     use crate::source::LocalFile;
     use ::parquet::basic::Compression;
 

@@ -18,7 +18,7 @@ use crate::order::{STRATA, strata};
 ///
 /// ```
 /// use evenburn_data::draw;
-/// let counts = (0..1000).fold([0, 0], |mut counts, sample| {
+/// let counts = (0..1000).fold([0_u32, 0], |mut counts, sample| {
 ///     counts[draw(7, sample, &[3.0, 1.0])] += 1;
 ///     counts
 /// });

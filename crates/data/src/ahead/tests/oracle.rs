@@ -20,10 +20,8 @@ fn trains(role: SourceRole, doc: &Doc, fraction: f64) -> Option<bool> {
         return None;
     }
     match (role, doc.tag) {
-        (SourceRole::Train, _) => Some(true),
-        (SourceRole::Validation, _) => Some(false),
-        (_, Some("train")) => Some(true),
-        (_, Some("validation")) => Some(false),
+        (SourceRole::Train, _) | (SourceRole::Mixed, Some("train")) => Some(true),
+        (SourceRole::Validation, _) | (SourceRole::Mixed, Some("validation")) => Some(false),
         (_, Some(_)) => None,
         (_, None) => {
             let hash = xxhash_rust::xxh3::xxh3_64(doc.text.as_bytes()) >> 11;

@@ -12,11 +12,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::Evaluation;
 use crate::DataConfig;
 use crate::layout::{Listing, PlacedSource, Rule, SourceRole};
+use crate::parquet_files::{Cells, parquet};
 use crate::source::{ReadSeek, Source};
-
-#[path = "../../../tests/common/parquet.rs"]
-#[allow(dead_code, reason = "other tests write other columns")]
-mod parquet;
 
 /// A generator of a seed.
 pub(super) struct Draw(ChaCha8Rng);
@@ -187,9 +184,10 @@ impl World {
         };
         let by_file = draw.chance(40);
         let files = (0..draw.below(9)).map(|number| {
-            let role = match by_file {
-                false => SourceRole::Mixed,
-                true => draw.pick(&[SourceRole::Train, SourceRole::Train, SourceRole::Validation]),
+            let role = if by_file {
+                draw.pick(&[SourceRole::Train, SourceRole::Train, SourceRole::Validation])
+            } else {
+                SourceRole::Mixed
             };
             Arc::new(file(draw, number, role, &config))
         });
@@ -393,12 +391,9 @@ fn stored(
         "parquet" => {
             let texts = docs.iter().map(|doc| doc.text.clone());
             let tags = docs.iter().map(|doc| doc.tag.unwrap_or("none"));
-            let columns = [
-                ("text", parquet::Cells::text(texts)),
-                ("split", parquet::Cells::text(tags)),
-            ];
+            let columns = [("text", Cells::text(texts)), ("split", Cells::text(tags))];
             let compression = ::parquet::basic::Compression::SNAPPY;
-            parquet::parquet(&columns, compression, 1 + draw.below(4) as usize)
+            parquet(&columns, compression, 1 + draw.below(4) as usize)
         }
         // No document, and no text.
         "json" => b"{\"content\": \"none\"}\n".to_vec(),
