@@ -264,12 +264,11 @@ fn models_from_the_hub() {
     let imported = |from: &str, to: &str| {
         let out = hub.home.path().join(to);
         hub.told(&["import", from, "--out", out.to_str().unwrap()]);
-        let weights = out.join("checkpoints");
-        let checkpoint = fs::read_dir(weights).unwrap().next().unwrap().unwrap();
-        (
-            out,
-            fs::read(checkpoint.path().join("model.safetensors")).unwrap(),
-        )
+        let checkpoints = fs::read_dir(out.join("checkpoints")).unwrap();
+        let mut folders = checkpoints.map(|entry| entry.unwrap().path());
+        let checkpoint = folders.find(|path| path.is_dir()).unwrap();
+        let weights = fs::read(checkpoint.join("model.safetensors")).unwrap();
+        (out, weights)
     };
     let (there, weights) = imported("hf://org/llama-mini", "there");
     let (_, same) = imported(peer.to_str().unwrap(), "here");
