@@ -19,8 +19,8 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
         run.config.train.eval_tokens = tokens;
     }
     let data = run_data::corpus(&run)?;
-    let texts = data.texts().into_iter();
-    let stores = texts.map(|(_, text)| store(text, &arguments));
+    let (texts, split) = (data.texts().into_iter(), arguments.split);
+    let stores = texts.map(|(_, text)| store(text, split));
     let stores = stores.collect::<Result<Vec<_>>>()?;
     let (context, batch) = (run.config.model.context, run.config.train.batch_size);
     let samples = (arguments.tokens.is_some() || data.is_streamed()).then(|| {
@@ -82,8 +82,8 @@ pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) ->
 }
 
 /// The tokens that are scored of a text.
-fn store<'d>(text: &'d Text, arguments: &Eval) -> Result<&'d PackedStore> {
-    match (arguments.split, text) {
+fn store(text: &Text, split: Split) -> Result<&PackedStore> {
+    match (split, text) {
         (Split::Validation, _) => Ok(text.validation()),
         (Split::Train, Text::Prepared(corpus)) => Ok(&corpus.train),
         (Split::Train, Text::Streamed(_)) => Err(WrongInput(
