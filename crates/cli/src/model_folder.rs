@@ -73,7 +73,8 @@ impl ModelFolder {
 
 /// Whether a file at the root of a repository may say something about the model or its texts.
 fn is_about(path: &str) -> bool {
-    !path.contains('/') && (path.ends_with(".json") || path.ends_with(".jinja"))
+    let ending = Path::new(path).extension();
+    !path.contains('/') && ending.is_some_and(|it| it == "json" || it == "jinja")
 }
 
 /// Fetches files with a bar.

@@ -276,7 +276,7 @@ fn models_from_the_hub() {
     let origin = fs::read_to_string(there.join("frozen.json")).unwrap();
     assert!(origin.contains("hf://org/llama-mini@"), "{origin}");
     assert!(recorded(&there).contains("name = \"llama-mini\""));
-    assert!(!hub.files_sent().iter().any(|path| path.ends_with(".bin")));
+    assert!(!hub.files_sent().iter().any(|path| path.contains(".bin")));
     for place in ["hf://org/llama-mini/config.json", "hf://org/missing"] {
         let error = hub.refused(&["import", place]);
         assert!(error.contains(place), "{error}");
