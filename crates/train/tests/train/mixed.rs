@@ -59,7 +59,11 @@ fn every_source_has_its_tokens_its_epoch_and_its_losses() {
     let world = World::new();
     let run = train(&world, &[], "all", world.fresh("run")).run;
     let lines = metrics(&run);
-    let value = |step: usize, name: &str| lines[step - 1].get(name).and_then(|v| v.as_f64());
+    let value = |step: usize, name: &str| {
+        lines[step - 1]
+            .get(name)
+            .and_then(serde_json::Value::as_f64)
+    };
     for step in 1..=40 {
         let [a, b] = ["data/a/tokens", "data/b/tokens"].map(|name| value(step, name).unwrap());
         assert!((a + b - value(step, "train/tokens").unwrap()).abs() < 0.5);
