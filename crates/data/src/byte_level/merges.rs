@@ -33,7 +33,7 @@ pub(super) struct Merges {
 }
 
 impl Merges {
-    /// Those of a model; none if it doesn't know every byte, or has an id twice.
+    /// Those of a model; none if it doesn't know every byte that a text may have, or has an id twice.
     pub(super) fn of(model: &BPE) -> Option<Self> {
         #[derive(Deserialize)]
         struct File {
@@ -47,7 +47,11 @@ impl Merges {
         let mut bytes = [0; 256];
         for (byte, (character, id)) in alphabet().into_iter().zip(&mut bytes).enumerate() {
             byte_of.insert(character, byte as u8);
-            *id = *vocab.get(character.encode_utf8(&mut [0; 4]))?;
+            *id = match vocab.get(character.encode_utf8(&mut [0; 4])) {
+                Some(known) => *known,
+                None if is_in_text(byte as u8) => return None,
+                None => NONE,
+            };
         }
         let size = vocab.values().max().map_or(0, |id| *id as usize + 1);
         let mut lengths = vec![0; size];
@@ -112,6 +116,11 @@ impl Merges {
         }
         out.extend_from_slice(symbols);
     }
+}
+
+/// Whether UTF-8 has a byte at all. GPT-NeoX's vocabulary has just those. (RFC 3629, section 1.)
+fn is_in_text(byte: u8) -> bool {
+    !matches!(byte, 0xC0 | 0xC1 | 0xF5..=0xFF)
 }
 
 /// Where the lowest rank is first, unless none is one.

@@ -57,8 +57,8 @@ struct Memory {
 
 impl ByteLevelBpe {
     /// The fast way of a tokenizer, if all of its parts are known here: no normalizer but form C; GPT-2's words and the like
-    /// with no space put in front; added tokens that are their own characters and nothing around them; merges of all bytes
-    /// without affixes or dropout. `reserved` are the ids that no text becomes.
+    /// with no space put in front; added tokens that are their own characters and nothing around them; merges of all
+    /// bytes of UTF-8 without affixes or dropout. `reserved` are the ids that no text becomes.
     pub(crate) fn of(tokenizer: &Tokenizer, reserved: Vec<u32>) -> Option<Self> {
         let ModelWrapper::BPE(model) = tokenizer.get_model() else {
             return None;

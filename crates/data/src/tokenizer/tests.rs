@@ -181,6 +181,14 @@ fn what_is_not_known_is_left_to_the_crate() {
     };
     assert!(is_fast(&|_| ()));
     assert!(is_fast(&|json| json["model"]["ignore_merges"] = true.into()));
+    let without = |character: char| {
+        is_fast(&move |json: &mut Value| {
+            let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+            assert!(vocab.remove(&character.to_string()).is_some());
+        })
+    };
+    // The byte C0, which no text has, and 01, which it may.
+    assert!(without('À') && !without('ā'));
     // Switched off when the file is loaded.
     assert!(is_fast(&|json| json["model"]["dropout"] = 0.5.into()));
     assert!(!is_fast(
