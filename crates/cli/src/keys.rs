@@ -39,6 +39,12 @@ const EVAL: &[&str] = &[
     "data.document_mask",
     "data.cache",
     "data.shard_bytes",
+    "data.window_bytes",
+    "data.prepare",
+    "data.ahead",
+    "data.cache_bytes",
+    "data.on_bad_record",
+    "data.sources",
     "train.device",
     "train.precision",
 ];
