@@ -30,7 +30,8 @@ fn train(world: &World, keys: &[(&str, &str)], cache: &str, start: Start) -> Sum
     let sources = sources(world);
     let keys = [&[WINDOWS, ("data.sources", &sources)], keys].concat();
     let resolved = world.resolve("pre_norm", &keys).unwrap();
-    let data = prepare(&resolved.config, &world.path(cache), &()).unwrap();
+    let cache = world.path(&format!("cache-{cache}"));
+    let data = prepare(&resolved.config, &cache, &()).unwrap();
     let trainer = Trainer::new(&Registry::default(), resolved, data);
     trainer.start(start).run().unwrap()
 }
@@ -73,9 +74,9 @@ fn every_source_has_its_tokens_its_epoch_and_its_losses() {
         }
         assert!(value(step, "data/b/epoch") >= value(1, "data/b/epoch"));
     }
-    // Three to one from step 21 to 30.
-    let drawn = value(30, "data/b/tokens").unwrap();
-    assert!((drawn - 160.0).abs() <= 48.0, "{drawn}");
+    // Three to one from step 21 to 30: of 40 samples 10, with a deviation of 2.7 where a block of 256 strata has just begun.
+    let drawn = value(30, "data/b/tokens").unwrap() / 16.0;
+    assert!((drawn - 10.0).abs() <= 4.0 * 2.7, "{drawn}");
     for step in [10, 20, 30, 40] {
         let [all, a, b] = ["val/loss", "val/a/loss", "val/b/loss"].map(|n| value(step, n).unwrap());
         // Equal parts of both.

@@ -9,7 +9,8 @@ const WINDOWS: (&str, &str) = ("data.window_bytes", "3000");
 
 fn train(world: &World, keys: &[(&str, &str)], cache: &str, start: Start) -> Summary {
     let resolved = world.resolve("pre_norm", keys).unwrap();
-    let data = prepare(&resolved.config, &world.path(cache), &()).unwrap();
+    let cache = world.path(&format!("cache-{cache}"));
+    let data = prepare(&resolved.config, &cache, &()).unwrap();
     let is_streamed = resolved.config.data.prepare == Some(evenburn_data::Prepare::Ahead);
     assert_eq!(data.is_streamed(), is_streamed);
     Trainer::new(&Registry::default(), resolved, data)
