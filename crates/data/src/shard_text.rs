@@ -16,7 +16,7 @@ use crate::token_bytes::Tokens;
 use crate::{DataConfig, DataError, Tokenizer, cut};
 
 /// Text encoded in parallel at a time, in bytes…
-const BATCH_BYTES: usize = 4 << 20;
+pub(crate) const BATCH_BYTES: usize = 4 << 20;
 /// …and in documents.
 const BATCH_DOCUMENTS: usize = 8192;
 
@@ -169,9 +169,10 @@ impl<'a, A: Access> ShardText<'a, A> {
         let mut batch = self.next_batch()?;
         loop {
             // The next documents are read and decompressed while these are encoded.
+            let texts: Vec<&str> = batch.documents.iter().map(|(d, _)| &*d.text).collect();
             let (tokens, next) = match batch.end {
-                None => rayon::join(|| encode(tokenizer, &batch.documents), || self.next_batch()),
-                Some(_) => (encode(tokenizer, &batch.documents), Ok(Batch::default())),
+                None => rayon::join(|| encode(tokenizer, &texts), || self.next_batch()),
+                Some(_) => (encode(tokenizer, &texts), Ok(Batch::default())),
             };
             for ((document, split), tokens) in batch.documents.iter().zip(tokens?) {
                 sink.document(*split, &tokens, document.text.len() as u64)?;
@@ -280,15 +281,12 @@ impl<'a, A: Access> ShardText<'a, A> {
 }
 
 /// The tokens of every document, between its BOS, where there is one, and its end-of-document token.
-fn encode(
-    tokenizer: &Tokenizer,
-    documents: &[(Document, Split)],
-) -> Result<Vec<Tokens>, DataError> {
-    let pieces: Vec<(usize, &str)> = documents
+pub(crate) fn encode(tokenizer: &Tokenizer, texts: &[&str]) -> Result<Vec<Tokens>, DataError> {
+    let pieces: Vec<(usize, &str)> = texts
         .iter()
         .enumerate()
-        .flat_map(|(i, (d, _))| {
-            let pieces = tokenizer.pieces(&d.text, cut::PIECE);
+        .flat_map(|(i, text)| {
+            let pieces = tokenizer.pieces(text, cut::PIECE);
             pieces.into_iter().map(move |p| (i, p))
         })
         .collect();
@@ -296,7 +294,7 @@ fn encode(
         .par_iter()
         .map(|(_, piece)| tokenizer.encode_piece(piece))
         .collect::<Result<_, _>>()?;
-    let mut all = vec![tokenizer.begin(); documents.len()];
+    let mut all = vec![tokenizer.begin(); texts.len()];
     for ((document, _), piece) in pieces.into_iter().zip(encoded) {
         all[document].append(piece);
     }

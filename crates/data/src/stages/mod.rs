@@ -8,17 +8,14 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::decode::{self, Documents};
 use crate::megatron::{MegatronWriter, TokenType};
+use crate::shard_text::{self, BATCH_BYTES};
 use crate::token_bytes::Tokens;
-use crate::{DataConfig, DataError, Source, Tokenizer, cut, documents, files};
+use crate::{DataConfig, DataError, Source, Tokenizer, documents, files};
 use recorded::Recorder;
-
-/// Text encoded in parallel at a time, in bytes, as where a corpus is prepared.
-const BATCH_BYTES: usize = 4 << 20;
 
 /// Files that are fetched ahead of the one that is read.
 const AHEAD: usize = 2;
@@ -312,17 +309,10 @@ fn next_batch(texts: &mut Texts<'_>) -> Result<Vec<String>, DataError> {
     Ok(batch)
 }
 
-/// The tokens of each text, with those around a document.
+/// The tokens of documents, as where a corpus is prepared.
 fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<Vec<Tokens>, DataError> {
-    let document = |text: &String| {
-        let mut tokens = tokenizer.begin();
-        for piece in tokenizer.pieces(text, cut::PIECE) {
-            tokens.append(tokenizer.encode_piece(piece)?);
-        }
-        tokens.push(tokenizer.eod());
-        Ok(tokens)
-    };
-    texts.par_iter().map(document).collect()
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    shard_text::encode(tokenizer, &texts)
 }
 
 /// What some work gives, and how long it takes.
