@@ -13,7 +13,7 @@ use crate::source::Source;
 use crate::{DataError, Phase, Progress, ProgressState};
 
 /// Files fetched at once: one connection seldom fills a line, and hubs count requests.
-const FILES: usize = 4;
+pub(crate) const FILES_AT_ONCE: usize = 4;
 
 /// How often it is told how far it is.
 const TOLD: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ pub fn fetch(
     let before = storage.traffic().bytes();
     let next = Arc::new(AtomicUsize::new(0));
     let (done, results) = channel();
-    for _ in 0..FILES.min(missing.len()) {
+    for _ in 0..FILES_AT_ONCE.min(missing.len()) {
         let (missing, next, done) = (Arc::clone(&missing), Arc::clone(&next), done.clone());
         // Whoever is interrupted doesn't wait for the end of a file.
         thread::spawn(move || {

@@ -20,15 +20,13 @@ use rayon::ThreadPoolBuilder;
 use super::Plan;
 use crate::DataError;
 use crate::batch::Boundaries;
+use crate::fetching::FILES_AT_ONCE;
 use crate::order::ShardOrder;
 use crate::reading::bad_records;
 use crate::shard_text::{End, Reading, Rules, ShardText, Sink};
 use crate::split::Split;
 use crate::token_bytes::Tokens;
 use crate::window::{MemoryText, NetworkTraffic, Place, Window, Windows};
-
-/// Files fetched at once: one connection seldom fills a line, and hubs count requests.
-const FETCHERS: usize = 4;
 
 type Built = Result<Option<Window>, DataError>;
 
@@ -106,7 +104,7 @@ impl Ahead {
                 pool.install(|| shared.build());
             }),
         )?;
-        for number in 0..FETCHERS {
+        for number in 0..FILES_AT_ONCE {
             let shared = Arc::clone(&self.shared);
             spawn(&format!("fetch-{number}"), Box::new(move || shared.fetch()))?;
         }
