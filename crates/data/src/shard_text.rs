@@ -55,6 +55,8 @@ pub(crate) trait Sink {
 pub(crate) struct Reading<'a> {
     /// The source at hand.
     pub(crate) source: &'a str,
+    /// How many sources were opened, that one among them.
+    pub(crate) sources: usize,
     /// Stored bytes read of all sources so far.
     pub(crate) stored_bytes: u64,
     /// Bytes of text in them, that of documents that are left out included.
@@ -149,6 +151,7 @@ impl<'a, A: Access> ShardText<'a, A> {
         let source = self.group.sources.get(at);
         Reading {
             source: source.map_or("", |placed| placed.source.name()),
+            sources: self.opened,
             stored_bytes: self.stored_bytes.load(Ordering::Relaxed),
             text_bytes: self.text_bytes,
         }
@@ -217,6 +220,7 @@ impl<'a, A: Access> ShardText<'a, A> {
     /// The next documents of the window.
     fn next_batch(&mut self) -> Result<Batch, DataError> {
         let (mut batch, mut bytes) = (Batch::default(), 0);
+        let opened = self.opened;
         while bytes < BATCH_BYTES && batch.documents.len() < BATCH_DOCUMENTS {
             let next = match self.held.take() {
                 Some(held) => Some(held),
@@ -226,6 +230,11 @@ impl<'a, A: Access> ShardText<'a, A> {
                 batch.end = Some(End::Shard);
                 break;
             };
+            // Whoever looks for documents hears of every source that has none.
+            if self.opened > opened && batch.documents.is_empty() {
+                self.held = Some((document, split));
+                break;
+            }
             let length = document.text.len();
             if self.documents > 0 && self.bytes + length as u64 > self.rules.config.window_bytes {
                 self.held = Some((document, split));

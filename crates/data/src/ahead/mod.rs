@@ -207,7 +207,10 @@ fn streamed(
         config,
         only: Some(Split::Validation),
     };
-    let (validation, measured) = validation::read(groups.iter(), rules, evaluation, &watched)?;
+    let held_out = groups
+        .iter()
+        .filter(|group| group.role().has(Split::Validation));
+    let (validation, measured) = validation::read(held_out, rules, evaluation, &watched)?;
     let mut shards = groups;
     shards.retain(|group| group.role().has(Split::Train));
     let pins = Pins::of(config, &storage);

@@ -133,7 +133,7 @@ impl Search<'_> {
                 });
             }
             if end != Some(End::Window) || self.is_over() {
-                self.files += group.sources.len();
+                self.files += reading.sources;
                 return Ok(text.window() + usize::from(end == Some(End::Enough)));
             }
         }
@@ -144,7 +144,7 @@ impl Search<'_> {
             "data.validation_path",
             format!(
                 "is needed: none of the first {} files has a validation document, and a stream holds no text out by its position",
-                self.files
+                self.files.min(SEARCHED_FILES)
             ),
         )
     }
@@ -169,7 +169,8 @@ impl Sink for Search<'_> {
             return Err(DataError::Interrupted);
         }
         let here = samples_in(self.window.tokens(), self.need.context);
-        if self.samples + here >= self.need.samples {
+        let found_none = self.measured.tokens == 0 && self.files + text.sources > SEARCHED_FILES;
+        if found_none || self.samples + here >= self.need.samples {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
