@@ -98,7 +98,9 @@ impl Decoder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forward(&self, tokens: Tensor<2, Int>, context: &ForwardContext) -> ForwardOutput {
-        self.pass(tokens, context, None)
+        let segments = context.segments.clone();
+        let mask = segments.map_or(AttentionMask::Causal, AttentionMask::within);
+        self.pass(tokens, &mask, context, None)
     }
 
     /// The vectors before the output layer, each row one document, without dropout.
@@ -189,14 +191,17 @@ impl Decoder {
         cache: &mut KvCache,
     ) -> Result<Tensor<3>, CacheError> {
         cache.check(self, tokens.dims()[1])?;
-        let output = self.pass(tokens, &ForwardContext::default(), Some(cache));
+        let (mask, context) = (AttentionMask::Causal, ForwardContext::default());
+        let output = self.pass(tokens, &mask, &context, Some(cache));
         Ok(self.logits(output.hidden))
     }
 
-    /// Embedding, blocks and final normalization, behind the positions of a cache where there is one.
-    fn pass(
+    /// Embedding, blocks and final normalization, behind the positions of a cache where there is one. What positions see says the
+    /// mask, not the context's segments.
+    pub(crate) fn pass(
         &self,
         tokens: Tensor<2, Int>,
+        mask: &AttentionMask,
         context: &ForwardContext,
         cache: Option<&mut KvCache>,
     ) -> ForwardOutput {
@@ -207,10 +212,8 @@ impl Decoder {
             }
             None => (0, None),
         };
-        let segments = context.segments.clone();
-        let mask = segments.map_or(AttentionMask::Causal, AttentionMask::within);
         let places = mask.positions();
-        let rotary = self.rotary(start, tokens.dims()[1]);
+        let rotary = self.rotary(start, mask.longest(tokens.dims()[1]));
         let rotary = match &places {
             Some(places) => rotary.map(|rotary| rotary.at(places.clone())),
             None => rotary,
@@ -230,7 +233,7 @@ impl Decoder {
         for (n, block) in self.blocks.iter().enumerate() {
             let shared = BlockContext {
                 rotary: rotary.as_ref(),
-                mask: &mask,
+                mask,
                 dropout: dropout.as_ref().map(|dropout| dropout.at(n)),
                 largest: largest.as_ref(),
                 watch: watch.as_ref(),

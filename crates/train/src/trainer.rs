@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use evenburn_data::{Prepare, TrainingData};
 
@@ -72,6 +73,7 @@ pub struct Trainer {
     display: Display,
     renderer: Option<OpenRenderer>,
     stop: Arc<AtomicBool>,
+    launched: Instant,
     log: bool,
     hooks: Hooks,
 }
@@ -133,6 +135,7 @@ impl Trainer {
             display: Display::Silent,
             renderer: None,
             stop: Arc::default(),
+            launched: Instant::now(),
             log: false,
             hooks: Hooks::default(),
         }
@@ -167,6 +170,14 @@ impl Trainer {
     #[must_use]
     pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
         self.stop = stop;
+        self
+    }
+
+    /// When the program was launched: the time to the first step, which the run tells, is counted from there. The moment at which
+    /// the trainer was made unless told.
+    #[must_use]
+    pub fn launched(mut self, at: Instant) -> Self {
+        self.launched = at;
         self
     }
 
@@ -343,6 +354,7 @@ impl Trainer {
                 seed: config.train.seed,
             },
             stop: Arc::clone(&self.stop),
+            launched: self.launched,
             config: config.train.clone(),
         };
         (Task::new(decoder, config.data.document_mask), work)

@@ -84,6 +84,8 @@ pub(crate) struct TrainingLoop {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) samples: Samples,
     pub(crate) stop: Arc<AtomicBool>,
+    /// When the program was.
+    pub(crate) launched: Instant,
 }
 
 /// A step after its update.
@@ -135,6 +137,10 @@ impl TrainingLoop {
                 .step(task, observed, &mut sinks)
                 .map_err(|e| e.after(checkpoint.as_deref()))?;
             loss = Some(stepped.updated.loss);
+            if self.state.step == first + 1 {
+                let waited = self.launched.elapsed().as_secs_f64();
+                sinks.note(&format!("first step after {waited:.1} s"));
+            }
             let measured;
             (measured, observed) = match self.observe(&task, stepped, &mut sinks) {
                 Ok(seen) => seen,

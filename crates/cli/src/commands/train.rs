@@ -15,6 +15,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(super) fn run(
     registry: &Registry,
@@ -22,6 +23,7 @@ pub(super) fn run(
     arguments: Train,
     overrides: Overrides,
 ) -> Result<()> {
+    let launched = Instant::now();
     let launch = Launch {
         file: arguments.config,
         overrides,
@@ -46,6 +48,7 @@ pub(super) fn run(
         .start(start)
         .display(Display::Lines)
         .stop_flag(stop)
+        .launched(launched)
         .with_run_log();
     if !arguments.no_dashboard && on_a_terminal() {
         trainer = trainer.renderer(dashboard::open);

@@ -2,7 +2,7 @@
 //!
 //! `B` batch, `T` time, `D` model, `H` query heads, `G` key/value heads, `K` head width.
 
-use super::{Gain, Norm, Projection, Rotary, Watch};
+use super::{Gain, Norm, Projection, Rotary, SharedPositions, Watch};
 use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::noise::Dropout;
@@ -117,6 +117,8 @@ pub enum AttentionMask {
     Causal,
     /// Those from this position on, `[B, T]`: the first one of the query's document.
     Since(Tensor<2, Int>),
+    /// Those of its own sequence, where several sequences share their first positions.
+    Shared(SharedPositions),
 }
 
 impl AttentionMask {
@@ -134,27 +136,40 @@ impl AttentionMask {
     /// The first position that each query sees, `[B, T]`; none where that is 0 throughout.
     fn starts(&self) -> Option<Tensor<2, Int>> {
         match self {
-            Self::Causal => None,
+            Self::Causal | Self::Shared(_) => None,
             Self::Since(starts) => Some(starts.clone()),
         }
     }
 
-    /// Each position's place in its document, `[B, T]` from 0: it sees that many earlier ones.
+    /// Each position's place in its document or sequence, `[B, T]` from 0: it sees that many earlier ones.
     pub fn positions(&self) -> Option<Tensor<2, Int>> {
-        let starts = self.starts()?;
-        let t = starts.dims()[1];
-        Some(places(t, (&starts.device(), starts.dtype())).sub(starts))
+        match self {
+            Self::Causal => None,
+            Self::Since(starts) => {
+                let t = starts.dims()[1];
+                Some(places(t, (&starts.device(), starts.dtype())).sub(starts.clone()))
+            }
+            Self::Shared(shared) => Some(shared.places()),
+        }
+    }
+
+    /// Places that `t` positions have.
+    pub(crate) fn longest(&self, t: usize) -> usize {
+        match self {
+            Self::Causal | Self::Since(_) => t,
+            Self::Shared(shared) => shared.longest(),
+        }
     }
 
     /// Which of `keys` positions are hidden from each of the `t` newest, `[B or 1, T, S]`.
     fn hidden(&self, t: usize, keys: usize, device: &Device) -> Tensor<3, Bool> {
         let earlier = (keys - t) as i64;
         let future = Tensor::<2, Bool>::tril_mask([t, keys], earlier, device).unsqueeze::<3>();
-        match self {
-            Self::Causal => future,
-            Self::Since(starts) => {
+        match self.starts() {
+            None => future,
+            Some(starts) => {
                 let shape = [starts.dims()[0], t, keys];
-                let starts = starts.clone().unsqueeze_dim::<3>(2).expand(shape);
+                let starts = starts.unsqueeze_dim::<3>(2).expand(shape);
                 let places = places(keys, (device, starts.dtype()));
                 let places = places.unsqueeze::<3>().expand(shape);
                 places.lower(starts).bool_or(future.expand(shape))
@@ -182,7 +197,7 @@ fn places(t: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2, Int>
 }
 
 /// What the branches of a block share in one forward pass: positions, mask, dropout, and what is measured.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BlockContext<'a> {
     /// Rotations of q and k; none where positions are no rotations.
     pub rotary: Option<&'a Rotary>,
@@ -327,12 +342,17 @@ impl Attention {
         }
         let v = repeat_heads(self.v.forward(x), self.head, kv_heads);
         let ([_, t, _], earlier) = (q.dims(), cache.as_deref().map_or(0, LayerCache::len));
-        let y = match cache {
-            None if !self.needs_weights(context) => {
-                let (starts, scale) = (context.mask.starts(), self.scores.scale);
-                causal_attention(q, k, v, starts, self.heads, kv_heads, scale)
+        let y = match context.mask {
+            // Of the rows of sequences that share positions, each is a sequence of its own.
+            AttentionMask::Shared(shared) => {
+                let [q, k, v] = [q, k, v].map(|x| shared.unpacked(x));
+                let context = BlockContext {
+                    mask: &AttentionMask::Causal,
+                    ..context.clone()
+                };
+                shared.packed(self.over(q, k, v, &context, cache))
             }
-            cache => self.attend(q, k, v, context, cache),
+            _ => self.over(q, k, v, context, cache),
         };
         let y = match self.scores.factor {
             AttentionFactor::Dense => {
@@ -342,6 +362,25 @@ impl Attention {
             AttentionFactor::None | AttentionFactor::Exact => y,
         };
         self.o.forward(y)
+    }
+
+    /// The mean of `v` by the scores of `q` and `k`, all `[B, T, heads K]`.
+    fn over(
+        &self,
+        q: Tensor<3>,
+        k: Tensor<3>,
+        v: Tensor<3>,
+        context: &BlockContext<'_>,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        match cache {
+            None if !self.needs_weights(context) => {
+                let (starts, scale) = (context.mask.starts(), self.scores.scale);
+                let kv_heads = k.dims()[2] / self.head;
+                causal_attention(q, k, v, starts, self.heads, kv_heads, scale)
+            }
+            cache => self.attend(q, k, v, context, cache),
+        }
     }
 
     /// Whether the weights of the mean have to be there one by one.
@@ -402,13 +441,10 @@ impl Attention {
     /// `softmax(q k + mask) v` of heads `[B, H, T, K]`, by Burn's own operation.
     fn mean(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Tensor<4> {
         let ([b, heads, t, _], keys) = (q.dims(), k.dims()[2]);
-        let hidden = match mask {
-            AttentionMask::Causal => None,
-            AttentionMask::Since(_) => {
-                let hidden = mask.hidden(t, keys, &q.device());
-                Some(hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys]))
-            }
-        };
+        let hidden = mask.starts().map(|_| {
+            let hidden = mask.hidden(t, keys, &q.device());
+            hidden.unsqueeze_dim::<4>(1).expand([b, heads, t, keys])
+        });
         let options = AttentionModuleOptions {
             scale: Some(self.scores.scale),
             softcap: None,

@@ -14,6 +14,7 @@ mod norm;
 mod projection;
 mod residual;
 mod rotary;
+mod shared;
 mod stream;
 mod watch;
 
@@ -28,6 +29,7 @@ pub use norm::Norm;
 pub use projection::Projection;
 pub use residual::{Companion, Mix, Residual};
 pub use rotary::{Layout, Rotary};
+pub use shared::SharedPositions;
 pub use stream::{Join, Stream};
 pub use watch::Watch;
 

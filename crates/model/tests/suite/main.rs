@@ -9,6 +9,7 @@ mod experts;
 mod fold;
 mod functions;
 mod gradients;
+mod likelihood;
 mod modules;
 mod open;
 mod plans;
