@@ -7,8 +7,8 @@ use crate::{EvalError, RequestFault, TokenRequest};
 
 /// Text to tokens, as a benchmark has them.
 pub trait Encoder: Sync {
-    /// The tokens of a text; after the token that begins a text, where a model was trained with one before every text that it is
-    /// asked about.
+    /// The tokens of a text; after the token that begins a text, where a model was trained with one before every text
+    /// that it is asked about.
     ///
     /// # Errors
     /// The tokenizer has no token for a part of the text.
@@ -24,8 +24,8 @@ pub trait Encoder: Sync {
     fn prefix(&self) -> u32;
 }
 
-/// The [`Encoder`] of a [`Tokenizer`]. Unlike that one it reads the names of special tokens in a text as special tokens, as the
-/// harness does.
+/// The [`Encoder`] of a [`Tokenizer`]. Unlike that one it reads the names of special tokens in a text as special
+/// tokens, as the harness does.
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
     inner: tokenizers::Tokenizer,
@@ -36,7 +36,8 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// An encoder with the tokens of a tokenizer. Nothing is put before a text, unless [`with_bos`](Self::with_bos) says so.
+    /// An encoder with the tokens of a tokenizer. Nothing is put before a text, unless [`with_bos`](Self::with_bos)
+    /// says so.
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let mut inner = tokenizer.inner().clone();
         inner.set_encode_special_tokens(false);
@@ -50,8 +51,8 @@ impl TextEncoder {
         }
     }
 
-    /// Whether the token that begins a text is put before every text that doesn't begin with its name, as the harness does with
-    /// `add_bos_token`.
+    /// Whether the token that begins a text is put before every text that doesn't begin with its name, as the harness
+    /// does with `add_bos_token`.
     pub fn with_bos(mut self, adds: bool) -> Self {
         self.adds_bos = adds;
         self
@@ -83,9 +84,9 @@ impl Encoder for TextEncoder {
 
 /// The tokens of a context and of what follows it.
 ///
-/// White space at the end of the context, as Python has it, belongs to what follows. Context and both together are encoded, and the
-/// tail is what the second has more: head and tail together need not be the tokens of the whole, where one of these crosses the
-/// border. Without a context, the [prefix](Encoder::prefix) is the head.
+/// White space at the end of the context, as Python has it, belongs to what follows. Context and both together are
+/// encoded, and the tail is what the second has more: head and tail together need not be the tokens of the whole,
+/// where one of these crosses the border. Without a context, the [prefix](Encoder::prefix) is the head.
 ///
 /// # Errors
 /// Head or tail are empty, or the tokenizer fails.

@@ -15,8 +15,8 @@ const SEED: u64 = 1234;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Drawn anew for each document by one generator, in the order of documents: a limit on documents keeps the examples of those
-    /// that are left.
+    /// Drawn anew for each document by one generator, in the order of documents: a limit on documents keeps the
+    /// examples of those that are left.
     #[default]
     Default,
     /// The first ones, for all documents.

@@ -1,15 +1,17 @@
 //! Benchmarks of language models, scored as `lm-evaluation-harness` 0.4.13 scores them.
 //!
 //! A task is data: a TOML file that says where its documents lie and how a document becomes questions to a model
-//! ([`Task`], [`TaskRegistry`]). [`prepare`] makes token sequences of documents, a scorer answers each with a [`TokenScore`], and
+//! ([`Task`], [`TaskRegistry`]). [`prepare`] makes token sequences of documents, a scorer answers each with a
+//! [`TokenScore`], and
 //! [`Prepared::finish`] makes metrics of the answers. Nothing here knows a model or a backend.
 //!
 //! ```text
-//! records (documents) -> task (contexts, continuations) -> few_shot -> encode, rolling (tokens) -> a scorer -> metrics (results)
+//! records (documents) -> task (contexts, continuations) -> few_shot -> encode, rolling (tokens) -> a scorer ->
+//! metrics (results)
 //! ```
 //!
-//! - Documents, examples and tokens are those of the harness, character by character; where its rules are Python's, so are they
-//!   here (`python`).
+//! - Documents, examples and tokens are those of the harness, character by character; where its rules are Python's,
+//!   so are they here (`python`).
 //! - Nothing in a file can make this crate panic: wrong input is an [`EvalError`] that names file, line and field.
 
 mod document;

@@ -91,8 +91,8 @@ enum Content {
     Whole(Whole),
 }
 
-/// Makes questions of a task's documents, in their order. `pool` has the examples, where any are asked for; it isn't looked at
-/// otherwise.
+/// Makes questions of a task's documents, in their order. `pool` has the examples, where any are asked for; it isn't
+/// looked at otherwise.
 ///
 /// # Errors
 /// A document can't be read or asked about and isn't to be skipped, or there are too few examples.

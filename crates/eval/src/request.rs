@@ -11,7 +11,8 @@ pub struct Request {
     pub continuation: String,
 }
 
-/// How likely is a tail of tokens after a head? Nothing is cut: a model that takes `n` tokens is given the last `n + 1` of both.
+/// How likely is a tail of tokens after a head? Nothing is cut: a model that takes `n` tokens is given the last
+/// `n + 1` of both.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenRequest {
     /// The tokens before, at least one.

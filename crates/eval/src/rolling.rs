@@ -4,8 +4,8 @@ use crate::TokenRequest;
 
 /// Windows over the tokens of a text that score each token once, after as many tokens as fit.
 ///
-/// The first one follows the prefix. The next ones have room for one token before what they score; the last, shorter one is moved
-/// left until it is full again, so that more stands before it. An empty text has no window.
+/// The first one follows the prefix. The next ones have room for one token before what they score; the last, shorter
+/// one is moved left until it is full again, so that more stands before it. An empty text has no window.
 ///
 /// ```
 /// use evenburn_eval::{TokenRequest, rolling_windows};

@@ -168,7 +168,7 @@ fn a_bad_document_is_named() {
         ),
         (
             r#"{"q": "Q", "c": ["a"], "g": "x"}"#,
-            "`gold` of task `own`: is \"x\", no whole number",
+            "`gold` of task `own`: is 'x', no whole number",
         ),
         (
             r#"{"q": "Q", "c": ["a"]}"#,
@@ -227,7 +227,7 @@ fn built_in_tasks_name_what_is_missing() {
         (
             "hellaswag",
             r#"{"activity_label": "A", "ctx_a": "b", "ctx_b": "c", "endings": ["x"], "label": ""}"#,
-            "`gold` of task `hellaswag`: is \"\", no whole number",
+            "`gold` of task `hellaswag`: is '', no whole number",
         ),
         (
             "hellaswag",

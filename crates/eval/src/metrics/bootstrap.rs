@@ -10,8 +10,8 @@ const CHUNKS: u64 = 100;
 /// How often a chunk draws as many documents as there are.
 const REPLICATES: usize = 1000;
 
-/// The deviation of the perplexity over 100,000 draws of as many documents as there are, none for a single one. It is the same every
-/// time, on any number of threads.
+/// The deviation of the perplexity over 100,000 draws of as many documents as there are, none for a single one. It is
+/// the same every time, on any number of threads.
 ///
 /// ```
 /// use evenburn_eval::perplexity_stderr;

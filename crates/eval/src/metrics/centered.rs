@@ -1,7 +1,7 @@
 //! Accuracy between guessing and knowing.
 
-/// Accuracy as DCLM's CORE centers it: 0 for guessing, 1 for knowing all. `chance` is the mean over documents of one by the number of
-/// their choices. None where guessing is always right.
+/// Accuracy as DCLM's CORE centers it: 0 for guessing, 1 for knowing all. `chance` is the mean over documents of one
+/// by the number of their choices. None where guessing is always right.
 ///
 /// ```
 /// use evenburn_eval::centered;

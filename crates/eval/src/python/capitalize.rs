@@ -2,8 +2,9 @@
 
 /// The first character in title case, the rest in lower case, as `str.capitalize` has them.
 ///
-/// Title case isn't upper case: `ﬁ` becomes `Fi`, `ß` becomes `Ss`, `ǆ` becomes `ǅ`. A sigma at the end of a word becomes the
-/// final one. Cases are those of the Unicode version of the standard library, which may know newer letters than a given Python.
+/// Title case isn't upper case: `ﬁ` becomes `Fi`, `ß` becomes `Ss`, `ǆ` becomes `ǅ`. A sigma at the end of a word
+/// becomes the final one. Cases are those of the Unicode version of the standard library, which may know newer
+/// letters than a given Python.
 ///
 /// ```
 /// use evenburn_eval::python::capitalize;

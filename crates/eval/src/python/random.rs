@@ -140,7 +140,8 @@ impl Random {
         }
     }
 
-    /// Places of `count` different ones of `population` things, as `sample` takes them; nothing where there aren't so many.
+    /// Places of `count` different ones of `population` things, as `sample` takes them; nothing where there aren't so
+    /// many.
     pub fn sample(&mut self, population: usize, count: usize) -> Option<Vec<usize>> {
         if count > population {
             return None;

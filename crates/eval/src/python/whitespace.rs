@@ -1,7 +1,7 @@
 //! White space as Python has it.
 
-/// Whether Python's `str.isspace` and the `\s` of its `re` take a character: Unicode's `White_Space` and the four separators
-/// U+001C to U+001F, which aren't white space to Rust.
+/// Whether Python's `str.isspace` and the `\s` of its `re` take a character: Unicode's `White_Space` and the four
+/// separators U+001C to U+001F, which aren't white space to Rust.
 ///
 /// ```
 /// use evenburn_eval::python::is_space;
@@ -27,8 +27,8 @@ pub fn strip_start(text: &str) -> &str {
     text.trim_start_matches(is_space)
 }
 
-/// The number of parts between runs of white space, as `re.split(r"\s+", text)` has them: white space at an end counts an empty
-/// part, and so does an empty text.
+/// The number of parts between runs of white space, as `re.split(r"\s+", text)` has them: white space at an end
+/// counts an empty part, and so does an empty text.
 ///
 /// ```
 /// use evenburn_eval::python::count_words;

@@ -12,7 +12,8 @@ use evenburn_data::Source;
 use crate::{Document, EvalError};
 
 /// The endings of names that are read.
-pub const FORMATS: &str = ".jsonl, .ndjson, .jsonlines, .json with an object a line, each also with .zst or .gz; .parquet";
+pub const FORMATS: &str =
+    ".jsonl, .ndjson, .jsonlines or .json with an object a line, also with .zst or .gz; .parquet";
 
 /// The documents of a file, one after the other; after a fault within a line comes the next line.
 pub struct Documents(Box<dyn Iterator<Item = Result<Document, EvalError>>>);
@@ -34,8 +35,8 @@ impl Iterator for Documents {
 /// Opens the documents of a source, in the format that the end of its name says.
 ///
 /// # Errors
-/// The source can't be opened, its name has no known ending, or a Parquet file's footer is damaged. Later faults come from the
-/// iterator, with their line or row.
+/// The source can't be opened, its name has no known ending, or a Parquet file's footer is damaged. Later faults come
+/// from the iterator, with their line or row.
 ///
 /// ```
 /// use std::sync::Arc;

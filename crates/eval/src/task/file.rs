@@ -160,6 +160,27 @@ impl Definition {
     ///
     /// # Errors
     /// As [`Definition::from_file`].
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use evenburn_eval::Definition;
+    /// let toml = r#"
+    ///     name = "capitals"
+    ///     description = "What is the capital of a country?"
+    ///     kind = "multiple_choice"
+    ///     context = "The capital of {{ country | strip }} is"  # a template: text with fields of the document
+    ///     choices = "cities"                                    # an expression that is a list, or a list of templates
+    ///     gold = "cities | index_of(capital)"                   # an expression that is a number, or a number
+    ///
+    ///     [dataset]
+    ///     path = "capitals.jsonl"                               # beside this file
+    ///
+    ///     [examples]
+    ///     path = "more.jsonl"
+    /// "#;
+    /// let definition = Definition::parse(toml, "capitals.toml", Path::new("tasks")).unwrap();
+    /// assert_eq!(definition.tasks[0].name(), "capitals");
+    /// ```
     pub fn parse(toml: &str, origin: &str, folder: &Path) -> Result<Self, EvalError> {
         let file: File = toml::from_str(toml).map_err(|e| EvalError::Task {
             origin: match e.span() {
@@ -345,7 +366,8 @@ impl File {
         Ok(Form::Question(question))
     }
 
-    /// One context and some choices, or some contexts and one continuation; and whether scores are normalized by default.
+    /// One context and some choices, or some contexts and one continuation; and whether scores are normalized by
+    /// default.
     fn prompts(&self, reading: &Reading<'_>) -> Result<(Prompts, bool), EvalError> {
         match (
             &self.context,

@@ -69,7 +69,8 @@ fn index_of(list: &Value, wanted: &Value) -> Result<usize, Error> {
 mod tests {
     use super::*;
 
-    /// Random texts of the pieces that the rules look for, and what the regular expressions of Python 3.11 make of them.
+    /// Random texts of the pieces that the rules look for, and what the regular expressions of Python 3.11 make of
+    /// them.
     #[test]
     fn texts_are_those_of_python() {
         let cases = include_str!("../../tests/fixtures/python/texts.jsonl");

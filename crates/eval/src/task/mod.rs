@@ -16,9 +16,8 @@ use serde::Deserialize;
 pub(crate) use ask::{Asked, Whole};
 pub use file::TaskKind;
 pub use registry::{Listed, Selection, TaskRegistry};
-use template::Expression;
 use template::Fields;
-pub(crate) use template::Template;
+use template::{Expression, Template};
 
 /// Where documents lie.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,8 +47,8 @@ pub struct Examples {
     path: Option<String>,
     config: Option<String>,
     split: Option<String>,
-    /// Whether one more is drawn than needed, and the document that is asked about left out. The harness does so where a task's
-    /// split for examples is the one that it tests on, and by a slip where it has neither.
+    /// Whether one more is drawn than needed, and the document that is asked about left out. The harness does so
+    /// where a task's split for examples is the one that it tests on, and by a slip where it has neither.
     #[serde(default)]
     without_document: bool,
     /// Path and configuration of the documents, where the file says nothing else.

@@ -108,10 +108,12 @@ impl TaskRegistry {
         self.definitions.iter().flat_map(names)
     }
 
-    /// The tasks of a list such as `hellaswag,blimp,my.toml`: names and aliases of tasks and groups, and files of tasks.
+    /// The tasks of a list such as `hellaswag,blimp,my.toml`: names and aliases of tasks and groups, and files of
+    /// tasks.
     ///
     /// # Errors
-    /// A name is unknown, which lists those that are like it, or a file is no task. Two tasks of one name can't be told apart.
+    /// A name is unknown, which lists those that are like it, or a file is no task. Two tasks of one name can't be
+    /// told apart.
     pub fn select(&self, names: &str) -> Result<Selection, EvalError> {
         let mut selection = Selection::default();
         for name in names
@@ -124,7 +126,8 @@ impl TaskRegistry {
                 .is_some_and(|end| end.eq_ignore_ascii_case("toml"))
             {
                 let definition = Definition::from_file(Path::new(name))?;
-                // A file of one's own may have the name of a task that comes with the program, as long as both aren't asked for.
+                // A file of one's own may have the name of a task that comes with the program, as long as both aren't
+                // asked for.
                 let taken = definition
                     .tasks
                     .iter()

@@ -45,8 +45,8 @@ pub(super) fn detokenize(page: &str) -> String {
     text
 }
 
-/// The rule for digits after an apostrophe is a slip of its authors that everybody computes with: it takes `/' 5/`, slashes included,
-/// and puts the pattern there.
+/// The rule for digits after an apostrophe is a slip of its authors that everybody computes with: it takes `/' 5/`,
+/// slashes included, and puts the pattern there.
 fn quoted_digits(text: &str) -> String {
     const START: &str = "/' ";
     let mut result = String::with_capacity(text.len());
