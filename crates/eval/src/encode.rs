@@ -1,6 +1,7 @@
 //! From a context and a continuation to tokens.
 
 use evenburn_data::Tokenizer;
+use tokenizers::AddedToken;
 
 use crate::python::strip_end;
 use crate::{EvalError, RequestFault, TokenRequest};
@@ -28,7 +29,12 @@ pub trait Encoder: Sync {
 /// tokens, as the harness does.
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
+    /// Reads special tokens.
     inner: tokenizers::Tokenizer,
+    /// Reads none, many times faster: for texts without any.
+    fast: Option<Tokenizer>,
+    /// The names of special tokens.
+    special: Vec<String>,
     prefix: u32,
     /// The name of the token before a text.
     prefix_text: String,
@@ -38,17 +44,41 @@ pub struct TextEncoder {
 impl TextEncoder {
     /// An encoder with the tokens of a tokenizer. Nothing is put before a text, unless [`with_bos`](Self::with_bos)
     /// says so.
-    pub fn new(tokenizer: &Tokenizer) -> Self {
+    ///
+    /// # Errors
+    /// The tokens between texts can't be made special ones.
+    pub fn new(tokenizer: &Tokenizer) -> Result<Self, EvalError> {
         let mut inner = tokenizer.inner().clone();
         inner.set_encode_special_tokens(false);
+        // Whatever the file says of them, the tokens between texts are special ones.
+        for id in [Some(tokenizer.eod()), tokenizer.bos()]
+            .into_iter()
+            .flatten()
+        {
+            let known = inner.get_added_tokens_decoder().contains_key(&id);
+            if let Some(name) = inner.id_to_token(id).filter(|_| !known) {
+                let added = inner.add_special_tokens([AddedToken::from(name, true)]);
+                added.map_err(|e| EvalError::Tokenizer {
+                    message: e.to_string(),
+                })?;
+            }
+        }
+        let added = inner.get_added_tokens_decoder();
+        let special: Vec<_> = added.values().filter(|token| token.special).collect();
+        // Whether a text has one of them can be seen before it is normalized.
+        let seen = special.iter().all(|token| !token.normalized);
+        let fast = (seen && tokenizer.is_fast()).then(|| tokenizer.clone());
+        let special = special.iter().map(|token| token.content.clone()).collect();
         let prefix = tokenizer.bos().unwrap_or(tokenizer.eod());
         let prefix_text = inner.id_to_token(prefix).unwrap_or_default();
-        Self {
+        Ok(Self {
             inner,
+            fast,
+            special,
             prefix,
             prefix_text,
             adds_bos: false,
-        }
+        })
     }
 
     /// Whether the token that begins a text is put before every text that doesn't begin with its name, as the harness
@@ -69,16 +99,30 @@ impl Encoder for TextEncoder {
     }
 
     fn encode_bare(&self, text: &str) -> Result<Vec<u32>, EvalError> {
+        match &self.fast {
+            Some(fast) if !self.special.iter().any(|name| text.contains(name)) => {
+                fast.encode(text).map_err(|e| EvalError::Tokenizer {
+                    message: e.to_string(),
+                })
+            }
+            _ => self.encode_by_crate(text),
+        }
+    }
+
+    fn prefix(&self) -> u32 {
+        self.prefix
+    }
+}
+
+impl TextEncoder {
+    /// The way that takes every text.
+    fn encode_by_crate(&self, text: &str) -> Result<Vec<u32>, EvalError> {
         // Offsets are of no use here, and finding them takes longer than the rest.
         let encoding = self.inner.encode_fast(text, false);
         let encoding = encoding.map_err(|e| EvalError::Tokenizer {
             message: e.to_string(),
         })?;
         Ok(encoding.get_ids().to_vec())
-    }
-
-    fn prefix(&self) -> u32 {
-        self.prefix
     }
 }
 
@@ -115,12 +159,11 @@ pub(crate) fn encode_after(
             (vec![encoder.prefix()], ids)
         }
     } else {
-        let head = match kept {
-            Some(head) => head.clone(),
-            None => {
-                let head = encoder.encode(strip_end(context)).map_err(fault)?;
-                kept.insert(head).clone()
-            }
+        let head = if let Some(head) = kept {
+            head.clone()
+        } else {
+            let head = encoder.encode(strip_end(context)).map_err(fault)?;
+            kept.insert(head).clone()
         };
         let mut whole = encoder
             .encode(&[context, continuation].concat())
@@ -135,4 +178,47 @@ pub(crate) fn encode_after(
         return Err(RequestFault::EmptyTail);
     }
     Ok(TokenRequest { head, tail })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_lead_to_the_same_tokens() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases");
+        let json = std::fs::read_to_string(folder.join("model/tokenizer.json")).unwrap();
+        let tokenizer = Tokenizer::from_json(json, Path::new("tokenizer.json"), "<|endoftext|>");
+        let encoder = TextEncoder::new(&tokenizer.unwrap()).unwrap();
+        assert!(encoder.fast.is_some());
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let mut special = 0;
+        for text in expected.lines().chain([
+            "",
+            "<|endoftext|>",
+            "a<|endoftext|> b",
+            "<|endoftext",
+            " \u{85}",
+        ]) {
+            let ids = encoder.encode_bare(text).unwrap();
+            assert_eq!(ids, encoder.encode_by_crate(text).unwrap(), "{text}");
+            special += ids.iter().filter(|id| **id == encoder.prefix).count();
+        }
+        assert_eq!(special, 2);
+    }
+
+    /// A file may have the token between texts as a word like any other.
+    #[test]
+    fn the_token_between_texts_is_special() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases");
+        let json = std::fs::read_to_string(folder.join("model/tokenizer.json")).unwrap();
+        let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
+        file["added_tokens"] = serde_json::json!([]);
+        let tokenizer = Tokenizer::from_json(file.to_string(), Path::new("a"), "<|endoftext|>");
+        let encoder = TextEncoder::new(&tokenizer.unwrap()).unwrap();
+        let ids = encoder.encode_bare("a<|endoftext|>").unwrap();
+        assert_eq!(ids, [65, 0]);
+    }
 }

@@ -444,7 +444,7 @@ fn compressed_lines_are_read() {
         ("a.parquet", "not a readable Parquet file"),
     ] {
         let source = evenburn_data::LocalFile::new(name.into(), dir.path().join(name)).unwrap();
-        let error = documents(Arc::new(source)).unwrap_err().to_string();
+        let error = documents(&source).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 }

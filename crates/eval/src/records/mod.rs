@@ -5,7 +5,6 @@ mod rows;
 
 use std::fmt;
 use std::io::{BufReader, Read};
-use std::sync::Arc;
 
 use evenburn_data::Source;
 
@@ -39,19 +38,18 @@ impl Iterator for Documents {
 /// from the iterator, with their line or row.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use evenburn_data::LocalFile;
 /// use evenburn_eval::documents;
 /// let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("a.jsonl");
 /// std::fs::write(&path, "{\"goal\": \"one\", \"label\": 1}\n{\"goal\": \"two\"}\n[]").unwrap();
-/// let source = Arc::new(LocalFile::new("a.jsonl".into(), path).unwrap());
-/// let mut found = documents(source).unwrap();
+/// let source = LocalFile::new("a.jsonl".into(), path).unwrap();
+/// let mut found = documents(&source).unwrap();
 /// assert_eq!(found.next().unwrap().unwrap().fields["label"], 1);
 /// assert_eq!(found.next().unwrap().unwrap().fields["goal"], "two");
 /// assert!(found.next().unwrap().unwrap_err().to_string().contains("line 3"));
 /// ```
-pub fn documents(source: Arc<dyn Source>) -> Result<Documents, EvalError> {
+pub fn documents(source: &dyn Source) -> Result<Documents, EvalError> {
     let path = source.location();
     let name = source.name().to_ascii_lowercase();
     let ends = |endings: &[&str]| endings.iter().find_map(|ending| name.strip_suffix(ending));

@@ -15,7 +15,7 @@ use crate::{Document, EvalError, Place, Position};
 
 /// The rows of a file.
 pub(super) struct Rows {
-    rows: RowIter<'static>,
+    iterator: RowIter<'static>,
     path: Arc<Path>,
     next: u64,
     done: bool,
@@ -27,12 +27,12 @@ impl Rows {
             let file = SerializedFileReader::new(bytes)?;
             Ok(RowIter::from_file_into(Box::new(file)))
         };
-        let rows = contained(open).map_err(|e| EvalError::Parquet {
+        let iterator = contained(open).map_err(|e| EvalError::Parquet {
             path: path.to_path_buf(),
             message: format!("not a readable Parquet file: {e}"),
         })?;
         Ok(Self {
-            rows,
+            iterator,
             path,
             next: 0,
             done: false,
@@ -52,7 +52,7 @@ impl Iterator for Rows {
             position: Position::Row(self.next),
         };
         self.next += 1;
-        let row = contained(|| self.rows.next().transpose());
+        let row = contained(|| self.iterator.next().transpose());
         match row {
             Ok(Some(row)) => Some(Ok(Document {
                 fields: object(row),

@@ -111,6 +111,16 @@ impl Reading<'_> {
         }
     }
 
+    /// Refuses what can't be told from a path or a list.
+    fn check_name(&self, field: &str, name: &str) -> Result<(), EvalError> {
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ':');
+        if name.is_empty() || !name.chars().all(fits) {
+            let message = format!("{name:?} is no name: letters, digits, _, - and : make one");
+            return Err(self.fault(field, message));
+        }
+        Ok(())
+    }
+
     fn template(&self, field: &str, source: &str) -> Result<Template, EvalError> {
         Template::new(source).map_err(|message| self.fault(field, message))
     }
@@ -202,9 +212,9 @@ fn line_of(text: &str, byte: usize) -> usize {
 
 impl File {
     fn define(mut self, reading: &Reading<'_>, folder: &Path) -> Result<Definition, EvalError> {
-        self.check_name(reading, "name", &self.name)?;
+        reading.check_name("name", &self.name)?;
         for alias in &self.aliases {
-            self.check_name(reading, "aliases", alias)?;
+            reading.check_name("aliases", alias)?;
         }
         self.check_fields(reading)?;
         self.dataset.resolve(folder);
@@ -222,7 +232,7 @@ impl File {
         };
         let mut tasks = Vec::with_capacity(variants.len());
         for variant in &variants {
-            self.check_name(reading, "variants", variant)?;
+            reading.check_name("variants", variant)?;
             let name = format!("{}_{variant}", self.name);
             let task = self.task(reading, name, Vec::new(), Some(variant))?;
             tasks.push(Arc::new(task));
@@ -241,15 +251,6 @@ impl File {
             tasks,
             group: Some(group),
         })
-    }
-
-    fn check_name(&self, reading: &Reading<'_>, field: &str, name: &str) -> Result<(), EvalError> {
-        let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-        if name.is_empty() || !name.chars().all(fits) || name.ends_with(".toml") {
-            let message = format!("{name:?} is no name: letters, digits, _, -, . and : make one");
-            return Err(reading.fault(field, message));
-        }
-        Ok(())
     }
 
     /// Refuses what the kind has no use for.

@@ -118,7 +118,7 @@ fn sorted(variables: std::collections::HashSet<String>) -> Vec<String> {
 /// A text with places for values.
 #[derive(Debug)]
 pub(crate) struct Template {
-    environment: Environment<'static>,
+    environment: Box<Environment<'static>>,
     variables: Vec<String>,
 }
 
@@ -139,7 +139,7 @@ impl Template {
             .map_err(|e| e.to_string())?
             .undeclared_variables(true);
         Ok(Self {
-            environment,
+            environment: Box::new(environment),
             variables: sorted(variables),
         })
     }

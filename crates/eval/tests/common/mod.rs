@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use evenburn_data::{LocalFile, Tokenizer};
 use evenburn_eval::{Document, Documents, TextEncoder, documents};
@@ -20,7 +19,7 @@ pub(crate) fn fixtures(name: &str) -> PathBuf {
 pub(crate) fn open(path: &Path) -> Documents {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     let source = LocalFile::new(name, path.to_path_buf()).unwrap();
-    documents(Arc::new(source)).unwrap()
+    documents(&source).unwrap()
 }
 
 /// The documents of a file, none of which is bad.
@@ -36,8 +35,10 @@ pub(crate) fn json(path: &Path) -> Value {
 /// The encoder of a folder with the files of a model.
 pub(crate) fn encoder(model: &Path) -> TextEncoder {
     let config = json(&model.join("tokenizer_config.json"));
-    let eos = config["eos_token"].as_str().unwrap();
+    // A name, or a description of the token.
+    let name = |key: &str| config[key].as_str().or(config[key]["content"].as_str());
+    let eos = name("eos_token").unwrap();
     let tokenizer = Tokenizer::from_file(&model.join("tokenizer.json"), eos).unwrap();
-    let tokenizer = tokenizer.with_bos(config["bos_token"].as_str()).unwrap();
-    TextEncoder::new(&tokenizer)
+    let tokenizer = tokenizer.with_bos(name("bos_token")).unwrap();
+    TextEncoder::new(&tokenizer).unwrap()
 }
