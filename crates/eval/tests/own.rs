@@ -448,3 +448,26 @@ fn compressed_lines_are_read() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+#[test]
+fn damaged_tables_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let whole = std::fs::read(fixtures("cases/tasks/wikitext.parquet")).unwrap();
+    let count = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let source = evenburn_data::LocalFile::new("a.parquet".into(), path.clone()).unwrap();
+        let rows = documents(&source)?.collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, EvalError>(rows.len())
+    };
+    assert_eq!(count(&whole).unwrap(), 5);
+    for end in [0, 4, 8, whole.len() / 2, whole.len() - 1] {
+        assert!(count(&whole[..end]).is_err(), "{end}");
+    }
+    for place in (0..whole.len()).step_by(61) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x55;
+        // Not every byte is checked; none may lead to a panic.
+        let _ = count(&damaged);
+    }
+}
