@@ -1,4 +1,5 @@
-//! Documents whose strings, tokens, log-likelihoods and metrics lm-evaluation-harness 0.4.13 has computed.
+//! Documents whose strings, tokens, log-likelihoods and metrics lm-evaluation-harness 0.4.13 has computed; see
+//! `fixtures/LICENSES.md`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
