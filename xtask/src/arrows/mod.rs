@@ -13,7 +13,7 @@ use crate::metadata;
 
 /// What each package depends on, as `docs/architecture.md` says too. A package under `crates/` or `tools/` that isn't here is
 /// an error; tests and examples may depend on all of these, and nothing on them.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("evenburn-allocator", &[]),
     ("evenburn-files", &[]),
     ("evenburn-geometry", &[]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("evenburn-kernels", &["evenburn-cube"]),
     ("evenburn-locations", &["evenburn-files"]),
     ("evenburn-data", &["evenburn-files", "evenburn-locations"]),
+    ("evenburn-eval", &["evenburn-data"]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
     (
         "evenburn-conformance",
