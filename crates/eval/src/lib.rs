@@ -2,8 +2,7 @@
 //!
 //! A task is data: a TOML file that says where its documents lie and how a document becomes questions to a model
 //! ([`Task`], [`TaskRegistry`]). [`prepare`] makes token sequences of documents, a scorer answers each with a
-//! [`TokenScore`], and
-//! [`Prepared::finish`] makes metrics of the answers. Nothing here knows a model or a backend.
+//! [`TokenScore`], and [`Prepared::finish`] makes metrics of the answers. The scorer of this crate is [`Scorer`]; nothing else here knows a model.
 //!
 //! ```text
 //! records (documents) -> task (contexts, continuations) -> few_shot -> encode, rolling (tokens) -> a scorer ->
@@ -26,6 +25,7 @@ mod records;
 mod request;
 mod result;
 mod rolling;
+mod scorer;
 mod task;
 
 pub use document::{Document, Place, Position};
@@ -41,6 +41,7 @@ pub use result::{
     ChoiceRecord, DocResult, GroupResult, RequestRecord, RollingRecord, TaskResult, WindowRecord,
 };
 pub use rolling::rolling_windows;
+pub use scorer::{Passes, ScoreError, Scorer};
 pub use task::{
     DataSet, Definition, Examples, Group, Listed, Selection, Task, TaskKind, TaskRegistry,
 };

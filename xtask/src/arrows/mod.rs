@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("evenburn-kernels", &["evenburn-cube"]),
     ("evenburn-locations", &["evenburn-files"]),
     ("evenburn-data", &["evenburn-files", "evenburn-locations"]),
-    ("evenburn-eval", &["evenburn-data"]),
+    ("evenburn-eval", &["evenburn-data", "evenburn-model"]),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
     (
         "evenburn-conformance",
