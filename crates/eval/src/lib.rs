@@ -13,6 +13,7 @@
 //!   so are they here (`python`).
 //! - Nothing in a file can make this crate panic: wrong input is an [`EvalError`] that names file, line and field.
 
+mod config;
 mod document;
 mod encode;
 mod error;
@@ -28,6 +29,7 @@ mod rolling;
 mod scorer;
 mod task;
 
+pub use config::{EvalConfig, TaskConfig, TaskNames, TaskSelection};
 pub use document::{Document, Place, Position};
 pub use encode::{Encoder, TextEncoder, encode_request};
 pub use error::EvalError;

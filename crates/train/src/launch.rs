@@ -68,7 +68,7 @@ pub enum Start {
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
 /// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
-const FREE: [&str; 25] = [
+const FREE: [&str; 31] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -83,6 +83,12 @@ const FREE: [&str; 25] = [
     "train.prompt",
     "metrics.norms_every",
     "metrics.peak_tflops",
+    "eval.tasks",
+    "eval.every",
+    "eval.limit",
+    "eval.shots",
+    "eval.data",
+    "eval.task",
     "data.path",
     "data.validation_path",
     "data.config",

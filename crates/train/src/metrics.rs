@@ -137,7 +137,8 @@ pub fn documented() -> Result<Vec<(String, Vec<MetricSpec>)>, TrainError> {
     let entries = entries
         .iter()
         .map(|entry| (entry.name().to_owned(), entry.specs().to_vec()));
-    Ok(monitors.chain(entries).collect())
+    let benchmarks = ("benchmarks".to_owned(), validation::task_specs().to_vec());
+    Ok(monitors.chain(entries).chain([benchmarks]).collect())
 }
 
 /// Checks that no two of some measurers have a metric of one name.

@@ -32,7 +32,7 @@ use crate::samples::Samples;
 use crate::sinks::{Callback, Display, EventFile, JsonLines, OnStep, ProgressLines, Sink};
 use crate::task::{Task, untrained};
 use crate::training_loop::{Ended, Outcome, TrainingLoop};
-use crate::validation::{self, Entries, ValidationEntry, ValidationSplit};
+use crate::validation::{self, Benchmarks, Entries, ValidationEntry, ValidationSplit};
 use crate::{device, groups, memory};
 
 /// A run that is ready to start or to continue.
@@ -75,6 +75,7 @@ pub struct Trainer {
     stop: Arc<AtomicBool>,
     launched: Instant,
     log: bool,
+    benchmarks: Benchmarks,
     hooks: Hooks,
 }
 
@@ -137,6 +138,7 @@ impl Trainer {
             stop: Arc::default(),
             launched: Instant::now(),
             log: false,
+            benchmarks: Benchmarks::default(),
             hooks: Hooks::default(),
         }
     }
@@ -185,6 +187,13 @@ impl Trainer {
     #[must_use]
     pub fn with_run_log(mut self) -> Self {
         self.log = true;
+        self
+    }
+
+    /// The benchmarks that the configuration asks for in `[eval]`, loaded.
+    #[must_use]
+    pub fn benchmarks(mut self, benchmarks: Benchmarks) -> Self {
+        self.benchmarks = benchmarks;
         self
     }
 
@@ -239,7 +248,13 @@ impl Trainer {
         mut self,
         built_in: impl FnOnce(&Setup<'_>) -> Vec<Box<dyn Monitor>>,
     ) -> Result<Summary, TrainError> {
-        let hooks = std::mem::take(&mut self.hooks);
+        let mut hooks = std::mem::take(&mut self.hooks);
+        let benchmarks = std::mem::take(&mut self.benchmarks);
+        if benchmarks.is_empty() && !self.resolved.config.eval.is_empty() {
+            let why = "asks for benchmarks, and this program gives none to `Trainer::benchmarks`";
+            return Err(TrainError::invalid("eval", why));
+        }
+        hooks.entries.splice(0..0, benchmarks.entries());
         let renderer = self.renderer.take();
         let config = &self.resolved.config;
         let located = |e: TrainError| e.locate(&self.resolved.origins);

@@ -257,6 +257,7 @@ impl TrainingLoop {
                 data_wait,
                 gradients: looking,
                 probes: started.elapsed().saturating_sub(took),
+                evaluation: Duration::ZERO,
                 observed_before: observed,
             },
             weights_before,
@@ -296,7 +297,10 @@ impl TrainingLoop {
             step_tokens: self.step_tokens,
             tokens: self.state.tokens,
             data: &self.state.cursor,
-            times,
+            times: StepTimes {
+                evaluation: evaluated,
+                ..times
+            },
             traffic: self.feed.traffic(),
             validation: &validation,
             weights_before: weights_before.as_ref(),

@@ -6,6 +6,7 @@
 mod advice;
 mod bad_input;
 #[cfg(unix)]
+mod benchmarks;
 mod budgets;
 mod bytes;
 mod command_line;

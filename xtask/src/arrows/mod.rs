@@ -36,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "evenburn-train",
         &[
             "evenburn-data",
+            "evenburn-eval",
             "evenburn-files",
             "evenburn-geometry",
             "evenburn-kernels",

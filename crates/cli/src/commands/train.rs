@@ -6,10 +6,12 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Text, TrainingData};
+use evenburn_data::{BaselineScores, Text, Tokenizer, TrainingData, open_storage};
+use evenburn_eval::DataSets;
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
+use evenburn_train::validation::Benchmarks;
 use evenburn_train::{Display, Ended, Launch, Resume, Start, Summary, Trainer, own_tokenizer};
 use indicatif::{BinaryBytes, HumanCount};
 use std::io::IsTerminal;
@@ -43,12 +45,14 @@ pub(super) fn run(
         own_tokenizer(&resolved, &start).as_deref(),
         Arc::clone(&stop),
     )?;
+    let benchmarks = benchmarks(&config, data.tokenizer())?;
     announce(&config, &plan, &data, &start)?;
     let mut trainer = Trainer::new(registry, resolved, data.clone())
         .start(start)
         .display(Display::Lines)
         .stop_flag(stop)
         .launched(launched)
+        .benchmarks(benchmarks)
         .with_run_log();
     if !arguments.no_dashboard && on_a_terminal() {
         trainer = trainer.renderer(dashboard::open);
@@ -66,6 +70,13 @@ pub(super) fn run(
         Err(unwritten) if unwritten.is_closed() => Ok(()),
         reported => Ok(reported?),
     }
+}
+
+/// The benchmarks of `[eval]`, whose documents are fetched where they aren't here.
+fn benchmarks(config: &RunConfig, tokenizer: &Tokenizer) -> Result<Benchmarks> {
+    let storage = open_storage(&config.data, &tokenizing::cache_folder())?;
+    let data = DataSets::new(storage, config.eval.data.clone());
+    Ok(Benchmarks::load(config, tokenizer, &data)?)
 }
 
 /// Whether there is somebody to see a dashboard and to press its keys.

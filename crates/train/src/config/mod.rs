@@ -15,6 +15,7 @@ pub use origins::{Origin, Origins};
 pub use sections::{DeviceName, MetricsConfig, PrecisionName, RunSection, TrainConfig};
 
 use evenburn_data::DataConfig;
+use evenburn_eval::EvalConfig;
 use evenburn_model::{ModelConfig, Scheme};
 use evenburn_optim::{OptimConfig, OptimError};
 use schemars::JsonSchema;
@@ -42,12 +43,15 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// What is measured.
     pub metrics: MetricsConfig,
+    /// Benchmarks on the way.
+    pub eval: EvalConfig,
 }
 
 impl RunConfig {
     /// Names of the sections, in the order they are written.
-    pub const SECTIONS: [&'static str; 7] =
-        ["run", "model", "norm", "optim", "data", "train", "metrics"];
+    pub const SECTIONS: [&'static str; 8] = [
+        "run", "model", "norm", "optim", "data", "train", "metrics", "eval",
+    ];
 
     /// The configuration as TOML, every key that has a value included.
     ///

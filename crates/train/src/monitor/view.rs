@@ -48,6 +48,8 @@ pub struct StepTimes {
     pub gradients: Duration,
     /// After the step, in forward passes that only monitors asked for.
     pub probes: Duration,
+    /// After the step, in what is measured on validation text and by benchmarks.
+    pub evaluation: Duration,
     /// Measuring, writing and showing the step before.
     pub observed_before: Duration,
 }

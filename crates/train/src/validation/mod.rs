@@ -6,9 +6,12 @@
 
 mod entries;
 mod loss;
+mod tasks;
 
 pub(crate) use entries::Entries;
 use evenburn_data::{Batch, DataError, PackedStore, Text, TrainingData};
+pub use tasks::Benchmarks;
+pub(crate) use tasks::specs as task_specs;
 
 use crate::config::RunConfig;
 use crate::error::TrainError;
