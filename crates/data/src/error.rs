@@ -66,6 +66,14 @@ pub enum DataError {
         /// What is read.
         formats: String,
     },
+    /// A data set hasn't got the part of it that is asked for.
+    #[error("{place}: {message}")]
+    NoSplit {
+        /// The data set.
+        place: String,
+        /// What was looked for, and what there is.
+        message: String,
+    },
     /// The name of a file ends in nothing this crate decodes.
     #[error("{path}: unknown format (can read {formats})", path = path.display())]
     UnknownFormat {

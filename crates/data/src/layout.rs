@@ -4,6 +4,7 @@
 //! pointer in place of a file) is found where they are opened.
 
 mod card;
+mod data_set;
 mod local;
 mod remote;
 
@@ -18,6 +19,8 @@ use crate::decode::{Documents, counted_documents};
 use crate::source::Source;
 use crate::split::{Split, Tag};
 use crate::{DataConfig, DataError, PathList};
+
+pub use data_set::DataSetFiles;
 
 /// How the documents of a source are assigned to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

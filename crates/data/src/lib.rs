@@ -79,7 +79,7 @@ pub use glance::{Glance, GlanceTotals, glance};
 pub use inspect::{
     DocumentPreview, InspectOptions, Inspection, SamplePreview, SplitSummary, inspect,
 };
-pub use layout::{LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources};
+pub use layout::{DataSetFiles, LeftOut, Listing, PlacedSource, Rule, SourceRole, find_sources};
 pub use learned::train_tokenizer;
 pub use listed::ListedFile;
 pub use manifest::{GroupRecord, Manifest, ShardRecord, SourceRecord, TokenizerRecord, Totals};

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Place;
+use evenburn_data::DataError;
+use evenburn_locations::LocationError;
+
+use crate::{Place, ScoreError};
 
 /// What can go wrong between the file of a task and its metrics.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,30 @@ pub enum EvalError {
         /// What is missing.
         message: String,
     },
+    /// The data of a task isn't where its file says.
+    #[error("task `{task}`: {source}")]
+    Data {
+        /// The task.
+        task: String,
+        /// What the place answers, and what there is.
+        source: Box<DataError>,
+    },
+    /// There are no documents, or no such file in the folder that stands for all data sets.
+    #[error("task `{task}`: {message}")]
+    NoData {
+        /// The task.
+        task: String,
+        /// What was looked for.
+        message: String,
+    },
+    /// A model can't be asked.
+    #[error("task `{task}`: {source}")]
+    Score {
+        /// The task.
+        task: String,
+        /// Why.
+        source: ScoreError,
+    },
     /// There are more or fewer answers than questions.
     #[error("task `{task}` asks {requests} questions and was given {scores} answers")]
     Scores {
@@ -106,6 +133,33 @@ pub enum EvalError {
 }
 
 impl EvalError {
+    /// Whether something that was given is wrong, rather than a disk, a network or a device.
+    ///
+    /// ```
+    /// use evenburn_eval::TaskRegistry;
+    /// let error = TaskRegistry::built_in()?.select("helaswag").unwrap_err();
+    /// assert!(error.is_wrong_input() && !error.is_interrupted());
+    /// # Ok::<(), evenburn_eval::EvalError>(())
+    /// ```
+    pub fn is_wrong_input(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => match LocationError::within(source) {
+                Some(error) => !matches!(error, LocationError::Unavailable { .. }),
+                None => source.kind() == io::ErrorKind::NotFound,
+            },
+            Self::Data { source, .. } => source.is_wrong_input(),
+            Self::Score { source, .. } => matches!(source, ScoreError::Token(_)),
+            Self::Scores { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Whether whoever watches has ended it.
+    pub fn is_interrupted(&self) -> bool {
+        let interrupted = |source: &ScoreError| matches!(source, ScoreError::Interrupted);
+        matches!(self, Self::Score { source, .. } if interrupted(source))
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,

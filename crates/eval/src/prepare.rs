@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use evenburn_files::Sha256;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
@@ -239,11 +240,27 @@ impl Prepared {
         self.cut
     }
 
+    /// A hash of all that is asked and of how answers are judged: where two are equal, so are the results of a model.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::default();
+        let mut add = |part: &dyn std::fmt::Debug| hash.update(format!("{part:?}\n"));
+        add(&(
+            self.task.name(),
+            self.task.kind(),
+            self.shots,
+            &self.skipped,
+        ));
+        for item in &self.items {
+            add(&(item, &self.requests[item.requests.clone()]));
+        }
+        hash.finish()
+    }
+
     /// Makes metrics of the answers, one for each of the [`requests`](Self::requests).
     ///
     /// # Errors
     /// There are more or fewer answers.
-    pub fn finish(self, scores: &[TokenScore]) -> Result<TaskResult, EvalError> {
+    pub fn finish(&self, scores: &[TokenScore]) -> Result<TaskResult, EvalError> {
         if scores.len() != self.requests.len() {
             return Err(EvalError::Scores {
                 task: self.task.name().into(),
@@ -253,10 +270,10 @@ impl Prepared {
         }
         let mut tally = Tally::default();
         let mut docs = Vec::with_capacity(self.items.len());
-        for item in self.items {
+        for item in &self.items {
             let requests = &self.requests[item.requests.clone()];
-            let scores = &scores[item.requests];
-            docs.push(match item.content {
+            let scores = &scores[item.requests.clone()];
+            docs.push(match &item.content {
                 Content::Asked(asked) => {
                     DocResult::Choice(tally.choice(item.id, asked, requests, scores))
                 }
@@ -304,7 +321,7 @@ impl Tally {
     fn choice(
         &mut self,
         id: usize,
-        asked: Asked,
+        asked: &Asked,
         tokens: &[TokenRequest],
         scores: &[TokenScore],
     ) -> ChoiceRecord {
@@ -348,10 +365,10 @@ impl Tally {
         for (request, tokens) in asked.requests.iter().zip(tokens) {
             context_tokens[request.context].clone_from(&tokens.head);
         }
-        let answered = asked.requests.into_iter().zip(tokens).zip(scores);
+        let answered = asked.requests.iter().zip(tokens).zip(scores);
         ChoiceRecord {
             id,
-            contexts: asked.contexts,
+            contexts: asked.contexts.clone(),
             context_tokens,
             gold: asked.gold,
             acc: u8::from(is_right),
@@ -359,7 +376,7 @@ impl Tally {
             requests: answered
                 .map(|((request, tokens), score)| RequestRecord {
                     context: request.context,
-                    continuation: request.continuation,
+                    continuation: request.continuation.clone(),
                     continuation_tokens: tokens.tail.clone(),
                     loglikelihood: score.log_likelihood,
                     is_greedy: score.greedy,
@@ -371,7 +388,7 @@ impl Tally {
     fn whole(
         &mut self,
         id: usize,
-        whole: Whole,
+        whole: &Whole,
         windows: &[TokenRequest],
         scores: &[TokenScore],
     ) -> RollingRecord {
@@ -383,7 +400,7 @@ impl Tally {
         self.bytes += whole.bytes;
         RollingRecord {
             id,
-            text: whole.text,
+            text: whole.text.clone(),
             tokens: windows.iter().map(|window| window.tail.len()).sum(),
             words: whole.words,
             bytes: whole.bytes,

@@ -8,6 +8,7 @@
 //! - [`optim`]: optimizer recipes and the engine that steps a module by path.
 //! - [`locations`]: files of hubs, object stores and web servers.
 //! - [`data`]: a resumable stream of packed tokens.
+//! - [`eval`]: benchmarks, scored as lm-evaluation-harness scores them.
 //! - [`interchange`]: checkpoints of `transformers` in, and out to it.
 //! - [`train`]: run configuration, the trainer, a task for a loop of one's own, checkpoints, metrics.
 //! - [`burn`]: tensors, devices and modules, in the one version that all of these take.
@@ -56,6 +57,7 @@
 
 pub use burn;
 pub use evenburn_data as data;
+pub use evenburn_eval as eval;
 pub use evenburn_geometry as geometry;
 pub use evenburn_interchange as interchange;
 pub use evenburn_kernels as kernels;

@@ -21,7 +21,15 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("evenburn-kernels", &["evenburn-cube"]),
     ("evenburn-locations", &["evenburn-files"]),
     ("evenburn-data", &["evenburn-files", "evenburn-locations"]),
-    ("evenburn-eval", &["evenburn-data", "evenburn-model"]),
+    (
+        "evenburn-eval",
+        &[
+            "evenburn-data",
+            "evenburn-files",
+            "evenburn-locations",
+            "evenburn-model",
+        ],
+    ),
     ("evenburn-model", &["evenburn-geometry", "evenburn-kernels"]),
     (
         "evenburn-conformance",
@@ -48,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "evenburn",
         &[
             "evenburn-data",
+            "evenburn-eval",
             "evenburn-geometry",
             "evenburn-interchange",
             "evenburn-kernels",
@@ -63,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "evenburn",
             "evenburn-allocator",
             "evenburn-data",
+            "evenburn-eval",
             "evenburn-files",
             "evenburn-interchange",
             "evenburn-kernels",

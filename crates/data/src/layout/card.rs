@@ -73,15 +73,9 @@ pub(super) fn parts(
     }
     let text = storage.card(location);
     let text = text.map_err(|source| DataError::Place { key, source })?;
-    let configs = read(text.as_deref().unwrap_or_default()).map_err(|why| {
-        let place = location.to_string();
-        let message = format!(
-            "the first lines of its card (README.md) can't be read: {why}; name its files, as in {place}/**/*.parquet"
-        );
-        let source = LocationError::Corrupt { place, message };
-        DataError::Place { key, source }
-    })?;
-    let Some(config) = choose(&configs, chosen, location)? else {
+    let configs = read(text.as_deref().unwrap_or_default());
+    let configs = configs.map_err(|why| unreadable(location, key, &why))?;
+    let Some(config) = choose(&configs, chosen, &location.to_string(), KEY)? else {
         return Ok(vec![all()]);
     };
     let parts = config.files().into_iter().map(|(path, roles)| {
@@ -97,11 +91,22 @@ pub(super) fn parts(
     parts.collect()
 }
 
-/// The one that is chosen, the only one, or the default; none where there are none.
-fn choose<'a>(
+/// What is wrong with a card, of a place that `key` names.
+pub(super) fn unreadable(location: &Location, key: &'static str, why: &str) -> DataError {
+    let place = location.to_string();
+    let message = format!(
+        "the first lines of its card (README.md) can't be read: {why}; name its files, as in {place}/**/*.parquet"
+    );
+    let source = LocationError::Corrupt { place, message };
+    DataError::Place { key, source }
+}
+
+/// The one that is chosen by `key`, the only one, or the default; none where there are none.
+pub(super) fn choose<'a>(
     configs: &'a [Configuration],
     chosen: Option<&str>,
-    location: &Location,
+    place: &str,
+    key: &'static str,
 ) -> Result<Option<&'a Configuration>, DataError> {
     let named = |name: &str| configs.iter().find(|it| it.config_name == name);
     let names = || {
@@ -112,13 +117,10 @@ fn choose<'a>(
     if let Some(name) = chosen {
         let found = named(name).ok_or_else(|| {
             let why = match configs {
-                [] => format!("is {name}, and the card of {location} names no configurations"),
-                _ => format!(
-                    "is {name}, which {location} doesn't have; it has {}",
-                    names()
-                ),
+                [] => format!("is {name}, and the card of {place} names no configurations"),
+                _ => format!("is {name}, which {place} doesn't have; it has {}", names()),
             };
-            DataError::config(KEY, why)
+            DataError::config(key, why)
         });
         return found.map(Some);
     }
@@ -131,10 +133,10 @@ fn choose<'a>(
             .map(Some)
             .ok_or_else(|| {
                 let why = format!(
-                    "{location} has several configurations; choose one of {}",
+                    "{place} has several configurations; choose one of {}",
                     names()
                 );
-                DataError::config(KEY, why)
+                DataError::config(key, why)
             }),
     }
 }
@@ -146,7 +148,7 @@ struct Card {
 }
 
 #[derive(Debug, Deserialize)]
-struct Configuration {
+pub(super) struct Configuration {
     config_name: String,
     #[serde(default)]
     data_files: Option<OneOrMany<DataFiles>>,
@@ -186,9 +188,19 @@ enum DataFiles {
 impl Configuration {
     /// Its files as globs, with what says their splits.
     fn files(&self) -> Vec<(String, Roles)> {
+        let roles = |split: Option<&str>| match split {
+            Some(split) => Roles::Card(Tag::in_name(split)),
+            None => Roles::Names,
+        };
+        let files = self.by_split().into_iter();
+        files.map(|(path, split)| (path, roles(split))).collect()
+    }
+
+    /// Its files as globs, with the names of their splits; none where the names of files say these.
+    pub(super) fn by_split(&self) -> Vec<(String, Option<&str>)> {
         let folder = self.data_dir.as_deref().map(|it| it.trim_end_matches('/'));
         let Some(files) = &self.data_files else {
-            return vec![(folder.unwrap_or_default().to_owned(), Roles::Names)];
+            return vec![(folder.unwrap_or_default().to_owned(), None)];
         };
         let placed = |path: &String| match folder {
             Some(folder) if !folder.is_empty() => format!("{folder}/{path}"),
@@ -198,10 +210,10 @@ impl Configuration {
         for files in files.all() {
             match files {
                 // As `datasets` takes them.
-                DataFiles::Path(path) => all.push((placed(path), Roles::Card(Some(Tag::Train)))),
+                DataFiles::Path(path) => all.push((placed(path), Some(Tag::Train.name()))),
                 DataFiles::Split { split, path } => {
-                    let roles = Roles::Card(Tag::in_name(split));
-                    all.extend(path.all().iter().map(|path| (placed(path), roles)));
+                    let paths = path.all().iter();
+                    all.extend(paths.map(|path| (placed(path), Some(split.as_str()))));
                 }
             }
         }
@@ -210,7 +222,7 @@ impl Configuration {
 }
 
 /// The configurations in the first lines of a card. The error is a sentence.
-fn read(card: &str) -> Result<Vec<Configuration>, String> {
+pub(super) fn read(card: &str) -> Result<Vec<Configuration>, String> {
     let lines = card.trim_start_matches('\u{feff}').lines();
     let mut lines = lines.skip_while(|line| line.trim().is_empty());
     if lines.next().map(str::trim_end) != Some("---") {
@@ -235,9 +247,9 @@ mod tests {
     use super::*;
 
     fn files(card: &str, chosen: Option<&str>) -> Result<Vec<(String, Roles)>, String> {
-        let location = "hf://datasets/a/b".parse().unwrap();
         let configs = read(card)?;
-        let config = choose(&configs, chosen, &location).map_err(|e| e.to_string())?;
+        let config = choose(&configs, chosen, "hf://datasets/a/b", KEY);
+        let config = config.map_err(|e| e.to_string())?;
         Ok(config.map_or_else(Vec::new, Configuration::files))
     }
 
