@@ -172,7 +172,7 @@ fn every_place_gives_the_same_numbers() {
     let Some(hub) = Hub::start_with(root.path(), &json!([])) else {
         return;
     };
-    let with = ["--tasks", TASKS, "--limit", "8", "--json"];
+    let with = ["--tasks", TASKS, "--limit", "3", "--json"];
     let there = hub.told(&[&["eval", "hf://org/tiny"], &with[..]].concat());
     let told: Value = serde_json::from_str(&there).unwrap();
     let place = told["model"]["place"].as_str().unwrap();
@@ -183,8 +183,7 @@ fn every_place_gives_the_same_numbers() {
         let place = data["place"].as_str().unwrap();
         assert!(place.contains(commit) || name == "piqa", "{name}: {data}");
     }
-    assert_eq!(told["tasks"]["hellaswag"]["documents"], 8);
-    // The commit that was read can be asked for.
+    assert_eq!(told["tasks"]["hellaswag"]["documents"], 3);
     let tasks = documents().join("tasks");
     let model = root.path().join("models/org/tiny");
     let here = |data: &Path, tasks: &str| {
@@ -194,7 +193,7 @@ fn every_place_gives_the_same_numbers() {
             "--data",
             data.to_str().unwrap(),
         ];
-        let with = ["--fresh", "--tasks", tasks, "--limit", "8", "--json"];
+        let with = ["--fresh", "--tasks", tasks, "--limit", "3", "--json"];
         numbers(&hub.told(&[&arguments[..], &with].concat()))
     };
     assert_eq!(here(&tasks, TASKS), numbers(&there));
@@ -202,6 +201,34 @@ fn every_place_gives_the_same_numbers() {
     let mut expected = numbers(&there);
     expected.remove("piqa");
     assert_eq!(here(&root.path().join("datasets"), &without_piqa), expected);
+
+    // The commit that was read can be asked for; another one can't be had.
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/eval/tasks");
+    let toml = fs::read_to_string(built_in.join("hellaswag.toml")).unwrap();
+    let at = |revision: &str| {
+        let pinned = format!("Rowan/hellaswag@{revision}\"");
+        let file = hub.home.path().join(format!("{revision}.toml"));
+        fs::write(&file, toml.replace("Rowan/hellaswag\"", &pinned)).unwrap();
+        file.display().to_string()
+    };
+    let commit = told["tasks"]["hellaswag"]["data"]["commit"]
+        .as_str()
+        .unwrap();
+    let pinned = hub.told(&[
+        "eval",
+        "hf://org/tiny",
+        "--tasks",
+        &at(commit),
+        "--limit",
+        "3",
+        "--json",
+    ]);
+    assert_eq!(numbers(&pinned)["hellaswag"], numbers(&there)["hellaswag"]);
+    let error = hub.refused(&["eval", "hf://org/tiny", "--tasks", &at("v7")]);
+    assert!(
+        error.contains("task `hellaswag`") && error.contains("@v7"),
+        "{error}"
+    );
 }
 
 /// A folder with a model and two tasks of one's own.
@@ -265,6 +292,62 @@ fn what_is_finished_is_kept() {
     *weights.last_mut().unwrap() ^= 1;
     fs::write(sandbox.path("model/model.safetensors"), weights).unwrap();
     assert!(!eval("first.toml", &[]).1.contains("kept"));
+}
+
+/// Ctrl-C ends a task and nothing before it.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_evaluation_goes_on() {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    let (_folder, sandbox) = sandbox();
+    own_tasks(&sandbox);
+    write_sums(&sandbox, "second", 20_000);
+    let mut slow = sandbox.command(&[
+        "eval",
+        "model",
+        "--json",
+        "--one-by-one",
+        "--tasks",
+        "first.toml,second.toml",
+    ]);
+    let running = slow.spawn().unwrap();
+    let start = Instant::now();
+    let kept = sandbox.path("cache/evaluations");
+    while !fs::read_dir(&kept).is_ok_and(|mut files| files.next().is_some()) {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let ended = running.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 2 tasks are finished"), "{said}");
+    let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(told["interrupted"], true);
+    assert_eq!(told["tasks"].as_object().unwrap().len(), 1);
+    write_sums(&sandbox, "second", 24);
+    let again = [
+        "eval",
+        "model",
+        "--one-by-one",
+        "--tasks",
+        "first.toml,second.toml",
+    ];
+    let output = sandbox.run(&again).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("first: kept"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -13,15 +13,20 @@ mod samples;
 mod table;
 mod tasks;
 
-use crate::args::Eval;
+use crate::args::{Eval, Kernels};
 use crate::overrides::Overrides;
 use anyhow::Result;
 use evenburn_train::Registry;
 
-pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {
+pub(super) fn run(
+    registry: &Registry,
+    kernels: Kernels,
+    arguments: Eval,
+    overrides: Overrides,
+) -> Result<()> {
     match arguments.benchmarks.tasks.as_deref() {
         None => loss::run(registry, arguments, overrides),
         Some(names) if names.trim() == "list" => list::run(),
-        Some(_) => tasks::run(registry, &arguments, &overrides),
+        Some(_) => tasks::run(registry, kernels, &arguments, &overrides),
     }
 }

@@ -6,7 +6,7 @@ use super::kept::Shelf;
 use super::progress::Progress;
 use super::questions::Questions;
 use super::{json, samples, table};
-use crate::args::{Benchmarks, Eval, WhichCheckpoints};
+use crate::args::{Benchmarks, Eval, Kernels, WhichCheckpoints};
 use crate::failure::WrongInput;
 use crate::output::{say, tell};
 use crate::overrides::Overrides;
@@ -59,7 +59,12 @@ struct Asking<'a> {
     how: String,
 }
 
-pub(super) fn run(registry: &Registry, arguments: &Eval, overrides: &Overrides) -> Result<()> {
+pub(super) fn run(
+    registry: &Registry,
+    kernels: Kernels,
+    arguments: &Eval,
+    overrides: &Overrides,
+) -> Result<()> {
     let benchmarks = &arguments.benchmarks;
     let names = benchmarks.tasks.as_deref().unwrap_or_default();
     let selection = TaskRegistry::built_in()?.select(names)?;
@@ -80,10 +85,8 @@ pub(super) fn run(registry: &Registry, arguments: &Eval, overrides: &Overrides) 
         cache,
         stop: signals::stop_flag("printing what is finished")?,
         how: format!(
-            "{:?} {} {:?}",
-            benchmarks.batch_size,
-            benchmarks.one_by_one,
-            std::env::var_os("EVENBURN_KERNELS")
+            "{:?} {} {kernels:?}",
+            benchmarks.batch_size, benchmarks.one_by_one
         ),
     };
     let (mut evaluated, mut questions, mut interrupted) = (Vec::new(), None, false);
