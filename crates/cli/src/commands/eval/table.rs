@@ -48,7 +48,7 @@ impl Table {
 /// One model: a row for each task and metric.
 pub(super) fn one(evaluated: &Evaluated) -> Vec<String> {
     let mut table = Table::new(
-        1,
+        3,
         &[
             "task",
             "shots",
@@ -120,7 +120,7 @@ pub(super) fn several(evaluated: &[Evaluated], compared: &[Compared]) -> Vec<Str
         }
     }
     let mut table = Table {
-        numbers: 1,
+        numbers: 3,
         rows: vec![head],
     };
     let Some(first) = evaluated.first() else {
@@ -146,7 +146,8 @@ pub(super) fn several(evaluated: &[Evaluated], compared: &[Compared]) -> Vec<Str
                     let found = compared.iter().find(of_task);
                     let mut found = found.into_iter().flat_map(|it| &it.differences);
                     let found = found.find(|it| it.metric == metric.name);
-                    let signed = |value: f64| format!("{value:+.4}");
+                    // Without the sign of a zero.
+                    let signed = |value: f64| format!("{:+.4}", value + 0.0);
                     row.push(found.map_or_else(String::new, |it| signed(it.difference)));
                     row.push(found.map_or_else(String::new, |it| stderr(it.stderr)));
                 }
