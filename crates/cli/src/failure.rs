@@ -3,6 +3,7 @@
 use crate::commands::places::Unreadable;
 use crate::output::{Unwritten, tell};
 use evenburn_data::DataError;
+use evenburn_eval::EvalError;
 use evenburn_interchange::InterchangeError;
 use evenburn_model::{FoldError, PlanError, SampleError};
 use evenburn_optim::OptimError;
@@ -39,6 +40,7 @@ impl Failure {
                     .is_some_and(InterchangeError::is_wrong_input)
                 || cause.is::<OptimError>()
                 || cause.downcast_ref().is_some_and(TrainError::is_wrong_input)
+                || cause.downcast_ref().is_some_and(EvalError::is_wrong_input)
                 || cause.downcast_ref().is_some_and(DataError::is_wrong_input)
         });
         if wrong { 2 } else { 1 }

@@ -49,6 +49,15 @@ const EVAL: &[&str] = &[
     "train.precision",
 ];
 
+/// Of a model that answers benchmarks, which bring their text.
+const BENCHMARKS: &[&str] = &[
+    "data.eod_token",
+    "data.bos_token",
+    "data.cache",
+    "train.device",
+    "train.precision",
+];
+
 /// What `PATH` and `--tokenizer` don't say.
 const IDS: &[&str] = &[
     "data.text_field",
@@ -90,6 +99,7 @@ impl Keys {
             | Command::Describe(_)
             | Command::Config(Config::Print { .. })
             | Command::Data(Data::Inspect { .. } | Data::Bench { .. }) => Self::All,
+            Command::Eval(eval) if eval.benchmarks.tasks.is_some() => Self::Some(BENCHMARKS),
             Command::Eval(_) => Self::Some(EVAL),
             Command::Sample(_) | Command::Fold(_) | Command::Export(_) => Self::Some(COMPUTE),
             Command::Import(_) => Self::Some(IMPORT),

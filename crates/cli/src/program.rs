@@ -99,7 +99,7 @@ impl Program {
             });
         }
         let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        commands::run(&self.registry, &self.trainer, arguments.command, overrides)
+        commands::run(&self.registry, &self.trainer, arguments, overrides)
     }
 
     /// All commands, those of `evenburn` first.

@@ -1,4 +1,4 @@
-//! Signals that end a training run.
+//! Signals that end a training run or an evaluation.
 
 use crate::output::tell;
 use anyhow::{Context, Result};
@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A flag that is set when somebody asks the process to stop: with Ctrl-C, with SIGTERM, or by closing the terminal
 /// (SIGHUP).
 ///
-/// A second Ctrl-C or SIGTERM ends the process at once. SIGHUP never does, nor does it count as the first: when a terminal
+/// What then happens is said: `stopping: {saying}`. A second Ctrl-C or SIGTERM ends the process at once. SIGHUP never does, nor does it count as the first: when a terminal
 /// closes, the shell and the kernel send one each, and the end of a session may add a SIGTERM.
-pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_flag(saying: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    listen(Arc::clone(&stop)).context("listening to signals failed")?;
+    listen(Arc::clone(&stop), saying).context("listening to signals failed")?;
     Ok(stop)
 }
 
-fn ask(stop: &AtomicBool) {
+fn ask(stop: &AtomicBool, saying: &str) {
     if !stop.swap(true, Ordering::Relaxed) {
-        tell!("stopping: finishing the step and saving a checkpoint (again to quit at once)");
+        tell!("stopping: {saying} (again to quit at once)");
     }
 }
 
 #[cfg(unix)]
-fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
+fn listen(stop: Arc<AtomicBool>, saying: &'static str) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -34,7 +34,7 @@ fn listen(stop: Arc<AtomicBool>) -> std::io::Result<()> {
     let wait = move || {
         let mut asked = false;
         for signal in signals.forever() {
-            ask(&stop);
+            ask(&stop, saying);
             if signal == SIGHUP {
                 continue;
             }
@@ -64,10 +64,10 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 #[cfg(not(unix))]
-fn listen(stop: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
+fn listen(stop: Arc<AtomicBool>, saying: &'static str) -> Result<(), ctrlc::Error> {
     let mut asked = false;
     ctrlc::set_handler(move || {
-        ask(&stop);
+        ask(&stop, saying);
         if asked {
             std::process::exit(130);
         }

@@ -17,6 +17,7 @@ mod data;
 mod devices;
 mod docs;
 mod elsewhere;
+mod evaluation;
 mod exported_texts;
 mod folding;
 mod hub;

@@ -15,7 +15,7 @@ mod sample;
 mod tokenizer;
 mod train;
 
-use crate::args::{Command, Compute};
+use crate::args::{Arguments, Command, Compute};
 use crate::keys::{self, Keys};
 use crate::output::tell;
 use crate::overrides::Overrides;
@@ -31,13 +31,14 @@ use std::path::Path;
 pub(crate) fn run(
     registry: &Registry,
     trainer: &dyn Fn(Trainer) -> Trainer,
-    command: Command,
+    arguments: Arguments,
     overrides: Overrides,
 ) -> Result<()> {
+    let Arguments { command, kernels } = arguments;
     keys::check(registry, Keys::of(&command), &overrides)?;
     match command {
         Command::Train(arguments) => train::run(registry, trainer, arguments, overrides),
-        Command::Eval(arguments) => eval::run(registry, arguments, overrides),
+        Command::Eval(arguments) => eval::run(registry, kernels, arguments, overrides),
         Command::Describe(arguments) => describe::run(registry, &arguments, &overrides),
         Command::Config(arguments) => config::run(registry, &arguments, &overrides),
         Command::Data(arguments) => data::run(registry, &arguments, &overrides),

@@ -39,7 +39,7 @@ pub(super) fn run(
     let (resolved, start) = launch.resolve(registry)?;
     let config = resolved.config.clone();
     let plan = start.plan(registry, &config)?;
-    let stop = signals::stop_flag()?;
+    let stop = signals::stop_flag("finishing the step and saving a checkpoint")?;
     let data = tokenizing::corpus(
         &config,
         own_tokenizer(&resolved, &start).as_deref(),

@@ -279,13 +279,11 @@ impl Candidate<'_> {
     }
 
     fn tag(&self) -> Option<Tag> {
-        match &self.said {
-            Some(said) => Tag::in_name(said),
-            None => {
-                let (folders, stem) = self.parts();
-                Tag::in_path(folders, stem)
-            }
+        if let Some(said) = &self.said {
+            return Tag::in_name(said);
         }
+        let (folders, stem) = self.parts();
+        Tag::in_path(folders, stem)
     }
 
     /// What its split is called.

@@ -1,8 +1,8 @@
-//! `evenburn eval`.
+//! Loss, perplexity and bits per byte on the text of a run.
 
-use super::train::{NO_BITS, decimals};
-use super::{load, run_data};
 use crate::args::{Eval, Split};
+use crate::commands::train::{NO_BITS, decimals};
+use crate::commands::{load, run_data};
 use crate::failure::WrongInput;
 use crate::output::say;
 use crate::overrides::Overrides;
@@ -13,7 +13,11 @@ use evenburn_train::evaluate;
 use indicatif::HumanCount;
 
 pub(super) fn run(registry: &Registry, arguments: Eval, overrides: Overrides) -> Result<()> {
-    let mut run = load(registry, &arguments.run, arguments.compute, overrides)?;
+    let [path] = arguments.models.as_slice() else {
+        let why = "name one run, or benchmarks for several models: --tasks hellaswag,piqa";
+        return Err(WrongInput(why.to_owned()).into());
+    };
+    let mut run = load(registry, path, arguments.compute, overrides)?;
     // As much as is evaluated is read of a stream.
     if let Some(tokens) = arguments.tokens {
         run.config.train.eval_tokens = tokens;
