@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use super::asked::{Asked, Setting};
-use super::folder::{ENDINGS, Folder, open, read};
+use super::folder::{ENDINGS, Folder, documents_of, read};
 use super::model::Model;
 
 /// A number of this project alone, which no folder of cases has.
@@ -74,9 +74,9 @@ pub(super) fn compute(
     let single = folder.requests()?;
     Ok(Answers {
         model: json!({
-            "context": model.context,
-            "vocabulary": model.vocabulary,
-            "prefix_token": model.encoder.prefix(),
+            "context": model.context(),
+            "vocabulary": model.vocabulary(),
+            "prefix_token": model.encoder().prefix(),
         }),
         tasks,
         groups: groups(folder, registry, &results)?,
@@ -98,7 +98,7 @@ fn task(
         shots: setting.shots,
         sampler: setting.sampler,
         limit: setting.limit,
-        ..Options::new(model.context)
+        ..Options::new(model.context())
     };
     let mut prepared: Option<Prepared> = None;
     for ending in ENDINGS {
@@ -168,7 +168,7 @@ fn questions(
             read(&pool.with_context(|| format!("tasks/{name}.{ending} is missing"))?)?
         }
     };
-    let prepared = prepare(task, open(&file)?, &pool, options, &model.encoder)?;
+    let prepared = prepare(task, documents_of(&file)?, &pool, options, model.encoder())?;
     Ok(Some(prepared))
 }
 
@@ -218,9 +218,9 @@ fn requests(model: &Model, documents: &[Document]) -> Result<Vec<Value>> {
             text.with_context(|| format!("{}: `{field}` is no text", document.place))
         };
         let (context, continuation) = (text("context")?, text("continuation")?);
-        let tokens = encode_request(&model.encoder, context, continuation);
+        let tokens = encode_request(model.encoder(), context, continuation);
         let tokens = tokens.and_then(|tokens| {
-            tokens.check_length(model.context)?;
+            tokens.check_length(model.context())?;
             Ok(tokens)
         });
         all.push(match tokens {
@@ -254,7 +254,7 @@ fn exception(
     match fault {
         // It looks at the first token of the continuation.
         RequestFault::EmptyTail
-            if context.is_empty() && model.encoder.encode_bare(continuation)?.is_empty() =>
+            if context.is_empty() && model.encoder().encode_bare(continuation)?.is_empty() =>
         {
             Ok("IndexError")
         }

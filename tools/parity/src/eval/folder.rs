@@ -112,7 +112,10 @@ impl Folder {
 }
 
 /// The documents of a file, one after the other.
-pub(super) fn open(path: &Path) -> Result<Documents> {
+///
+/// # Errors
+/// The file can't be opened, or its name has another ending than those of documents.
+pub fn documents_of(path: &Path) -> Result<Documents> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let source = LocalFile::new(name.into_owned(), path.to_path_buf())?;
     Ok(documents(&source)?)
@@ -120,5 +123,5 @@ pub(super) fn open(path: &Path) -> Result<Documents> {
 
 /// The documents of a file, none of which may be damaged.
 pub(super) fn read(path: &Path) -> Result<Vec<Document>> {
-    Ok(open(path)?.collect::<Result<_, _>>()?)
+    Ok(documents_of(path)?.collect::<Result<_, _>>()?)
 }

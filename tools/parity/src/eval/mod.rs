@@ -12,6 +12,8 @@ mod model;
 mod report;
 mod rule;
 
+pub use folder::documents_of;
+pub use model::Model;
 pub use report::{Difference, Eval, Line};
 
 use anyhow::{Context, Result};
@@ -24,7 +26,7 @@ use std::path::Path;
 /// The model, a document or `expected.json` can't be read.
 pub fn run(path: &Path) -> Result<Eval> {
     let folder = folder::Folder::open(path)?;
-    let model = model::Model::load(&folder.model())?;
+    let model = Model::load(&folder.model())?;
     let registry = TaskRegistry::built_in()?;
     let asked = folder.asked(&registry)?;
     let answers = answers::compute(&folder, &model, &registry, &asked)?;

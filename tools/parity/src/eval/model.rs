@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use evenburn::data::Tokenizer;
 use evenburn::interchange::{Imported, import};
 use evenburn_eval::{Scorer, TextEncoder, TokenRequest, TokenScore};
-use evenburn_model::{Decoder, weights};
+use evenburn_model::{Decoder, ModelConfig, weights};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,30 +15,56 @@ const NAMING: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 
 /// A model that answers.
 #[derive(Debug)]
-pub(super) struct Model {
+pub struct Model {
     decoder: Decoder,
-    pub(super) encoder: TextEncoder,
-    /// Tokens that it takes.
-    pub(super) context: usize,
-    pub(super) vocabulary: usize,
+    encoder: TextEncoder,
+    config: ModelConfig,
+    parameters: usize,
 }
 
 impl Model {
-    pub(super) fn load(folder: &Path) -> Result<Self> {
+    /// Reads a folder of `transformers`, in single precision for the CPU.
+    ///
+    /// # Errors
+    /// The folder is no model of a class that is known, or has no tokenizer with a token that ends a text.
+    pub fn load(folder: &Path) -> Result<Self> {
         let imported = import(folder)?;
         let encoder = encoder(folder, &imported)?;
         let decoder = Decoder::new(&imported.plan, 0, &Device::flex());
         Ok(Self {
             decoder: weights::replace(decoder, imported.weights)?,
             encoder,
-            context: imported.config.context,
-            vocabulary: imported.config.vocab_size,
+            parameters: imported.plan.cost().params,
+            config: imported.config,
         })
     }
 
+    /// Makes tokens of texts.
+    pub fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// Tokens that it takes.
+    pub fn context(&self) -> usize {
+        self.config.context
+    }
+
+    /// Rows of its output layer.
+    pub fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    /// Parameters.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
     /// The scores of requests that are asked together.
-    pub(super) fn score(&self, requests: &[TokenRequest]) -> Result<Vec<TokenScore>> {
-        let scorer = Scorer::new(&self.decoder, self.context);
+    ///
+    /// # Errors
+    /// A request has more tokens than the model takes, or one that it doesn't have.
+    pub fn score(&self, requests: &[TokenRequest]) -> Result<Vec<TokenScore>> {
+        let scorer = Scorer::new(&self.decoder, self.context());
         Ok(scorer.score(requests, &mut |_| ControlFlow::Continue(()))?)
     }
 }
