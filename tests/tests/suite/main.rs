@@ -34,6 +34,7 @@ mod lost_files;
 mod memory;
 mod optimizers;
 mod parity;
+mod parity_eval;
 mod preflight;
 mod presets;
 mod program;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::{data, decode, optim, scale, schemes, train};
+use crate::{data, decode, eval, optim, scale, schemes, train};
 
 /// Measures training beside PyTorch, in turns in one run.
 ///
@@ -20,6 +20,7 @@ use crate::{data, decode, optim, scale, schemes, train};
         cargo xtask bench --models S --schemes angpt --rounds 3 --json bench.json --out target/bench\n  \
         cargo xtask bench --peers none\n  \
         cargo xtask bench decode\n  \
+        cargo xtask bench eval\n  \
         cargo xtask bench data\n  \
         cargo xtask bench schemes\n  \
         cargo xtask bench scale\n  \
@@ -37,6 +38,7 @@ enum What {
     Data(data::DataArgs),
     Optim(optim::OptimArgs),
     Decode(decode::DecodeArgs),
+    Eval(eval::EvalArgs),
     Scale(scale::ScaleArgs),
     Schemes(schemes::SchemesArgs),
 }
@@ -47,6 +49,7 @@ impl BenchArgs {
             Some(What::Data(arguments)) => arguments.run(),
             Some(What::Optim(arguments)) => arguments.run(),
             Some(What::Decode(arguments)) => arguments.run(),
+            Some(What::Eval(arguments)) => arguments.run(),
             Some(What::Scale(arguments)) => arguments.run(),
             Some(What::Schemes(arguments)) => arguments.run(),
             None => self.train.run(),

@@ -3,6 +3,7 @@
 mod bench;
 mod data;
 mod decode;
+mod eval;
 mod optim;
 mod plot;
 mod profile;
@@ -47,9 +48,25 @@ fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The values at a quarter, the middle and three quarters of the way through the sorted ones; NaN of none.
+fn quartiles(values: &[f64]) -> [f64; 3] {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| {
+        let place = values.len() * quarter / 4;
+        values.get(place).copied().unwrap_or(f64::NAN)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quartiles_are_values() {
+        assert_eq!(quartiles(&[5.0, 1.0, 3.0, 2.0, 4.0]), [2.0, 3.0, 4.0]);
+        assert!(quartiles(&[]).iter().all(|it| it.is_nan()));
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

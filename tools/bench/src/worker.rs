@@ -24,6 +24,18 @@ pub(crate) struct Ready {
     /// Only this project's worker knows it.
     pub(crate) flops_per_token: Option<f64>,
     pub(crate) tokens_per_step: Option<f64>,
+    /// Of a worker that scores documents.
+    pub(crate) documents: Option<u64>,
+    /// How much it is asked about them.
+    pub(crate) requests: Option<u64>,
+}
+
+/// All requests of a worker, scored once.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Scores {
+    pub(crate) seconds: Vec<f64>,
+    /// The sum over requests.
+    pub(crate) log_likelihood: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +110,11 @@ impl Worker {
     pub(crate) fn tokens(&mut self, count: u64) -> Result<f64> {
         let answer: Steps = self.ask(&format!("tokens {count}"))?;
         answer.seconds.first().copied().context("no time was told")
+    }
+
+    /// Scores everything, of a worker that has documents.
+    pub(crate) fn scores(&mut self) -> Result<Scores> {
+        self.ask("score")
     }
 
     /// Largest resident set so far.

@@ -1,4 +1,5 @@
-//! Comparison with cases computed elsewhere: logits, loss, every gradient, ten training steps, final weights.
+//! Comparison with cases computed elsewhere: logits, loss, every gradient, ten training steps, final weights; and
+//! evaluation on benchmarks ([`eval`]).
 //!
 //! A case is `NAME.json` (what was computed) beside `NAME.safetensors` (the numbers); `tests/fixtures/README.md`
 //! describes both.
@@ -6,6 +7,7 @@
 pub mod bare;
 mod case;
 mod error;
+pub mod eval;
 pub mod exports;
 mod names;
 mod optimizer;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run;
+use crate::{capture, run};
 
 /// Where the lists of pinned packages are.
 const PACKAGES: &str = "tools/reference";
@@ -30,11 +30,7 @@ pub fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
     };
     let pinned = read(&packages)? + &read(&alone)? + &read(&vocabularies)?;
     let environment = work.join("python");
-    let inside = environment.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
+    let inside = interpreter(&environment);
     let marker = work.join("installed.txt");
     if inside.exists() && fs::read_to_string(&marker).is_ok_and(|text| text == pinned) {
         return Ok(inside);
@@ -72,4 +68,54 @@ pub fn environment(root: &Path, work: &Path, python: &Path) -> Result<PathBuf> {
     }
     fs::write(&marker, pinned).with_context(|| format!("writing {}", marker.display()))?;
     Ok(inside)
+}
+
+/// Makes an environment on top of the one of [`environment`], which has to be there: its packages, and those of the list
+/// `NAME.txt`. Returns its Python.
+///
+/// # Errors
+/// The environment can't be made.
+pub fn layer(root: &Path, work: &Path, python: &Path, name: &str) -> Result<PathBuf> {
+    let packages = root.join(PACKAGES);
+    let list = packages.join(format!("{name}.txt"));
+    let below = packages.join("requirements.txt");
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let pinned = read(&below)? + &read(&list)?;
+    let environment = work.join(name);
+    let inside = interpreter(&environment);
+    let marker = environment.join("installed.txt");
+    if inside.exists() && fs::read_to_string(&marker).is_ok_and(|text| text == pinned) {
+        return Ok(inside);
+    }
+    run(Command::new(python)
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    let folder = |python: &Path| {
+        let line = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        let told = capture(Command::new(python).args(["-c", line]))?;
+        anyhow::Ok(PathBuf::from(told.trim_end()))
+    };
+    let lower = folder(&interpreter(&work.join("python")))?;
+    // Python adds the folders that such a file names to its path, and pip takes what is there as installed.
+    let link = folder(&inside)?.join("below.pth");
+    let lower = lower.to_str().context("the path is not UTF-8")?;
+    fs::write(&link, lower).with_context(|| format!("writing {}", link.display()))?;
+    run(Command::new(&inside)
+        .args(["-m", "pip", "install", "--quiet"])
+        .arg("--disable-pip-version-check")
+        .args([Path::new("--constraint"), &below])
+        .args([Path::new("--requirement"), &list]))?;
+    fs::write(&marker, pinned).with_context(|| format!("writing {}", marker.display()))?;
+    Ok(inside)
+}
+
+/// The Python of an environment.
+fn interpreter(environment: &Path) -> PathBuf {
+    environment.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    })
 }
