@@ -92,6 +92,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "evenburn-parity",
         &[
             "evenburn",
+            "evenburn-eval",
             "evenburn-geometry",
             "evenburn-model",
             "evenburn-optim",
@@ -114,6 +115,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         &[
             "evenburn",
             "evenburn-allocator",
+            "evenburn-eval",
             "evenburn-model",
             "evenburn-optim",
             "evenburn-parity",
