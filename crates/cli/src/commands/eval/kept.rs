@@ -23,12 +23,20 @@ pub(super) struct Kept {
 /// Where the answers of one model to one task are kept.
 pub(super) struct Shelf(PathBuf);
 
+/// What tells this program from every other build of it.
+pub(super) fn program() -> String {
+    let bytes = std::env::current_exe().and_then(fs::read);
+    bytes.map_or_else(
+        |_| env!("CARGO_PKG_VERSION").to_owned(),
+        |bytes| sha256(&bytes),
+    )
+}
+
 impl Shelf {
     /// `how` says whatever else the answers depend on.
     pub(super) fn new(cache: &Path, model: &str, prepared: &Prepared, how: &str) -> Self {
-        let version = env!("CARGO_PKG_VERSION");
         let asked = prepared.fingerprint();
-        let key = sha256(format!("{version}\n{model}\n{asked}\n{how}").as_bytes());
+        let key = sha256(format!("{model}\n{asked}\n{how}").as_bytes());
         Self(cache.join(FOLDER).join(format!("{key}.json")))
     }
 

@@ -2,7 +2,7 @@
 
 use super::candidate::{self, Candidate};
 use super::compare::Compared;
-use super::kept::Shelf;
+use super::kept::{self, Shelf};
 use super::progress::Progress;
 use super::questions::Questions;
 use super::{json, samples, table};
@@ -85,8 +85,10 @@ pub(super) fn run(
         cache,
         stop: signals::stop_flag("printing what is finished")?,
         how: format!(
-            "{:?} {} {kernels:?}",
-            benchmarks.batch_size, benchmarks.one_by_one
+            "{} {:?} {} {kernels:?}",
+            kept::program(),
+            benchmarks.batch_size,
+            benchmarks.one_by_one
         ),
     };
     let (mut evaluated, mut questions, mut interrupted) = (Vec::new(), None, false);
@@ -177,8 +179,8 @@ impl Asking<'_> {
         let prepared = benchmark.prepared();
         let name = prepared.task().name();
         let shelf = Shelf::new(&self.cache, &model.identity, prepared, &self.how);
-        let kept = shelf.take(prepared).filter(|_| !self.arguments.fresh);
-        let (scores, seconds, is_kept) = if let Some(kept) = kept {
+        let found = shelf.take(prepared).filter(|_| !self.arguments.fresh);
+        let (scores, seconds, is_kept) = if let Some(kept) = found {
             tell!("{name}: kept from an earlier evaluation (--fresh evaluates it again)");
             (kept.scores(), kept.seconds, true)
         } else {
