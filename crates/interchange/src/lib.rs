@@ -12,6 +12,7 @@
 //! as they were. A model that was trained here is exported with a tokenizer that, called without further ado, gives what a
 //! text looked like in training.
 
+mod ends;
 mod error;
 mod export;
 mod fields;
@@ -26,6 +27,7 @@ mod same;
 mod template;
 mod texts;
 
+pub use ends::Ends;
 pub use error::InterchangeError;
 pub use export::{Ends, ExportModel, Exported, Target, Token, export};
 pub use import::{Imported, import, weight_files};

@@ -1,17 +1,13 @@
 //! A model of `transformers` with the tokenizer beside it, as the harness uses both.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use evenburn::data::Tokenizer;
-use evenburn::interchange::{Imported, import};
+use evenburn::interchange::{Ends, Imported, import};
 use evenburn_eval::{Scorer, TextEncoder, TokenRequest, TokenScore};
 use evenburn_model::{Decoder, ModelConfig, weights};
-use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
-
-/// The files that name the tokens at the ends of a text, the first that does so is believed.
-const NAMING: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 
 /// A model that answers.
 #[derive(Debug)]
@@ -69,61 +65,22 @@ impl Model {
     }
 }
 
-/// The tokenizer with the tokens at both ends of a text that the files beside it name; the one of `config.json` where they
-/// name none.
+/// The tokenizer with the tokens at both ends of a text that the files beside it name.
 fn encoder(folder: &Path, imported: &Imported) -> Result<TextEncoder> {
     let origin = folder.join("tokenizer.json");
     let Some(json) = imported.tokenizer.clone() else {
         bail!("{}: not there", origin.display());
     };
-    let mut files = Vec::new();
-    for name in NAMING {
-        if let Some(text) = imported.texts.files.get(name) {
-            let value = serde_json::from_str(text);
-            files.push(value.with_context(|| folder.join(name).display().to_string())?);
-        }
-    }
-    let (bos, eos) = (named(&files, "bos_token"), named(&files, "eos_token"));
-    let end = eos.clone().or(imported.texts.end_token.clone());
-    let Some(end) = end.or(bos.clone()) else {
+    let ends = Ends::of(&imported.texts, &json);
+    // Where one token alone is named, it stands at both ends.
+    let Some(end) = ends.end.or(ends.begin.clone()) else {
         bail!(
-            "{}: neither {} nor config.json names the token that ends a text",
-            folder.display(),
-            NAMING.join(", ")
+            "{}: nothing says which token ends a text (eos_token of tokenizer_config.json, eos_token_id of config.json)",
+            folder.display()
         );
     };
     let tokenizer = Tokenizer::from_json(json, &origin, &end)?;
-    Ok(TextEncoder::new(&tokenizer.with_bos(bos.as_deref())?)?)
-}
-
-/// A token's name in the first file that has one: a string, or the `content` of an object.
-fn named(files: &[Value], key: &str) -> Option<String> {
-    let name = |file: &Value| {
-        let token = file.get(key)?;
-        let content = || token.get("content").and_then(Value::as_str);
-        token.as_str().or_else(content).map(str::to_owned)
-    };
-    files.iter().find_map(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn names_are_strings_objects_or_null() {
-        let none = json!({ "eos_token": null });
-        let text = json!({ "eos_token": "<a>" });
-        let object = json!({ "eos_token": { "content": "<b>", "lstrip": false } });
-        for (files, name) in [
-            (vec![none.clone(), text.clone()], Some("<a>")),
-            (vec![object.clone(), text.clone()], Some("<b>")),
-            (vec![text, object], Some("<a>")),
-            (vec![none], None),
-            (vec![], None),
-        ] {
-            assert_eq!(named(&files, "eos_token").as_deref(), name, "{files:?}");
-        }
-    }
+    Ok(TextEncoder::new(
+        &tokenizer.with_bos(ends.begin.as_deref())?,
+    )?)
 }

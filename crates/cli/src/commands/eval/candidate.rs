@@ -1,6 +1,5 @@
 //! A model that is evaluated: a run, one of its checkpoints, a folder of `transformers`, a repository of the hub.
 
-use super::ends::Ends;
 use crate::args::WhichCheckpoints;
 use crate::commands::imported_texts;
 use crate::failure::WrongInput;
@@ -11,7 +10,7 @@ use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_data::Tokenizer;
 use evenburn_files::Sha256;
-use evenburn_interchange::{Texts, import};
+use evenburn_interchange::{Ends, Texts, import};
 use evenburn_model::{Decoder, weights};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Registry, TrainedRun, device, load_run_as};

@@ -2,7 +2,6 @@
 
 mod candidate;
 mod compare;
-mod ends;
 mod json;
 mod kept;
 mod list;

@@ -1,23 +1,37 @@
 //! The tokens at the ends of a text, as `transformers` has them: what a harness puts before a text without a context.
 
-use evenburn_interchange::Texts;
 use serde_json::Value;
+
+use crate::texts::Texts;
 
 /// Files that name tokens, the more important first.
 const FILES: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 
-/// Names of tokens.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Ends {
+/// Tokenizers of `transformers` that have no special tokens but those that are named.
+const GENERIC: [&str; 2] = ["PreTrainedTokenizerFast", "TokenizersBackend"];
+
+/// Names of the tokens at both ends of a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ends {
     /// The token that ends a text.
-    pub(super) end: Option<String>,
+    pub end: Option<String>,
     /// The token that begins one, where it is another.
-    pub(super) begin: Option<String>,
+    pub begin: Option<String>,
 }
 
 impl Ends {
-    /// What the files beside a `tokenizer.json` say, or else the ids of `config.json`.
-    pub(super) fn of(texts: &Texts, tokenizer: &str) -> Self {
+    /// What the files beside a `tokenizer.json` say, or else the ids of `config.json`; `tokenizer` is the text of the former.
+    ///
+    /// ```
+    /// use evenburn_interchange::{Ends, Texts};
+    /// let texts = Texts {
+    ///     files: [("tokenizer_config.json".to_owned(), r#"{"eos_token": "</s>", "bos_token": null}"#.to_owned())].into(),
+    ///     ..Default::default()
+    /// };
+    /// let ends = Ends::of(&texts, r#"{"added_tokens": [{"id": 2, "content": "</s>"}]}"#);
+    /// assert_eq!((ends.end.as_deref(), ends.begin), (Some("</s>"), None));
+    /// ```
+    pub fn of(texts: &Texts, tokenizer: &str) -> Self {
         let tokenizer: Value = serde_json::from_str(tokenizer).unwrap_or_default();
         let files = FILES.iter().filter_map(|name| {
             let text = texts.files.get(*name)?;
@@ -29,6 +43,12 @@ impl Ends {
         let begin = match said("bos_token") {
             // The key is there: null says that there is none.
             Some(token) => name(token),
+            // The class without defaults of its own.
+            None if said("tokenizer_class")
+                .is_some_and(|class| GENERIC.iter().any(|it| class == it)) =>
+            {
+                None
+            }
             None => texts.bos_token_id.and_then(|id| added(&tokenizer, id)),
         };
         let end = end
@@ -97,6 +117,12 @@ mod tests {
                 Some("<s>"),
             ),
             (json!({"eos_token": "<e>"}), Some(2), Some("<e>"), None),
+            (
+                json!({"eos_token": "<e>", "tokenizer_class": "PreTrainedTokenizerFast"}),
+                Some(1),
+                Some("<e>"),
+                None,
+            ),
             // One token for both ends.
             (
                 json!({"eos_token": "<e>", "bos_token": "<e>"}),
