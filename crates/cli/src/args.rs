@@ -243,7 +243,7 @@ pub(crate) struct Benchmarks {
     /// One question in a pass: slow, and equal to the last bit whatever else is asked.
     #[arg(long, requires = "tasks", conflicts_with = "batch_size")]
     pub(crate) one_by_one: bool,
-    /// Put the token that begins a text before every context (add_bos_token=True).
+    /// Put the token that begins a text before every context (`add_bos_token=True`).
     #[arg(long, requires = "tasks")]
     pub(crate) add_bos: bool,
     /// What is done about a document that can't be asked about.
