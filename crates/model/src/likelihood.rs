@@ -1,16 +1,13 @@
 //! How likely a model finds tokens.
 //!
-//! `B` batch, `T` time, `N` positions, `D` model, `V` vocabulary.
+//! `B` batch, `T` time, `N` positions, `D` model.
 
 use crate::decoder::Decoder;
 use crate::error::TokenError;
 use crate::forward::ForwardContext;
 use crate::modules::{AttentionMask, SharedPositions};
 use crate::prefix_tree::PrefixTree;
-use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, TensorData};
-
-/// Logits that are in memory at once, at most: 64 MB in single precision.
-const LOGITS: usize = 1 << 24;
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// What a model says of targets, `[B, T]` each.
 #[derive(Debug, Clone)]
@@ -43,25 +40,11 @@ impl Decoder {
     /// ```
     pub fn target_scores(&self, hidden: Tensor<3>, targets: Tensor<2, Int>) -> TargetScores {
         let [b, t, width] = hidden.dims();
-        let n = b * t;
-        let hidden = hidden.reshape([n, width]);
-        let targets = targets.reshape([n, 1]);
-        let step = (LOGITS / self.dims().vocab).max(1);
-        let mut likelihoods = Vec::new();
-        let mut greedy = Vec::new();
-        for first in (0..n).step_by(step) {
-            let rows = step.min(n - first);
-            let targets = targets.clone().narrow(0, first, rows);
-            let logits = self
-                .head
-                .forward(hidden.clone().narrow(0, first, rows), &self.embed);
-            let (likelihood, is_greedy) = scored(logits, targets);
-            likelihoods.push(likelihood);
-            greedy.push(is_greedy);
-        }
+        let (hidden, targets) = (hidden.reshape([b * t, width]), targets.reshape([b * t]));
+        let (log_likelihood, greedy) = self.head.target_scores(hidden, targets, &self.embed);
         TargetScores {
-            log_likelihood: Tensor::cat(likelihoods, 0).reshape([b, t]),
-            greedy: Tensor::cat(greedy, 0).reshape([b, t]),
+            log_likelihood: log_likelihood.reshape([b, t]),
+            greedy: greedy.reshape([b, t]),
         }
     }
 
@@ -110,26 +93,4 @@ impl Decoder {
         let nodes = Tensor::from_data(TensorData::new(nodes, [count]), &hidden.device());
         Ok(self.target_scores(hidden.select(0, nodes).unsqueeze(), targets))
     }
-}
-
-/// Log-likelihood and whether it is the largest, `[N, 1]` each, of targets `[N, 1]` by logits `[N, V]`.
-fn scored(logits: Tensor<2>, targets: Tensor<2, Int>) -> (Tensor<2>, Tensor<2, Bool>) {
-    let logits = match logits.dtype() {
-        DType::F16 | DType::BF16 => logits.cast(FloatDType::F32),
-        _ => logits,
-    };
-    let [rows, vocab] = logits.dims();
-    let shifted = logits.clone() - logits.max_dim(1);
-    let own = shifted.clone().gather(1, targets.clone());
-    let likelihood = own.clone() - shifted.clone().exp().sum_dim(1).log();
-    // The largest are 0 now; where there are several, the first one counts.
-    let places = Tensor::<1, Int>::arange(0..vocab as i64, (&targets.device(), targets.dtype()));
-    let earlier = places
-        .unsqueeze::<2>()
-        .expand([rows, vocab])
-        .lower(targets.expand([rows, vocab]));
-    let equal = shifted.equal_elem(0.0).bool_and(earlier);
-    let several = equal.any_dim(1);
-    let greedy = own.equal_elem(0.0).bool_and(several.bool_not());
-    (likelihood, greedy)
 }

@@ -16,6 +16,7 @@ use crate::embedding::flex as embedding;
 use crate::interpolate::flex as interpolate;
 use crate::linear::flex as linear;
 use crate::linear_cross_entropy::flex as linear_cross_entropy;
+use crate::linear_log_likelihood::flex as linear_log_likelihood;
 use crate::normalize::flex as normalize;
 use crate::normalize::flex::Rule;
 use crate::normalized_swiglu::flex as normalized_swiglu;
@@ -85,6 +86,12 @@ pub(crate) trait Fused: Backend {
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn fused_linear_log_likelihood(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 }
 
 impl Fused for Flex {
@@ -182,6 +189,15 @@ impl Fused for Flex {
     fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
         square_sum::forward(x)
     }
+
+    fn fused_linear_log_likelihood(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        linear_log_likelihood::forward(hidden, weight, targets, precision)
+    }
 }
 
 impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
@@ -278,5 +294,16 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
 
     fn fused_square_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as AutodiffBackend>::from_inner(square_sum::forward(x.into_primitive()))
+    }
+
+    fn fused_linear_log_likelihood(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        let [hidden, weight] = [hidden, weight].map(|x| x.into_primitive());
+        let both = linear_log_likelihood::forward(hidden, weight, targets, precision);
+        <Self as AutodiffBackend>::from_inner(both)
     }
 }

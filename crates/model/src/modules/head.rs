@@ -7,8 +7,8 @@ use crate::dims::{Dims, Site};
 use crate::init::Initializer;
 use crate::plan::Plan;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
-use evenburn_kernels::{Precision, linear, linear_cross_entropy};
+use burn::tensor::{Bool, Device, Int, Tensor};
+use evenburn_kernels::{Precision, linear, linear_cross_entropy, linear_log_likelihood};
 
 /// The output layer, `[D, V]` or the transposed embedding table, with an optional learned scale of each logit.
 ///
@@ -83,5 +83,21 @@ impl Head {
         embedding: &Embedding,
     ) -> Tensor<1> {
         linear_cross_entropy(hidden, self.matrix(embedding), targets, self.precision)
+    }
+
+    /// The log-likelihood of each target in nats, and whether it is the most likely token, of equal ones the first. No logits are
+    /// kept.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[N, D]`
+    /// - `targets`: `[N]`
+    /// - output: `[N]` each
+    pub fn target_scores(
+        &self,
+        hidden: Tensor<2>,
+        targets: Tensor<1, Int>,
+        embedding: &Embedding,
+    ) -> (Tensor<1>, Tensor<1, Bool>) {
+        linear_log_likelihood(hidden, self.matrix(embedding), targets, self.precision)
     }
 }
