@@ -12,7 +12,6 @@
 //! as they were. A model that was trained here is exported with a tokenizer that, called without further ado, gives what a
 //! text looked like in training.
 
-mod ends;
 mod error;
 mod export;
 mod fields;
@@ -25,11 +24,12 @@ mod peer;
 mod rows;
 mod same;
 mod template;
+mod text_ends;
 mod texts;
 
-pub use ends::Ends;
 pub use error::InterchangeError;
 pub use export::{Ends, ExportModel, Exported, Target, Token, export};
 pub use import::{Imported, import, weight_files};
 pub use peer::names as peer_names;
+pub use text_ends::TextEnds;
 pub use texts::{Ids, Texts};

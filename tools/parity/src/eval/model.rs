@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use evenburn::data::Tokenizer;
-use evenburn::interchange::{Ends, Imported, import};
+use evenburn::interchange::{Imported, TextEnds, import};
 use evenburn_eval::{Scorer, TextEncoder, TokenRequest, TokenScore};
 use evenburn_model::{Decoder, ModelConfig, weights};
 use std::ops::ControlFlow;
@@ -71,7 +71,7 @@ fn encoder(folder: &Path, imported: &Imported) -> Result<TextEncoder> {
     let Some(json) = imported.tokenizer.clone() else {
         bail!("{}: not there", origin.display());
     };
-    let ends = Ends::of(&imported.texts, &json);
+    let ends = TextEnds::of(&imported.texts, &json);
     // Where one token alone is named, it stands at both ends.
     let Some(end) = ends.end.or(ends.begin.clone()) else {
         bail!(

@@ -10,7 +10,7 @@ use crate::overrides::Overrides;
 use anyhow::{Context, Result};
 use evenburn_data::Tokenizer;
 use evenburn_files::Sha256;
-use evenburn_interchange::{Ends, Texts, import};
+use evenburn_interchange::{TextEnds, Texts, import};
 use evenburn_model::{Decoder, weights};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{Registry, TrainedRun, device, load_run_as};
@@ -114,14 +114,14 @@ impl Candidate {
             ))
         })?;
         let data = &run.config.data;
-        let mut ends = Ends {
+        let mut ends = TextEnds {
             end: Some(data.eod_token.clone()),
             begin: data.bos_token.clone(),
         };
         // What a checkpoint of `transformers` was imported with says more than what its tokenizer puts before a text.
         let is_given = overrides.iter().any(|(key, _)| key == "data.bos_token");
         if let Some(texts) = imported_texts(&run)?.filter(|_| !is_given) {
-            ends.begin = Ends::of(&texts, &tokenizer).begin;
+            ends.begin = TextEnds::of(&texts, &tokenizer).begin;
         }
         let tokenizer = with_ends(tokenizer, &run.tokenizer, &ends)?;
         let origin = run.origin.as_ref().map(|origin| format!(", {origin}"));
@@ -184,9 +184,9 @@ impl Candidate {
 }
 
 /// The ends of a folder's texts, or those that the command line names.
-fn ends(texts: &Texts, tokenizer: &str, overrides: &Overrides, config: &RunConfig) -> Ends {
+fn ends(texts: &Texts, tokenizer: &str, overrides: &Overrides, config: &RunConfig) -> TextEnds {
     let is_given = |key: &str| overrides.iter().any(|(given, _)| given == key);
-    let mut ends = Ends::of(texts, tokenizer);
+    let mut ends = TextEnds::of(texts, tokenizer);
     if is_given("data.eod_token") {
         ends.end = Some(config.data.eod_token.clone());
     }
@@ -197,7 +197,7 @@ fn ends(texts: &Texts, tokenizer: &str, overrides: &Overrides, config: &RunConfi
 }
 
 /// A tokenizer with the tokens at the ends of a text.
-fn with_ends(json: String, file: &Path, ends: &Ends) -> Result<Tokenizer> {
+fn with_ends(json: String, file: &Path, ends: &TextEnds) -> Result<Tokenizer> {
     let Some(end) = &ends.end else {
         let why = "nothing says which token ends a text (eos_token of tokenizer_config.json, eos_token_id of config.json); name it with --data.eod_token NAME";
         return Err(WrongInput(format!("{}: {why}", file.display())).into());

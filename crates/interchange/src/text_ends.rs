@@ -12,23 +12,23 @@ const GENERIC: [&str; 2] = ["PreTrainedTokenizerFast", "TokenizersBackend"];
 
 /// Names of the tokens at both ends of a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct TextEnds {
     /// The token that ends a text.
     pub end: Option<String>,
     /// The token that begins one, where it is another.
     pub begin: Option<String>,
 }
 
-impl Ends {
+impl TextEnds {
     /// What the files beside a `tokenizer.json` say, or else the ids of `config.json`; `tokenizer` is the text of the former.
     ///
     /// ```
-    /// use evenburn_interchange::{Ends, Texts};
+    /// use evenburn_interchange::{TextEnds, Texts};
     /// let texts = Texts {
     ///     files: [("tokenizer_config.json".to_owned(), r#"{"eos_token": "</s>", "bos_token": null}"#.to_owned())].into(),
     ///     ..Default::default()
     /// };
-    /// let ends = Ends::of(&texts, r#"{"added_tokens": [{"id": 2, "content": "</s>"}]}"#);
+    /// let ends = TextEnds::of(&texts, r#"{"added_tokens": [{"id": 2, "content": "</s>"}]}"#);
     /// assert_eq!((ends.end.as_deref(), ends.begin), (Some("</s>"), None));
     /// ```
     pub fn of(texts: &Texts, tokenizer: &str) -> Self {
@@ -144,7 +144,7 @@ mod tests {
                 files: [("tokenizer_config.json".to_owned(), file.to_string())].into(),
                 ..Texts::default()
             };
-            let ends = Ends::of(&texts, &tokenizer.to_string());
+            let ends = TextEnds::of(&texts, &tokenizer.to_string());
             assert_eq!(
                 (ends.end.as_deref(), ends.begin.as_deref()),
                 (end, begin),
