@@ -164,7 +164,9 @@ impl EvalArgs {
             .args([model, documents])
             .args(["--batch", &batch.to_string()])
             .args(["--threads", &self.threads.to_string()])
-            .env("OMP_NUM_THREADS", self.threads.to_string());
+            .env("OMP_NUM_THREADS", self.threads.to_string())
+            // Threads that wait for one another don't take processors from who works.
+            .env("OMP_WAIT_POLICY", "passive");
         Worker::start("lm_eval_scores.py", &mut command)
     }
 
