@@ -32,14 +32,13 @@ pub(super) fn batches<'s>(sequences: &'s [Vec<i64>], tokens: usize) -> Vec<Batch
     for cluster in clusters {
         let count = cluster.sequences.len();
         let fits = filled + cluster.tokens <= tokens && (rows + count) * longest <= ROWS * tokens;
-        match batches.last_mut().filter(|_| fits) {
-            Some(batch) => batch.sequences.extend(cluster.sequences),
-            None => {
-                (filled, rows, longest) = (0, 0, cluster.longest);
-                batches.push(BatchOf {
-                    sequences: cluster.sequences,
-                });
-            }
+        if let Some(batch) = batches.last_mut().filter(|_| fits) {
+            batch.sequences.extend(cluster.sequences);
+        } else {
+            (filled, rows, longest) = (0, 0, cluster.longest);
+            batches.push(BatchOf {
+                sequences: cluster.sequences,
+            });
         }
         filled += cluster.tokens;
         rows += count;
