@@ -81,6 +81,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "evenburn-parity",
         &[
             "evenburn",
+            "evenburn-eval",
             "evenburn-geometry",
             "evenburn-model",
             "evenburn-optim",
@@ -103,6 +104,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         &[
             "evenburn",
             "evenburn-allocator",
+            "evenburn-eval",
             "evenburn-model",
             "evenburn-optim",
             "evenburn-parity",
