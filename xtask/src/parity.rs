@@ -14,7 +14,7 @@ use evenburn_workspace::{cargo, exit_code, root};
 ///
 /// With --eval the folder holds an evaluation that lm-evaluation-harness 0.4.13 has computed:
 ///
-///   model/          a model of transformers: config.json, model.safetensors, tokenizer.json, tokenizer_config.json
+///   model/          a model of transformers with its tokenizer
 ///   tasks/          documents: TASK.jsonl or TASK.parquet, examples in TASK.train.*, single requests in requests.jsonl
 ///   expected.json   what came out: strings, tokens, log-likelihoods, decisions, metrics
 ///

@@ -26,7 +26,7 @@ const APART: f64 = 1e-5;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: cargo xtask bench eval --documents hellaswag.jsonl --rounds 5")]
 pub(crate) struct EvalArgs {
-    /// HellaSwag's documents as JSON lines; the few of this project's tests when left out
+    /// Documents of `HellaSwag` as JSON lines; the few of this project's tests when left out
     #[arg(long, value_name = "FILE")]
     documents: Option<PathBuf>,
     /// Name of a file in benches/models, or path of such a file
@@ -35,7 +35,7 @@ pub(crate) struct EvalArgs {
     /// Tokens that the model takes
     #[arg(long, default_value_t = 512)]
     context: usize,
-    /// Folder with tokenizer.json and tokenizer_config.json; the one of this project's tests when left out
+    /// Folder with a tokenizer as `transformers` has it; the one of this project's tests when left out
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
     /// Threads of each
@@ -164,7 +164,9 @@ impl EvalArgs {
             .args([model, documents])
             .args(["--batch", &batch.to_string()])
             .args(["--threads", &self.threads.to_string()])
-            .env("OMP_NUM_THREADS", self.threads.to_string());
+            .env("OMP_NUM_THREADS", self.threads.to_string())
+            // Threads that wait for one another don't take processors from who works.
+            .env("OMP_WAIT_POLICY", "passive");
         Worker::start("lm_eval_scores.py", &mut command)
     }
 

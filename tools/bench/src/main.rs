@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn quartiles_are_values() {
-        assert_eq!(quartiles(&[5.0, 1.0, 3.0, 2.0, 4.0]), [2.0, 3.0, 4.0]);
+        let found = quartiles(&[5.0, 1.0, 3.0, 2.0, 4.0]).map(|it| it.to_string());
+        assert_eq!(found, ["2", "3", "4"]);
         assert!(quartiles(&[]).iter().all(|it| it.is_nan()));
     }
 

@@ -159,14 +159,13 @@ fn questions(
     let Some(file) = folder.file(base, ending) else {
         return Ok(None);
     };
-    let pool = match task.shots(options.shots) {
-        0 => Vec::new(),
-        _ => {
-            let name = format!("{base}.train");
-            let pool = [ending].into_iter().chain(ENDINGS);
-            let pool = pool.into_iter().find_map(|end| folder.file(&name, end));
-            read(&pool.with_context(|| format!("tasks/{name}.{ending} is missing"))?)?
-        }
+    let pool = if task.shots(options.shots) == 0 {
+        Vec::new()
+    } else {
+        let name = format!("{base}.train");
+        let pool = [ending].into_iter().chain(ENDINGS);
+        let pool = pool.into_iter().find_map(|end| folder.file(&name, end));
+        read(&pool.with_context(|| format!("tasks/{name}.{ending} is missing"))?)?
     };
     let prepared = prepare(task, documents_of(&file)?, &pool, options, model.encoder())?;
     Ok(Some(prepared))

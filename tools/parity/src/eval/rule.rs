@@ -49,8 +49,10 @@ impl Rule {
             Self::Same => ((found - wanted).abs(), 0.0),
             Self::Near(limit) => (near(found, wanted), limit),
             Self::Log(limit) => (near(found.ln(), wanted.ln()), limit),
-            Self::Part(limit) if found == wanted => (0.0, limit),
-            Self::Part(limit) => ((found - wanted).abs() / wanted.abs(), limit),
+            Self::Part(limit) => {
+                let wanted_size = wanted.abs().max(f64::MIN_POSITIVE);
+                ((found - wanted).abs() / wanted_size, limit)
+            }
         }
     }
 }
