@@ -302,7 +302,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         targets: IntTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        let [hidden, weight] = [hidden, weight].map(|x| x.into_primitive());
+        let (hidden, weight) = (hidden.into_primitive(), weight.into_primitive());
         let both = linear_log_likelihood::forward(hidden, weight, targets, precision);
         <Self as AutodiffBackend>::from_inner(both)
     }

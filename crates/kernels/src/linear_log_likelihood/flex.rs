@@ -37,7 +37,7 @@ simd! {
     fn row_score(row: &mut [f32], target: usize) -> (f32, f32) {
         let shift = largest(row);
         let own = row[target];
-        let is_largest = own == shift && !row[..target].contains(&shift);
+        let is_largest = own >= shift && !row[..target].contains(&shift);
         let sum = exp_and_sum(row, shift);
         (own - shift - sum.ln(), if is_largest { 1.0 } else { 0.0 })
     }

@@ -54,6 +54,7 @@ pub fn linear_log_likelihood(
 }
 
 /// [`linear_log_likelihood`] composed of plain tensor operations.
+#[allow(clippy::needless_pass_by_value)] // it takes what the fused operation takes
 pub fn reference(
     hidden: Tensor<2>,
     weight: Tensor<2>,

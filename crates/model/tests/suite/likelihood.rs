@@ -14,7 +14,7 @@ fn alone(model: &Decoder, sequence: &[i64], target: i64) -> (f64, bool) {
     let largest = logits.iter().fold(f64::NEG_INFINITY, |m, z| m.max(*z));
     let sum: f64 = logits.iter().map(|z| (z - largest).exp()).sum();
     let own = logits[target as usize];
-    let first = logits.iter().position(|z| *z == largest).unwrap();
+    let first = logits.iter().position(|z| *z >= largest).unwrap();
     (own - largest - sum.ln(), first as i64 == target)
 }
 
