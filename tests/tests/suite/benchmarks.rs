@@ -1,5 +1,7 @@
 //! Benchmarks that are measured while a run trains.
 
+use crate::benchmark_data::{documents, fill_hub};
+use crate::hub::Hub;
 use crate::program::{refusal, sandbox, text};
 use evenburn_tests::cli::{Sandbox, Trace};
 use std::fs;
@@ -153,4 +155,54 @@ fn what_is_wrong_with_benchmarks_is_said_before_training() {
         }
         assert!(!sandbox.path("run").exists(), "{value}");
     }
+}
+
+/// From the data sets of the hub, at the commits that it has, and with the same values as from a folder.
+#[test]
+fn benchmarks_of_the_hub() {
+    let root = tempfile::tempdir().unwrap();
+    fill_hub(root.path());
+    let Some(hub) = Hub::start_with(root.path(), &serde_json::json!([])) else {
+        return;
+    };
+    let (_folder, sandbox) = sandbox();
+    let home = sandbox.path("hf");
+    let tasks = documents().join("tasks").display().to_string();
+    let of = |run: &str, more: &[&str]| {
+        let asked = [
+            "--train.steps",
+            "3",
+            "--eval.tasks",
+            "hellaswag, piqa,lambada",
+            "--eval.every",
+            "2",
+            // As long as their continuations in letters.
+            "--model.context",
+            "512",
+        ];
+        let arguments = Sandbox::train("simple_norm", run, &[&asked, more].concat());
+        let mut command = sandbox.command(&arguments);
+        let ran = command
+            .env("HF_ENDPOINT", &hub.api)
+            .env("HF_HOME", &home)
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        let measured = history(&sandbox, run);
+        assert_eq!(steps(&measured, "eval/hellaswag/acc_norm"), [2, 3]);
+        let last = measured.last().unwrap().as_object().unwrap().clone();
+        let values = last
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("eval/"));
+        values.collect::<serde_json::Map<_, _>>()
+    };
+    let there = of("there", &[]);
+    assert!(
+        there.contains_key("eval/piqa/acc") && there.contains_key("eval/lambada_openai/perplexity")
+    );
+    assert_eq!(of("here", &["--eval.data", &tasks]), there);
 }

@@ -6,6 +6,7 @@
 mod advice;
 mod bad_input;
 #[cfg(unix)]
+mod benchmark_data;
 mod benchmarks;
 mod budgets;
 mod bytes;
