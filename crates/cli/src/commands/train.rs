@@ -6,8 +6,9 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, Text, Tokenizer, TrainingData, open_storage};
+use evenburn_data::{BaselineScores, DataError, Text, Tokenizer, TrainingData};
 use evenburn_eval::DataSets;
+use evenburn_locations::{Settings, Storage};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
@@ -74,7 +75,12 @@ pub(super) fn run(
 
 /// The benchmarks of `[eval]`, whose documents are fetched where they aren't here.
 fn benchmarks(config: &RunConfig, tokenizer: &Tokenizer) -> Result<Benchmarks> {
-    let storage = open_storage(&config.data, &tokenizing::cache_folder())?;
+    if config.eval.is_empty() {
+        return Ok(Benchmarks::default());
+    }
+    let cache = config.data.cache.clone();
+    let cache = cache.unwrap_or_else(tokenizing::cache_folder);
+    let storage = Storage::new(Settings::of_process(&cache)).map_err(DataError::Location)?;
     let data = DataSets::new(storage, config.eval.data.clone());
     Ok(Benchmarks::load(config, tokenizer, &data)?)
 }
