@@ -1,11 +1,11 @@
 //! A folder of `transformers` that a command line names: one of this machine, or a repository of the hub.
 
 use crate::failure::WrongInput;
-use crate::tokenizing::{bar, cache_folder};
+use crate::tokenizing::{bar, storage};
 use anyhow::Result;
 use evenburn_data::{DataConfig, DataError, ListedFile, Source, fetch};
 use evenburn_interchange::weight_files;
-use evenburn_locations::{Location, LocationError, Settings, Storage, StoredFile};
+use evenburn_locations::{Location, LocationError, Storage, StoredFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,8 +42,7 @@ impl ModelFolder {
             let why = "name a folder of this machine, or a repository: hf://OWNER/NAME[@REVISION]";
             return Err(WrongInput(format!("{location}: {why}")).into());
         }
-        let cache = data.cache.clone().unwrap_or_else(cache_folder);
-        let storage = Storage::new(Settings::of_process(&cache)).map_err(DataError::Location)?;
+        let storage = storage(data)?;
         let listing = storage.list(&location).map_err(DataError::Location)?;
         let missing = |name: &str| {
             let place = location.to_string();

@@ -2,7 +2,10 @@
 
 use crate::output::tell;
 use anyhow::Result;
-use evenburn_data::{DataConfig, Phase, ProgressState, Tokenizer, TrainingData, open_storage};
+use evenburn_data::{
+    DataConfig, DataError, Phase, ProgressState, Tokenizer, TrainingData, open_storage,
+};
+use evenburn_locations::{Settings, Storage};
 use evenburn_train::config::RunConfig;
 use evenburn_train::{prepare, prepare_in};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,6 +29,12 @@ pub(crate) fn cache_folder() -> PathBuf {
     var("EVENBURN_CACHE")
         .or_else(|| Some(user?.join("evenburn")))
         .unwrap_or_else(|| PathBuf::from(".evenburn"))
+}
+
+/// What reads files wherever they lie, with the settings of the process; what it fetches is kept where `data` says.
+pub(crate) fn storage(data: &DataConfig) -> Result<Storage> {
+    let cache = data.cache.clone().unwrap_or_else(cache_folder);
+    Ok(Storage::new(Settings::of_process(&cache)).map_err(DataError::Location)?)
 }
 
 /// A progress bar on standard error that stops the work when `stop` is set.

@@ -6,9 +6,8 @@ use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
-use evenburn_data::{BaselineScores, DataError, Text, Tokenizer, TrainingData};
+use evenburn_data::{BaselineScores, Text, Tokenizer, TrainingData};
 use evenburn_eval::DataSets;
-use evenburn_locations::{Settings, Storage};
 use evenburn_model::Plan;
 use evenburn_train::Registry;
 use evenburn_train::config::RunConfig;
@@ -78,9 +77,7 @@ fn benchmarks(config: &RunConfig, tokenizer: &Tokenizer) -> Result<Benchmarks> {
     if config.eval.is_empty() {
         return Ok(Benchmarks::default());
     }
-    let cache = config.data.cache.clone();
-    let cache = cache.unwrap_or_else(tokenizing::cache_folder);
-    let storage = Storage::new(Settings::of_process(&cache)).map_err(DataError::Location)?;
+    let storage = tokenizing::storage(&config.data)?;
     let data = DataSets::new(storage, config.eval.data.clone());
     Ok(Benchmarks::load(config, tokenizer, &data)?)
 }
