@@ -93,6 +93,19 @@ impl Sandbox {
         command
     }
 
+    /// What `command` is, started by another program: a launcher, say.
+    pub fn command_by(&self, mut launcher: Command, arguments: &[&str]) -> Command {
+        launcher
+            .arg(&self.binary)
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env("EVENBURN_CACHE", self.path("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        launcher
+    }
+
     /// Arguments of `train` for a scheme in a run directory.
     pub fn train<'a>(scheme: &'a str, run: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let mut arguments = vec!["train", "--config", "tiny.toml", "--data.path", "text"];

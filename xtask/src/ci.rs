@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use evenburn_workspace::{cargo, root, run, say, tool};
+use evenburn_workspace::{cargo, mpi, root, run, say, tool};
 
 use crate::{arrows, cost, instructions, test, tidy};
 
@@ -54,9 +54,10 @@ const STAGES: [Stage; 10] = [
     Stage {
         name: "doc",
         run: |root| {
+            // With examples Cargo adds to the features those that only tests depend on: the dependencies are clippy's.
             run(everything(root, "doc")
                 .env("RUSTDOCFLAGS", "-D warnings")
-                .arg("--no-deps"))
+                .args(["--no-deps", "--lib", "--bins", "--examples"]))
         },
     },
     // After clippy, which has fetched the crates that the corpus is read from.
@@ -102,6 +103,9 @@ fn everything(root: &Path, subcommand: &str) -> Command {
         "--workspace",
         "--features=evenburn-cli/cuda,evenburn-cli/webgpu,evenburn-kernels/wgpu,evenburn-cube/wgpu",
     ]);
+    if mpi::is_there() {
+        command.arg(format!("--features={}", mpi::FOR_ALL));
+    }
     command
 }
 

@@ -71,7 +71,7 @@ impl CostArgs {
             cargo()
                 .current_dir(&root)
                 .arg("build")
-                .args(program_arguments(BACKEND, false)),
+                .args(program_arguments(&[BACKEND], false)),
             &target,
         )?;
         let binary = target
@@ -135,7 +135,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 }
 
 fn program_units(root: &Path) -> Result<usize> {
-    units(root, &program_arguments(BACKEND, false))
+    units(root, &program_arguments(&[BACKEND], false))
 }
 
 fn embedder_units(root: &Path) -> Result<usize> {

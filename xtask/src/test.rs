@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use clap::Args;
-use evenburn_workspace::{TOGETHER, cargo, root, run};
+use evenburn_workspace::{cargo, root, run, together};
 
 /// Runs all tests: with cargo-nextest where it is installed, with plain `cargo test` elsewhere.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn all(root: &Path, args: &[OsString]) -> Result<()> {
         let mut command = cargo();
         command.current_dir(root).args(words).arg("--locked");
         if !names_package(args) {
-            command.args(TOGETHER);
+            command.args(together());
         }
         command
     };

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use evenburn_workspace::{Backend, build, corpus, root, short, shown};
+use evenburn_workspace::{Backend, build, build_for_ranks, corpus, mpi, root, short, shown};
 
 use crate::wait;
 
@@ -23,7 +23,8 @@ const PRESET: &str = "configs/default.toml";
 #[command(after_help = "Examples:\n  \
     cargo xtask train\n  \
     cargo xtask train --backend cuda --config configs/openwebtext-angpt.toml\n  \
-    cargo xtask train --train.steps 100 --resume auto")]
+    cargo xtask train --train.steps 100 --resume auto\n  \
+    cargo xtask train --ranks 2 --train.accumulate 2 --train.batch_size 4")]
 pub(crate) struct TrainArgs {
     /// What to build for and train on
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
@@ -31,6 +32,10 @@ pub(crate) struct TrainArgs {
     /// Build without optimization of the project's own crates: quicker to build, slower to train
     #[arg(long)]
     debug_build: bool,
+    /// Train on this machine with so many processes, each a rank with its share of the cores, or with a device of its own: the same
+    /// run, to the last bit, as with one. It needs an MPI. `train.accumulate` has to be a power of two times as many
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    ranks: Option<usize>,
     /// Arguments of `evenburn train`
     #[arg(value_name = "ARGS", allow_hyphen_values = true, num_args = 0..)]
     args: Vec<OsString>,
@@ -48,12 +53,22 @@ impl TrainArgs {
                 // Said now: the build goes on for minutes.
                 corpus.inspect_err(|error| eprintln!("the corpus failed: {error:#}"))
             });
-            let binary = build(&root, self.backend, self.debug_build);
+            let binary = match self.ranks {
+                None => build(&root, self.backend, self.debug_build),
+                Some(_) => build_for_ranks(&root, self.backend, self.debug_build),
+            };
             (binary, corpus.join())
         });
         let binary = binary?;
         let corpus = corpus.map_err(|_| anyhow!("writing the corpus panicked"))??;
-        let mut command = Command::new(binary);
+        let mut command = match self.ranks {
+            None => Command::new(binary),
+            Some(ranks) => {
+                let mut command = mpi::launcher(ranks);
+                command.arg(binary);
+                command
+            }
+        };
         command.args(arguments(
             &root,
             self.backend,
@@ -61,6 +76,14 @@ impl TrainArgs {
             &self.args,
         ));
         become_it(&mut command)
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a training has at least one rank".to_owned()),
+        Ok(ranks) => Ok(ranks),
+        Err(error) => Err(format!("{error}")),
     }
 }
 
@@ -79,10 +102,13 @@ pub(crate) fn own_options_first(mut words: Vec<OsString>) -> Vec<OsString> {
     let mut others = Vec::new();
     while let Some(word) = rest.next() {
         let text = word.to_string_lossy();
-        if text == "--backend" {
+        if text == "--backend" || text == "--ranks" {
             words.push(word);
             words.extend(rest.next());
-        } else if text == "--debug-build" || text.starts_with("--backend=") {
+        } else if text == "--debug-build"
+            || text.starts_with("--backend=")
+            || text.starts_with("--ranks=")
+        {
             words.push(word);
         } else {
             let value = usize::from(takes_the_next(&word));
@@ -208,6 +234,10 @@ mod tests {
         assert_eq!(
             own_options_first(line),
             words("xtask train --backend cuda --debug-build --train.steps 5 --resume auto")
+        );
+        assert_eq!(
+            own_options_first(words("xtask train --train.steps 5 --ranks 2 --ranks=4")),
+            words("xtask train --ranks 2 --ranks=4 --train.steps 5")
         );
         let prompt = words("xtask train --train.prompt --backend --debug-build");
         assert_eq!(

@@ -382,6 +382,9 @@ pub(crate) struct Describe {
     /// Configuration file, run directory, or one checkpoint in it, a folded or an imported model too; the defaults when left
     /// out.
     pub(crate) config: Option<PathBuf>,
+    /// Also the memory of each of so many ranks that share out a step.
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
+    pub(crate) ranks: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Subcommand)]

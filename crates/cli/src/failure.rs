@@ -18,6 +18,11 @@ const CLOSED_PIPE: u8 = 128 + 13;
 #[error("{0}")]
 pub(crate) struct WrongInput(pub(crate) String);
 
+/// An error that another rank says.
+#[derive(Debug, thiserror::Error)]
+#[error("rank 0 says what is wrong")]
+pub(crate) struct SaidElsewhere;
+
 /// An error that ends the process.
 pub(crate) struct Failure(anyhow::Error);
 
@@ -51,6 +56,9 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         if self.0.downcast_ref().is_some_and(Unwritten::is_closed) {
             return ExitCode::from(CLOSED_PIPE);
+        }
+        if self.0.is::<SaidElsewhere>() {
+            return ExitCode::FAILURE;
         }
         // Many errors already print their source; a chain would say it twice.
         let mut text = self.0.to_string();

@@ -17,6 +17,7 @@ mod output;
 mod overrides;
 mod own_command;
 mod program;
+mod ranks;
 mod signals;
 mod tokenizing;
 

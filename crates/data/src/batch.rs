@@ -1,6 +1,7 @@
 //! What a model is given: `B` samples of `T` positions.
 
 use burn_dataset::{Dataset, DatasetError};
+use serde::{Deserialize, Serialize};
 
 use crate::{DataError, PackedStore};
 
@@ -36,7 +37,7 @@ pub struct Sample {
 }
 
 /// A batch of samples, row after row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of samples, `B`.
     pub batch: usize,

@@ -1,7 +1,9 @@
 //! What is asked of a model.
 
+use serde::{Deserialize, Serialize};
+
 /// What a model says of a tail of tokens after a head.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TokenScore {
     /// The natural logarithm of the tail's probability after the head.
     pub log_likelihood: f64,

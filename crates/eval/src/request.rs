@@ -1,5 +1,7 @@
 //! A question to a model, as text and as tokens.
 
+use serde::{Deserialize, Serialize};
+
 use crate::EvalError;
 
 /// How likely is a continuation after a context?
@@ -13,7 +15,7 @@ pub struct Request {
 
 /// How likely is a tail of tokens after a head? Nothing is cut: a model that takes `n` tokens is given the last
 /// `n + 1` of both.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TokenRequest {
     /// The tokens before, at least one.
     pub head: Vec<u32>,

@@ -64,6 +64,7 @@ pub use evenburn_kernels as kernels;
 pub use evenburn_locations as locations;
 pub use evenburn_model as model;
 pub use evenburn_optim as optim;
+pub use evenburn_ranks as ranks;
 pub use evenburn_train as train;
 
 pub use evenburn_model::RegistryError;

@@ -1,13 +1,13 @@
 //! The engine: every parameter of a module, stepped together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::TensorData;
 
 use crate::module_step::{ApplySteps, GatherMatrices, StepContext};
-use crate::parameters;
+use crate::parameters::{self, Parameter};
 use crate::state::ParamState;
 use crate::{Clip, Counts, OptimError, Rule};
 
@@ -51,6 +51,8 @@ pub struct Engine {
     clip: Clip,
     pub(crate) states: BTreeMap<String, ParamState>,
     pub(crate) step: u64,
+    /// The parameters it steps, where it leaves others to other engines.
+    pub(crate) owned: Option<BTreeSet<String>>,
 }
 
 /// What one step found.
@@ -87,7 +89,21 @@ impl Engine {
             clip,
             states: BTreeMap::new(),
             step: 0,
+            owned: None,
         }
+    }
+
+    /// Leaves every parameter but these to engines elsewhere, which step the same module: the state of the others is dropped, and
+    /// gradients are asked for of these alone. A step then is [`squares`](Self::squares) here, [`report`](Self::report) with those
+    /// of all engines, and [`apply`](Self::apply).
+    pub fn restrict_to(&mut self, paths: BTreeSet<String>) {
+        self.states.retain(|path, _| paths.contains(path));
+        self.owned = Some(paths);
+    }
+
+    /// Whether this engine steps a parameter.
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        self.owned.as_ref().is_none_or(|owned| owned.contains(path))
     }
 
     /// The rules by path.
@@ -128,6 +144,44 @@ impl Engine {
         let parameters = parameters::of(module, Some(grads));
         parameters::check(&parameters, &self.rules)?;
         let squares = parameters::squared_norms(&parameters, self.step)?;
+        self.report_of(&parameters, &squares)
+    }
+
+    /// The squared norm of each gradient there is, by path: what the norms of a step are made of. They may be of a part of the
+    /// module; [`report`](Self::report) takes those of all parts.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check) and [`OptimError::GradientMismatch`].
+    pub fn squares<M: Module>(
+        &self,
+        module: &M,
+        grads: &GradientsParams,
+    ) -> Result<BTreeMap<String, f64>, OptimError> {
+        let parameters = parameters::of(module, Some(grads));
+        parameters::check(&parameters, &self.rules)?;
+        parameters::squared_norms(&parameters, self.step)
+    }
+
+    /// What a step finds whose gradients have these squared norms, wherever they are: the same, to the last bit, as
+    /// [`measure`](Self::measure) with all gradients.
+    ///
+    /// # Errors
+    /// [`OptimError::MissingGradient`], [`OptimError::NonFiniteGradient`].
+    pub fn report<M: Module>(
+        &self,
+        module: &M,
+        squares: &BTreeMap<String, f64>,
+    ) -> Result<StepReport, OptimError> {
+        self.report_of(&parameters::of(module, None), squares)
+    }
+
+    fn report_of(
+        &self,
+        parameters: &[Parameter],
+        squares: &BTreeMap<String, f64>,
+    ) -> Result<StepReport, OptimError> {
+        // In visiting order, in which they are summed.
+        let squares = parameters::complete(parameters, squares, self.step)?;
         let grad_norm = squares.iter().map(|(_, square)| square).sum::<f64>().sqrt();
         let mut groups = BTreeMap::<&str, f64>::new();
         for (path, square) in squares {
@@ -160,15 +214,29 @@ impl Engine {
     pub fn step<M: Module>(
         &mut self,
         module: M,
-        mut grads: GradientsParams,
+        grads: GradientsParams,
         factor: f64,
     ) -> Result<(M, StepReport), OptimError> {
+        let report = self.measure(&module, &grads)?;
+        let module = self.apply(module, grads, &report, factor)?;
+        Ok((module, report))
+    }
+
+    /// The part of a step that changes something: each parameter that has a gradient is stepped, clipped as `report` says.
+    ///
+    /// # Errors
+    /// [`OptimError::Factor`], upon which the engine is as it was, and [`OptimError::Update`], after which it can't go on.
+    pub fn apply<M: Module>(
+        &mut self,
+        module: M,
+        mut grads: GradientsParams,
+        report: &StepReport,
+        factor: f64,
+    ) -> Result<M, OptimError> {
         if !(factor.is_finite() && factor >= 0.0) {
             let step = self.step;
             return Err(OptimError::Factor { step, factor });
         }
-        let report = self.measure(&module, &grads)?;
-
         let clip = report
             .groups
             .iter()
@@ -193,7 +261,7 @@ impl Engine {
             });
         }
         self.step += 1;
-        Ok((module, report))
+        Ok(module)
     }
 
     /// Every state tensor, named `<path>/<name>` (`blocks.0.attn.q.weight/m`), in order of the

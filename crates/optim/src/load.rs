@@ -72,8 +72,8 @@ impl Engine {
         } in parameters
         {
             let counted = counts.parameters.contains_key(path);
-            // A frozen parameter may never have been stepped.
-            if counted || (counts.step > 0 && *requires_grad) {
+            // A frozen parameter may never have been stepped, and one of another engine has its state there.
+            if counted || (counts.step > 0 && *requires_grad && self.owns(path)) {
                 let names = names(path, shape).into_iter();
                 missing.extend(names.filter(|n| !given.contains_key(n)));
                 if !counted {

@@ -127,21 +127,7 @@ pub(crate) fn check(
 pub(crate) fn squared_norms(
     parameters: &[Parameter],
     step: u64,
-) -> Result<Vec<(&String, f64)>, OptimError> {
-    let missing: Vec<String> = parameters
-        .iter()
-        .filter(|p| p.requires_grad && p.gradient.is_none())
-        .map(|p| p.path.clone())
-        .collect();
-    let nothing = parameters.iter().all(|p| p.gradient.is_none());
-    if !missing.is_empty() || nothing {
-        let everything = || parameters.iter().map(|p| p.path.clone()).collect();
-        return Err(OptimError::MissingGradient {
-            step,
-            parameters: if nothing { everything() } else { missing },
-        });
-    }
-
+) -> Result<BTreeMap<String, f64>, OptimError> {
     let mut squares = Vec::new();
     for parameter in parameters {
         let Some(gradient) = &parameter.gradient else {
@@ -157,24 +143,42 @@ pub(crate) fn squared_norms(
         }
         squares.push((&parameter.path, &gradient.squared_norm));
     }
-
     let values = read(&squares.iter().map(|&(_, t)| t).collect::<Vec<_>>());
-    let non_finite = squares.iter().zip(&values).find(|(_, v)| !v.is_finite());
-    let total: f64 = values.iter().sum();
-    match non_finite {
-        None if total.is_finite() => {
-            let paths = squares.iter().map(|(path, _)| *path);
-            Ok(paths.zip(values).collect())
-        }
+    let paths = squares.into_iter().map(|(path, _)| path.clone());
+    Ok(paths.zip(values).collect())
+}
+
+/// Squared norms in visiting order, once no parameter lacks its own and all are numbers.
+pub(crate) fn complete<'p>(
+    parameters: &'p [Parameter],
+    squares: &BTreeMap<String, f64>,
+    step: u64,
+) -> Result<Vec<(&'p String, f64)>, OptimError> {
+    let found = parameters
+        .iter()
+        .filter_map(|p| Some((&p.path, *squares.get(&p.path)?)));
+    let found: Vec<(&String, f64)> = found.collect();
+    let missing: Vec<String> = parameters
+        .iter()
+        .filter(|p| p.requires_grad && !squares.contains_key(&p.path))
+        .map(|p| p.path.clone())
+        .collect();
+    if !missing.is_empty() || found.is_empty() {
+        let everything = || parameters.iter().map(|p| p.path.clone()).collect();
+        return Err(OptimError::MissingGradient {
+            step,
+            parameters: if found.is_empty() { everything() } else { missing },
+        });
+    }
+    let total: f64 = found.iter().map(|(_, square)| square).sum();
+    match found.iter().find(|(_, square)| !square.is_finite()) {
+        None if total.is_finite() => Ok(found),
         // Only `f64` squares can overflow their sum alone: then the largest is to blame.
         culprit => Err(OptimError::NonFiniteGradient {
             step,
             parameter: culprit
-                .or_else(|| {
-                    let pairs = squares.iter().zip(&values);
-                    pairs.max_by(|(_, a), (_, b)| a.total_cmp(b))
-                })
-                .map(|((path, _), _)| (*path).clone())
+                .or_else(|| found.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)))
+                .map(|(path, _)| (*path).clone())
                 .unwrap_or_default(),
         }),
     }

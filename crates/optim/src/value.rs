@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 /// [`Tensor::from_inner`] alone gives a tensor that needs no gradient, is not distributed and has
 /// the default checkpointing strategy; a model whose parameters mix two strategies panics in its
 /// next forward pass.
-pub(crate) fn replace<const D: usize>(
+pub fn replace<const D: usize>(
     param: Param<Tensor<D>>,
     update: impl FnOnce(Tensor<D>) -> Tensor<D>,
 ) -> Param<Tensor<D>> {

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device};
 use evenburn_model::Precision;
 
-use crate::config::{DeviceName, Origin, Origins, PrecisionName, TrainConfig};
+use crate::config::{DeviceId, DeviceList, DeviceName, Origin, Origins, PrecisionName, TrainConfig};
 use crate::error::TrainError;
 
 /// The backends of this build.
@@ -36,13 +36,22 @@ const BUILT_IN: &[DeviceName] = &[
 /// # Ok::<(), evenburn_train::TrainError>(())
 /// ```
 pub fn open(train: &TrainConfig) -> Result<Device, TrainError> {
-    let device = by_name(train.device)?;
+    open_local(train, 0)
+}
+
+/// The device of a rank, by its number among the ranks of this machine.
+///
+/// # Errors
+/// As [`open`], and [`TrainError::Invalid`] if `train.device` has none for it.
+pub fn open_local(train: &TrainConfig, local: usize) -> Result<Device, TrainError> {
+    let id = train.device.of_rank(local)?;
+    let device = by_id(id)?;
     if supports(&device, train.precision) {
         return Ok(device);
     }
     Err(TrainError::invalid(
         "train.precision",
-        format!("{} has no {}", train.device.name(), label(train.precision)),
+        format!("{} has no {}", id.backend.name(), label(train.precision)),
     ))
 }
 
@@ -52,9 +61,13 @@ pub(crate) fn slow_paths(train: &TrainConfig) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
+fn is_flex(train: &TrainConfig) -> bool {
+    matches!(train.device.backend(), Ok(DeviceName::Flex))
+}
+
 /// A line where the processor has no instructions for the products that were asked for.
 fn slow_precision(train: &TrainConfig) -> Option<String> {
-    let slow = train.device == DeviceName::Flex && !Precision::from(train.precision).is_fast();
+    let slow = is_flex(train) && !Precision::from(train.precision).is_fast();
     slow.then(|| {
         "train.precision: this processor has no fast instructions for bf16 products; they take a little longer than f32"
             .to_owned()
@@ -63,7 +76,7 @@ fn slow_precision(train: &TrainConfig) -> Option<String> {
 
 /// A line where operations on the CPU can't take their fused way.
 fn slow_operations(train: &TrainConfig) -> Option<String> {
-    let slow = train.device == DeviceName::Flex && !evenburn_kernels::has_cpu_kernels();
+    let slow = is_flex(train) && !evenburn_kernels::has_cpu_kernels();
     slow.then(|| {
         let why = if cfg!(feature = "flex") {
             "this processor has no AVX2 or no FMA"
@@ -94,7 +107,7 @@ pub struct Choice {
 ///
 /// ```
 /// use evenburn_train::config::{DeviceName, PrecisionName, Origins, TrainConfig};
-/// let train = TrainConfig { device: DeviceName::Rocm, ..Default::default() };
+/// let train = TrainConfig { device: DeviceName::Rocm.into(), ..Default::default() };
 /// let choice = evenburn_train::device::choose(&train, &Origins::default())?;
 /// assert_eq!(choice.precision, PrecisionName::F32);
 /// # Ok::<(), evenburn_train::TrainError>(())
@@ -103,18 +116,23 @@ pub fn choose(train: &TrainConfig, origins: &Origins) -> Result<Choice, TrainErr
     let asked = |key| origins.of(key) == Origin::CommandLine;
     let mut train = train.clone();
     let mut notes = Vec::new();
-    if !BUILT_IN.contains(&train.device) && !asked("train.device") {
+    let backend = train
+        .device
+        .backend()
+        .map_err(|e| e.locate(origins))?;
+    if !BUILT_IN.contains(&backend) && !asked("train.device") {
         notes.push(format!(
             "train.device: this build has no {}, so the model is computed on flex",
-            train.device.name()
+            backend.name()
         ));
-        train.device = DeviceName::Flex;
+        train.device = DeviceList::default();
     }
-    let device = by_name(train.device)?;
+    let id = train.device.of_rank(0)?;
+    let device = by_id(id)?;
     if !supports(&device, train.precision) && !asked("train.precision") {
         notes.push(format!(
             "train.precision: {} has no {}, so the model is computed in f32",
-            train.device.name(),
+            id.backend.name(),
             label(train.precision)
         ));
         train.precision = PrecisionName::F32;
@@ -137,20 +155,24 @@ fn label(precision: PrecisionName) -> String {
     format!("{precision:?}").to_lowercase()
 }
 
-fn by_name(device: DeviceName) -> Result<Device, TrainError> {
-    match device {
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "rocm", feature = "vulkan", feature = "metal", feature = "webgpu")),
+    expect(unused_variables, reason = "only GPUs are numbered")
+)]
+fn by_id(DeviceId { backend, index }: DeviceId) -> Result<Device, TrainError> {
+    match backend {
         DeviceName::Flex => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda => Ok(Device::cuda(0)),
+        DeviceName::Cuda => Ok(Device::cuda(index)),
         #[cfg(feature = "rocm")]
-        DeviceName::Rocm => Ok(Device::rocm(0)),
+        DeviceName::Rocm => Ok(Device::rocm(index)),
         #[cfg(feature = "vulkan")]
-        DeviceName::Vulkan => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        DeviceName::Vulkan => Ok(Device::vulkan(gpu(index))),
         #[cfg(feature = "metal")]
-        DeviceName::Metal => Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
+        DeviceName::Metal => Ok(Device::metal(gpu(index))),
         // `Device::webgpu` is the browser's; natively the same runtime is `Device::wgpu`.
         #[cfg(feature = "webgpu")]
-        DeviceName::Webgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        DeviceName::Webgpu => Ok(Device::wgpu(gpu(index))),
         #[cfg(feature = "cpu")]
         DeviceName::Cpu => Ok(Device::cpu()),
         #[cfg(not(all(
@@ -168,5 +190,14 @@ fn by_name(device: DeviceName) -> Result<Device, TrainError> {
                 built_in: built_in.join(", "),
             })
         }
+    }
+}
+
+/// The first is the system's choice, whatever kind of device it is.
+#[cfg(any(feature = "vulkan", feature = "metal", feature = "webgpu"))]
+fn gpu(index: usize) -> burn::tensor::DeviceKind {
+    match index {
+        0 => burn::tensor::DeviceKind::DefaultDevice,
+        other => burn::tensor::DeviceKind::DiscreteGpu(other),
     }
 }

@@ -117,6 +117,19 @@ pub enum TrainError {
         /// The devices that the build has.
         built_in: String,
     },
+    /// Ranks that can't go on together.
+    #[error(transparent)]
+    Ranks(#[from] evenburn_ranks::RankError),
+    /// A rank that was started with something else than rank 0.
+    #[error("rank {rank} on {host} has another {what} than rank 0: every rank has to be started alike")]
+    RankDiffers {
+        /// Its number.
+        rank: usize,
+        /// Its machine.
+        host: String,
+        /// What differs.
+        what: String,
+    },
     /// A run directory another process works in.
     #[error("{} is in use by another process", path.display())]
     Locked {
@@ -271,8 +284,10 @@ impl TrainError {
             | Self::ConfigDiffers { .. }
             | Self::PastDiffers { .. }
             | Self::Foreign { .. }
+            | Self::RankDiffers { .. }
             | Self::Damaged { .. } => true,
             Self::Unwritable { .. }
+            | Self::Ranks(_)
             | Self::NonFinite { .. }
             | Self::DeviceRead { .. }
             | Self::Stopped(_) => false,

@@ -10,6 +10,8 @@ use evenburn_model::plan::{AttentionFactor, LayerPlan, MixPlan, NormPlan, Normed
 use evenburn_model::{Activation, Dims, ParamSpec, Plan, Site};
 
 use crate::config::RunConfig;
+use crate::data_parallel::check_world;
+use crate::data_parallel::ownership::owners;
 use crate::error::TrainError;
 use crate::groups;
 
@@ -42,6 +44,8 @@ pub struct Memory {
     pub optimizer: u64,
     /// What the backward pass of one micro-batch needs of its forward pass.
     pub activations: u64,
+    /// With several ranks, gradients and the vector in which they go to their owners, when there are no activations any more.
+    pub exchange: u64,
     /// The program and its data, and what the allocator holds beyond what is in use.
     pub fixed: u64,
 }
@@ -49,14 +53,15 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.optimizer + self.activations + self.fixed
+        let passes = self.gradients + self.activations;
+        self.weights + self.optimizer + self.fixed + passes.max(self.exchange)
     }
 }
 
 /// Estimates the memory of a run in single precision.
 ///
 /// The peak is at the end of a forward pass: all activations are there, and of the gradients those of the output
-/// layer, which come with the loss. With accumulation, the gradients of earlier micro-batches are there too.
+/// layer, which come with the loss. With accumulation, sums of the gradients of earlier micro-batches are there too.
 ///
 /// # Errors
 /// [`TrainError::Optim`] for a configuration that makes no rules.
@@ -71,6 +76,31 @@ impl Memory {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
+    memory_of_rank(plan, config, 1)
+}
+
+/// Estimates the memory of the rank that takes most, of so many; each has a block of the micro-batches and the optimizer's state of
+/// its own parameters.
+///
+/// # Errors
+/// As [`memory`], and [`TrainError::Invalid`] for a number of ranks that can't share out a step.
+///
+/// ```
+/// use evenburn_train::{config::RunConfig, estimate};
+///
+/// let mut config = RunConfig::default();
+/// config.train.accumulate = 4;
+/// let plan = config.norm.plan(&config.model)?;
+/// let (one, four) = (estimate::memory(&plan, &config)?, estimate::memory_of_rank(&plan, &config, 4)?);
+/// assert!(four.optimizer < one.optimizer / 2 && four.weights == one.weights);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn memory_of_rank(
+    plan: &Plan,
+    config: &RunConfig,
+    ranks: usize,
+) -> Result<Memory, TrainError> {
+    check_world(config.train.accumulate, ranks)?;
     let d = plan.dims();
     let specs = plan.params();
     let bytes_of = |keep: &dyn Fn(&ParamSpec) -> bool| -> u64 {
@@ -83,25 +113,31 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
     let weights = bytes_of(&|_| true);
     let rules = groups::from_plan(plan, &config.optim)?;
     let kept = |spec: &ParamSpec| rules[&spec.path].update.state_len(&spec.shape);
-    let optimizer = F32 * specs.iter().map(kept).sum::<usize>() as u64;
+    let sizes: Vec<usize> = specs.iter().map(ParamSpec::len).collect();
+    let mut states = vec![0; ranks];
+    for (spec, owner) in specs.iter().zip(owners(&sizes, ranks)) {
+        states[owner] += kept(spec);
+    }
+    let optimizer = F32 * states.into_iter().max().unwrap_or(0) as u64;
     // The output layer's gradient, and the logits of some rows.
     let rows = (config.train.batch_size * d.context).min(LOSS_ROWS);
     let head = F32 * ((d.model + rows) * d.vocab) as u64;
-    let earlier = if config.train.accumulate > 1 {
-        weights
-    } else {
-        0
-    };
+    // Sums of a tree that wait for the micro-batch: as many as its number has ones.
+    let sums = (0..config.train.accumulate / ranks).map(usize::count_ones);
+    let earlier = u64::from(sums.max().unwrap_or(0)) * weights;
     let gradients = (head + earlier).max(weights);
     let activations = activations(plan, config);
-    let used = PROGRAM + weights + gradients + optimizer + activations;
-    Ok(Memory {
+    let exchange = if ranks > 1 { 2 * weights } else { 0 };
+    let mut memory = Memory {
         weights,
         gradients,
         optimizer,
         activations,
-        fixed: PROGRAM + (HELD_FREE * used as f64) as u64,
-    })
+        exchange,
+        fixed: PROGRAM,
+    };
+    memory.fixed += (HELD_FREE * memory.total() as f64) as u64;
+    Ok(memory)
 }
 
 fn activations(plan: &Plan, config: &RunConfig) -> u64 {

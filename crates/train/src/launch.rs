@@ -68,7 +68,7 @@ pub enum Start {
 
 /// Keys that may differ from the run that is resumed: none of them can change a weight or a logged loss. Those of the data
 /// say where the text lies and how it is read; what it is, a checkpoint knows by its tokens.
-const FREE: [&str; 31] = [
+const FREE: [&str; 32] = [
     "run.name",
     "run.dir",
     "train.stop_after",
@@ -81,6 +81,7 @@ const FREE: [&str; 31] = [
     "train.sample_every",
     "train.sample_tokens",
     "train.prompt",
+    "ranks.patience",
     "metrics.norms_every",
     "metrics.peak_tflops",
     "eval.tasks",
@@ -267,6 +268,10 @@ pub(crate) fn binding(
 ) -> Result<std::collections::BTreeMap<String, toml::Value>, TrainError> {
     let mut flat = config.flatten()?;
     flat.retain(|key, _| !FREE.contains(&key.as_str()));
+    // How many devices there are decides nothing, and neither does which of several it is.
+    if let Some(device) = flat.get_mut("train.device") {
+        *device = config.train.device.backend()?.name().into();
+    }
     // A source of a mixture may lie elsewhere as the text of `data.path` may.
     if let Some(toml::Value::Array(sources)) = flat.get_mut(SOURCES) {
         for source in sources.iter_mut().filter_map(toml::Value::as_table_mut) {

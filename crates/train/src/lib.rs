@@ -8,6 +8,7 @@
 //! - [`metrics`]: what is measured of each step, by [monitors](monitor) and by [validation entries](validation), and written to
 //!   `metrics.jsonl`, to TensorBoard and to the screen.
 //! - [`Training`]: a training whose loop is its caller's; [`step`]: an optimizer step with all that belongs to one.
+//! - [`data_parallel`]: the same step on several devices.
 //! - [`load_run`] reads a run back, [`evaluate()`] measures it, [`sample`] lets it write.
 //!
 //! A run directory:
@@ -43,6 +44,7 @@ mod clock;
 pub mod config;
 mod cooldown;
 mod corpus;
+pub mod data_parallel;
 pub mod device;
 mod durable;
 mod error;

@@ -29,14 +29,20 @@ impl RecordedPlan {
     /// As a run, or a model without training state, has recorded it.
     pub(crate) fn read(registry: &Registry, run: &Path) -> Result<Self, TrainError> {
         let text = run_dir::plan_of(run)?;
-        let mut plan: Plan = toml::from_str(&text).map_err(|e| TrainError::Damaged {
-            file: run.join(PLAN),
+        let plan = Self::parse(registry, &run.join(PLAN), &text)?;
+        Ok(Self { plan, text })
+    }
+
+    /// The plan in the text of a file.
+    pub(crate) fn parse(registry: &Registry, file: &Path, text: &str) -> Result<Plan, TrainError> {
+        let mut plan: Plan = toml::from_str(text).map_err(|e| TrainError::Damaged {
+            file: file.to_owned(),
             why: e.to_string(),
             intact: None,
         })?;
         registry.model.resolve(&mut plan)?;
         plan.validate()?;
-        Ok(Self { plan, text })
+        Ok(plan)
     }
 
     /// The plan with which a launch begins or goes on.

@@ -43,6 +43,9 @@ pub struct Provenance {
     pub platform: String,
     /// Cores the process may use.
     pub cores: usize,
+    /// Ranks that it was started with; it may go on with others.
+    #[serde(default = "one")]
+    pub ranks: usize,
     /// The command line.
     pub command: Vec<String>,
     /// Where each key that was set got its value from.
@@ -52,13 +55,19 @@ pub struct Provenance {
     pub branched_from: Option<PathBuf>,
 }
 
+/// What records from before there were ranks were made by.
+fn one() -> usize {
+    1
+}
+
 impl Provenance {
-    fn now(origins: &Origins, branch: Option<&Branch>) -> Self {
+    fn now(origins: &Origins, ranks: usize, branch: Option<&Branch>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock::moment(SystemTime::now()),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            ranks,
             command: std::env::args_os()
                 .map(|arg| arg.to_string_lossy().into_owned())
                 .collect(),
@@ -87,6 +96,7 @@ impl RunDir {
         resolved: &Resolved,
         plan: &str,
         tokenizer: &str,
+        ranks: usize,
         branch: Option<&Branch>,
     ) -> Result<Self, TrainError> {
         let config = &resolved.config;
@@ -111,7 +121,7 @@ impl RunDir {
         let aside = parent.join(format!("{ASIDE}{name}-{}", std::process::id()));
         fs::create_dir(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
         let lock = lock(&aside)?;
-        let provenance = Provenance::now(&resolved.origins, branch);
+        let provenance = Provenance::now(&resolved.origins, ranks, branch);
         let json = serde_json::to_vec_pretty(&provenance).map_err(|e| TrainError::Unwritable {
             what: "the provenance",
             why: e.to_string(),

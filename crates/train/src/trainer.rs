@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use evenburn_data::{Prepare, TrainingData};
 
@@ -17,6 +17,7 @@ use crate::branch::Branch;
 use crate::change;
 use crate::checkpoint::{Checkpoints, State};
 use crate::config::Resolved;
+use crate::data_parallel::{Beginning, Ranks, threads};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::launch::Start;
@@ -76,6 +77,7 @@ pub struct Trainer {
     launched: Instant,
     log: bool,
     benchmarks: Benchmarks,
+    ranks: Option<Ranks>,
     hooks: Hooks,
 }
 
@@ -139,6 +141,7 @@ impl Trainer {
             launched: Instant::now(),
             log: false,
             benchmarks: Benchmarks::default(),
+            ranks: None,
             hooks: Hooks::default(),
         }
     }
@@ -194,6 +197,14 @@ impl Trainer {
     #[must_use]
     pub fn benchmarks(mut self, benchmarks: Benchmarks) -> Self {
         self.benchmarks = benchmarks;
+        self
+    }
+
+    /// Has the run computed by several ranks, of which this process is rank 0. Without it there is one, or as many as `train.device`
+    /// has devices, each a thread of this process.
+    #[must_use]
+    pub fn ranks(mut self, ranks: Ranks) -> Self {
+        self.ranks = Some(ranks);
         self
     }
 
@@ -260,6 +271,11 @@ impl Trainer {
         let located = |e: TrainError| e.locate(&self.resolved.origins);
         config.validate().map_err(located)?;
         let total = config.train.total_steps(config.model.context)?;
+        let mut ranks = match self.ranks.take() {
+            Some(ranks) => ranks,
+            None => threads::start(&self.registry, &config.train.device)?,
+        };
+        ranks.check(config.train.accumulate).map_err(located)?;
         let tokenizer = self.data.tokenizer();
         let recorded = RecordedPlan::at(&self.registry, &self.start, config)?;
         let plan = &recorded.plan;
@@ -276,7 +292,7 @@ impl Trainer {
         let setup = Setup { config, plan };
         let measured = hooks.measured(built_in(&setup), &setup, &self.data)?;
         // From here on something is written: everything the user gave has been checked.
-        let (run, news) = self.open(&recorded)?;
+        let (run, news) = self.open(&recorded, ranks.world())?;
         let checkpoints = Checkpoints::open(run.checkpoints(), config.train.keep)?;
         preflight::writable(checkpoints.dir())?;
         if preflight.sample_tokens > 0 {
@@ -297,7 +313,20 @@ impl Trainer {
             engine,
             feed,
         };
-        let (training, state) = restore.at_newest(training, &checkpoints)?;
+        let (mut training, state) = restore.at_newest(training, &checkpoints)?;
+        let beginning = || {
+            Ok(Beginning {
+                config: config.to_toml()?,
+                plan: recorded.text.clone(),
+                total,
+            })
+        };
+        let patience = Duration::from_secs(config.ranks.patience);
+        let TrainingState {
+            decoder, engine, ..
+        } = &mut training;
+        ranks.begin(beginning, decoder, engine, patience)?;
+        log::info!("step {}: {} ranks", state.step, ranks.world());
         // The last that can fail before a step: what the run has recorded stays as it is until then.
         let lines = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;
         let events = EventFile::create(&run.events(), state.step + 1)?;
@@ -308,6 +337,7 @@ impl Trainer {
         }
         let parts = Parts {
             training,
+            ranks,
             state,
             checkpoints,
             measured,
@@ -354,6 +384,7 @@ impl Trainer {
             parameters: recorded.plan.cost().params,
             notes,
             feed,
+            ranks: parts.ranks,
             engine,
             rate: LearningRate::new(config.optim.lr, config.optim.schedule(), total),
             monitors: parts.measured.monitors,
@@ -376,11 +407,15 @@ impl Trainer {
     }
 
     /// The run directory, and what is new in the configuration it goes on with.
-    fn open(&self, recorded: &RecordedPlan) -> Result<(RunDir, Option<String>), TrainError> {
+    fn open(
+        &self,
+        recorded: &RecordedPlan,
+        ranks: usize,
+    ) -> Result<(RunDir, Option<String>), TrainError> {
         let config = &self.resolved.config;
         let create = |at: Option<&Path>, branch: Option<&Branch>| {
             let tokenizer = self.data.tokenizer().json();
-            RunDir::create(at, &self.resolved, &recorded.text, tokenizer, branch)
+            RunDir::create(at, &self.resolved, &recorded.text, tokenizer, ranks, branch)
         };
         match &self.start {
             Start::Fresh(at) => Ok((create(at.as_deref(), None)?, None)),
@@ -473,6 +508,7 @@ struct Measured {
 /// What a loop is put together from.
 struct Parts {
     training: TrainingState,
+    ranks: Ranks,
     state: State,
     checkpoints: Checkpoints,
     measured: Measured,

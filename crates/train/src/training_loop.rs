@@ -21,6 +21,7 @@ use evenburn_optim::Engine;
 
 use crate::checkpoint::{Checkpoints, State};
 use crate::config::TrainConfig;
+use crate::data_parallel::{Looks, Ranks};
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::learning_rate::LearningRate;
@@ -72,6 +73,8 @@ pub(crate) struct TrainingLoop {
     pub(crate) notes: Vec<String>,
     /// Where the data comes from.
     pub(crate) feed: Feed,
+    /// What computes its steps.
+    pub(crate) ranks: Ranks,
     /// What moves the weights, and how fast.
     pub(crate) engine: Engine,
     pub(crate) rate: LearningRate,
@@ -232,11 +235,21 @@ impl TrainingLoop {
         };
         let each =
             |part, gradients: &GradientsParams| look(GradientsOf::MicroBatch(part), gradients);
-        let gradients = task.sum_gradients(batches, &info, each)?;
-        look(GradientsOf::Step, &gradients.gradients)?;
+        let looks = Looks {
+            micro_batches: wanted.micro_batch_gradients,
+            sum: wanted.gradients,
+            scores: clips,
+        };
+        let ranks = &mut self.ranks;
+        let gradients = ranks.sum_gradients(&task, batches, &info, looks, each)?;
+        look(GradientsOf::Step, gradients.all())?;
+        if gradients.stop {
+            self.stop.store(true, Ordering::Relaxed);
+        }
         let weights_before = wanted.weights_before.then(|| task.decoder.clone());
         let clip_on = last.as_ref().filter(|_| clips);
-        let (task, mut updated) = task.update(&mut self.engine, gradients, &info, clip_on)?;
+        let (task, mut updated) =
+            ranks.update(task, &mut self.engine, gradients, &info, clip_on)?;
         let took = started.elapsed();
 
         let scores_of = last.as_ref().filter(|_| wanted.attention_scores && !clips);
@@ -259,6 +272,7 @@ impl TrainingLoop {
                 probes: started.elapsed().saturating_sub(took),
                 evaluation: Duration::ZERO,
                 observed_before: observed,
+                ranks: self.ranks.times(),
             },
             weights_before,
             activations,
@@ -276,7 +290,7 @@ impl TrainingLoop {
         let started = Instant::now();
         let (step, end) = (self.state.step, self.rate.end());
         let every = self.config.eval_every;
-        let validation = self.validation.run(task, &After { step, end, every })?;
+        let validation = self.validation.run(task, &mut self.ranks, &After { step, end, every })?;
         let evaluated = started.elapsed();
         let Stepped {
             updated,
@@ -316,11 +330,11 @@ impl TrainingLoop {
 
     fn save(&mut self, task: &Task, sinks: &mut Sinks<'_>) -> Result<PathBuf, TrainError> {
         sinks.sync(&mut self.state)?;
-        self.state.optim = self.engine.counts();
-        let path = self.checkpoints.save(
+        self.state.optim = self.ranks.optimizer_counts(&self.engine)?;
+        let path = self.checkpoints.save_from(
             &self.state,
             || weights::collect(&task.decoder),
-            || self.engine.state(),
+            || self.ranks.optimizer_state(&self.engine),
         )?;
         log::info!("step {}: saved {}", self.state.step, path.display());
         Ok(path)

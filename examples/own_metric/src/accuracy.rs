@@ -1,9 +1,8 @@
 //! A validation entry: how often the likeliest next token is the next token.
 
-use evenburn::train::Task;
 use evenburn::train::metrics::{MetricSpec, Record};
 use evenburn::train::monitor::MonitorError;
-use evenburn::train::validation::{ValidationEntry, ValidationSplit};
+use evenburn::train::validation::{Evaluation, ValidationEntry};
 
 static SPECS: [MetricSpec; 1] = [MetricSpec::new(
     "val/accuracy",
@@ -23,16 +22,11 @@ impl ValidationEntry for Accuracy {
         &SPECS
     }
 
-    fn run(
-        &mut self,
-        task: &Task,
-        split: &ValidationSplit,
-        record: &mut Record,
-    ) -> Result<(), MonitorError> {
+    fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError> {
         let (mut right, mut scored) = (0, 0);
-        for batch in split.batches()? {
+        for batch in on.split().batches()? {
             let batch = batch?;
-            let likeliest = task.logits(&batch).argmax(2).try_into_data()?;
+            let likeliest = on.task().logits(&batch).argmax(2).try_into_data()?;
             let likeliest = likeliest.convert::<i32>().try_to_vec::<i32>()?;
             let pairs = likeliest.iter().zip(&batch.targets);
             right += pairs.filter(|(found, target)| found == target).count();

@@ -41,6 +41,9 @@ mod presets;
 mod program;
 mod published_sizes;
 mod qk_clip;
+// Signals that stop a process, a disk of a few kilobytes.
+#[cfg(target_os = "linux")]
+mod ranks;
 mod resume;
 // `/dev/full`, and who ignores a signal.
 #[cfg(target_os = "linux")]

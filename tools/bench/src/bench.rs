@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::{data, decode, eval, optim, scale, schemes, train};
+use crate::{data, decode, eval, optim, ranks, scale, schemes, train};
 
 /// Measures training beside PyTorch, in turns in one run.
 ///
@@ -24,7 +24,8 @@ use crate::{data, decode, eval, optim, scale, schemes, train};
         cargo xtask bench data\n  \
         cargo xtask bench schemes\n  \
         cargo xtask bench scale\n  \
-        cargo xtask bench optim"
+        cargo xtask bench optim\n  \
+        cargo xtask bench ranks"
 )]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -37,6 +38,7 @@ pub(crate) struct BenchArgs {
 enum What {
     Data(data::DataArgs),
     Optim(optim::OptimArgs),
+    Ranks(ranks::RanksArgs),
     Decode(decode::DecodeArgs),
     Eval(eval::EvalArgs),
     Scale(scale::ScaleArgs),
@@ -48,6 +50,7 @@ impl BenchArgs {
         match &self.what {
             Some(What::Data(arguments)) => arguments.run(),
             Some(What::Optim(arguments)) => arguments.run(),
+            Some(What::Ranks(arguments)) => arguments.run(),
             Some(What::Decode(arguments)) => arguments.run(),
             Some(What::Eval(arguments)) => arguments.run(),
             Some(What::Scale(arguments)) => arguments.run(),

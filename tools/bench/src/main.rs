@@ -7,6 +7,7 @@ mod eval;
 mod optim;
 mod plot;
 mod profile;
+mod ranks;
 mod report;
 mod scale;
 mod schemes;

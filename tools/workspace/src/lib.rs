@@ -1,6 +1,7 @@
 //! Where the repository is, and how its programs are built and started: what `cargo xtask` and the tools beside it share.
 
 mod backend;
+pub mod mpi;
 mod output;
 mod program;
 pub mod python;
@@ -8,7 +9,9 @@ mod tool;
 
 pub use backend::Backend;
 pub use output::{Unread, end, end_with, print};
-pub use program::{TOGETHER, build, build_tool, build_tree, is_there, program_arguments, units};
+pub use program::{
+    build, build_for_ranks, build_tool, build_tree, is_there, program_arguments, together, units,
+};
 pub use tool::{corpus, tool};
 
 use std::env;

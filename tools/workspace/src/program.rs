@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::{Backend, capture, cargo, run, shown};
+use crate::{Backend, capture, cargo, mpi, run, shown};
 
 /// How long a build goes on without saying how far it is; a unit that takes longer is silent.
 const EVERY: Duration = Duration::from_secs(30);
@@ -29,14 +29,14 @@ fn profile(debug: bool) -> &'static str {
     if debug { "debug" } else { "release" }
 }
 
-/// The arguments with which Cargo builds the program for a backend, which is a feature of its package.
-pub fn program_arguments(backend: &str, debug: bool) -> Vec<String> {
+/// The arguments with which Cargo builds the program with features of its package: a backend, and `mpi`.
+pub fn program_arguments(features: &[&str], debug: bool) -> Vec<String> {
     let mut arguments = vec![
         "--locked".to_owned(),
         "--package=evenburn-cli".to_owned(),
         "--bin=evenburn".to_owned(),
         "--no-default-features".to_owned(),
-        format!("--features={backend}"),
+        format!("--features={}", features.join(",")),
     ];
     if !debug {
         arguments.push("--release".to_owned());
@@ -68,10 +68,20 @@ pub fn units(root: &Path, arguments: &[String]) -> Result<usize> {
 /// features of what all stand on.
 const ON_AN_ADAPTER: &str = "evenburn-cube";
 
-/// The choice of every package but the one on an adapter. Cargo unites the features of the packages that it builds at once: whatever
-/// else is chosen has Burn in another form (`derive_more` with one feature less, and all that stands on it), built for minutes a second
-/// time.
-pub const TOGETHER: [&str; 3] = ["--workspace", "--exclude", ON_AN_ADAPTER];
+/// The choice of every package but the one on an adapter, and of MPI where there is one. Cargo unites the features of the packages
+/// that it builds at once: whatever else is chosen has Burn in another form (`derive_more` with one feature less, and all that stands
+/// on it), built for minutes a second time.
+pub fn together() -> Vec<&'static str> {
+    let mut all = vec!["--workspace", "--exclude", ON_AN_ADAPTER];
+    if mpi::is_there() {
+        all.push(mpi::FOR_TESTS);
+    }
+    all
+}
+
+/// The smallest test there is. Where a test is built too, Cargo adds to the features those that only tests depend on: a tool built
+/// with it stands on the same builds as the tests do.
+const A_TEST: &str = "--test=options";
 
 /// Builds a program of the workspace and returns its path.
 ///
@@ -82,8 +92,9 @@ pub fn build_tool(root: &Path, name: &str, debug: bool) -> Result<PathBuf> {
     command
         .current_dir(root)
         .args(["build", "--locked"])
-        .args(TOGETHER)
-        .arg(format!("--bin={name}"));
+        .args(together())
+        .arg(format!("--bin={name}"))
+        .arg(A_TEST);
     if !debug {
         command.arg("--release");
     }
@@ -98,8 +109,19 @@ pub fn build_tool(root: &Path, name: &str, debug: bool) -> Result<PathBuf> {
 /// # Errors
 /// The build fails.
 pub fn build(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
-    let arguments = program_arguments(backend.name(), debug);
+    let arguments = program_arguments(&[backend.name()], debug);
     build_with(root, &arguments).with_context(|| format!("the build for {}", backend.name()))
+}
+
+/// The same for ranks that are processes.
+///
+/// # Errors
+/// The build fails; it says which packages MPI needs where one is missing.
+pub fn build_for_ranks(root: &Path, backend: Backend, debug: bool) -> Result<PathBuf> {
+    mpi::require()?;
+    let arguments = program_arguments(&[backend.name(), mpi::FEATURE], debug);
+    build_with(root, &arguments)
+        .with_context(|| format!("the build for {} with MPI", backend.name()))
 }
 
 /// Builds the program of any commit's files as `cargo build --release` does there, and returns its path.

@@ -13,10 +13,11 @@ use crate::metadata;
 
 /// What each package depends on, as `docs/architecture.md` says too. A package under `crates/` or `tools/` that isn't here is
 /// an error; tests and examples may depend on all of these, and nothing on them.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("evenburn-allocator", &[]),
     ("evenburn-files", &[]),
     ("evenburn-geometry", &[]),
+    ("evenburn-ranks", &[]),
     ("evenburn-cube", &[]),
     ("evenburn-kernels", &["evenburn-cube"]),
     ("evenburn-locations", &["evenburn-files"]),
@@ -50,6 +51,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "evenburn-kernels",
             "evenburn-model",
             "evenburn-optim",
+            "evenburn-ranks",
         ],
     ),
     (
@@ -63,6 +65,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "evenburn-locations",
             "evenburn-model",
             "evenburn-optim",
+            "evenburn-ranks",
             "evenburn-train",
         ],
     ),
@@ -79,6 +82,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "evenburn-locations",
             "evenburn-model",
             "evenburn-optim",
+            "evenburn-ranks",
             "evenburn-train",
         ],
     ),
@@ -119,6 +123,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "evenburn-model",
             "evenburn-optim",
             "evenburn-parity",
+            "evenburn-ranks",
             "evenburn-train",
         ],
     ),

@@ -58,6 +58,20 @@ pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrid
         mib(memory.activations),
         mib(memory.fixed)
     )?;
+    if let Some(ranks) = arguments.ranks {
+        let memory = estimate::memory_of_rank(&plan, &config, ranks.get())?;
+        say!(
+            "memory of each of {ranks} ranks (estimate, the largest): {:.0} MiB: weights {:.0}, optimizer {:.0}, program and data {:.0}, and \
+             gradients {:.0} with activations {:.0}, then {:.0} to exchange gradients",
+            mib(memory.total()),
+            mib(memory.weights),
+            mib(memory.optimizer),
+            mib(memory.fixed),
+            mib(memory.gradients),
+            mib(memory.activations),
+            mib(memory.exchange)
+        )?;
+    }
     Ok(())
 }
 

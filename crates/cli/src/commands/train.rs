@@ -4,6 +4,7 @@ use super::run_data::baselines;
 use crate::args::Train;
 use crate::output::{Unwritten, say, tell};
 use crate::overrides::Overrides;
+use crate::ranks::{self, Role};
 use crate::{dashboard, signals, tokenizing};
 use anyhow::Result;
 use evenburn_data::{BaselineScores, Text, Tokenizer, TrainingData};
@@ -26,6 +27,10 @@ pub(super) fn run(
     overrides: Overrides,
 ) -> Result<()> {
     let launched = Instant::now();
+    let ranks = match ranks::join(registry, &arguments, &overrides)? {
+        Role::Lead(ranks) => ranks,
+        Role::Followed => return Ok(()),
+    };
     let launch = Launch {
         file: arguments.config,
         overrides,
@@ -46,7 +51,11 @@ pub(super) fn run(
         Arc::clone(&stop),
     )?;
     let benchmarks = benchmarks(&config, data.tokenizer())?;
-    announce(&config, &plan, &data, &start)?;
+    let world = match &ranks {
+        Some(ranks) => ranks.world(),
+        None => config.train.device.entries()?.len(),
+    };
+    announce(&config, &plan, &data, &start, world)?;
     let mut trainer = Trainer::new(registry, resolved, data.clone())
         .start(start)
         .display(Display::Lines)
@@ -54,6 +63,9 @@ pub(super) fn run(
         .launched(launched)
         .benchmarks(benchmarks)
         .with_run_log();
+    if let Some(ranks) = ranks {
+        trainer = trainer.ranks(ranks);
+    }
     if !arguments.no_dashboard && on_a_terminal() {
         trainer = trainer.renderer(dashboard::open);
     }
@@ -87,7 +99,13 @@ fn on_a_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-fn announce(config: &RunConfig, plan: &Plan, data: &TrainingData, start: &Start) -> Result<()> {
+fn announce(
+    config: &RunConfig,
+    plan: &Plan,
+    data: &TrainingData,
+    start: &Start,
+    ranks: usize,
+) -> Result<()> {
     let cost = plan.cost();
     let steps = config.train.total_steps(config.model.context)?;
     let tokens = steps.saturating_mul(config.train.tokens_per_step(config.model.context));
@@ -99,11 +117,15 @@ fn announce(config: &RunConfig, plan: &Plan, data: &TrainingData, start: &Start)
         }
     };
     tell!(
-        "{action} {} with {} parameters ({} outside embedding and output layer) on {:?}",
+        "{action} {} with {} parameters ({} outside embedding and output layer) on {}{}",
         plan.scheme,
         HumanCount(cost.params as u64),
         HumanCount(cost.non_embedding as u64),
-        config.train.device
+        config.train.device,
+        match ranks {
+            1 => String::new(),
+            ranks => format!(", {ranks} ranks"),
+        }
     );
     tell!(
         "{}, vocabulary {}; {steps} steps, {} tokens",

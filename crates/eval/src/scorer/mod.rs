@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use evenburn_model::{Decoder, PrefixTree, TargetScores, TokenError};
+use serde::{Deserialize, Serialize};
 
 use crate::{TokenRequest, TokenScore};
 use batches::batches;
@@ -37,7 +38,7 @@ pub struct Scorer<'m> {
 }
 
 /// What is computed together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Passes {
     /// About so many tokens in a pass, shared beginnings once. Other numbers than these change results by rounding.
     Tokens(usize),
@@ -110,6 +111,24 @@ impl<'m> Scorer<'m> {
         requests: &[TokenRequest],
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Vec<TokenScore>, ScoreError> {
+        let missing = || ScoreError::Device("a request has no score".to_owned());
+        self.score_part(requests, (0, 1), watch)?
+            .into_iter()
+            .map(|it| it.ok_or_else(missing))
+            .collect()
+    }
+
+    /// The scores of the passes that are one part's of several, `(part, parts)`: of a request in another part's there is none. The
+    /// parts together have the scores of [`score`](Self::score), to the last bit.
+    ///
+    /// # Errors
+    /// [`ScoreError`].
+    pub fn score_part(
+        &self,
+        requests: &[TokenRequest],
+        (part, parts): (usize, usize),
+        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Option<TokenScore>>, ScoreError> {
         // Equal requests have equal scores, so that the first of them wins.
         let mut known: HashMap<Vec<i64>, usize> = HashMap::new();
         let mut sequences: Vec<Vec<i64>> = Vec::new();
@@ -140,7 +159,8 @@ impl<'m> Scorer<'m> {
             Passes::Tokens(tokens) => batches(&sequences, tokens),
             Passes::OneByOne => batches(&sequences, 1),
         };
-        for pass in passes {
+        let own = passes.into_iter().enumerate();
+        for (_, pass) in own.filter(|(number, _)| number % parts == part) {
             let next = self.pass(&pass.sequences, &askers, requests)?;
             if let Some(scored) = waiting.replace(next) {
                 done += scored.read(&mut results)?;
@@ -153,11 +173,7 @@ impl<'m> Scorer<'m> {
             done += scored.read(&mut results)?;
             let _ = watch(done);
         }
-        let missing = || ScoreError::Device("a request has no score".to_owned());
-        results
-            .into_iter()
-            .map(|it| it.ok_or_else(missing))
-            .collect()
+        Ok(results)
     }
 
     /// The tokens of a request that a model sees or predicts: its last `context + 1`.

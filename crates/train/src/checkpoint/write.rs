@@ -20,11 +20,21 @@ impl Checkpoints {
         model: impl FnOnce() -> Vec<Named>,
         optim: impl FnOnce() -> Vec<Named>,
     ) -> Result<PathBuf, TrainError> {
+        self.save_from(state, model, || Ok(optim()))
+    }
+
+    /// The same with optimizer state that other ranks may fail to bring.
+    pub(crate) fn save_from(
+        &self,
+        state: &State,
+        model: impl FnOnce() -> Vec<Named>,
+        optim: impl FnOnce() -> Result<Vec<Named>, TrainError>,
+    ) -> Result<PathBuf, TrainError> {
         let name = format!("{PREFIX}{:08}", state.step);
         let aside = self.dir.join(format!(".saving-{name}"));
         fs::create_dir(&aside).map_err(|e| TrainError::io("create", &aside, e))?;
         write_tensors(&aside.join(MODEL), &model())?;
-        write_tensors(&aside.join(OPTIM), &optim())?;
+        write_tensors(&aside.join(OPTIM), &optim()?)?;
         let mut json = serde_json::to_vec_pretty(state).map_err(|e| TrainError::Unwritable {
             what: "the state of the run",
             why: e.to_string(),

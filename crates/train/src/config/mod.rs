@@ -2,17 +2,21 @@
 
 mod before;
 mod choice;
+mod device_list;
 mod keys;
 mod load;
 mod origins;
 mod read;
 mod sections;
 
+pub use device_list::{DeviceId, DeviceList};
 pub use keys::{Key, Kind, Tag, keys};
 pub use load::Resolved;
 pub(crate) use load::sets_other_recipes;
 pub use origins::{Origin, Origins};
-pub use sections::{DeviceName, MetricsConfig, PrecisionName, RunSection, TrainConfig};
+pub use sections::{
+    DeviceName, MetricsConfig, PrecisionName, RanksConfig, RunSection, TrainConfig,
+};
 
 use evenburn_data::DataConfig;
 use evenburn_eval::EvalConfig;
@@ -41,6 +45,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Budget and loop.
     pub train: TrainConfig,
+    /// How ranks work together.
+    pub ranks: RanksConfig,
     /// What is measured.
     pub metrics: MetricsConfig,
     /// Benchmarks on the way.
@@ -49,8 +55,8 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// Names of the sections, in the order they are written.
-    pub const SECTIONS: [&'static str; 8] = [
-        "run", "model", "norm", "optim", "data", "train", "metrics", "eval",
+    pub const SECTIONS: [&'static str; 9] = [
+        "run", "model", "norm", "optim", "data", "train", "ranks", "metrics", "eval",
     ];
 
     /// The configuration as TOML, every key that has a value included.
@@ -93,6 +99,7 @@ impl RunConfig {
     /// [`TrainError::Invalid`] names the key; [`TrainError::Optim`] a schedule that doesn't fit the budget.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.train.validate()?;
+        self.ranks.validate()?;
         self.metrics.validate()?;
         let steps = match (self.train.steps, self.train.tokens) {
             (None, None) => return Ok(()),

@@ -1,4 +1,4 @@
-//! The sections the trainer owns: `[run]`, `[train]` and `[metrics]`.
+//! The sections the trainer owns: `[run]`, `[train]`, `[ranks]` and `[metrics]`.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DeviceList;
 use crate::error::TrainError;
 
 /// Where a run lives and what it is called.
@@ -36,6 +37,9 @@ macro_rules! devices {
         }
 
         impl DeviceName {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The name in a configuration, which is that of the program's feature.
             pub fn name(self) -> &'static str {
                 match self {
@@ -91,8 +95,9 @@ pub struct TrainConfig {
     pub accumulate: usize,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
-    /// Backend to compute on.
-    pub device: DeviceName,
+    /// Backend to compute on, by its name; of several devices one by its number (`cuda:1`), the first unless told. A list
+    /// (`["cuda:0", "cuda:1"]`) trains on all of them, each as a rank of this process.
+    pub device: DeviceList,
     /// Format that the factors of the products of linear maps and of the output layer, and of their gradients, are rounded
     /// to. Weights, gradients, activations, attention, the loss and the optimizer stay in single precision, and so do sums
     /// on the CPU. `bf16` saves time on processors and GPUs with instructions for it.
@@ -132,7 +137,7 @@ impl Default for TrainConfig {
             batch_size: 8,
             accumulate: 1,
             seed: 1,
-            device: DeviceName::Flex,
+            device: DeviceList::default(),
             precision: PrecisionName::F32,
             eval_every: 100,
             eval_tokens: NonZeroU64::MIN.saturating_add(65_535),
@@ -209,7 +214,37 @@ impl TrainConfig {
         ];
         match at_least_one.into_iter().find(|(_, n)| *n == 0) {
             Some((key, _)) => Err(TrainError::invalid(key, "must be at least 1")),
-            None => Ok(()),
+            None => self.device.entries().map(drop),
+        }
+    }
+}
+
+/// How the ranks of a run work together; how many there are is for whoever starts them to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RanksConfig {
+    /// Seconds that a rank waits for the others once training has begun, before it ends all of them: one that is stopped or cut
+    /// off would be waited for until the end of the job.
+    #[schemars(range(min = 1))]
+    pub patience: u64,
+}
+
+impl Default for RanksConfig {
+    fn default() -> Self {
+        // What PyTorch's process groups wait on NCCL.
+        Self { patience: 600 }
+    }
+}
+
+impl RanksConfig {
+    /// Checks what no type can.
+    ///
+    /// # Errors
+    /// [`TrainError::Invalid`] names the key.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        match self.patience {
+            0 => Err(TrainError::invalid("ranks.patience", "must be at least 1")),
+            _ => Ok(()),
         }
     }
 }

@@ -16,6 +16,7 @@ mod mfu;
 mod mixture;
 mod network;
 mod norms;
+mod ranks;
 mod routing;
 mod schedule;
 mod speed;
@@ -144,6 +145,7 @@ pub fn built_in(setup: &Setup<'_>) -> Vec<Box<dyn Monitor>> {
         Box::new(schedule::NormSchedule::new(setup)),
         Box::new(validation::Validation),
         Box::new(speed::Speed),
+        Box::new(ranks::Ranks),
         Box::new(network::Network),
         Box::new(mfu::Mfu::new(setup)),
         Box::new(memory::Memory),

@@ -9,6 +9,7 @@ use evenburn_model::Decoder;
 use evenburn_optim::StepReport;
 
 use super::Probes;
+use crate::data_parallel::RankTimes;
 use crate::metrics::Record;
 use crate::step::RouterLoads;
 use crate::task::Task;
@@ -52,6 +53,8 @@ pub struct StepTimes {
     pub evaluation: Duration,
     /// Measuring, writing and showing the step before.
     pub observed_before: Duration,
+    /// Of the step, with other ranks; nothing where there is one.
+    pub ranks: Option<RankTimes>,
 }
 
 /// A step after its update. Nothing in it is a copy but what somebody asked for.

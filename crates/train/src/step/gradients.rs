@@ -1,13 +1,17 @@
-//! The first half of a step: gradients of its micro-batches, summed.
+//! The first half of a step: gradients of its micro-batches, summed along a tree.
+
+use std::ops::Range;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use evenburn_data::Batch;
-use evenburn_model::Noise;
+use evenburn_model::{Decoder, Noise};
+use evenburn_ranks::tree::TreeSum;
+use serde::{Deserialize, Serialize};
 
 use super::StepInfo;
 use crate::error::TrainError;
 use crate::evaluate::{read, read_all};
-use crate::task::{MicroBatch, Task};
+use crate::task::{MicroBatch, Share, Task};
 
 /// What the micro-batches of a step add up to.
 #[derive(Debug)]
@@ -31,8 +35,69 @@ pub struct RouterLoads {
     pub loads: Vec<Vec<f64>>,
 }
 
+/// What is known of a micro-batch after its backward pass, beside its gradients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    loss: f64,
+    penalty: Option<f64>,
+    /// Its part of the step's tokens.
+    part: f64,
+    loads: Vec<Vec<f64>>,
+    measured: Vec<Vec<f64>>,
+}
+
+impl Figures {
+    fn read(share: Share) -> Result<Self, TrainError> {
+        let measured = share.measured.into_iter().map(read_all);
+        Ok(Self {
+            loss: read(share.loss)?,
+            penalty: share.penalty.map(read).transpose()?,
+            part: share.part,
+            loads: share.loads,
+            measured: measured.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl StepGradients {
+    /// Gradients of a step with the figures of all of its micro-batches, in their order.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`] for a loss that is no number.
+    pub(crate) fn new(
+        gradients: GradientsParams,
+        figures: impl IntoIterator<Item = Figures>,
+        info: &StepInfo,
+    ) -> Result<Self, TrainError> {
+        let mut sum = Self {
+            gradients,
+            loss: 0.0,
+            routers: RouterLoads::default(),
+            measured: Vec::new(),
+        };
+        for figures in figures {
+            sum.loss += figures.loss;
+            if let Some(penalty) = figures.penalty {
+                sum.routers.penalty += penalty;
+            }
+            add(&mut sum.routers.loads, &figures.loads, figures.part);
+            add(&mut sum.measured, &figures.measured, figures.part);
+        }
+        if !sum.loss.is_finite() {
+            return Err(TrainError::NonFinite {
+                what: "loss".to_owned(),
+                value: sum.loss,
+                step: info.step(),
+                checkpoint: None,
+            });
+        }
+        Ok(sum)
+    }
+}
+
 impl Task {
-    /// Gradients of a step, one micro-batch after the other. `each` is shown those of every micro-batch before they are added.
+    /// Gradients of a step, one micro-batch after the other. `each` is shown those of every micro-batch before they are added, which
+    /// is done in the order of a [tree](evenburn_ranks::tree).
     ///
     /// The batches must have been [checked](Task::check).
     ///
@@ -43,13 +108,27 @@ impl Task {
         &self,
         batches: Vec<Batch>,
         info: &StepInfo,
-        mut each: impl FnMut(usize, &GradientsParams) -> Result<(), TrainError>,
+        each: impl FnMut(usize, &GradientsParams) -> Result<(), TrainError>,
     ) -> Result<StepGradients, TrainError> {
+        let all = 0..batches.len();
+        let (gradients, figures) = self.block_gradients(batches, all, info, each)?;
+        StepGradients::new(gradients, figures, info)
+    }
+
+    /// Gradients of a block of a step's micro-batches, summed, and the figures of each.
+    pub(crate) fn block_gradients(
+        &self,
+        batches: Vec<Batch>,
+        block: Range<usize>,
+        info: &StepInfo,
+        mut each: impl FnMut(usize, &GradientsParams) -> Result<(), TrainError>,
+    ) -> Result<(GradientsParams, Vec<Figures>), TrainError> {
         // A step whose targets are all ignored has the loss 0, not 0 / 0.
         let step_tokens = batches.iter().map(Batch::scored).sum::<usize>().max(1) as u64;
-        let mut gradients = GradientsAccumulator::new();
-        let mut shares = Vec::with_capacity(batches.len());
-        for (part, batch) in batches.into_iter().enumerate() {
+        let mut gradients = TreeSum::default();
+        let mut shares = Vec::with_capacity(block.len());
+        let own = batches.into_iter().enumerate();
+        for (part, batch) in own.skip(block.start).take(block.len()) {
             let noise = Noise {
                 seed: info.seed,
                 step: info.step(),
@@ -62,36 +141,22 @@ impl Task {
                 at: Some(info.before),
             });
             each(part, &new)?;
-            gradients.accumulate(&self.decoder, new);
+            gradients.push(new, |left, right| added(&self.decoder, left, right));
             shares.push(share);
         }
-        let mut sum = StepGradients {
-            gradients: gradients.grads(),
-            loss: 0.0,
-            routers: RouterLoads::default(),
-            measured: Vec::new(),
-        };
+        let sum = gradients.finish(|left, right| added(&self.decoder, left, right));
         // The device is waited for once a step, not once a micro-batch.
-        for share in shares {
-            sum.loss += read(share.loss)?;
-            if let Some(penalty) = share.penalty {
-                sum.routers.penalty += read(penalty)?;
-            }
-            add(&mut sum.routers.loads, &share.loads, share.part);
-            let means = share.measured.into_iter().map(read_all);
-            let means = means.collect::<Result<Vec<_>, _>>()?;
-            add(&mut sum.measured, &means, share.part);
-        }
-        if !sum.loss.is_finite() {
-            return Err(TrainError::NonFinite {
-                what: "loss".to_owned(),
-                value: sum.loss,
-                step: info.step(),
-                checkpoint: None,
-            });
-        }
-        Ok(sum)
+        let figures = shares.into_iter().map(Figures::read);
+        Ok((sum.unwrap_or_default(), figures.collect::<Result<_, _>>()?))
     }
+}
+
+/// The sums of two gradients of every parameter.
+fn added(decoder: &Decoder, left: GradientsParams, right: GradientsParams) -> GradientsParams {
+    let mut sum = GradientsAccumulator::new();
+    sum.accumulate(decoder, left);
+    sum.accumulate(decoder, right);
+    sum.grads()
 }
 
 /// Adds the means over a part of a step's tokens.

@@ -10,6 +10,7 @@ mod gradients;
 mod qk_clip;
 mod update;
 
+pub(crate) use gradients::Figures;
 pub use gradients::{RouterLoads, StepGradients};
 pub(crate) use qk_clip::{check as check_qk_clip, largest_scores};
 pub use update::Updated;

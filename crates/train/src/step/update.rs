@@ -1,11 +1,13 @@
 //! The second half of a step: from gradients to the model after it.
 
+use burn::optim::GradientsParams;
 use evenburn_data::Batch;
+use evenburn_model::Decoder;
 use evenburn_model::function::Moment;
 use evenburn_optim::{Engine, OptimError, StepReport};
 
 use super::gradients::{RouterLoads, StepGradients};
-use super::{StepInfo, qk_clip};
+use super::{StepInfo, largest_scores, qk_clip};
 use crate::error::TrainError;
 use crate::task::Task;
 
@@ -40,6 +42,22 @@ impl Task {
         info: &StepInfo,
         scores_on: Option<&Batch>,
     ) -> Result<(Self, Updated), TrainError> {
+        self.update_by(
+            gradients,
+            info,
+            |decoder, gradients| Ok(engine.step(decoder, gradients, info.factor)?),
+            |task| scores_on.map(|batch| largest_scores(task, batch)).transpose(),
+        )
+    }
+
+    /// The same with an optimizer's step and scores from wherever they are computed.
+    pub(crate) fn update_by(
+        self,
+        gradients: StepGradients,
+        info: &StepInfo,
+        optimizer: impl FnOnce(Decoder, GradientsParams) -> Result<(Decoder, StepReport), TrainError>,
+        scores: impl FnOnce(&Self) -> Result<Option<Vec<Vec<f64>>>, TrainError>,
+    ) -> Result<(Self, Updated), TrainError> {
         let StepGradients {
             gradients,
             loss,
@@ -47,9 +65,8 @@ impl Task {
             measured,
         } = gradients;
         let mask = self.mask();
-        let (decoder, optimizer) = engine
-            .step(self.decoder, gradients, info.factor)
-            .map_err(|error| unusable(error, info.step()))?;
+        let (decoder, optimizer) =
+            optimizer(self.decoder, gradients).map_err(|error| unusable(error, info.step()))?;
         let after = Moment {
             step: info.step(),
             ..info.before
@@ -57,13 +74,11 @@ impl Task {
         let decoder = decoder.rebalanced(&routers.loads);
         let (decoder, scheduled) = decoder.after_step(after, &measured);
         let mut task = Self::new(decoder, mask);
-        let mut attention_scores = None;
-        if let Some(batch) = scores_on {
-            let scores = qk_clip::largest_scores(&task, batch)?;
-            if info.qk_clip > 0.0 {
-                task = qk_clip::clipped(task, &scores, info.qk_clip);
-            }
-            attention_scores = Some(scores);
+        let attention_scores = scores(&task)?;
+        if let Some(scores) = &attention_scores
+            && info.qk_clip > 0.0
+        {
+            task = qk_clip::clipped(task, scores, info.qk_clip);
         }
         let updated = Updated {
             loss,
@@ -76,14 +91,16 @@ impl Task {
     }
 }
 
-fn unusable(error: OptimError, step: u64) -> TrainError {
+fn unusable(error: TrainError, step: u64) -> TrainError {
     match error {
-        OptimError::NonFiniteGradient { parameter, .. } => TrainError::NonFinite {
-            what: format!("gradient of {parameter}"),
-            value: f64::NAN,
-            step,
-            checkpoint: None,
-        },
-        other => other.into(),
+        TrainError::Optim(OptimError::NonFiniteGradient { parameter, .. }) => {
+            TrainError::NonFinite {
+                what: format!("gradient of {parameter}"),
+                value: f64::NAN,
+                step,
+                checkpoint: None,
+            }
+        }
+        other => other,
     }
 }

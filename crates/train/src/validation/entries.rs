@@ -2,7 +2,8 @@
 
 use burn::module::Module;
 
-use super::{After, ValidationEntry, ValidationSplit};
+use super::{After, Evaluation, ValidationEntry, ValidationSplit};
+use crate::data_parallel::Ranks;
 use crate::error::TrainError;
 use crate::metrics::{MetricSpec, Names, Record};
 use crate::task::Task;
@@ -21,7 +22,12 @@ impl Entries {
     }
 
     /// What is due after a step.
-    pub(crate) fn run(&mut self, task: &Task, after: &After) -> Result<Record, TrainError> {
+    pub(crate) fn run(
+        &mut self,
+        task: &Task,
+        ranks: &mut Ranks,
+        after: &After,
+    ) -> Result<Record, TrainError> {
         let mut record = Record::new(after.step);
         let mut due = self.all.iter_mut().filter(|entry| entry.is_due(after));
         let Some(first) = due.next() else {
@@ -29,10 +35,15 @@ impl Entries {
         };
         // Without gradients; its weights are shared, not copied.
         let task = task.valid();
+        let mut on = Evaluation {
+            task: &task,
+            split: &self.split,
+            ranks,
+        };
         let mut names = Names::default();
         for entry in std::iter::once(first).chain(due) {
             entry
-                .run(&task, &self.split, &mut record)
+                .run(&mut on, &mut record)
                 .and_then(|()| names.check(&record, entry.specs()))
                 .map_err(|e| TrainError::monitor(entry.name(), after.step, e))?;
         }

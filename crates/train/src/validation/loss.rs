@@ -1,10 +1,8 @@
 //! Loss and bits per byte.
 
-use super::{ValidationEntry, ValidationSplit};
-use crate::evaluate::evaluate;
+use super::{Evaluation, ValidationEntry};
 use crate::metrics::{MetricSpec, Record};
 use crate::monitor::MonitorError;
-use crate::task::Task;
 use evenburn_data::Score;
 
 static SPECS: [MetricSpec; 4] = [
@@ -47,16 +45,11 @@ impl ValidationEntry for Loss {
         &SPECS
     }
 
-    fn run(
-        &mut self,
-        task: &Task,
-        split: &ValidationSplit,
-        record: &mut Record,
-    ) -> Result<(), MonitorError> {
+    fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError> {
         let mut all = Score::default();
         let mut of_sources = Vec::new();
-        for part in split.parts() {
-            let score = evaluate(task, part.batches()?)?;
+        for part in on.split().parts() {
+            let score = on.evaluate(part.batches()?)?;
             all += score;
             of_sources.extend(part.name().map(|name| (format!("val/{name}"), score)));
         }

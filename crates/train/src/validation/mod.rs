@@ -5,10 +5,12 @@
 //! [`Trainer::validation_entry`](crate::Trainer::validation_entry) (`examples/own_metric`).
 
 mod entries;
+mod evaluation;
 mod loss;
 mod tasks;
 
 pub(crate) use entries::Entries;
+pub use evaluation::Evaluation;
 use evenburn_data::{Batch, DataError, PackedStore, Text, TrainingData};
 pub use tasks::Benchmarks;
 pub(crate) use tasks::specs as task_specs;
@@ -17,17 +19,14 @@ use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::metrics::{MetricSpec, Record};
 use crate::monitor::MonitorError;
-use crate::task::Task;
 use crate::training_loop::due;
 
 /// Measures something of a model on text it isn't trained on.
 ///
 /// ```
-/// use evenburn_train::evaluate;
 /// use evenburn_train::metrics::{MetricSpec, Record};
 /// use evenburn_train::monitor::MonitorError;
-/// use evenburn_train::validation::{ValidationEntry, ValidationSplit};
-/// use evenburn_train::Task;
+/// use evenburn_train::validation::{Evaluation, ValidationEntry};
 ///
 /// struct Perplexity;
 ///
@@ -42,8 +41,9 @@ use crate::training_loop::due;
 ///         &SPECS
 ///     }
 ///
-///     fn run(&mut self, task: &Task, split: &ValidationSplit, record: &mut Record) -> Result<(), MonitorError> {
-///         record.push("val/perplexity", evaluate(task, split.batches()?)?.perplexity());
+///     fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError> {
+///         let score = on.evaluate(on.split().batches()?)?;
+///         record.push("val/perplexity", score.perplexity());
 ///         Ok(())
 ///     }
 /// }
@@ -64,12 +64,7 @@ pub trait ValidationEntry: Send {
     ///
     /// # Errors
     /// Whatever goes wrong; it ends the run.
-    fn run(
-        &mut self,
-        task: &Task,
-        split: &ValidationSplit,
-        record: &mut Record,
-    ) -> Result<(), MonitorError>;
+    fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError>;
 }
 
 /// A step after which something may be due.

@@ -1,18 +1,16 @@
 //! Benchmarks: what a model answers to their questions.
 
-use std::ops::ControlFlow;
 
 use evenburn_data::Tokenizer;
 use evenburn_eval::{
-    Benchmark, DataSets, EvalError, Group, GroupResult, Metric, Passes, Scorer, TaskRegistry,
+    Benchmark, DataSets, EvalError, Group, GroupResult, Metric, Passes, TaskRegistry,
     TaskResult, TextEncoder,
 };
 
-use super::{After, ValidationEntry, ValidationSplit};
+use super::{After, Evaluation, ValidationEntry};
 use crate::config::RunConfig;
 use crate::metrics::{MetricSpec, Record};
 use crate::monitor::MonitorError;
-use crate::task::Task;
 
 const WHEN: &str = "every `eval.every` steps and after the last one, for tasks that have it";
 
@@ -181,16 +179,13 @@ impl ValidationEntry for Tasks {
         After { every, ..*after }.is_regular()
     }
 
-    fn run(
-        &mut self,
-        task: &Task,
-        _: &ValidationSplit,
-        record: &mut Record,
-    ) -> Result<(), MonitorError> {
-        let scorer = Scorer::new(&task.decoder, self.context).passes(Passes::Tokens(self.pass));
+    fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError> {
         let mut results: Vec<TaskResult> = Vec::with_capacity(self.benchmarks.len());
         for benchmark in &self.benchmarks {
-            let result = benchmark.run(&scorer, &mut |_| ControlFlow::Continue(()))?;
+            let asked = benchmark.prepared();
+            let passes = Passes::Tokens(self.pass);
+            let scores = on.score(asked.requests(), self.context, passes)?;
+            let result = asked.finish(&scores)?;
             push(
                 record,
                 &result.name,

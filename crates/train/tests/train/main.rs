@@ -8,6 +8,7 @@ mod functions;
 mod launch;
 mod mixed;
 mod monitors;
+mod ranks;
 mod run;
 mod streamed;
 mod world;

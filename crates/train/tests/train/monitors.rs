@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::world::{World, assert_same_checkpoint, metrics};
 use evenburn_train::metrics::{MetricSpec, Record, documented};
 use evenburn_train::monitor::{GradientView, GradientsOf, Monitor, MonitorError, Probes, StepView};
-use evenburn_train::validation::{After, ValidationEntry, ValidationSplit};
+use evenburn_train::validation::{After, Evaluation, ValidationEntry};
 use evenburn_train::{Task, TrainError};
 
 #[test]
@@ -218,14 +218,9 @@ impl ValidationEntry for Odd {
         after.step % 2 == 1
     }
 
-    fn run(
-        &mut self,
-        task: &Task,
-        split: &ValidationSplit,
-        record: &mut Record,
-    ) -> Result<(), MonitorError> {
-        let batch = split.batches()?.next().ok_or("no batch")??;
-        let [_, _, vocabulary] = task.logits(&batch).dims();
+    fn run(&mut self, on: &mut Evaluation<'_>, record: &mut Record) -> Result<(), MonitorError> {
+        let batch = on.split().batches()?.next().ok_or("no batch")??;
+        let [_, _, vocabulary] = on.task().logits(&batch).dims();
         record.push("val/vocabulary", vocabulary as f64);
         Ok(())
     }

@@ -210,7 +210,7 @@ fn with_ends(json: String, file: &Path, ends: &TextEnds) -> Result<Tokenizer> {
 fn identity_of_run(run: &TrainedRun, overrides: &Overrides) -> Result<String> {
     let mut hash = Sha256::default();
     let train = &run.config.train;
-    let how = (&run.state.plan, train.device, train.precision, &run.notes);
+    let how = (&run.state.plan, &train.device, train.precision, &run.notes);
     hash.update(format!("{how:?} {overrides:?}"));
     let sums = run.checkpoint.join("checksums.b3");
     let bytes = fs::read(&sums).or_else(|_| fs::read(run.checkpoint.join("model.safetensors")));

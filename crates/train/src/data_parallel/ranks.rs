@@ -1,0 +1,335 @@
+//! Rank 0: the loop's side of a step on several devices.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::optim::GradientsParams;
+use evenburn_data::{Batch, Score};
+use evenburn_eval::{Passes, ScoreError, TokenRequest, TokenScore};
+use evenburn_model::Decoder;
+use evenburn_optim::{Counts, Engine};
+use evenburn_ranks::{Communicator, agree, broadcast};
+
+use super::evaluation::score_part;
+use super::handover::{send_state, send_weights};
+use super::member::{Measure, Member, RankTimes};
+use super::messages::{Beginning, Order, ScoreOrder, StepOrder, encode};
+use super::worlds;
+use crate::checkpoint::Named;
+use crate::error::TrainError;
+use crate::evaluate::evaluate;
+use crate::step::{StepGradients, StepInfo, Updated, largest_scores};
+use crate::task::Task;
+
+/// The ranks of a run, as rank 0 has them: it gives orders, and does its own part of each.
+///
+/// Dropped in the middle of a run it ends the other ranks, whatever they wait for.
+#[derive(Default)]
+pub struct Ranks {
+    team: Option<Team>,
+}
+
+struct Team {
+    comm: Arc<dyn Communicator>,
+    member: Option<Member>,
+    awaited: Awaited,
+}
+
+/// What the other ranks wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// An order.
+    Order,
+    /// This rank's part of what they have agreed to do.
+    Agreement,
+    /// Nothing: they are gone, or know that it is over.
+    Nothing,
+}
+
+impl fmt::Debug for Ranks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ranks").field("world", &self.world()).finish()
+    }
+}
+
+/// Gradients of a step: what the update takes, and all of them where somebody looks.
+pub(crate) struct Gradients {
+    pub(crate) step: StepGradients,
+    pub(crate) whole: Option<GradientsParams>,
+    /// Whether another rank was asked to stop.
+    pub(crate) stop: bool,
+}
+
+impl Gradients {
+    /// The gradients of all parameters.
+    pub(crate) fn all(&self) -> &GradientsParams {
+        self.whole.as_ref().unwrap_or(&self.step.gradients)
+    }
+}
+
+impl Ranks {
+    /// One rank.
+    pub fn alone() -> Self {
+        Self::default()
+    }
+
+    /// The ranks of a communicator in which this one is rank 0; the others [`follow`](super::follow).
+    pub fn lead(comm: Arc<dyn Communicator>) -> Self {
+        let several = comm.world() > 1;
+        Self {
+            team: several.then_some(Team {
+                comm,
+                member: None,
+                awaited: Awaited::Order,
+            }),
+        }
+    }
+
+    /// How many there are.
+    pub fn world(&self) -> usize {
+        self.team.as_ref().map_or(1, |team| team.comm.world())
+    }
+
+    /// Whether so many ranks can share out a step.
+    pub(crate) fn check(&self, accumulate: usize) -> Result<(), TrainError> {
+        worlds::check(accumulate, self.world())
+    }
+
+    /// Gives the other ranks the model and the optimizer with which the run goes on; this one keeps its part of the optimizer.
+    pub(crate) fn begin(
+        &mut self,
+        beginning: impl FnOnce() -> Result<Beginning, TrainError>,
+        decoder: &Decoder,
+        engine: &mut Engine,
+        patience: Duration,
+    ) -> Result<(), TrainError> {
+        let Some(team) = &mut self.team else {
+            return Ok(());
+        };
+        let order = Order::Begin(Box::new(beginning()?));
+        team.comm.set_patience(Some(patience));
+        team.order(&order)?;
+        team.shared(|team| {
+            send_weights(&*team.comm, decoder)?;
+            send_state(&*team.comm, engine)?;
+            // What they made of it.
+            agree(&*team.comm, Ok(Vec::new()))?;
+            let member = Member::new(Arc::clone(&team.comm), decoder)?;
+            engine.restrict_to(member.owned());
+            team.member = Some(member);
+            Ok(())
+        })
+    }
+
+    /// Gradients of a step: see [`Task::sum_gradients`].
+    pub(crate) fn sum_gradients(
+        &mut self,
+        task: &Task,
+        batches: Vec<Batch>,
+        info: &StepInfo,
+        looks: Looks,
+        each: impl FnMut(usize, &GradientsParams) -> Result<(), TrainError>,
+    ) -> Result<Gradients, TrainError> {
+        let Some(team) = &mut self.team else {
+            return Ok(Gradients {
+                step: task.sum_gradients(batches, info, each)?,
+                whole: None,
+                stop: false,
+            });
+        };
+        if looks.micro_batches {
+            let why = "a monitor looks at the gradients of each micro-batch, which one rank has only where there is one";
+            return Err(TrainError::invalid("ranks", why));
+        }
+        let order = StepOrder::new(info, batches, looks.sum, looks.scores);
+        let order = Order::Step(order);
+        team.order(&order)?;
+        let Order::Step(StepOrder { batches, .. }) = order else {
+            return Err(TrainError::Stopped("an order changed".to_owned()));
+        };
+        let summed = team.shared(|team| {
+            let member = team.member()?;
+            member.sum_gradients(task, batches, info, looks.sum, false)
+        })?;
+        // The norms of their gradients.
+        team.awaited = Awaited::Agreement;
+        Ok(Gradients {
+            step: summed.own,
+            whole: summed.whole,
+            stop: summed.stop,
+        })
+    }
+
+    /// The model after a step: see [`Task::update`].
+    pub(crate) fn update(
+        &mut self,
+        task: Task,
+        engine: &mut Engine,
+        gradients: Gradients,
+        info: &StepInfo,
+        scores_on: Option<&Batch>,
+    ) -> Result<(Task, Updated), TrainError> {
+        let Gradients { step, whole, .. } = gradients;
+        drop(whole);
+        let Some(team) = &mut self.team else {
+            return task.update(engine, step, info, scores_on);
+        };
+        team.shared(|team| {
+            let scores = scores_on.map(|batch| move |task: &Task| largest_scores(task, batch));
+            let scores = scores.as_ref().map(|scores| scores as Measure<'_>);
+            team.member()?.update(task, engine, step, info, scores)
+        })
+    }
+
+    /// What the last step has waited for; nothing where there is one rank.
+    pub(crate) fn times(&mut self) -> Option<RankTimes> {
+        let team = self.team.as_mut()?;
+        Some(team.member.as_mut()?.times())
+    }
+
+    /// How often the whole optimizer and each of its parameters have stepped.
+    pub(crate) fn optimizer_counts(&mut self, engine: &Engine) -> Result<Counts, TrainError> {
+        let Some(team) = &mut self.team else {
+            return Ok(engine.counts());
+        };
+        team.order(&Order::OptimizerCounts)?;
+        team.shared(|team| team.member()?.optimizer_counts(engine))
+    }
+
+    /// The state of the whole optimizer.
+    pub(crate) fn optimizer_state(&mut self, engine: &Engine) -> Result<Vec<Named>, TrainError> {
+        let Some(team) = &mut self.team else {
+            return Ok(engine.state());
+        };
+        team.order(&Order::OptimizerState)?;
+        team.shared(|team| team.member()?.optimizer_state(engine))
+    }
+
+    /// Scores a task without gradients on batches: see [`evaluate`].
+    pub(crate) fn evaluate(
+        &mut self,
+        task: &Task,
+        batches: impl Iterator<Item = Result<Batch, evenburn_data::DataError>>,
+    ) -> Result<Score, TrainError> {
+        let Some(team) = &mut self.team else {
+            return evaluate(task, batches);
+        };
+        let mut score = Score::default();
+        let mut batches = batches.peekable();
+        while batches.peek().is_some() {
+            let some = batches.by_ref().take(team.comm.world());
+            let some = some.collect::<Result<Vec<_>, _>>()?;
+            let order = Order::Evaluate(some);
+            team.order(&order)?;
+            let Order::Evaluate(some) = order else {
+                return Err(TrainError::Stopped("an order changed".to_owned()));
+            };
+            let nats = team.shared(|team| team.member()?.score(task, &some))?;
+            for (nats, batch) in nats.into_iter().zip(&some) {
+                score += Score::of_batch(nats, batch);
+            }
+        }
+        Ok(score)
+    }
+
+    /// Scores requests: see [`Scorer::score`](evenburn_eval::Scorer::score).
+    pub(crate) fn score(
+        &mut self,
+        decoder: &Decoder,
+        requests: &[TokenRequest],
+        context: usize,
+        passes: Passes,
+    ) -> Result<Vec<TokenScore>, TrainError> {
+        let order = ScoreOrder {
+            requests: requests.to_vec(),
+            context,
+            passes,
+        };
+        let Some(team) = &mut self.team else {
+            return alone(decoder, &order);
+        };
+        let order = Order::Score(order);
+        team.order(&order)?;
+        let Order::Score(order) = order else {
+            return Err(TrainError::Stopped("an order changed".to_owned()));
+        };
+        team.shared(|team| score_part(&*team.comm, decoder, &order))
+    }
+}
+
+/// What is looked at in a step, beside its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Looks {
+    /// The gradients of each micro-batch.
+    pub(crate) micro_batches: bool,
+    /// Their sums.
+    pub(crate) sum: bool,
+    /// The attention scores after the update.
+    pub(crate) scores: bool,
+}
+
+fn alone(decoder: &Decoder, order: &ScoreOrder) -> Result<Vec<TokenScore>, TrainError> {
+    let scorer = evenburn_eval::Scorer::new(decoder, order.context).passes(order.passes);
+    let watch = &mut |_| std::ops::ControlFlow::Continue(());
+    scorer.score(&order.requests, watch).map_err(unscored)
+}
+
+/// An error of a scorer.
+pub(super) fn unscored(error: ScoreError) -> TrainError {
+    TrainError::DeviceRead {
+        why: error.to_string(),
+    }
+}
+
+impl Team {
+    /// Tells the other ranks what to do.
+    fn order(&mut self, order: &Order) -> Result<(), TrainError> {
+        let bytes = encode(order)?;
+        self.awaited = Awaited::Nothing;
+        broadcast(&*self.comm, bytes)?;
+        Ok(())
+    }
+
+    /// Does what every rank does; an error in it is every rank's, or has ended them.
+    fn shared<R>(
+        &mut self,
+        part: impl FnOnce(&mut Self) -> Result<R, TrainError>,
+    ) -> Result<R, TrainError> {
+        self.awaited = Awaited::Nothing;
+        let result = part(self)?;
+        self.awaited = Awaited::Order;
+        Ok(result)
+    }
+
+    fn member(&mut self) -> Result<&mut Member, TrainError> {
+        let none = || TrainError::Stopped("the ranks were given no model".to_owned());
+        self.member.as_mut().ok_or_else(none)
+    }
+
+    /// Ends the others where they wait.
+    fn dismiss(&mut self) {
+        let told = match std::mem::replace(&mut self.awaited, Awaited::Nothing) {
+            Awaited::Order => self.order(&Order::End),
+            Awaited::Agreement => {
+                let why = Err("it has given up; it says why".to_owned());
+                agree(&*self.comm, why).map(drop).or(Ok(()))
+            }
+            Awaited::Nothing => Ok(()),
+        };
+        if let Err(error) = told {
+            log::error!("the other ranks were not told that the run is over: {error}");
+        }
+        self.comm.set_patience(None);
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.comm.abort("it panicked");
+        } else {
+            self.dismiss();
+        }
+    }
+}
