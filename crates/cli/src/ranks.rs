@@ -43,7 +43,8 @@ pub(crate) fn join(
     if comm.rank() == 0 {
         return Ok(Role::Lead(Some(Ranks::lead(comm))));
     }
-    let stop = signals::stop_flag("telling rank 0, which finishes the step and saves a checkpoint")?;
+    let stop =
+        signals::stop_flag("telling rank 0, which finishes the step and saves a checkpoint")?;
     match follow(registry, Arc::clone(&comm), local, &stop) {
         Ok(()) => Ok(Role::Followed),
         // Every rank has found the same.
@@ -100,7 +101,10 @@ fn started_with(
     let (resume, run_dir) = (&arguments.resume, &arguments.run_dir);
     let told = format!("{overrides:?} {resume:?} {run_dir:?}");
     let program = hash_of(&std::env::current_exe()?)?;
-    let all = [("configuration", format!("{file} {told}")), ("program", program)];
+    let all = [
+        ("configuration", format!("{file} {told}")),
+        ("program", program),
+    ];
     Ok(all.map(|(name, value)| (name.to_owned(), value)).into())
 }
 

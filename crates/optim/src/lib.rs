@@ -68,5 +68,5 @@ pub use rule::Rule;
 pub use rules::rules;
 pub use schedule::{Cooldown, Descent, Schedule, ScheduleError, Shape, Warmup};
 pub use state::{ParamState, StateTensor};
-pub use value::replace as replace_value;
 pub use update::{OwnUpdate, StepInfo, Update, UpdateError, UpdateRule};
+pub use value::replace as replace_value;

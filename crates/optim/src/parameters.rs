@@ -167,7 +167,11 @@ pub(crate) fn complete<'p>(
         let everything = || parameters.iter().map(|p| p.path.clone()).collect();
         return Err(OptimError::MissingGradient {
             step,
-            parameters: if found.is_empty() { everything() } else { missing },
+            parameters: if found.is_empty() {
+                everything()
+            } else {
+                missing
+            },
         });
     }
     let total: f64 = found.iter().map(|(_, square)| square).sum();

@@ -7,11 +7,7 @@ pub fn launched_ranks() -> Option<usize> {
 }
 
 /// The variables: of Open MPI, of MPICH and Intel MPI (PMI), and of Slurm's job steps.
-const SIZES: [&str; 3] = [
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "SLURM_STEP_NUM_TASKS",
-];
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 fn ranks_by(variable: impl Fn(&str) -> Option<String>) -> Option<usize> {
     let size = |name| variable(name)?.trim().parse().ok();
@@ -32,7 +28,10 @@ mod tests {
         };
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[("OMPI_COMM_WORLD_SIZE", "4")]), Some(4));
-        assert_eq!(of(&[("PMI_SIZE", "2"), ("SLURM_STEP_NUM_TASKS", "2")]), Some(2));
+        assert_eq!(
+            of(&[("PMI_SIZE", "2"), ("SLURM_STEP_NUM_TASKS", "2")]),
+            Some(2)
+        );
         assert_eq!(of(&[("SLURM_STEP_NUM_TASKS", "16")]), Some(16));
         assert_eq!(of(&[("SLURM_NTASKS", "16")]), None);
         assert_eq!(of(&[("PMI_SIZE", "many")]), None);

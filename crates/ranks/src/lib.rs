@@ -25,6 +25,8 @@ mod mpi;
 mod threads;
 pub mod tree;
 
+#[cfg(feature = "mpi")]
+pub use self::mpi::Mpi;
 pub use agree::agree;
 pub use alone::Alone;
 pub use collectives::{broadcast, collect, reduce_scatter, share};
@@ -32,6 +34,4 @@ pub use communicator::Communicator;
 pub use error::RankError;
 pub use launcher::launched_ranks;
 pub use local::local_rank;
-#[cfg(feature = "mpi")]
-pub use self::mpi::Mpi;
 pub use threads::Threads;

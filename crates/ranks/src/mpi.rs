@@ -50,7 +50,9 @@ impl Mpi {
         let (universe, threading) = mpi::initialize_with_threading(Threading::Serialized)
             .ok_or_else(|| refused("it was started before"))?;
         if threading < Threading::Serialized {
-            return Err(refused("this library can't be called from a thread of one's own"));
+            return Err(refused(
+                "this library can't be called from a thread of one's own",
+            ));
         }
         let world = universe.world();
         let (rank, size) = (world.rank() as usize, world.size() as usize);
@@ -153,7 +155,10 @@ impl Communicator for Mpi {
             let mut into = PartitionMut::new(&mut all[..], lengths, starts);
             world.all_gather_varcount_into(own, &mut into);
         });
-        Ok(places.into_iter().map(|range| all[range].to_vec()).collect())
+        Ok(places
+            .into_iter()
+            .map(|range| all[range].to_vec())
+            .collect())
     }
 
     fn exchange(&self, x: &[f32], to: &[Range<usize>]) -> Result<Vec<f32>, RankError> {

@@ -145,7 +145,11 @@ impl Communicator for Threads {
         });
         let sent = Sent {
             to: packed.collect(),
-            x: to.iter().flat_map(|range| &x[range.clone()]).copied().collect(),
+            x: to
+                .iter()
+                .flat_map(|range| &x[range.clone()])
+                .copied()
+                .collect(),
         };
         let all = self.meet(sent)?;
         let own = all.iter().map(|sent| &sent.x[sent.to[self.rank].clone()]);

@@ -40,7 +40,9 @@ fn numbers(random: &mut SmallRng, count: usize) -> Vec<f32> {
 
 /// `length` cut into `parts`, some of which may be empty.
 fn cut(random: &mut SmallRng, length: usize, parts: usize) -> Vec<Range<usize>> {
-    let mut places: Vec<usize> = (1..parts).map(|_| random.random_range(0..=length)).collect();
+    let mut places: Vec<usize> = (1..parts)
+        .map(|_| random.random_range(0..=length))
+        .collect();
     places.sort_unstable();
     let starts = std::iter::once(0).chain(places.clone());
     let ends = places.into_iter().chain([length]);
@@ -97,7 +99,11 @@ fn sums_over_ranks_are_those_of_one() {
             let all: Vec<f32> = leaves.iter().map(|leaf| leaf[i]).collect();
             let expected = defined(&all).to_bits();
             for sum in &sums {
-                assert_eq!(sum[i].to_bits(), expected, "{world} x {blocks}, element {i}");
+                assert_eq!(
+                    sum[i].to_bits(),
+                    expected,
+                    "{world} x {blocks}, element {i}"
+                );
             }
         }
     }
@@ -185,7 +191,11 @@ fn what_is_too_long_for_a_call_is_cut() {
             share(rank, &mut x, &ranges).unwrap();
             let own = xs[rank.rank()][..10 * rank.rank()].to_vec();
             let collected = collect(rank, &own).unwrap();
-            let given = if rank.rank() == 0 { message.clone() } else { Vec::new() };
+            let given = if rank.rank() == 0 {
+                message.clone()
+            } else {
+                Vec::new()
+            };
             let told = broadcast(rank, given).unwrap();
             assert!(*largest.lock().unwrap() <= NARROW);
             (x, collected, told)

@@ -3,7 +3,9 @@
 use burn::tensor::{DType, Device};
 use evenburn_model::Precision;
 
-use crate::config::{DeviceId, DeviceList, DeviceName, Origin, Origins, PrecisionName, TrainConfig};
+use crate::config::{
+    DeviceId, DeviceList, DeviceName, Origin, Origins, PrecisionName, TrainConfig,
+};
 use crate::error::TrainError;
 
 /// The backends of this build.
@@ -116,10 +118,7 @@ pub fn choose(train: &TrainConfig, origins: &Origins) -> Result<Choice, TrainErr
     let asked = |key| origins.of(key) == Origin::CommandLine;
     let mut train = train.clone();
     let mut notes = Vec::new();
-    let backend = train
-        .device
-        .backend()
-        .map_err(|e| e.locate(origins))?;
+    let backend = train.device.backend().map_err(|e| e.locate(origins))?;
     if !BUILT_IN.contains(&backend) && !asked("train.device") {
         notes.push(format!(
             "train.device: this build has no {}, so the model is computed on flex",
@@ -156,7 +155,13 @@ fn label(precision: PrecisionName) -> String {
 }
 
 #[cfg_attr(
-    not(any(feature = "cuda", feature = "rocm", feature = "vulkan", feature = "metal", feature = "webgpu")),
+    not(any(
+        feature = "cuda",
+        feature = "rocm",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "webgpu"
+    )),
     expect(unused_variables, reason = "only GPUs are numbered")
 )]
 fn by_id(DeviceId { backend, index }: DeviceId) -> Result<Device, TrainError> {

@@ -121,7 +121,9 @@ pub enum TrainError {
     #[error(transparent)]
     Ranks(#[from] evenburn_ranks::RankError),
     /// A rank that was started with something else than rank 0.
-    #[error("rank {rank} on {host} has another {what} than rank 0: every rank has to be started alike")]
+    #[error(
+        "rank {rank} on {host} has another {what} than rank 0: every rank has to be started alike"
+    )]
     RankDiffers {
         /// Its number.
         rank: usize,

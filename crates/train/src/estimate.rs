@@ -95,11 +95,7 @@ pub fn memory(plan: &Plan, config: &RunConfig) -> Result<Memory, TrainError> {
 /// assert!(four.optimizer < one.optimizer / 2 && four.weights == one.weights);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn memory_of_rank(
-    plan: &Plan,
-    config: &RunConfig,
-    ranks: usize,
-) -> Result<Memory, TrainError> {
+pub fn memory_of_rank(plan: &Plan, config: &RunConfig, ranks: usize) -> Result<Memory, TrainError> {
     check_world(config.train.accumulate, ranks)?;
     let d = plan.dims();
     let specs = plan.params();

@@ -290,7 +290,9 @@ impl TrainingLoop {
         let started = Instant::now();
         let (step, end) = (self.state.step, self.rate.end());
         let every = self.config.eval_every;
-        let validation = self.validation.run(task, &mut self.ranks, &After { step, end, every })?;
+        let validation = self
+            .validation
+            .run(task, &mut self.ranks, &After { step, end, every })?;
         let evaluated = started.elapsed();
         let Stepped {
             updated,

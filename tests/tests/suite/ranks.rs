@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 fn is_built() -> bool {
     let built = cfg!(feature = "mpi") && mpi::is_there();
     if !built {
-        eprintln!("SKIPPED: no MPI; on Debian: apt install openmpi-bin libopenmpi-dev libclang-dev");
+        eprintln!(
+            "SKIPPED: no MPI; on Debian: apt install openmpi-bin libopenmpi-dev libclang-dev"
+        );
     }
     built
 }
@@ -84,7 +86,11 @@ fn wait_for(run: &Path, steps: usize, child: &mut Child) {
     let started = Instant::now();
     while lines(run) < steps {
         let over = child.try_wait().unwrap();
-        assert!(over.is_none(), "it ended after {} steps: {over:?}", lines(run));
+        assert!(
+            over.is_none(),
+            "it ended after {} steps: {over:?}",
+            lines(run)
+        );
         assert!(started.elapsed() < PATIENCE, "no progress");
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -96,10 +102,14 @@ fn rank(launcher: u32, number: usize) -> i32 {
     let is_it = |process: &str| {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         // Behind the name in parentheses: state, parent.
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split(' ').nth(2));
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split(' ').nth(2));
         let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
         parent == Some(&launcher.to_string())
-            && environment.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes())
+            && environment
+                .split(|byte| *byte == 0)
+                .any(|one| one == wanted.as_bytes())
     };
     let all = fs::read_dir("/proc").unwrap().flatten();
     let mut names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -121,7 +131,17 @@ fn any_number_of_processes_trains_the_same_run() {
     let (_folder, sandbox) = sandbox();
     for (name, more) in [
         ("one-text", &[][..]),
-        ("experts", &["--model.experts.count", "4", "--model.experts.top_k", "2", "--optim.recipe", "muon"]),
+        (
+            "experts",
+            &[
+                "--model.experts.count",
+                "4",
+                "--model.experts.top_k",
+                "2",
+                "--optim.recipe",
+                "muon",
+            ],
+        ),
     ] {
         let trace = |ranks: usize| {
             let run = format!("{name}-{ranks}");
@@ -175,7 +195,9 @@ fn a_signal_to_any_rank_leads_to_a_checkpoint() {
     for (name, number) in [("TERM", 1), ("INT", 0)] {
         let run = sandbox.path(name);
         let more = ["--train.steps", "100000", "--train.checkpoint_every", "0"];
-        let mut child = launched(&sandbox, 2, &arguments(name, &more)).spawn().unwrap();
+        let mut child = launched(&sandbox, 2, &arguments(name, &more))
+            .spawn()
+            .unwrap();
         wait_for(&run, 2, &mut child);
         signal(rank(child.id(), number), name);
         let output = ended(child);
@@ -199,14 +221,30 @@ fn whatever_happens_to_one_rank_ends_all() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = failing(folder.path());
     for (how, words) in [
-        ("panic 1 3", &["a panic that was asked for", "rank 1 on ", "all ranks end"][..]),
-        ("panic 0 3", &["a panic that was asked for", "rank 0 on ", "all ranks end"]),
-        ("stop 1 3", &["ranks.patience", "rank 0 on ", "all ranks end"]),
+        (
+            "panic 1 3",
+            &["a panic that was asked for", "rank 1 on ", "all ranks end"][..],
+        ),
+        (
+            "panic 0 3",
+            &["a panic that was asked for", "rank 0 on ", "all ranks end"],
+        ),
+        (
+            "stop 1 3",
+            &["ranks.patience", "rank 0 on ", "all ranks end"],
+        ),
         ("error 1 3", &["an error that was asked for", "rank 1 on "]),
         ("nan 1 3", &["step 4"]),
     ] {
         let run = how.replace(' ', "-");
-        let more = ["--optim.recipe", "failing", "--optim.lr", "0.001", "--ranks.patience", "2"];
+        let more = [
+            "--optim.recipe",
+            "failing",
+            "--optim.lr",
+            "0.001",
+            "--ranks.patience",
+            "2",
+        ];
         let mut command = launched(&sandbox, 2, &arguments(&run, &more));
         let output = ended(command.env("EVENBURN_FAIL", how).spawn().unwrap());
         let said = said(&output);
@@ -215,7 +253,11 @@ fn whatever_happens_to_one_rank_ends_all() {
             assert!(said.contains(word), "{how}, {word}: {said}");
         }
         // The checkpoint from before is there, and one rank goes on from it.
-        finish(&sandbox, 1, &arguments(&run, &[&more[..], &["--resume", "auto"]].concat()));
+        finish(
+            &sandbox,
+            1,
+            &arguments(&run, &[&more[..], &["--resume", "auto"]].concat()),
+        );
     }
 }
 
@@ -244,11 +286,21 @@ fn ranks_that_were_started_differently_train_nothing() {
     }
     let (_folder, sandbox) = sandbox();
     let other = fs::read_to_string(sandbox.path("tiny.toml")).unwrap();
-    fs::write(sandbox.path("other.toml"), other.replace("lr = 0.005", "lr = 0.006")).unwrap();
+    fs::write(
+        sandbox.path("other.toml"),
+        other.replace("lr = 0.005", "lr = 0.006"),
+    )
+    .unwrap();
     let first = arguments("foreign", &[]);
     let second: Vec<&str> = first
         .iter()
-        .map(|word| if *word == "tiny.toml" { "other.toml" } else { word })
+        .map(|word| {
+            if *word == "tiny.toml" {
+                "other.toml"
+            } else {
+                word
+            }
+        })
         .collect();
     let mut command = sandbox.command_by(mpi::launcher(1), &first);
     command
@@ -257,7 +309,10 @@ fn ranks_that_were_started_differently_train_nothing() {
     let output = ended(command.spawn().unwrap());
     let said = said(&output);
     assert!(!output.status.success(), "{said}");
-    assert!(said.contains("rank 1 on ") && said.contains("another configuration"), "{said}");
+    assert!(
+        said.contains("rank 1 on ") && said.contains("another configuration"),
+        "{said}"
+    );
     assert!(!sandbox.path("foreign").exists());
 }
 

@@ -108,7 +108,9 @@ impl RanksArgs {
             self.rounds * (self.steps - WARM.min(self.steps)),
             WARM + 1
         )?;
-        say!("| ranks | threads of each | tokens/s (quartiles) | step, ms | waiting, ms | communication, ms |")?;
+        say!(
+            "| ranks | threads of each | tokens/s (quartiles) | step, ms | waiting, ms | communication, ms |"
+        )?;
         say!("|---|---|---|---|---|---|")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for (ranks, training) in &all {
@@ -132,7 +134,10 @@ impl RanksArgs {
         ranks: usize,
         training: &mut Training,
     ) -> Result<()> {
-        let run = root.join("target").join("bench-ranks").join(ranks.to_string());
+        let run = root
+            .join("target")
+            .join("bench-ranks")
+            .join(ranks.to_string());
         if run.exists() {
             fs::remove_dir_all(&run).with_context(|| format!("removing {}", run.display()))?;
         }
@@ -158,8 +163,10 @@ impl RanksArgs {
         for (step, line) in text.lines().enumerate() {
             let values: serde_json::Value = serde_json::from_str(line)?;
             losses.push(values["train/loss"].to_string());
-            let mut push = |list: &mut Vec<f64>, name: &str| {
-                if step >= WARM && let Some(value) = values[name].as_f64() {
+            let push = |list: &mut Vec<f64>, name: &str| {
+                if step >= WARM
+                    && let Some(value) = values[name].as_f64()
+                {
                     list.push(value);
                 }
             };
@@ -168,7 +175,11 @@ impl RanksArgs {
             push(&mut training.wait, "perf/wait_ms");
             push(&mut training.communication, "perf/comm_ms");
         }
-        ensure!(losses.len() == self.steps, "{} has other steps", metrics.display());
+        ensure!(
+            losses.len() == self.steps,
+            "{} has other steps",
+            metrics.display()
+        );
         training.losses.push(losses);
         Ok(())
     }

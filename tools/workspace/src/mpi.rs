@@ -66,10 +66,20 @@ fn has_libclang() -> bool {
     if env::var_os("LIBCLANG_PATH").is_some() {
         return true;
     }
-    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/opt/llvm/lib"]
-        .map(PathBuf::from)
-        .into();
-    for entry in Path::new("/usr/lib").read_dir().into_iter().flatten().flatten() {
+    let mut folders: Vec<PathBuf> = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/opt/homebrew/opt/llvm/lib",
+    ]
+    .map(PathBuf::from)
+    .into();
+    for entry in Path::new("/usr/lib")
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         folders.push(path.join("lib"));
         folders.push(path);

@@ -47,7 +47,10 @@ impl Watchdog {
         let look = move || {
             // It ends with the ranks.
             while let Some(waiting) = seen.upgrade() {
-                let overdue = waiting.lock().unwrap_or_else(PoisonError::into_inner).overdue();
+                let overdue = waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .overdue();
                 if let Some((what, patience)) = overdue {
                     give_up(rank, &host, what, patience);
                 }
@@ -82,7 +85,10 @@ fn give_up(rank: usize, host: &str, what: &str, patience: Duration) -> ! {
         patience.as_secs()
     ));
     // Safety: it returns to nobody, and leaves out what runs at the end of a process, which is what hangs.
-    #[expect(unsafe_code, reason = "the standard library has no exit without handlers")]
+    #[expect(
+        unsafe_code,
+        reason = "the standard library has no exit without handlers"
+    )]
     unsafe {
         libc::_exit(GAVE_UP)
     }
@@ -97,7 +103,10 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         let of = |patience, call| Waiting { patience, call }.overdue();
         let second = Duration::from_secs(1);
-        assert_eq!(of(Some(second), Some(("it", long_ago))), Some(("it", second)));
+        assert_eq!(
+            of(Some(second), Some(("it", long_ago))),
+            Some(("it", second))
+        );
         assert_eq!(of(Some(second), Some(("it", Instant::now()))), None);
         assert_eq!(of(Some(second), None), None);
         assert_eq!(of(None, Some(("it", long_ago))), None);

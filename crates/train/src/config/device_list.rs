@@ -114,7 +114,10 @@ impl DeviceList {
             return Ok(DeviceId { index, ..*device });
         }
         all.get(local).copied().ok_or_else(|| {
-            let why = format!("rank {local} of this machine has none: the list has {}", all.len());
+            let why = format!(
+                "rank {local} of this machine has none: the list has {}",
+                all.len()
+            );
             TrainError::invalid(KEY, why)
         })
     }
@@ -182,7 +185,10 @@ mod tests {
         assert_eq!(of(&"cuda:1".into(), 3), Some(1));
         assert_eq!(of(&"flex".into(), 3), Some(0));
         let list = several(&["cuda:2", "cuda:5"]);
-        assert_eq!([of(&list, 0), of(&list, 1), of(&list, 2)], [Some(2), Some(5), None]);
+        assert_eq!(
+            [of(&list, 0), of(&list, 1), of(&list, 2)],
+            [Some(2), Some(5), None]
+        );
         assert!(several(&[]).entries().is_err());
         assert!(several(&["cuda:0", "flex"]).entries().is_err());
         assert!(DeviceList::from("cuda:x").entries().is_err());

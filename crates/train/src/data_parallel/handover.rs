@@ -59,7 +59,10 @@ pub(super) fn receive_state(
             kept.push((name, data));
         }
     }
-    names.counts.parameters.retain(|path, _| owned.contains(path));
+    names
+        .counts
+        .parameters
+        .retain(|path, _| owned.contains(path));
     Ok(engine.load_state(decoder, kept, &names.counts)?)
 }
 
@@ -78,6 +81,9 @@ fn receive(comm: &dyn Communicator, shape: Vec<usize>) -> Result<TensorData, Tra
             why: format!("rank 0 sent {} bytes for a tensor {shape:?}", bytes.len()),
         });
     }
-    let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let values: Vec<f32> = values
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
     Ok(TensorData::new(values, shape))
 }

@@ -151,7 +151,9 @@ impl Member {
         factor: f64,
     ) -> Result<(Decoder, StepReport), TrainError> {
         let rank = self.comm.rank();
-        let own = engine.squares(&decoder, &gradients).map_err(TrainError::from);
+        let own = engine
+            .squares(&decoder, &gradients)
+            .map_err(TrainError::from);
         let started = Instant::now();
         let all = exchange(&*self.comm, own.as_ref());
         self.times.others += started.elapsed();

@@ -27,7 +27,7 @@ mod worlds;
 pub use member::RankTimes;
 pub(crate) use messages::Beginning;
 pub use messages::same_everywhere;
+pub(crate) use ranks::Looks;
 pub use ranks::Ranks;
-pub(crate) use ranks::{Gradients, Looks};
 pub use worker::follow;
 pub use worlds::check as check_world;

@@ -49,7 +49,9 @@ enum Awaited {
 
 impl fmt::Debug for Ranks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ranks").field("world", &self.world()).finish()
+        f.debug_struct("Ranks")
+            .field("world", &self.world())
+            .finish()
     }
 }
 

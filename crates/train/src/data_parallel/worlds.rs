@@ -34,9 +34,7 @@ pub fn check(accumulate: usize, world: usize) -> Result<(), TrainError> {
 
 fn possible(accumulate: usize, world: usize) -> bool {
     world == 1
-        || (world > 0
-            && accumulate.is_multiple_of(world)
-            && (accumulate / world).is_power_of_two())
+        || (world > 0 && accumulate.is_multiple_of(world) && (accumulate / world).is_power_of_two())
 }
 
 /// `1, 2 or 4`.

@@ -46,7 +46,11 @@ impl Task {
             gradients,
             info,
             |decoder, gradients| Ok(engine.step(decoder, gradients, info.factor)?),
-            |task| scores_on.map(|batch| largest_scores(task, batch)).transpose(),
+            |task| {
+                scores_on
+                    .map(|batch| largest_scores(task, batch))
+                    .transpose()
+            },
         )
     }
 

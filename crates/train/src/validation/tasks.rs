@@ -1,10 +1,9 @@
 //! Benchmarks: what a model answers to their questions.
 
-
 use evenburn_data::Tokenizer;
 use evenburn_eval::{
-    Benchmark, DataSets, EvalError, Group, GroupResult, Metric, Passes, TaskRegistry,
-    TaskResult, TextEncoder,
+    Benchmark, DataSets, EvalError, Group, GroupResult, Metric, Passes, TaskRegistry, TaskResult,
+    TextEncoder,
 };
 
 use super::{After, Evaluation, ValidationEntry};

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::Tensor;
 
 use crate::world::{World, assert_same_checkpoint, metrics};
+use evenburn_train::TrainError;
 use evenburn_train::metrics::{MetricSpec, Record, documented};
 use evenburn_train::monitor::{GradientView, GradientsOf, Monitor, MonitorError, Probes, StepView};
 use evenburn_train::validation::{After, Evaluation, ValidationEntry};
-use evenburn_train::{Task, TrainError};
 
 #[test]
 fn every_metric_of_a_run_is_documented_once() {

@@ -8,7 +8,14 @@ use evenburn_train::{Start, TrainError};
 use crate::world::World;
 
 /// Of the mission's families one each, and of the optimizers those that treat gradients, norms and state differently.
-const SCHEMES: [&str; 6] = ["pre_norm", "simple_norm", "angpt", "ngpt", "gpt_plus", "sv_magnitude_direction"];
+const SCHEMES: [&str; 6] = [
+    "pre_norm",
+    "simple_norm",
+    "angpt",
+    "ngpt",
+    "gpt_plus",
+    "sv_magnitude_direction",
+];
 const RECIPES: [&str; 4] = ["adamw", "muon", "nor_muon", "adam_mini"];
 
 /// Everything that a run leaves of its training: its checkpoints, and its history without what depends on the machine.
@@ -16,7 +23,11 @@ fn left(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(run.join("checkpoints")).unwrap() {
         let checkpoint = entry.unwrap().path();
-        let name = checkpoint.file_name().unwrap().to_string_lossy().into_owned();
+        let name = checkpoint
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         if checkpoint.is_dir() {
             for file in ["model.safetensors", "optim.safetensors"] {
                 let bytes = std::fs::read(checkpoint.join(file)).unwrap();
@@ -33,7 +44,9 @@ fn left(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let lines = metrics.lines().map(|line| {
         let mut values: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(line).unwrap();
-        values.retain(|name, _| !name.starts_with("perf/") && !name.starts_with("mem/") && name != "time");
+        values.retain(|name, _| {
+            !name.starts_with("perf/") && !name.starts_with("mem/") && name != "time"
+        });
         serde_json::to_string(&values).unwrap()
     });
     let lines = lines.collect::<Vec<_>>().join("\n");
@@ -63,7 +76,11 @@ fn train(
     Ok(left(&run))
 }
 
-fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
+fn assert_same(
+    found: &BTreeMap<String, Vec<u8>>,
+    expected: &BTreeMap<String, Vec<u8>>,
+    what: &str,
+) {
     let names = |all: &BTreeMap<String, Vec<u8>>| all.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(found), names(expected), "{what}");
     for (name, bytes) in found {
@@ -165,7 +182,11 @@ fn three_ranks_share_out_six_micro_batches() {
 fn a_run_goes_on_with_any_number_of_ranks() {
     let world = World::new();
     for (scheme, recipe) in [("angpt", "muon"), ("pre_norm", "adamw")] {
-        let keys = [&SHORT[..], &[("train.steps", "9"), ("optim.recipe", recipe)]].concat();
+        let keys = [
+            &SHORT[..],
+            &[("train.steps", "9"), ("optim.recipe", recipe)],
+        ]
+        .concat();
         let straight = world.fresh(&format!("{scheme}-straight"));
         let straight = train(&world, scheme, &keys, 1, straight).unwrap();
         let run = format!("{scheme}-run");
