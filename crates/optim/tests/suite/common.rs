@@ -212,14 +212,15 @@ impl ModuleVisitor for Register<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let all = &self.values[&self.path.join(".")];
-        let value = param.val();
-        self.grads
-            .register(param.id, tensor(all, value.dims(), value.dtype()));
+        if let Some(all) = self.values.get(&self.path.join(".")) {
+            let value = param.val();
+            let grad = tensor(all, value.dims(), value.dtype());
+            self.grads.register(param.id, grad);
+        }
     }
 }
 
-/// Given gradients, by path.
+/// Given gradients, by path; parameters without one have none.
 pub(crate) fn registered<M: Module>(
     module: &M,
     values: &BTreeMap<String, Vec<f64>>,

@@ -9,6 +9,7 @@ mod config;
 mod engine;
 mod muon;
 mod own;
+mod parts;
 mod per_tensor;
 mod properties;
 mod reference;
