@@ -75,8 +75,40 @@ impl TrainArgs {
             corpus.as_deref(),
             &self.args,
         ));
-        become_it(&mut command)
+        match self.ranks {
+            None => become_it(&mut command),
+            Some(_) => launch(&mut command),
+        }
     }
+}
+
+/// Runs a launcher of ranks, which on Ctrl-C would give them a second to end: it is asked to tell them, and only the second time to
+/// end itself.
+#[cfg(unix)]
+fn launch(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Stdio;
+
+    // In a group of its own, which the terminal's signals don't reach; so it must not read from the terminal either.
+    command.process_group(0).stdin(Stdio::null());
+    let mut launcher = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    let (process, mut asked) = (launcher.id().to_string(), false);
+    ctrlc::set_handler(move || {
+        let signal = if asked { "-TERM" } else { "-USR1" };
+        asked = true;
+        let _ = Command::new("kill").args([signal, &process]).status();
+    })
+    .context("cannot listen to signals")?;
+    let status = launcher.wait().context("waiting for the launcher")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+#[cfg(not(unix))]
+fn launch(command: &mut Command) -> Result<ExitCode> {
+    become_it(command)
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

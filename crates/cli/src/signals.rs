@@ -5,11 +5,12 @@ use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that is set when somebody asks the process to stop: with Ctrl-C, with SIGTERM, or by closing the terminal
-/// (SIGHUP).
+/// A flag that is set when somebody asks the process to stop: with Ctrl-C, with SIGTERM, by closing the terminal (SIGHUP), or with
+/// SIGUSR1, which launchers of ranks pass on (`mpirun` ends all ranks a second after a SIGTERM of its own).
 ///
 /// What then happens is said: `stopping: {saying}`. A second Ctrl-C or SIGTERM ends the process at once. SIGHUP never does, nor does it count as the first: when a terminal
-/// closes, the shell and the kernel send one each, and the end of a session may add a SIGTERM.
+/// closes, the shell and the kernel send one each, and the end of a session may add a SIGTERM. Neither does SIGUSR1, which comes once from
+/// each launcher on the way.
 pub(crate) fn stop_flag(saying: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     listen(Arc::clone(&stop), saying).context("listening to signals failed")?;
@@ -24,10 +25,10 @@ fn ask(stop: &AtomicBool, saying: &str) {
 
 #[cfg(unix)]
 fn listen(stop: Arc<AtomicBool>, saying: &'static str) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::iterator::Signals;
 
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     if !is_ignored(SIGHUP) {
         signals.add_signal(SIGHUP)?;
     }
@@ -35,7 +36,7 @@ fn listen(stop: Arc<AtomicBool>, saying: &'static str) -> std::io::Result<()> {
         let mut asked = false;
         for signal in signals.forever() {
             ask(&stop, saying);
-            if signal == SIGHUP {
+            if signal == SIGHUP || signal == SIGUSR1 {
                 continue;
             }
             if asked {

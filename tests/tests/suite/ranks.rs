@@ -192,14 +192,19 @@ fn a_signal_to_any_rank_leads_to_a_checkpoint() {
         return;
     }
     let (_folder, sandbox) = sandbox();
-    for (name, number) in [("TERM", 1), ("INT", 0)] {
+    // The last is sent to the launcher, which passes it on.
+    for (name, number) in [("TERM", Some(1)), ("INT", Some(0)), ("USR1", None)] {
         let run = sandbox.path(name);
         let more = ["--train.steps", "100000", "--train.checkpoint_every", "0"];
         let mut child = launched(&sandbox, 2, &arguments(name, &more))
             .spawn()
             .unwrap();
         wait_for(&run, 2, &mut child);
-        signal(rank(child.id(), number), name);
+        let process = match number {
+            Some(number) => rank(child.id(), number),
+            None => child.id().cast_signed(),
+        };
+        signal(process, name);
         let output = ended(child);
         assert!(output.status.success(), "{name}: {}", said(&output));
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -92,8 +92,7 @@ fn has_libclang() -> bool {
 }
 
 /// A command that starts `ranks` processes of a program on this machine. Each has its share of the cores; what Open MPI refuses
-/// unless told (more ranks than cores, the root user of a container) it is told, and that a rank may take its time to end after a
-/// signal, because it saves a checkpoint.
+/// unless told (more ranks than cores, the root user of a container) it is told.
 pub fn launcher(ranks: usize) -> Command {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut command = Command::new("mpirun");
@@ -105,7 +104,6 @@ pub fn launcher(ranks: usize) -> Command {
         if ranks > cores {
             command.arg("--oversubscribe");
         }
-        command.env("OMPI_MCA_odls_base_sigkill_timeout", SECONDS_TO_SAVE);
         // Both are read by processes of the root user alone.
         for allowed in ["OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] {
             command.env(allowed, "1");
@@ -116,9 +114,6 @@ pub fn launcher(ranks: usize) -> Command {
     }
     command
 }
-
-/// How long a launcher that is asked to end waits for ranks that save.
-const SECONDS_TO_SAVE: &str = "600";
 
 /// Threads of each rank.
 const THREADS: &str = "RAYON_NUM_THREADS";

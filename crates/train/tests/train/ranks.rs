@@ -7,14 +7,14 @@ use evenburn_train::{Start, TrainError};
 
 use crate::world::World;
 
-/// Of the mission's families one each, and of the optimizers those that treat gradients, norms and state differently.
+/// Schemes whose parameters, constraints and streams differ, and optimizers that treat gradients, norms and state differently.
 const SCHEMES: [&str; 6] = [
     "pre_norm",
     "simple_norm",
     "angpt",
     "ngpt",
-    "gpt_plus",
-    "sv_magnitude_direction",
+    "siamese_norm",
+    "keel",
 ];
 const RECIPES: [&str; 4] = ["adamw", "muon", "nor_muon", "adam_mini"];
 
@@ -146,7 +146,7 @@ fn what_is_global_is_the_same_too() {
     // Loads of routers and their penalties, and their corrections.
     all_worlds_agree(
         "pre_norm",
-        &[("model.experts.count", "4"), ("model.experts.active", "2")],
+        &[("model.experts.count", "4"), ("model.experts.top_k", "2")],
     );
     // Scores that are clipped on the last micro-batch.
     all_worlds_agree("pre_norm", &[("optim.qk_clip", "0.01")]);
