@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use evenburn_workspace::{Backend, build_for_ranks, capture, corpus, mpi, root, say};
+use evenburn_workspace::{capture, corpus, mpi, root, say};
 use serde::Deserialize;
 
 use crate::{build, median, quartiles};
@@ -35,6 +35,9 @@ pub(crate) struct RanksArgs {
     /// Trainings with each number of ranks, in turns
     #[arg(long, default_value_t = 2)]
     rounds: usize,
+    /// Build as tests are built: quicker to build, slower to train
+    #[arg(long)]
+    debug_build: bool,
 }
 
 /// What `bench_ranks` prints, in milliseconds.
@@ -63,8 +66,8 @@ impl RanksArgs {
     pub(crate) fn run(&self) -> Result<()> {
         mpi::require()?;
         let root = root()?;
-        let worker = build(&root, "bench_ranks", false)?;
-        let program = build_for_ranks(&root, Backend::Flex, false)?;
+        let worker = build(&root, "bench_ranks", self.debug_build)?;
+        let program = build(&root, "evenburn", self.debug_build)?;
         say!(
             "Sums of {} numbers of each rank, milliseconds: median (best) of {}",
             self.numbers,

@@ -149,7 +149,10 @@ fn what_is_global_is_the_same_too() {
         &[("model.experts.count", "4"), ("model.experts.top_k", "2")],
     );
     // Scores that are clipped on the last micro-batch.
-    all_worlds_agree("pre_norm", &[("optim.qk_clip", "0.01")]);
+    all_worlds_agree(
+        "pre_norm",
+        &[("norm.qk", "none"), ("optim.qk_clip", "0.01")],
+    );
     // Draws by the number of the micro-batch; documents that don't see one another; products in bf16.
     all_worlds_agree(
         "pre_norm",
