@@ -95,8 +95,9 @@ pub struct TrainConfig {
     pub accumulate: usize,
     /// Seed of the initial weights and of the order of the data.
     pub seed: u64,
-    /// Backend to compute on, by its name; of several devices one by its number (`cuda:1`), the first unless told. A list
-    /// (`["cuda:0", "cuda:1"]`) trains on all of them, each as a rank of this process.
+    /// Backend to compute on: `flex` (the CPU), `cuda`, `vulkan`, `metal`, `webgpu`, `rocm` or `cpu` (the CPU through `CubeCL`); of several
+    /// devices one by its number (`cuda:1`), the first unless told. A list (`["cuda:0", "cuda:1"]`) trains on all of them, each as a rank
+    /// of this process.
     pub device: DeviceList,
     /// Format that the factors of the products of linear maps and of the output layer, and of their gradients, are rounded
     /// to. Weights, gradients, activations, attention, the loss and the optimizer stay in single precision, and so do sums

@@ -23,6 +23,7 @@ fn every_metric_of_a_run_is_documented_once() {
         ("metrics.peak_tflops", "0.1"),
         ("optim.qk_clip", "100"),
         ("norm.qk", "none"),
+        ("train.device", "[\"flex\", \"flex\"]"),
     ];
     world
         .run("pre_norm", &experts, world.fresh("experts"))
