@@ -1,5 +1,8 @@
 //! Sums over ranks, beside the slow, obvious ones; ranks that fail.
 
+// Helpers of tests fail like tests.
+#![allow(clippy::unwrap_used)]
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
