@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -94,10 +96,13 @@ fn launch(command: &mut Command) -> Result<ExitCode> {
     let mut launcher = command
         .spawn()
         .with_context(|| format!("cannot start {}", shown(command)))?;
-    let (process, mut asked) = (launcher.id().to_string(), false);
+    let process = launcher.id().to_string();
+    let mut asked: Option<Instant> = None;
     ctrlc::set_handler(move || {
-        let signal = if asked { "-TERM" } else { "-USR1" };
-        asked = true;
+        // A terminal that closes sends more than one signal at once.
+        let again = asked.is_some_and(|at| at.elapsed() > Duration::from_secs(2));
+        let signal = if again { "-TERM" } else { "-USR1" };
+        asked.get_or_insert_with(Instant::now);
         let _ = Command::new("kill").args([signal, &process]).status();
     })
     .context("cannot listen to signals")?;

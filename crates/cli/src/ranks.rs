@@ -45,7 +45,7 @@ pub(crate) fn join(
     }
     let stop =
         signals::stop_flag("telling rank 0, which finishes the step and saves a checkpoint")?;
-    match follow(registry, Arc::clone(&comm), local, &stop) {
+    match follow(registry, &comm, local, &stop) {
         Ok(()) => Ok(Role::Followed),
         // Every rank has found the same.
         Err(TrainError::NonFinite { .. } | TrainError::Ranks(_)) => Err(SaidElsewhere.into()),
@@ -94,8 +94,9 @@ fn started_with(
     overrides: &[(String, String)],
 ) -> Result<BTreeMap<String, String>> {
     let file = match &arguments.config {
-        Some(path) if path.is_file() => hash_of(path)?,
-        Some(path) => path.display().to_string(),
+        // A run, which rank 0 reads.
+        Some(path) if path.is_dir() => path.display().to_string(),
+        Some(path) => hash_of(path)?,
         None => String::new(),
     };
     let (resume, run_dir) = (&arguments.resume, &arguments.run_dir);

@@ -72,7 +72,9 @@ pub use baseline::{BaselineScores, Baselines};
 pub use batch::{Batch, Boundaries, Sample, SampleDataset};
 pub use config::{DataConfig, DocumentMask, OnBadRecord, PathList, Prepare};
 pub use corpus::Corpus;
-pub use decode::{BadRecords, Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, documents};
+pub use decode::{
+    BadRecords, Document, Documents, FORMATS, SPLIT_FIELD, TXT_SEPARATOR, contained, documents,
+};
 pub use error::DataError;
 pub use fetching::fetch;
 pub use glance::{Glance, GlanceTotals, glance};

@@ -20,10 +20,11 @@ const ABORTED: i32 = 1;
 
 /// A rank that is a process: `mpirun` or `srun` starts them all.
 ///
-/// Numbers go through the memory of the host. The end of the last of them, at the end of the process, waits for all other ranks
-/// (`MPI_Finalize`); a panic doesn't, and ends them.
+/// Numbers go through the memory of the host. Dropped, it waits until all other ranks are (`MPI_Finalize`); a panic doesn't wait, and
+/// ends them.
 pub struct Mpi {
-    universe: Universe,
+    /// There until it is dropped.
+    universe: Option<Universe>,
     rank: usize,
     world: usize,
     host: String,
@@ -61,7 +62,7 @@ impl Mpi {
         Ok(Self {
             watchdog: Watchdog::start(rank, host.clone())
                 .map_err(|e| refused(&format!("no thread: {e}")))?,
-            universe,
+            universe: Some(universe),
             rank,
             world: size,
             host,
@@ -73,12 +74,12 @@ impl Mpi {
     fn call<R>(&self, what: &'static str, call: impl FnOnce(&SimpleCommunicator) -> R) -> R {
         let _one: MutexGuard<'_, ()> = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let _watched = self.watchdog.watch(what);
-        call(&self.universe.world())
+        call(&SimpleCommunicator::world())
     }
 
-    /// Whether a place is one that MPI can name.
-    fn fits(place: usize) -> bool {
-        i32::try_from(place).is_ok()
+    /// Whether MPI can count so many elements.
+    fn fits(elements: usize) -> bool {
+        i32::try_from(elements).is_ok()
     }
 }
 
@@ -173,7 +174,8 @@ impl Communicator for Mpi {
                 world.all_to_all_varcount_into(&from, &mut into);
             });
         };
-        if to.iter().all(|range| Self::fits(range.end)) {
+        // The binding counts the whole slice.
+        if Self::fits(x.len()) {
             send(x, to);
         } else {
             let near = packed(to.iter().map(Range::len));
@@ -192,7 +194,7 @@ impl Communicator for Mpi {
                 world.all_gather_varcount_into(&own[..], &mut into);
             });
         };
-        if of.iter().all(|range| Self::fits(range.end)) {
+        if Self::fits(x.len()) {
             gather(x, of);
             return Ok(());
         }
@@ -214,6 +216,13 @@ impl Communicator for Mpi {
             "rank {} on {}: {why}; all ranks end",
             self.rank, self.host
         ));
-        self.universe.world().abort(ABORTED);
+        SimpleCommunicator::world().abort(ABORTED);
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        let _watched = self.watchdog.watch("the end of all ranks");
+        drop(self.universe.take());
     }
 }

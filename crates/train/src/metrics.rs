@@ -128,6 +128,7 @@ pub fn documented() -> Result<Vec<(String, Vec<MetricSpec>)>, TrainError> {
     let setup = Setup {
         config: &config,
         plan: &plan,
+        ranks: 1,
     };
     let monitors = monitor::built_in(&setup);
     let monitors = monitors

@@ -289,7 +289,11 @@ impl Trainer {
         let engine = groups::engine(plan, &config.optim, total, &decoder)?;
         let (context, seed) = (config.model.context, config.train.seed);
         let feed = Feed::open(&self.data, context, config.train.batch_size, seed)?;
-        let setup = Setup { config, plan };
+        let setup = Setup {
+            config,
+            plan,
+            ranks: ranks.world(),
+        };
         let measured = hooks.measured(built_in(&setup), &setup, &self.data)?;
         // From here on something is written: everything the user gave has been checked.
         let (run, news) = self.open(&recorded, ranks.world())?;
@@ -313,7 +317,7 @@ impl Trainer {
             engine,
             feed,
         };
-        let (mut training, state) = restore.at_newest(training, &checkpoints)?;
+        let (mut training, saved, state) = restore.at_newest(training, &checkpoints)?;
         let beginning = || {
             Ok(Beginning {
                 config: config.to_toml()?,
@@ -325,7 +329,7 @@ impl Trainer {
         let TrainingState {
             decoder, engine, ..
         } = &mut training;
-        ranks.begin(beginning, decoder, engine, patience)?;
+        ranks.begin(beginning, decoder, engine, saved, patience)?;
         log::info!("step {}: {} ranks", state.step, ranks.world());
         // The last that can fail before a step: what the run has recorded stays as it is until then.
         let lines = JsonLines::open(run.metrics(), state.metrics_bytes, state.step)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -21,8 +22,8 @@ use crate::{build, median, quartiles};
 #[command(after_help = "Example: cargo xtask bench ranks --ranks 1,2,4 --steps 40 --rounds 3")]
 pub(crate) struct RanksArgs {
     /// Numbers of ranks
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4])]
-    ranks: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
+    ranks: Vec<NonZeroUsize>,
     /// Numbers that are summed
     #[arg(long, default_value_t = 10_000_000)]
     numbers: usize,
@@ -75,8 +76,13 @@ impl RanksArgs {
         )?;
         say!("| ranks | MPI_Allreduce | fixed tree | of it, to the owners |")?;
         say!("|---|---|---|---|")?;
-        for ranks in self.ranks.iter().filter(|ranks| **ranks > 1) {
-            let mut command = mpi::launcher(*ranks);
+        for ranks in self
+            .ranks
+            .iter()
+            .map(|ranks| ranks.get())
+            .filter(|ranks| *ranks > 1)
+        {
+            let mut command = mpi::launcher(ranks);
             command
                 .arg(&worker)
                 .args(["--numbers", &self.numbers.to_string()])
@@ -93,10 +99,10 @@ impl RanksArgs {
         let text = corpus(&root)?;
         let mut all: BTreeMap<usize, Training> = BTreeMap::new();
         for round in 1..=self.rounds {
-            for ranks in &self.ranks {
+            for ranks in self.ranks.iter().map(|ranks| ranks.get()) {
                 eprintln!("{ranks} ranks: round {round} of {}", self.rounds);
-                let training = all.entry(*ranks).or_default();
-                self.train(&root, &program, &text, *ranks, training)?;
+                let training = all.entry(ranks).or_default();
+                self.train(&root, &program, &text, ranks, training)?;
             }
         }
         let first = all.values().flat_map(|training| &training.losses).next();

@@ -11,11 +11,12 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does some work of the library. What it was working on after a panic is not used again. Nothing is caught under
-/// `panic = "abort"`.
-pub(super) fn contained<T>(
-    work: impl FnOnce() -> Result<T, ParquetError>,
-) -> Result<T, ParquetError> {
+/// Does some work of Parquet's library, whose panics become errors and are told by nothing else. What it was working on after a panic
+/// must not be used again. Nothing is caught under `panic = "abort"`.
+///
+/// # Errors
+/// Those of the work, and one for a panic.
+pub fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     silence();
     let outer = CONTAINED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));

@@ -17,6 +17,7 @@ use crate::DataError;
 use crate::source::{Counted, Source};
 use crate::split::Tag;
 pub use bad_records::{BadRecords, Documents};
+pub use contained::contained;
 use frames::{Codec, Frames};
 use lines::Lines;
 

@@ -1,11 +1,10 @@
 //! The rows of a Parquet file, with lists and structs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::errors::ParquetError;
+use evenburn_data::contained;
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
@@ -72,15 +71,6 @@ impl Iterator for Rows {
             }
         }
     }
-}
-
-/// Does some work of the library, which indexes damaged pages: its panics are errors.
-fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(ParquetError::General(
-            "a page or the footer says what can't be".into(),
-        ))
-    })
 }
 
 fn object(row: Row) -> Map<String, Value> {

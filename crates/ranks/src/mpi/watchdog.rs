@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_call_is_overdue_after_the_patience_and_never_without_one() {
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let long_ago = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         let of = |patience, call| Waiting { patience, call }.overdue();
         let second = Duration::from_secs(1);
         assert_eq!(

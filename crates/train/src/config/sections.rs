@@ -256,7 +256,7 @@ impl RanksConfig {
 pub struct MetricsConfig {
     /// Steps between logs of every parameter's and gradient's norm; 0 turns them off.
     pub norms_every: u64,
-    /// Peak arithmetic of the device in TFLOP/s, above 0; without it `perf/mfu` is left out.
+    /// Peak arithmetic of a device in TFLOP/s, above 0; without it `perf/mfu` is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_tflops: Option<f64>,
 }

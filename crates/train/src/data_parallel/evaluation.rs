@@ -20,7 +20,7 @@ pub(super) fn score_part(
     let watch = &mut |_| ControlFlow::Continue(());
     let part = (comm.rank(), comm.world());
     let own = scorer.score_part(&order.requests, part, watch);
-    let own = own.map_err(unscored);
+    let own = own.map_err(|error| unscored(&error));
     let all = exchange(comm, own.as_ref());
     let mut scores = own?;
     for others in all? {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::TensorData;
 use evenburn_model::{Decoder, weights};
-use evenburn_optim::Engine;
+use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, broadcast};
 
 use super::member::floats;
@@ -31,39 +31,73 @@ pub(super) fn receive_weights(
     Ok(weights::replace(decoder, sent)?)
 }
 
-/// Sends the whole state of an optimizer.
-pub(super) fn send_state(comm: &dyn Communicator, engine: &Engine) -> Result<(), TrainError> {
-    let tensors = engine.state();
-    let shape = |(name, data): &Named| (name.clone(), data.shape().to_vec());
-    let names = StateNames {
-        counts: engine.counts(),
-        tensors: tensors.iter().map(shape).collect(),
-    };
-    broadcast(comm, encode(&names)?)?;
-    tensors.iter().try_for_each(|(_, data)| send(comm, data))
+/// The state of an optimizer, or of a part of its parameters.
+#[derive(Debug, Default)]
+pub(crate) struct OptimizerState {
+    pub(crate) counts: Counts,
+    pub(crate) tensors: Vec<Named>,
 }
 
-/// Takes up the state of the parameters that an engine owns, of all that rank 0 sends.
+impl OptimizerState {
+    /// That of some parameters.
+    pub(super) fn of(mut self, owned: &BTreeSet<String>) -> Self {
+        self.tensors
+            .retain(|(name, _)| owned.contains(parameter(name)));
+        self.counts
+            .parameters
+            .retain(|path, _| owned.contains(path));
+        self
+    }
+
+    /// Gives it to an engine; before the first step there is none.
+    pub(super) fn load(self, decoder: &Decoder, engine: &mut Engine) -> Result<(), TrainError> {
+        if self.counts.step == 0 {
+            return Ok(());
+        }
+        Ok(engine.load_state(decoder, self.tensors, &self.counts)?)
+    }
+}
+
+/// The path of the parameter that a tensor is kept of.
+fn parameter(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(path, _)| path)
+}
+
+/// Sends the whole state of an optimizer.
+pub(super) fn send_state(
+    comm: &dyn Communicator,
+    state: &OptimizerState,
+) -> Result<(), TrainError> {
+    let shape = |(name, data): &Named| (name.clone(), data.shape().to_vec());
+    let names = StateNames {
+        counts: state.counts.clone(),
+        tensors: state.tensors.iter().map(shape).collect(),
+    };
+    broadcast(comm, encode(&names)?)?;
+    state
+        .tensors
+        .iter()
+        .try_for_each(|(_, data)| send(comm, data))
+}
+
+/// The state of the parameters that an engine owns, of all that rank 0 sends.
 pub(super) fn receive_state(
     comm: &dyn Communicator,
-    decoder: &Decoder,
-    engine: &mut Engine,
     owned: &BTreeSet<String>,
-) -> Result<(), TrainError> {
-    let mut names: StateNames = decode(&broadcast(comm, Vec::new())?)?;
-    let mut kept = Vec::new();
+) -> Result<OptimizerState, TrainError> {
+    let names: StateNames = decode(&broadcast(comm, Vec::new())?)?;
+    let mut tensors = Vec::new();
     for (name, shape) in names.tensors {
         let data = receive(comm, shape)?;
-        let path = name.rsplit_once('/').map_or(&*name, |(path, _)| path);
-        if owned.contains(path) {
-            kept.push((name, data));
+        if owned.contains(parameter(&name)) {
+            tensors.push((name, data));
         }
     }
-    names
-        .counts
-        .parameters
-        .retain(|path, _| owned.contains(path));
-    Ok(engine.load_state(decoder, kept, &names.counts)?)
+    let state = OptimizerState {
+        counts: names.counts,
+        tensors,
+    };
+    Ok(state.of(owned))
 }
 
 fn send(comm: &dyn Communicator, data: &TensorData) -> Result<(), TrainError> {

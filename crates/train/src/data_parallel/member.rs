@@ -161,14 +161,14 @@ impl Member {
         let squares: BTreeMap<String, f64> = all?.into_iter().flatten().collect();
         let report = engine.report(&decoder, &squares)?;
         // A rule of one's own may fail on one rank alone; the others learn of it where they wait.
-        let decoder = match engine.apply(decoder, gradients, &report, factor) {
-            Ok(decoder) => decoder,
-            Err(error) => {
-                self.comm.abort(&error.to_string());
-                return Err(error.into());
-            }
-        };
-        let mut values = self.layout.values(&decoder, rank)?;
+        let stepped = engine.apply(decoder, gradients, &report, factor);
+        let stepped = stepped.map_err(TrainError::from).and_then(|decoder| {
+            let values = self.layout.values(&decoder, rank)?;
+            Ok((decoder, values))
+        });
+        let (decoder, mut values) = stepped.inspect_err(|error| {
+            self.comm.abort(&error.to_string());
+        })?;
         let started = Instant::now();
         share(&*self.comm, &mut values, self.layout.ranges())?;
         self.times.communication += started.elapsed();
@@ -208,10 +208,11 @@ impl Member {
         let flat = flat.collect::<Result<Vec<_>, _>>().map(|all| all.concat());
         let names = exchange(&*self.comm, flat.as_ref().map(|_| &names));
         drop(own);
-        let flat = flat?;
+        let (flat, names) = (flat?, names?);
         let flats = collect(&*self.comm, &flat)?;
+        drop(flat);
         let mut tensors = Vec::new();
-        for (names, flat) in names?.into_iter().zip(flats) {
+        for (names, flat) in names.into_iter().zip(flats) {
             let mut values = flat.into_iter();
             for (name, shape) in names {
                 let length = shape.iter().product();

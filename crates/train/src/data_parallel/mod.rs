@@ -24,6 +24,7 @@ pub(crate) mod threads;
 mod worker;
 mod worlds;
 
+pub(crate) use handover::OptimizerState;
 pub use member::RankTimes;
 pub(crate) use messages::Beginning;
 pub use messages::same_everywhere;

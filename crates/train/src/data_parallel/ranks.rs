@@ -12,7 +12,7 @@ use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, agree, broadcast};
 
 use super::evaluation::score_part;
-use super::handover::{send_state, send_weights};
+use super::handover::{OptimizerState, send_state, send_weights};
 use super::member::{Measure, Member, RankTimes};
 use super::messages::{Beginning, Order, ScoreOrder, StepOrder, encode};
 use super::worlds;
@@ -98,30 +98,39 @@ impl Ranks {
         worlds::check(accumulate, self.world())
     }
 
-    /// Gives the other ranks the model and the optimizer with which the run goes on; this one keeps its part of the optimizer.
+    /// Gives the engine the state with which the run goes on; with other ranks each has the model and its part of that state.
     pub(crate) fn begin(
         &mut self,
         beginning: impl FnOnce() -> Result<Beginning, TrainError>,
         decoder: &Decoder,
         engine: &mut Engine,
+        state: OptimizerState,
         patience: Duration,
     ) -> Result<(), TrainError> {
         let Some(team) = &mut self.team else {
-            return Ok(());
+            return state.load(decoder, engine);
         };
         let order = Order::Begin(Box::new(beginning()?));
+        let member = Member::new(Arc::clone(&team.comm), decoder)?;
         team.comm.set_patience(Some(patience));
         team.order(&order)?;
-        team.shared(|team| {
-            send_weights(&*team.comm, decoder)?;
-            send_state(&*team.comm, engine)?;
-            // What they made of it.
-            agree(&*team.comm, Ok(Vec::new()))?;
-            let member = Member::new(Arc::clone(&team.comm), decoder)?;
-            engine.restrict_to(member.owned());
-            team.member = Some(member);
-            Ok(())
-        })
+        let sent =
+            send_weights(&*team.comm, decoder).and_then(|()| send_state(&*team.comm, &state));
+        if let Err(error) = sent {
+            // The others wait for the next tensor.
+            team.comm.abort(&error.to_string());
+            return Err(error);
+        }
+        let owned = member.owned();
+        engine.restrict_to(owned.clone());
+        let loaded = state.of(&owned).load(decoder, engine);
+        let ready = loaded.as_ref().map(|()| Vec::new());
+        let all = agree(&*team.comm, ready.map_err(ToString::to_string));
+        loaded?;
+        all?;
+        team.member = Some(member);
+        team.awaited = Awaited::Order;
+        Ok(())
     }
 
     /// Gradients of a step: see [`Task::sum_gradients`].
@@ -227,7 +236,7 @@ impl Ranks {
             let Order::Evaluate(some) = order else {
                 return Err(TrainError::Stopped("an order changed".to_owned()));
             };
-            let nats = team.shared(|team| team.member()?.score(task, &some))?;
+            let nats = team.looked(|team| team.member()?.score(task, &some))?;
             for (nats, batch) in nats.into_iter().zip(&some) {
                 score += Score::of_batch(nats, batch);
             }
@@ -256,7 +265,7 @@ impl Ranks {
         let Order::Score(order) = order else {
             return Err(TrainError::Stopped("an order changed".to_owned()));
         };
-        team.shared(|team| score_part(&*team.comm, decoder, &order))
+        team.looked(|team| score_part(&*team.comm, decoder, &order))
     }
 }
 
@@ -274,11 +283,12 @@ pub(crate) struct Looks {
 fn alone(decoder: &Decoder, order: &ScoreOrder) -> Result<Vec<TokenScore>, TrainError> {
     let scorer = evenburn_eval::Scorer::new(decoder, order.context).passes(order.passes);
     let watch = &mut |_| std::ops::ControlFlow::Continue(());
-    scorer.score(&order.requests, watch).map_err(unscored)
+    let scores = scorer.score(&order.requests, watch);
+    scores.map_err(|error| unscored(&error))
 }
 
 /// An error of a scorer.
-pub(super) fn unscored(error: ScoreError) -> TrainError {
+pub(super) fn unscored(error: &ScoreError) -> TrainError {
     TrainError::DeviceRead {
         why: error.to_string(),
     }
@@ -287,6 +297,9 @@ pub(super) fn unscored(error: ScoreError) -> TrainError {
 impl Team {
     /// Tells the other ranks what to do.
     fn order(&mut self, order: &Order) -> Result<(), TrainError> {
+        if self.awaited != Awaited::Order {
+            return Err(TrainError::Stopped("the other ranks have ended".to_owned()));
+        }
         let bytes = encode(order)?;
         self.awaited = Awaited::Nothing;
         broadcast(&*self.comm, bytes)?;
@@ -304,6 +317,16 @@ impl Team {
         Ok(result)
     }
 
+    /// The same of what only looks at the model: whatever comes of it, all go on.
+    fn looked<R>(
+        &mut self,
+        part: impl FnOnce(&mut Self) -> Result<R, TrainError>,
+    ) -> Result<R, TrainError> {
+        let result = self.shared(part);
+        self.awaited = Awaited::Order;
+        result
+    }
+
     fn member(&mut self) -> Result<&mut Member, TrainError> {
         let none = || TrainError::Stopped("the ranks were given no model".to_owned());
         self.member.as_mut().ok_or_else(none)
@@ -311,18 +334,20 @@ impl Team {
 
     /// Ends the others where they wait.
     fn dismiss(&mut self) {
-        let told = match std::mem::replace(&mut self.awaited, Awaited::Nothing) {
+        let told = match self.awaited {
             Awaited::Order => self.order(&Order::End),
             Awaited::Agreement => {
                 let why = Err("it has given up; it says why".to_owned());
-                agree(&*self.comm, why).map(drop).or(Ok(()))
+                // Which every rank, this one too, then takes for its result.
+                let _ = agree(&*self.comm, why);
+                Ok(())
             }
             Awaited::Nothing => Ok(()),
         };
+        self.awaited = Awaited::Nothing;
         if let Err(error) = told {
             log::error!("the other ranks were not told that the run is over: {error}");
         }
-        self.comm.set_patience(None);
     }
 }
 

@@ -20,14 +20,13 @@ pub(crate) fn start(registry: &Registry, devices: &DeviceList) -> Result<Ranks, 
     let first = all.next();
     let first: Arc<dyn Communicator> =
         Arc::new(first.ok_or_else(|| TrainError::Stopped("no ranks".to_owned()))?);
-    // Before they run, so that it ends those that do if another can't be started.
-    let ranks = Ranks::lead(first);
+    let ranks = Ranks::lead(Arc::clone(&first));
     for (local, comm) in (1..).zip(all) {
         let comm: Arc<dyn Communicator> = Arc::new(comm);
         let registry = registry.clone();
         let work = move || {
             let never = AtomicBool::new(false);
-            if let Err(error) = follow(&registry, Arc::clone(&comm), local, &never) {
+            if let Err(error) = follow(&registry, &comm, local, &never) {
                 // Where the others wait for it; whoever knows already has the first error.
                 comm.abort(&error.to_string());
                 log::error!("rank {local}: {error}");
@@ -36,7 +35,11 @@ pub(crate) fn start(registry: &Registry, devices: &DeviceList) -> Result<Ranks, 
         std::thread::Builder::new()
             .name(format!("rank {local}"))
             .spawn(work)
-            .map_err(|e| TrainError::Stopped(format!("rank {local} has no thread: {e}")))?;
+            .map_err(|e| {
+                let why = format!("rank {local} has no thread: {e}");
+                first.abort(&why);
+                TrainError::Stopped(why)
+            })?;
     }
     Ok(ranks)
 }

@@ -30,18 +30,18 @@ use crate::{device, groups};
 /// build lacks the backend.
 pub fn follow(
     registry: &Registry,
-    comm: Arc<dyn Communicator>,
+    comm: &Arc<dyn Communicator>,
     local: usize,
     stop: &AtomicBool,
 ) -> Result<(), TrainError> {
     // A panic ends all others: they would wait for ever.
-    let _ends_all = EndsAll(&*comm);
+    let _ends_all = EndsAll(&**comm);
     let mut replica: Option<Replica> = None;
     loop {
-        let order: Order = decode(&broadcast(&*comm, Vec::new())?)?;
+        let order: Order = decode(&broadcast(&**comm, Vec::new())?)?;
         match order {
             Order::Begin(beginning) => {
-                replica = Some(Replica::receive(registry, &comm, local, &beginning)?);
+                replica = Some(Replica::receive(registry, comm, local, &beginning)?);
             }
             Order::End => return Ok(()),
             order => {
@@ -101,8 +101,12 @@ impl Replica {
         let member = Member::new(Arc::clone(comm), &decoder)?;
         let owned = member.owned();
         engine.restrict_to(owned.clone());
-        receive_state(&**comm, &decoder, &mut engine, &owned)?;
-        agree(&**comm, Ok(Vec::new()))?;
+        let state = receive_state(&**comm, &owned)?;
+        let loaded = state.load(&decoder, &mut engine);
+        let ready = loaded.as_ref().map(|()| Vec::new());
+        let all = agree(&**comm, ready.map_err(ToString::to_string));
+        loaded?;
+        all?;
         Ok(Self {
             task: Task::new(decoder, config.data.document_mask),
             engine,
@@ -113,11 +117,18 @@ impl Replica {
     fn obey(mut self, order: Order, stop: &AtomicBool) -> Result<Self, TrainError> {
         match order {
             Order::Step(order) => self = self.step(order, stop.load(Ordering::Relaxed))?,
+            // Whatever comes of it, all go on: the model is as it was.
             Order::Evaluate(batches) => {
-                self.member.score(&self.task.valid(), &batches)?;
+                let scored = self.member.score(&self.task.valid(), &batches);
+                scored
+                    .err()
+                    .inspect(|error| log::warn!("evaluation: {error}"));
             }
             Order::Score(order) => {
-                score_part(&*self.member.comm, &self.task.decoder.valid(), &order)?;
+                let scored = score_part(&*self.member.comm, &self.task.decoder.valid(), &order);
+                scored
+                    .err()
+                    .inspect(|error| log::warn!("benchmark: {error}"));
             }
             Order::OptimizerCounts => {
                 self.member.optimizer_counts(&self.engine)?;

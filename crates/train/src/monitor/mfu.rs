@@ -23,7 +23,11 @@ impl Mfu {
     pub(super) fn new(setup: &Setup<'_>) -> Self {
         Self {
             flops_per_token: setup.plan.cost().train_flops_per_token,
-            peak: setup.config.metrics.peak_tflops.map(|peak| peak * 1e12),
+            peak: setup
+                .config
+                .metrics
+                .peak_tflops
+                .map(|peak| peak * 1e12 * setup.ranks as f64),
         }
     }
 }

@@ -133,6 +133,8 @@ pub struct Setup<'s> {
     pub config: &'s RunConfig,
     /// The plan of its model.
     pub plan: &'s Plan,
+    /// How many ranks compute it, each on a device.
+    pub ranks: usize,
 }
 
 /// The monitors of every run, in the order of their values in a record.

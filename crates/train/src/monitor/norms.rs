@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use evenburn_kernels::square_sum;
 
 use super::{GradientView, Monitor, MonitorError, Probes, Setup, StepView};
 use crate::metrics::{MetricSpec, Record};
@@ -106,6 +107,7 @@ impl ModuleVisitor for Visitor<'_> {
 
 /// A norm the device can't hand over is no number.
 fn norm<const D: usize>(tensor: Tensor<D>) -> f64 {
-    let squares = tensor.square().sum();
+    // In an order that the number of threads doesn't change.
+    let squares = square_sum(tensor);
     squares.try_into_scalar::<f64>().map_or(f64::NAN, f64::sqrt)
 }

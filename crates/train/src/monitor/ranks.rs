@@ -8,7 +8,7 @@ static SPECS: [MetricSpec; 2] = [
         "perf/wait_ms",
         "ms",
         "every step with several ranks",
-        "Of the step, time from the end of the first rank's own part until the last one had its own.",
+        "Of the step, time from the end of rank 0's own part until the last rank had its own.",
     ),
     MetricSpec::new(
         "perf/comm_ms",

@@ -9,6 +9,7 @@ use evenburn_optim::Engine;
 use crate::change::{self, Change};
 use crate::checkpoint::{Checkpoints, FIRST_FORMAT, FORMAT, Loaded, State};
 use crate::config::Resolved;
+use crate::data_parallel::OptimizerState;
 use crate::error::TrainError;
 use crate::feed::Feed;
 use crate::launch;
@@ -83,12 +84,13 @@ pub(super) struct TrainingState {
 }
 
 impl Restore<'_> {
-    /// Brings what was made for the first step to the last checkpoint, where there is one.
+    /// Brings what was made for the first step to the last checkpoint, where there is one; the optimizer's state is given beside it, for
+    /// whoever has it: several ranks share it out.
     pub(super) fn at_newest(
         self,
         mut training: TrainingState,
         checkpoints: &Checkpoints,
-    ) -> Result<(TrainingState, State), TrainError> {
+    ) -> Result<(TrainingState, OptimizerState, State), TrainError> {
         let Some(path) = checkpoints.newest()? else {
             let state = State {
                 format: FORMAT,
@@ -102,7 +104,7 @@ impl Restore<'_> {
                 plan: self.identities.plan,
                 corpus: self.identities.corpus,
             };
-            return Ok((training, state));
+            return Ok((training, OptimizerState::default(), state));
         };
         let loaded = Loaded::read(&path)?;
         self.recorded.check(&path, &loaded.state.plan)?;
@@ -110,12 +112,14 @@ impl Restore<'_> {
             .check_corpus(&path, &loaded.state, || self.places())?;
         let keeps_state = self.keeps_state(&path, &loaded.state)?;
         training.decoder = weights::replace(training.decoder, loaded.model)?;
-        if keeps_state {
-            let state = &loaded.state.optim;
-            training
-                .engine
-                .load_state(&training.decoder, loaded.optim, state)?;
-        }
+        let saved = if keeps_state {
+            OptimizerState {
+                counts: loaded.state.optim.clone(),
+                tensors: loaded.optim,
+            }
+        } else {
+            OptimizerState::default()
+        };
         training.feed.seek(&loaded.state.cursor)?;
         // Under other settings, it is theirs from here on.
         let state = State {
@@ -124,7 +128,7 @@ impl Restore<'_> {
             corpus: self.identities.corpus,
             ..loaded.state
         };
-        Ok((training, state))
+        Ok((training, saved, state))
     }
 
     /// Where the run had its text from and where it is now, as the end of a sentence.

@@ -61,6 +61,7 @@ fn no_monitor_changes_a_bit_of_training() {
     let setup = Setup {
         config: &config,
         plan: &plan,
+        ranks: 1,
     };
     let mut guilty = Vec::new();
     for (index, monitor) in monitor::built_in(&setup).iter().enumerate() {

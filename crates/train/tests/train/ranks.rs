@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use evenburn_train::{Start, TrainError};
+use evenburn_ranks::{Communicator, Threads};
+use evenburn_train::data_parallel::{Ranks, follow};
+use evenburn_train::{Registry, Start, TrainError};
 
 use crate::world::World;
 
@@ -261,11 +266,71 @@ fn an_error_of_rank_0_ends_the_others() {
 
     let world = World::new();
     for at_gradients in [true, false] {
-        let keys = [&SHORT[..], &[("train.device", "[\"flex\", \"flex\"]")]].concat();
+        let keys = [&SHORT[..], &[("train.eval_every", "1")]].concat();
+        let mut all = Threads::all(2).into_iter();
+        let (first, second) = (all.next().unwrap(), all.next().unwrap());
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let comm: Arc<dyn Communicator> = Arc::new(second);
+            let result = follow(&Registry::default(), &comm, 0, &AtomicBool::new(false));
+            ended.send(result).unwrap();
+        });
         let run = world.fresh(&format!("run-{at_gradients}"));
         let trainer = world.trainer("pre_norm", &keys, run);
+        let trainer = trainer.ranks(Ranks::lead(Arc::new(first)));
         let error = trainer.monitor(Fails { at_gradients }).run().unwrap_err();
         let why = if at_gradients { "looked" } else { "measured" };
         assert!(error.to_string().contains(why), "{error}");
+        // Where they wait for rank 0's part they learn that it failed; where they wait for an order there is none.
+        let followed = end.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(followed.is_err(), at_gradients, "{followed:?}");
     }
+}
+
+/// A model that some tokens break: what fails in an evaluation leaves every rank where it was, and the step before is saved.
+#[test]
+fn an_evaluation_that_fails_on_another_rank_is_saved_before() {
+    use evenburn_train::metrics::{MetricSpec, Record};
+    use evenburn_train::monitor::MonitorError;
+    use evenburn_train::validation::{Evaluation, ValidationEntry};
+
+    /// Evaluates a batch whose second half, which rank 1 has, isn't of this vocabulary.
+    struct Foreign;
+
+    impl ValidationEntry for Foreign {
+        fn name(&self) -> &'static str {
+            "foreign"
+        }
+
+        fn specs(&self) -> &[MetricSpec] {
+            &[]
+        }
+
+        fn run(&mut self, on: &mut Evaluation<'_>, _: &mut Record) -> Result<(), MonitorError> {
+            let mut batches: Vec<_> = on.split().batches()?.take(2).collect();
+            if let Some(Ok(batch)) = batches.last_mut() {
+                batch.tokens[0] = 100_000;
+            }
+            on.evaluate(batches.into_iter())?;
+            Ok(())
+        }
+    }
+
+    let world = World::new();
+    let keys = [
+        &SHORT[..],
+        &[
+            ("train.device", "[\"flex\", \"flex\"]"),
+            ("train.checkpoint_every", "0"),
+        ],
+    ]
+    .concat();
+    let trainer = world.trainer("pre_norm", &keys, world.fresh("run"));
+    let error = trainer.validation_entry(Foreign).run().unwrap_err();
+    assert!(error.to_string().contains("rank 1"), "{error}");
+    assert!(
+        world
+            .path("run/checkpoints/step-00000002/model.safetensors")
+            .is_file()
+    );
 }
