@@ -22,7 +22,7 @@ fn is_built() -> bool {
 }
 
 /// Longer than anything here takes, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn launched(sandbox: &Sandbox, ranks: usize, arguments: &[&str]) -> Command {
     let mut launcher = mpi::launcher(ranks);

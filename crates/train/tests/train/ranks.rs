@@ -253,10 +253,10 @@ fn an_error_of_rank_0_ends_the_others() {
         }
 
         fn on_gradients(&mut self, _: &GradientView<'_>) -> Result<(), MonitorError> {
-            match self.at_gradients {
-                true => Err("looked".into()),
-                false => Ok(()),
+            if self.at_gradients {
+                return Err("looked".into());
             }
+            Ok(())
         }
 
         fn after_step(&mut self, _: &StepView<'_>, _: &mut Record) -> Result<(), MonitorError> {
