@@ -44,7 +44,8 @@ pub struct Memory {
     pub optimizer: u64,
     /// What the backward pass of one micro-batch needs of its forward pass.
     pub activations: u64,
-    /// With several ranks, gradients and the vector in which they go to their owners, when there are no activations any more.
+    /// With several ranks, what there is when there are no activations any more: gradients and the vector in which they go to their
+    /// owners; on rank 0 the optimizer's state of all ranks, for a checkpoint.
     pub exchange: u64,
     /// The program and its data, and what the allocator holds beyond what is in use.
     pub fixed: u64,
@@ -114,6 +115,7 @@ pub fn memory_of_rank(plan: &Plan, config: &RunConfig, ranks: usize) -> Result<M
     for (spec, owner) in specs.iter().zip(owners(&sizes, ranks)) {
         states[owner] += kept(spec);
     }
+    let whole_state = F32 * states.iter().sum::<usize>() as u64;
     let optimizer = F32 * states.into_iter().max().unwrap_or(0) as u64;
     // The output layer's gradient, and the logits of some rows.
     let rows = (config.train.batch_size * d.context).min(LOSS_ROWS);
@@ -123,7 +125,11 @@ pub fn memory_of_rank(plan: &Plan, config: &RunConfig, ranks: usize) -> Result<M
     let earlier = u64::from(sums.max().unwrap_or(0)) * weights;
     let gradients = (head + earlier).max(weights);
     let activations = activations(plan, config);
-    let exchange = if ranks > 1 { 2 * weights } else { 0 };
+    // Rank 0 has the state of all for a checkpoint, beside its own as one vector.
+    let exchange = match ranks {
+        1 => 0,
+        _ => (2 * weights).max(whole_state + optimizer),
+    };
     let mut memory = Memory {
         weights,
         gradients,

@@ -62,7 +62,7 @@ pub(super) fn run(registry: &Registry, arguments: &Describe, overrides: &Overrid
         let memory = estimate::memory_of_rank(&plan, &config, ranks.get())?;
         say!(
             "memory of each of {ranks} ranks (estimate, the largest): {:.0} MiB: weights {:.0}, optimizer {:.0}, program and data {:.0}, and \
-             gradients {:.0} with activations {:.0}, then {:.0} to exchange gradients",
+             gradients {:.0} with activations {:.0}, or {:.0} to exchange gradients and to save",
             mib(memory.total()),
             mib(memory.weights),
             mib(memory.optimizer),
