@@ -150,7 +150,13 @@ impl Communicator for Mpi {
             let limit = self.limit();
             return Err(RankError::TooLong { bytes, limit });
         }
+        if bytes == 0 {
+            return Ok(vec![Vec::new(); self.world]);
+        }
         let mut all = vec![0_u8; bytes];
+        // The address of no bytes is 1, which Open MPI takes for MPI_IN_PLACE.
+        let somewhere = [0_u8];
+        let own = if own.is_empty() { &somewhere[..0] } else { own };
         let (lengths, starts) = counts(&places);
         self.call("a gathering", |world| {
             let mut into = PartitionMut::new(&mut all[..], lengths, starts);
