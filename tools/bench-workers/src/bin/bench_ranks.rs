@@ -6,6 +6,8 @@
 use anyhow::Result;
 use clap::Parser;
 
+evenburn_allocator::training_allocator!();
+
 /// Times sums over the ranks that a launcher has started.
 #[derive(Debug, Parser)]
 struct Arguments {
