@@ -123,7 +123,6 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "evenburn-model",
             "evenburn-optim",
             "evenburn-parity",
-            "evenburn-ranks",
             "evenburn-train",
         ],
     ),
