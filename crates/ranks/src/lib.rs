@@ -1,7 +1,7 @@
 //! Numbers between the ranks of a data-parallel training.
 //!
 //! A [`Communicator`] moves numbers and never adds any: [`Alone`], [`Threads`] of one process, and `Mpi` (feature `mpi`) between
-//! processes. What is summed is summed here, along a binary [tree](tree) whose shape is that of the leaves, not of the ranks that
+//! processes. What is summed is summed here, along a binary [tree] whose shape is that of the leaves, not of the ranks that
 //! hold them, so that 1, 2, 4 or 8 ranks have the same sums to the last bit ([`reduce_scatter`]).
 //!
 //! ```text
