@@ -8,7 +8,7 @@ use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, broadcast};
 
 use super::member::floats;
-use super::messages::{StateNames, decode, encode};
+use super::messages::{self, StateNames, encode};
 use crate::checkpoint::Named;
 use crate::error::TrainError;
 
@@ -85,7 +85,7 @@ pub(super) fn receive_state(
     comm: &dyn Communicator,
     owned: &BTreeSet<String>,
 ) -> Result<OptimizerState, TrainError> {
-    let names: StateNames = decode(&broadcast(comm, Vec::new())?)?;
+    let names: StateNames = messages::receive(comm)?;
     let mut tensors = Vec::new();
     for (name, shape) in names.tensors {
         let data = receive(comm, shape)?;

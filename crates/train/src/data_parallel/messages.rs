@@ -6,24 +6,24 @@ use evenburn_data::Batch;
 use evenburn_eval::{Passes, TokenRequest};
 use evenburn_model::function::Moment;
 use evenburn_optim::Counts;
-use evenburn_ranks::{Communicator, agree};
+use evenburn_ranks::{Communicator, agree, broadcast};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::step::{Figures, StepInfo};
 
-/// What rank 0 has the others do next.
-#[derive(Debug, Serialize, Deserialize)]
+/// What rank 0 has the others do next; what it needs to say more is the message behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Make the same model and optimizer; tensors follow.
-    Begin(Box<Beginning>),
-    /// Take a step.
-    Step(StepOrder),
+    /// Make the same model and optimizer, by a [`Beginning`] and the tensors behind it.
+    Begin,
+    /// Take the step of a [`StepOrder`].
+    Step,
     /// Score some batches, one a rank.
-    Evaluate(Vec<Batch>),
-    /// Score the passes of some requests that are one's own.
-    Score(ScoreOrder),
+    Evaluate,
+    /// Score the passes of a [`ScoreOrder`] that are one's own.
+    Score,
     /// Say how often one's optimizer has stepped.
     OptimizerCounts,
     /// Bring the state of one's optimizer.
@@ -120,10 +120,15 @@ pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, TrainError> {
 }
 
 /// A message from its bytes.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TrainError> {
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TrainError> {
     rmp_serde::from_slice(bytes).map_err(|e| TrainError::DeviceRead {
         why: format!("a message of another rank: {e}"),
     })
+}
+
+/// The next message of rank 0.
+pub(super) fn receive<T: DeserializeOwned>(ranks: &dyn Communicator) -> Result<T, TrainError> {
+    decode(&broadcast(ranks, Vec::new())?)
 }
 
 /// What every rank has come to, in the order of the ranks.

@@ -10,6 +10,7 @@ use evenburn_eval::{Passes, ScoreError, TokenRequest, TokenScore};
 use evenburn_model::Decoder;
 use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, agree, broadcast};
+use serde::Serialize;
 
 use super::evaluation::score_part;
 use super::handover::{OptimizerState, send_state, send_weights};
@@ -110,10 +111,10 @@ impl Ranks {
         let Some(team) = &mut self.team else {
             return state.load(decoder, engine);
         };
-        let order = Order::Begin(Box::new(beginning()?));
+        let beginning = beginning()?;
         let member = Member::new(Arc::clone(&team.comm), decoder)?;
         team.comm.set_patience(Some(patience));
-        team.order(&order)?;
+        team.order(Order::Begin, &beginning)?;
         let sent =
             send_weights(&*team.comm, decoder).and_then(|()| send_state(&*team.comm, &state));
         if let Err(error) = sent {
@@ -154,11 +155,8 @@ impl Ranks {
             return Err(TrainError::invalid("ranks", why));
         }
         let order = StepOrder::new(info, batches, looks.sum, looks.scores);
-        let order = Order::Step(order);
-        team.order(&order)?;
-        let Order::Step(StepOrder { batches, .. }) = order else {
-            return Err(TrainError::Stopped("an order changed".to_owned()));
-        };
+        team.order(Order::Step, &order)?;
+        let batches = order.batches;
         let summed = team.shared(|team| {
             let member = team.member()?;
             member.sum_gradients(task, batches, info, looks.sum, false)
@@ -204,7 +202,7 @@ impl Ranks {
         let Some(team) = &mut self.team else {
             return Ok(engine.counts());
         };
-        team.order(&Order::OptimizerCounts)?;
+        team.order(Order::OptimizerCounts, &())?;
         team.shared(|team| team.member()?.optimizer_counts(engine))
     }
 
@@ -213,7 +211,7 @@ impl Ranks {
         let Some(team) = &mut self.team else {
             return Ok(engine.state());
         };
-        team.order(&Order::OptimizerState)?;
+        team.order(Order::OptimizerState, &())?;
         team.shared(|team| team.member()?.optimizer_state(engine))
     }
 
@@ -231,11 +229,7 @@ impl Ranks {
         while batches.peek().is_some() {
             let some = batches.by_ref().take(team.comm.world());
             let some = some.collect::<Result<Vec<_>, _>>()?;
-            let order = Order::Evaluate(some);
-            team.order(&order)?;
-            let Order::Evaluate(some) = order else {
-                return Err(TrainError::Stopped("an order changed".to_owned()));
-            };
+            team.order(Order::Evaluate, &some)?;
             let nats = team.looked(|team| team.member()?.score(task, &some))?;
             for (nats, batch) in nats.into_iter().zip(&some) {
                 score += Score::of_batch(nats, batch);
@@ -260,11 +254,7 @@ impl Ranks {
         let Some(team) = &mut self.team else {
             return alone(decoder, &order);
         };
-        let order = Order::Score(order);
-        team.order(&order)?;
-        let Order::Score(order) = order else {
-            return Err(TrainError::Stopped("an order changed".to_owned()));
-        };
+        team.order(Order::Score, &order)?;
         team.looked(|team| score_part(&*team.comm, decoder, &order))
     }
 }
@@ -296,13 +286,15 @@ pub(super) fn unscored(error: &ScoreError) -> TrainError {
 
 impl Team {
     /// Tells the other ranks what to do.
-    fn order(&mut self, order: &Order) -> Result<(), TrainError> {
+    fn order(&mut self, order: Order, details: &impl Serialize) -> Result<(), TrainError> {
         if self.awaited != Awaited::Order {
             return Err(TrainError::Stopped("the other ranks have ended".to_owned()));
         }
-        let bytes = encode(order)?;
+        let messages = [encode(&order)?, encode(details)?];
         self.awaited = Awaited::Nothing;
-        broadcast(&*self.comm, bytes)?;
+        for message in messages {
+            broadcast(&*self.comm, message)?;
+        }
         Ok(())
     }
 
@@ -335,7 +327,7 @@ impl Team {
     /// Ends the others where they wait.
     fn dismiss(&mut self) {
         let told = match self.awaited {
-            Awaited::Order => self.order(&Order::End),
+            Awaited::Order => self.order(Order::End, &()),
             Awaited::Agreement => {
                 let why = Err("it has given up; it says why".to_owned());
                 // Which every rank, this one too, then takes for its result.

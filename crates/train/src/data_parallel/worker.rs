@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::module::Module;
+use evenburn_data::Batch;
 use evenburn_optim::Engine;
-use evenburn_ranks::{Communicator, agree, broadcast};
+use evenburn_ranks::{Communicator, agree};
 
 use super::evaluation::score_part;
 use super::handover::{receive_state, receive_weights};
 use super::member::{Measure, Member};
-use super::messages::{Beginning, Order, StepOrder, decode};
+use super::messages::{Beginning, Order, StepOrder, receive};
 use crate::config::RunConfig;
 use crate::error::TrainError;
 use crate::recorded_plan::RecordedPlan;
@@ -38,17 +39,13 @@ pub fn follow(
     let _ends_all = EndsAll(&**comm);
     let mut replica: Option<Replica> = None;
     loop {
-        let order: Order = decode(&broadcast(&**comm, Vec::new())?)?;
-        match order {
-            Order::Begin(beginning) => {
-                replica = Some(Replica::receive(registry, comm, local, &beginning)?);
-            }
-            Order::End => return Ok(()),
+        match receive(&**comm)? {
+            Order::Begin => replica = Some(Replica::receive(registry, comm, local)?),
+            Order::End => return receive(&**comm),
             order => {
                 let early = || TrainError::Stopped("an order before the model".to_owned());
-                let mut replica_now = replica.take().ok_or_else(early)?;
-                replica_now = replica_now.obey(order, stop)?;
-                replica = Some(replica_now);
+                let now = replica.take().ok_or_else(early)?;
+                replica = Some(now.obey(order, stop)?);
             }
         }
     }
@@ -77,8 +74,8 @@ impl Replica {
         registry: &Registry,
         comm: &Arc<dyn Communicator>,
         local: usize,
-        beginning: &Beginning,
     ) -> Result<Self, TrainError> {
+        let beginning: Beginning = receive(&**comm)?;
         let made = (|| -> Result<_, TrainError> {
             let config = &beginning.config;
             let config = RunConfig::from_toml(registry, "rank 0", config, &[])?.config;
@@ -114,29 +111,34 @@ impl Replica {
         })
     }
 
-    fn obey(mut self, order: Order, stop: &AtomicBool) -> Result<Self, TrainError> {
+    fn obey(self, order: Order, stop: &AtomicBool) -> Result<Self, TrainError> {
+        let comm = Arc::clone(&self.member.comm);
         match order {
-            Order::Step(order) => self = self.step(order, stop.load(Ordering::Relaxed))?,
+            Order::Step => return self.step(receive(&*comm)?, stop.load(Ordering::Relaxed)),
             // Whatever comes of it, all go on: the model is as it was.
-            Order::Evaluate(batches) => {
+            Order::Evaluate => {
+                let batches: Vec<Batch> = receive(&*comm)?;
                 let scored = self.member.score(&self.task.valid(), &batches);
                 scored
                     .err()
                     .inspect(|error| log::warn!("evaluation: {error}"));
             }
-            Order::Score(order) => {
-                let scored = score_part(&*self.member.comm, &self.task.decoder.valid(), &order);
+            Order::Score => {
+                let order = receive(&*comm)?;
+                let scored = score_part(&*comm, &self.task.decoder.valid(), &order);
                 scored
                     .err()
                     .inspect(|error| log::warn!("benchmark: {error}"));
             }
             Order::OptimizerCounts => {
+                receive::<()>(&*comm)?;
                 self.member.optimizer_counts(&self.engine)?;
             }
             Order::OptimizerState => {
+                receive::<()>(&*comm)?;
                 self.member.optimizer_state(&self.engine)?;
             }
-            Order::Begin(_) | Order::End => {}
+            Order::Begin | Order::End => {}
         }
         Ok(self)
     }
