@@ -54,6 +54,11 @@ use crate::{device, groups, launch};
 /// // Behind the budget there are no steps.
 /// assert!(training.step().is_err());
 ///
+/// // A loop of one's own has one device.
+/// let mut two = config.clone();
+/// two.train.device = evenburn_train::config::DeviceList::Several(vec!["flex".into(), "flex".into()]);
+/// assert!(Training::open(&plan, &two, &data, &checkpoints).is_err());
+///
 /// // What another plan, another corpus or other keys made is refused.
 /// let other = Plan::new(&config.model, &PeriNorm { eps: 1e-3, ..Default::default() })?;
 /// let error = Training::open(&other, &config, &data, &checkpoints).unwrap_err();
@@ -83,7 +88,8 @@ impl Training {
     ///
     /// # Errors
     /// [`TrainError::Damaged`] for a checkpoint that isn't what was written, [`TrainError::Foreign`] for one of another seed,
-    /// plan, corpus or configuration; [`TrainError::Io`] for a folder that can't be made; [`TrainError::Invalid`] for a key out of range, without a budget, or for a plan of other sizes than `config.model`;
+    /// plan, corpus or configuration; [`TrainError::Io`] for a folder that can't be made; [`TrainError::Invalid`] for a key out of range, without a budget,
+    /// for several devices, or for a plan of other sizes than `config.model`;
     /// [`TrainError::Device`] for a backend that isn't in this build; [`TrainError::Optim`] for groups that name no parameter;
     /// [`TrainError::Data`] for a tokenizer with more ids than the model and for a split without a whole sample.
     pub fn open(
@@ -98,6 +104,13 @@ impl Training {
             return Err(TrainError::invalid("model", why));
         }
         let (context, train) = (config.model.context, &config.train);
+        let devices = train.device.entries()?.len();
+        if devices > 1 {
+            let why = format!(
+                "a loop of one's own trains on one device, not on {devices}; a Trainer shares out its steps"
+            );
+            return Err(TrainError::invalid("train.device", why));
+        }
         let total = train.total_steps(context)?;
         data.tokenizer().check_vocab(plan.dims().vocab)?;
         let decoder = untrained(plan, train, &device::open(train)?.autodiff());
