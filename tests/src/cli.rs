@@ -82,28 +82,25 @@ impl Sandbox {
 
     /// The program with arguments, in the folder, with a cache of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env("EVENBURN_CACHE", self.path("cache"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        self.given(Command::new(&self.binary), arguments)
     }
 
     /// What `command` is, started by another program: a launcher, say.
     pub fn command_by(&self, mut launcher: Command, arguments: &[&str]) -> Command {
-        launcher
-            .arg(&self.binary)
+        launcher.arg(&self.binary);
+        self.given(launcher, arguments)
+    }
+
+    /// A command with arguments, in the folder, with its cache.
+    fn given(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command
             .args(arguments)
             .current_dir(&self.folder)
             .env("EVENBURN_CACHE", self.path("cache"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        launcher
+        command
     }
 
     /// Arguments of `train` for a scheme in a run directory.
