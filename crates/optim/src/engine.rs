@@ -93,8 +93,8 @@ impl Engine {
         }
     }
 
-    /// Leaves every parameter but these to engines elsewhere, which step the same module: the state of the others is dropped, and
-    /// gradients are asked for of these alone. A step then is [`squares`](Self::squares) here, [`report`](Self::report) with those
+    /// Leaves every parameter but these to engines elsewhere, which step the same module: the state of the others is dropped here, and
+    /// not missed where state is loaded. A step then is [`squares`](Self::squares) here, [`report`](Self::report) with those
     /// of all engines, and [`apply`](Self::apply).
     pub fn restrict_to(&mut self, paths: BTreeSet<String>) {
         self.states.retain(|path, _| paths.contains(path));
