@@ -66,7 +66,8 @@ pub fn collect(ranks: &dyn Communicator, own: &[f32]) -> Result<Vec<Vec<f32>>, R
     let mut all = vec![Vec::new(); if rank == 0 { world } else { 0 }];
     for start in (0..longest).step_by(step) {
         let length = step.min(longest - start);
-        let mut piece = own.get(start..).unwrap_or_default().to_vec();
+        let part = start.min(own.len())..(start + length).min(own.len());
+        let mut piece = own[part].to_vec();
         piece.resize(length, 0.0);
         let mut to = vec![length..length; world];
         to[0] = 0..length;
