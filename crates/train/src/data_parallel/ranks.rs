@@ -1,12 +1,13 @@
 //! Rank 0: the loop's side of a step on several devices.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burn::optim::GradientsParams;
 use evenburn_data::{Batch, Score};
-use evenburn_eval::{Passes, ScoreError, TokenRequest, TokenScore};
+use evenburn_eval::{Passes, ScoreError, Scorer, TokenRequest, TokenScore};
 use evenburn_model::Decoder;
 use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, agree, broadcast};
@@ -246,13 +247,15 @@ impl Ranks {
         context: usize,
         passes: Passes,
     ) -> Result<Vec<TokenScore>, TrainError> {
+        let Some(team) = &mut self.team else {
+            let scorer = Scorer::new(decoder, context).passes(passes);
+            let scores = scorer.score(requests, &mut |_| ControlFlow::Continue(()));
+            return scores.map_err(|error| unscored(&error));
+        };
         let order = ScoreOrder {
             requests: requests.to_vec(),
             context,
             passes,
-        };
-        let Some(team) = &mut self.team else {
-            return alone(decoder, &order);
         };
         team.order(Order::Score, &order)?;
         team.looked(|team| score_part(&*team.comm, decoder, &order))
@@ -268,13 +271,6 @@ pub(crate) struct Looks {
     pub(crate) sum: bool,
     /// The attention scores after the update.
     pub(crate) scores: bool,
-}
-
-fn alone(decoder: &Decoder, order: &ScoreOrder) -> Result<Vec<TokenScore>, TrainError> {
-    let scorer = evenburn_eval::Scorer::new(decoder, order.context).passes(order.passes);
-    let watch = &mut |_| std::ops::ControlFlow::Continue(());
-    let scores = scorer.score(&order.requests, watch);
-    scores.map_err(|error| unscored(&error))
 }
 
 /// An error of a scorer.
