@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 #[cfg(unix)]
@@ -36,8 +37,8 @@ pub(crate) struct TrainArgs {
     debug_build: bool,
     /// Train on this machine with so many processes, each a rank with its share of the cores, or with a device of its own: the same
     /// run, to the last bit, as with one. It needs an MPI. `train.accumulate` has to be a power of two times as many
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    ranks: Option<usize>,
+    #[arg(long, value_name = "N")]
+    ranks: Option<NonZeroUsize>,
     /// Arguments of `evenburn train`
     #[arg(value_name = "ARGS", allow_hyphen_values = true, num_args = 0..)]
     args: Vec<OsString>,
@@ -66,7 +67,7 @@ impl TrainArgs {
         let mut command = match self.ranks {
             None => Command::new(binary),
             Some(ranks) => {
-                let mut command = mpi::launcher(ranks);
+                let mut command = mpi::launcher(ranks.get());
                 command.arg(binary);
                 command
             }
@@ -114,14 +115,6 @@ fn launch(command: &mut Command) -> Result<ExitCode> {
 #[cfg(not(unix))]
 fn launch(command: &mut Command) -> Result<ExitCode> {
     become_it(command)
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("a training has at least one rank".to_owned()),
-        Ok(ranks) => Ok(ranks),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 /// Whether a word is a configuration key whose value is the next word, whatever that looks like.

@@ -35,6 +35,7 @@ mod likelihood;
 pub mod modules;
 mod named;
 mod noise;
+mod paths;
 pub mod plan;
 mod prefix_tree;
 mod registry;

@@ -1,9 +1,12 @@
 //! A module's parameters by their exact paths.
 
-use crate::error::WeightsError;
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
 use std::collections::BTreeMap;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+
+use crate::error::WeightsError;
+pub use crate::paths::{ParameterMapper, ParameterVisitor, map, visit};
 
 /// Every float parameter with its path, in visiting order.
 ///
@@ -17,28 +20,15 @@ use std::collections::BTreeMap;
 /// # Ok::<(), evenburn_model::PlanError>(())
 /// ```
 pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
-    struct Collect {
-        path: Vec<String>,
-        found: Vec<(String, TensorData)>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.found
-                .push((self.path.join("."), param.val().into_data()));
+    struct Collect(Vec<(String, TensorData)>);
+    impl ParameterVisitor for Collect {
+        fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            self.0.push((path.to_owned(), param.val().into_data()));
         }
     }
-    let mut visitor = Collect {
-        path: Vec::new(),
-        found: Vec::new(),
-    };
-    module.visit(&mut visitor);
-    visitor.found
+    let mut visitor = Collect(Vec::new());
+    visit(module, &mut visitor);
+    visitor.0
 }
 
 /// The gradient of every float parameter that has one, by its path.
@@ -56,29 +46,21 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
 /// ```
 pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, TensorData> {
     struct Find<'a> {
-        path: Vec<String>,
         gradients: &'a Gradients,
         found: BTreeMap<String, TensorData>,
     }
-    impl ModuleVisitor for Find<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    impl ParameterVisitor for Find<'_> {
+        fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.gradients) {
-                self.found.insert(self.path.join("."), gradient.into_data());
+                self.found.insert(path.to_owned(), gradient.into_data());
             }
         }
     }
     let mut visitor = Find {
-        path: Vec::new(),
         gradients,
         found: BTreeMap::new(),
     };
-    module.visit(&mut visitor);
+    visit(module, &mut visitor);
     visitor.found
 }
 
@@ -93,28 +75,24 @@ pub fn replace<M: Module>(
     values: impl IntoIterator<Item = (String, TensorData)>,
 ) -> Result<M, WeightsError> {
     struct Replace {
-        path: Vec<String>,
         values: BTreeMap<String, TensorData>,
         missing: Vec<String>,
         shape: Option<WeightsError>,
     }
-    impl ModuleMapper for Replace {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let path = self.path.join(".");
-            let Some(data) = self.values.remove(&path) else {
-                self.missing.push(path);
+    impl ParameterMapper for Replace {
+        fn parameter<const D: usize>(
+            &mut self,
+            path: &str,
+            param: Param<Tensor<D>>,
+        ) -> Param<Tensor<D>> {
+            let Some(data) = self.values.remove(path) else {
+                self.missing.push(path.to_owned());
                 return param;
             };
             let (expected, found) = (param.lazy_shape().to_vec(), data.shape().to_vec());
             if expected != found {
                 self.shape.get_or_insert(WeightsError::Shape {
-                    path,
+                    path: path.to_owned(),
                     expected,
                     found,
                 });
@@ -129,12 +107,11 @@ pub fn replace<M: Module>(
         }
     }
     let mut mapper = Replace {
-        path: Vec::new(),
         values: values.into_iter().collect(),
         missing: Vec::new(),
         shape: None,
     };
-    let module = module.map(&mut mapper);
+    let module = map(module, &mut mapper);
     if let Some(error) = mapper.shape {
         return Err(error);
     }

@@ -96,6 +96,51 @@ impl Engine {
     /// Leaves every parameter but these to engines elsewhere, which step the same module: the state of the others is dropped here, and
     /// not missed where state is loaded. A step then is [`squares`](Self::squares) here, [`report`](Self::report) with those
     /// of all engines, and [`apply`](Self::apply).
+    ///
+    /// ```
+    /// use std::collections::{BTreeMap, BTreeSet};
+    /// use burn::nn::LinearConfig;
+    /// use burn::optim::GradientsParams;
+    /// use burn::tensor::{Device, Tensor};
+    /// use evenburn_geometry::Constraint;
+    /// use evenburn_optim::{Adam, Clip, Composition, Engine, Rule};
+    ///
+    /// let device = Device::flex().autodiff();
+    /// let linear = LinearConfig::new(4, 3).init(&device);
+    /// let rule = Rule {
+    ///     group: "all".into(),
+    ///     update: Composition::adam(Adam::default()).into(),
+    ///     lr: 1e-2,
+    ///     weight_decay: 0.0,
+    ///     constraint: Constraint::None,
+    /// };
+    /// let rules = BTreeMap::from(["weight", "bias"].map(|path| (path.to_owned(), rule.clone())));
+    /// let whole = Engine::new(rules, Clip::All { max: 1.0 });
+    ///
+    /// // Two engines have a parameter each, and clip by the norm over both.
+    /// let mut parts = ["weight", "bias"].map(|path| {
+    ///     let mut engine = whole.clone();
+    ///     engine.restrict_to(BTreeSet::from([path.to_owned()]));
+    ///     engine
+    /// });
+    /// let loss = linear.forward(Tensor::<2>::ones([1, 4], &device)).square().sum();
+    /// let mut gradients = loss.backward();
+    /// let [weight, bias] = [linear.weight.id, linear.bias.as_ref().map_or(linear.weight.id, |b| b.id)];
+    /// let mut own = [
+    ///     GradientsParams::from_params(&mut gradients, &linear, &[weight]),
+    ///     GradientsParams::from_params(&mut gradients, &linear, &[bias]),
+    /// ];
+    /// let mut squares = BTreeMap::new();
+    /// for (engine, gradients) in parts.iter().zip(&own) {
+    ///     squares.extend(engine.squares(&linear, gradients)?);
+    /// }
+    /// let mut linear = linear;
+    /// for (engine, gradients) in parts.iter_mut().zip(own) {
+    ///     let report = engine.report(&linear, &squares)?;
+    ///     linear = engine.apply(linear, gradients, &report, 1.0)?;
+    /// }
+    /// # Ok::<(), evenburn_optim::OptimError>(())
+    /// ```
     pub fn restrict_to(&mut self, paths: BTreeSet<String>) {
         self.states.retain(|path, _| paths.contains(path));
         self.owned = Some(paths);
@@ -148,7 +193,7 @@ impl Engine {
     }
 
     /// The squared norm of each gradient there is, by path: what the norms of a step are made of. They may be of a part of the
-    /// module; [`report`](Self::report) takes those of all parts.
+    /// module; [`report`](Self::report) takes those of all parts, as in the example of [`restrict_to`](Self::restrict_to).
     ///
     /// # Errors
     /// Those of [`check`](Self::check) and [`OptimError::GradientMismatch`].
@@ -163,7 +208,7 @@ impl Engine {
     }
 
     /// What a step finds whose gradients have these squared norms, wherever they are: the same, to the last bit, as
-    /// [`measure`](Self::measure) with all gradients.
+    /// [`measure`](Self::measure) with all gradients. [`restrict_to`](Self::restrict_to) has an example.
     ///
     /// # Errors
     /// [`OptimError::MissingGradient`], [`OptimError::NonFiniteGradient`].
@@ -222,7 +267,8 @@ impl Engine {
         Ok((module, report))
     }
 
-    /// The part of a step that changes something: each parameter that has a gradient is stepped, clipped as `report` says.
+    /// The part of a step that changes something: each parameter that has a gradient is stepped, clipped as `report` says, as in
+    /// the example of [`restrict_to`](Self::restrict_to).
     ///
     /// # Errors
     /// [`OptimError::Factor`], upon which the engine is as it was, and [`OptimError::Update`], after which it can't go on.

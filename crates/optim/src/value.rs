@@ -9,6 +9,20 @@ use burn::tensor::Tensor;
 /// [`Tensor::from_inner`] alone gives a tensor that needs no gradient, is not distributed and has
 /// the default checkpointing strategy; a model whose parameters mix two strategies panics in its
 /// next forward pass.
+///
+/// ```
+/// use burn::module::Param;
+/// use burn::tensor::{Device, Tensor};
+/// use evenburn_optim::replace_value;
+///
+/// let device = Device::flex().autodiff();
+/// let before = Param::from_tensor(Tensor::<1>::from_floats([1.0, 2.0], &device));
+/// let id = before.id;
+/// let after = replace_value(before, |value| value * 3.0);
+/// assert_eq!(after.id, id);
+/// assert!(after.val().is_require_grad());
+/// assert_eq!(after.val().into_data().try_to_vec::<f32>().unwrap(), [3.0, 6.0]);
+/// ```
 pub fn replace<const D: usize>(
     param: Param<Tensor<D>>,
     update: impl FnOnce(Tensor<D>) -> Tensor<D>,

@@ -12,6 +12,26 @@ const STAGED: usize = 1 << 24;
 ///
 /// # Errors
 /// As [`Communicator::exchange`].
+///
+/// ```
+/// use evenburn_ranks::{Communicator as _, RankError, Threads, reduce_scatter, share};
+/// let ranks = Threads::all(2);
+/// let work = |rank: &Threads| {
+///     let mut x = if rank.rank() == 0 { [1.0, 2.0, 3.0] } else { [10.0, 20.0, 30.0] };
+///     // Two sums are made on rank 0, one on rank 1; then both have all three.
+///     let ranges = [0..2, 2..3];
+///     reduce_scatter(rank, &mut x, &ranges)?;
+///     assert_eq!(x, if rank.rank() == 0 { [11.0, 22.0, 3.0] } else { [10.0, 20.0, 33.0] });
+///     share(rank, &mut x, &ranges)?;
+///     assert_eq!(x, [11.0, 22.0, 33.0]);
+///     Ok::<(), RankError>(())
+/// };
+/// std::thread::scope(|scope| {
+///     let running: Vec<_> = ranks.iter().map(|rank| scope.spawn(move || work(rank))).collect();
+///     running.into_iter().try_for_each(|rank| rank.join().unwrap())
+/// })?;
+/// # Ok::<(), RankError>(())
+/// ```
 pub fn reduce_scatter(
     ranks: &dyn Communicator,
     x: &mut [f32],
@@ -30,7 +50,7 @@ pub fn reduce_scatter(
     Ok(())
 }
 
-/// Every rank has every rank's part of `x`.
+/// Every rank has every rank's part of `x`: what follows a [`reduce_scatter`], which has an example of both.
 ///
 /// # Errors
 /// As [`Communicator::all_gather_ranges`].
@@ -52,6 +72,21 @@ pub fn share(
 ///
 /// # Errors
 /// As [`Communicator::exchange`].
+///
+/// ```
+/// use evenburn_ranks::{Communicator as _, RankError, Threads, collect};
+/// let ranks = Threads::all(2);
+/// let work = |rank: &Threads| {
+///     let all = collect(rank, &vec![0.5; 1 + rank.rank()])?;
+///     assert_eq!(all, if rank.rank() == 0 { vec![vec![0.5], vec![0.5; 2]] } else { Vec::new() });
+///     Ok::<(), RankError>(())
+/// };
+/// std::thread::scope(|scope| {
+///     let running: Vec<_> = ranks.iter().map(|rank| scope.spawn(move || work(rank))).collect();
+///     running.into_iter().try_for_each(|rank| rank.join().unwrap())
+/// })?;
+/// # Ok::<(), RankError>(())
+/// ```
 pub fn collect(ranks: &dyn Communicator, own: &[f32]) -> Result<Vec<Vec<f32>>, RankError> {
     let (rank, world) = (ranks.rank(), ranks.world());
     let lengths = ranks.all_gather(&(own.len() as u64).to_le_bytes())?;
@@ -87,6 +122,21 @@ pub fn collect(ranks: &dyn Communicator, own: &[f32]) -> Result<Vec<Vec<f32>>, R
 ///
 /// # Errors
 /// As [`Communicator::broadcast`].
+///
+/// ```
+/// use evenburn_ranks::{Communicator as _, RankError, Threads, broadcast};
+/// let ranks = Threads::all(2);
+/// let work = |rank: &Threads| {
+///     let own = if rank.rank() == 0 { b"go on".to_vec() } else { Vec::new() };
+///     assert_eq!(broadcast(rank, own)?, b"go on");
+///     Ok::<(), RankError>(())
+/// };
+/// std::thread::scope(|scope| {
+///     let running: Vec<_> = ranks.iter().map(|rank| scope.spawn(move || work(rank))).collect();
+///     running.into_iter().try_for_each(|rank| rank.join().unwrap())
+/// })?;
+/// # Ok::<(), RankError>(())
+/// ```
 pub fn broadcast(ranks: &dyn Communicator, bytes: Vec<u8>) -> Result<Vec<u8>, RankError> {
     if ranks.world() == 1 {
         return Ok(bytes);

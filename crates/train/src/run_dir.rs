@@ -2,15 +2,15 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::Registry;
 use evenburn_data::DataConfig;
-use serde::{Deserialize, Serialize};
 
 use crate::branch::Branch;
-use crate::config::{self, Origins, Resolved, RunConfig};
+use crate::config::{self, Resolved, RunConfig};
 use crate::error::TrainError;
+use crate::provenance::Provenance;
 use crate::{clock, durable};
 
 pub(crate) const CONFIG: &str = "config.toml";
@@ -31,51 +31,6 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 const ASIDE: &str = ".new-";
 /// Far more time than making a run directory takes.
 const MAKING: Duration = Duration::from_mins(1);
-
-/// Where a run came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// Version of this program.
-    pub version: String,
-    /// When the run was started, in UTC, to the nanosecond.
-    pub started: String,
-    /// Operating system and processor.
-    pub platform: String,
-    /// Cores the process may use.
-    pub cores: usize,
-    /// Ranks that it was started with; it may go on with others.
-    #[serde(default = "one")]
-    pub ranks: usize,
-    /// The command line.
-    pub command: Vec<String>,
-    /// Where each key that was set got its value from.
-    pub keys: Origins,
-    /// The checkpoint of another run that this one goes on from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub branched_from: Option<PathBuf>,
-}
-
-/// What records from before there were ranks were made by.
-fn one() -> usize {
-    1
-}
-
-impl Provenance {
-    fn now(origins: &Origins, ranks: usize, branch: Option<&Branch>) -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: clock::moment(SystemTime::now()),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            ranks,
-            command: std::env::args_os()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect(),
-            keys: origins.clone(),
-            branched_from: branch.map(|branch| branch.checkpoint.clone()),
-        }
-    }
-}
 
 /// A run directory this process holds the lock of.
 #[derive(Debug)]

@@ -1,18 +1,22 @@
 //! A run from its configuration to its summary.
 
+mod hooks;
 mod restore;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use evenburn_data::{Prepare, TrainingData};
 
+use self::hooks::{Hooks, Measured};
 use self::restore::{Identities, Restore, TrainingState};
+pub use self::summary::Summary;
 use crate::branch::Branch;
 use crate::change;
 use crate::checkpoint::{Checkpoints, State};
@@ -23,8 +27,8 @@ use crate::feed::Feed;
 use crate::launch::Start;
 use crate::learner::{self, Interrupter, MetricsRenderer, OpenRenderer, RunDisplay};
 use crate::learning_rate::LearningRate;
-use crate::metrics::{self, Record};
-use crate::monitor::{self, Monitor, Monitors, Setup};
+use crate::metrics::Record;
+use crate::monitor::{self, Monitor, Setup};
 use crate::preflight::{self, Preflight};
 use crate::recorded_plan::RecordedPlan;
 use crate::registry::Registry;
@@ -32,9 +36,9 @@ use crate::run_dir::RunDir;
 use crate::samples::Samples;
 use crate::sinks::{Callback, Display, EventFile, JsonLines, OnStep, ProgressLines, Sink};
 use crate::task::{Task, untrained};
-use crate::training_loop::{Ended, Outcome, TrainingLoop};
-use crate::validation::{self, Benchmarks, Entries, ValidationEntry, ValidationSplit};
-use crate::{device, groups, memory};
+use crate::training_loop::{Ended, TrainingLoop};
+use crate::validation::{Benchmarks, ValidationEntry};
+use crate::{device, groups};
 
 /// A run that is ready to start or to continue.
 ///
@@ -79,44 +83,6 @@ pub struct Trainer {
     benchmarks: Benchmarks,
     ranks: Option<Ranks>,
     hooks: Hooks,
-}
-
-/// What a program adds to a run.
-#[derive(Default)]
-struct Hooks {
-    monitors: Vec<Box<dyn Monitor>>,
-    entries: Vec<Box<dyn ValidationEntry>>,
-    on_step: Vec<OnStep>,
-}
-
-/// What a run came to and where everything is.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Why it ended.
-    pub ended: Ended,
-    /// The run directory.
-    pub run: PathBuf,
-    /// Optimizer steps done, over all launches.
-    pub step: u64,
-    /// Optimizer steps of the budget.
-    pub total: u64,
-    /// Tokens trained on, over all launches.
-    pub tokens: u64,
-    /// Training loss of the last step of this launch.
-    pub loss: Option<f64>,
-    /// What the last evaluation of this launch measured, `val/loss` among it.
-    pub validation: Option<Record>,
-    /// The last checkpoint.
-    pub checkpoint: Option<PathBuf>,
-    /// The generated text and the file it is in.
-    pub sample: Option<(PathBuf, String)>,
-    /// Seconds of this launch, from its first step on.
-    pub seconds: f64,
-    /// Tokens trained on per second of this launch, evaluations and checkpoints included.
-    pub tokens_per_sec: f64,
-    /// Largest resident set of the process, in bytes.
-    pub peak_rss: Option<u64>,
 }
 
 impl Trainer {
@@ -472,41 +438,8 @@ impl Trainer {
         } else {
             None
         };
-        Ok(summary(run, outcome, step_tokens, sample))
+        Ok(Summary::new(run, outcome, step_tokens, sample))
     }
-}
-
-impl Hooks {
-    /// What measures a run: the built-in monitors and validation entries, and the program's own behind them.
-    fn measured(
-        self,
-        built_in: Vec<Box<dyn Monitor>>,
-        setup: &Setup<'_>,
-        data: &TrainingData,
-    ) -> Result<Measured, TrainError> {
-        let mut all = built_in;
-        all.extend(self.monitors);
-        let monitors = Monitors::new(all);
-        let mut all = validation::built_in();
-        all.extend(self.entries);
-        let validation = Entries {
-            all,
-            split: ValidationSplit::open(data, setup.config)?,
-        };
-        metrics::check_names(monitors.specs().chain(validation.specs()))?;
-        Ok(Measured {
-            monitors,
-            validation,
-            on_step: self.on_step,
-        })
-    }
-}
-
-/// What measures a run, and the functions that are called with what was measured.
-struct Measured {
-    monitors: Monitors,
-    validation: Entries,
-    on_step: Vec<OnStep>,
 }
 
 /// What a loop is put together from.
@@ -520,27 +453,4 @@ struct Parts {
     lines: (JsonLines, Option<String>),
     events: EventFile,
     shown_as: Display,
-}
-
-fn summary(
-    run: &RunDir,
-    outcome: Outcome,
-    step_tokens: u64,
-    sample: Option<(PathBuf, String)>,
-) -> Summary {
-    Summary {
-        ended: outcome.ended,
-        run: run.path().to_owned(),
-        step: outcome.state.step,
-        total: outcome.total,
-        tokens: outcome.state.tokens,
-        loss: outcome.loss,
-        validation: outcome.validation,
-        checkpoint: outcome.checkpoint,
-        sample,
-        seconds: outcome.seconds,
-        tokens_per_sec: (outcome.steps_done * step_tokens) as f64
-            / outcome.seconds.max(f64::MIN_POSITIVE),
-        peak_rss: memory::peak_rss(),
-    }
 }

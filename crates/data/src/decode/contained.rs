@@ -16,6 +16,14 @@ thread_local! {
 ///
 /// # Errors
 /// Those of the work, and one for a panic.
+///
+/// ```
+/// use evenburn_data::contained;
+/// assert_eq!(contained(|| Ok(7))?, 7);
+/// let error = contained::<()>(|| panic!("17 levels")).unwrap_err();
+/// assert!(error.to_string().contains("17 levels"), "{error}");
+/// # Ok::<(), parquet::errors::ParquetError>(())
+/// ```
 pub fn contained<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     silence();
     let outer = CONTAINED.replace(true);

@@ -123,6 +123,30 @@ impl<'m> Scorer<'m> {
     ///
     /// # Errors
     /// [`ScoreError`].
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use burn::tensor::Device;
+    /// use evenburn_eval::{Passes, Scorer, TokenRequest};
+    /// use evenburn_model::{Decoder, ModelConfig, Plan, strategy::PreNorm};
+    ///
+    /// let config = ModelConfig { vocab_size: 32, dim: 16, layers: 1, heads: 2, context: 8, ..Default::default() };
+    /// let decoder = Decoder::new(&Plan::new(&config, &PreNorm::default())?, 0, &Device::flex());
+    /// let requests: Vec<TokenRequest> = (0..3)
+    ///     .map(|head| TokenRequest { head: vec![head], tail: vec![head + 1] })
+    ///     .collect();
+    /// let scorer = Scorer::new(&decoder, 8).passes(Passes::OneByOne);
+    /// let mut watch = |_| ControlFlow::Continue(());
+    /// let whole = scorer.score(&requests, &mut watch)?;
+    /// let parts = [
+    ///     scorer.score_part(&requests, (0, 2), &mut watch)?,
+    ///     scorer.score_part(&requests, (1, 2), &mut watch)?,
+    /// ];
+    /// for (number, score) in whole.iter().enumerate() {
+    ///     assert_eq!(parts[0][number].as_ref().or(parts[1][number].as_ref()), Some(score));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn score_part(
         &self,
         requests: &[TokenRequest],

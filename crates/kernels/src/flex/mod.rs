@@ -6,6 +6,7 @@
 
 pub(crate) mod bf16;
 pub(crate) mod extension;
+pub(crate) mod logits;
 pub(crate) mod matrix;
 mod row;
 pub(crate) mod simd;

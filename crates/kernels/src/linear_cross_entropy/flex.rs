@@ -2,6 +2,7 @@
 
 use crate::Precision;
 use crate::flex::extension::Fused;
+use crate::flex::logits::for_chunks_of_logits;
 use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
 use crate::flex::simd::{exp_and_sum, largest, simd};
 use crate::flex::weight::Weight;
@@ -30,10 +31,6 @@ pub(super) fn dispatch(
     ))
 }
 
-/// Logits that are in memory at once, at most, 64 MB; and rows, beyond which products gain nothing.
-const LOGITS: usize = 1 << 24;
-const ROWS: usize = 512;
-
 simd! {
     /// The row's loss; with `gradient`, the row becomes `softmax(row) - onehot(target)`.
     fn row_loss(row: &mut [f32], target: usize, gradient: bool) -> f32 {
@@ -56,6 +53,14 @@ struct Computed {
     loss: FlexTensor,
     hidden: Option<FlexTensor>,
     weight: Option<FlexTensor>,
+}
+
+/// A buffer for a weight's gradient, which the first rows fill; without rows it is zero.
+fn gradient_buffer(rows: usize, entries: usize) -> Vec<f32> {
+    if rows == 0 {
+        return vec![0.0; entries];
+    }
+    buffer(entries)
 }
 
 fn compute(
@@ -81,26 +86,15 @@ fn compute(
             numbers: products * (n * d + d * v),
         }
     });
-    let chunk = (LOGITS / v).clamp(1, ROWS).min(n);
     weight.prepare_forward(n);
-    let h = Matrix::new(values(&hidden), d);
     let mut dhidden = wanted[0].then(|| buffer(n * d));
-    let mut dweight = wanted[1].then(|| buffer(d * v));
-    let mut logits = buffer(chunk * v);
+    let mut dweight = wanted[1].then(|| gradient_buffer(n, d * v));
     let mut loss = 0.0f64;
-    for first in (0..n).step_by(chunk) {
-        let rows = chunk.min(n - first);
-        let (h, logits) = (h.block([first, 0], [rows, d]), &mut logits[..rows * v]);
-        product_parallel(
-            MatrixMut::new(logits, v),
-            Into::Replace,
-            1.0,
-            [h, weight.forward()],
-            precision,
-        );
+    let h = Matrix::new(values(&hidden), d);
+    for_chunks_of_logits(h, &weight, precision, |rows, h, logits| {
         let losses: Vec<f32> = logits
             .par_chunks_mut(v)
-            .zip(&targets[first..first + rows])
+            .zip(&targets[rows.clone()])
             .map(|(row, &target)| {
                 if target < 0 {
                     row.fill(0.0);
@@ -113,16 +107,17 @@ fn compute(
         loss += losses.iter().map(|&x| f64::from(x)).sum::<f64>();
         let dlogits = Matrix::new(logits, v);
         if let Some(dhidden) = &mut dhidden {
-            let dhidden = &mut dhidden[first * d..(first + rows) * d];
+            let dhidden = &mut dhidden[rows.start * d..rows.end * d];
             let dhidden = MatrixMut::new(dhidden, d);
             let factors = [dlogits, weight.backward()];
             product_parallel(dhidden, Into::Replace, 1.0, factors, precision);
         }
         if let Some(dweight) = &mut dweight {
-            let into = if first == 0 { Into::Replace } else { Into::Add };
+            let first = rows.start == 0;
+            let into = if first { Into::Replace } else { Into::Add };
             weight.accumulate(dweight, into, 1.0, [h, dlogits], precision);
         }
-    }
+    });
     Computed {
         loss: tensor(vec![loss as f32], [1]),
         hidden: dhidden.map(|values| tensor(values, shape(&hidden))),

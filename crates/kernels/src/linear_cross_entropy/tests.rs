@@ -198,3 +198,16 @@ fn infinity_shows_where_it_counts() {
         }
     }
 }
+
+#[test]
+fn without_rows_there_is_no_loss() {
+    let device = Device::flex().autodiff();
+    let hidden = Tensor::<2>::zeros([0, 3], &device);
+    let weight = Tensor::<2>::ones([3, 5], &device).require_grad();
+    let targets = Tensor::<1, Int>::zeros([0], &device);
+    let loss = linear_cross_entropy(hidden, weight.clone(), targets, Precision::F32);
+    let gradients = loss.backward();
+    let zeros = weight.grad(&gradients).unwrap();
+    assert_eq!(zeros.into_data().try_to_vec::<f32>().unwrap(), [0.0; 15]);
+    assert_eq!(loss.into_scalar::<f32>(), 0.0);
+}

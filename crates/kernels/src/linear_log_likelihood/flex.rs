@@ -2,10 +2,11 @@
 
 use crate::Precision;
 use crate::flex::extension::Fused;
-use crate::flex::matrix::{Into, Matrix, MatrixMut, product_parallel};
+use crate::flex::logits::for_chunks_of_logits;
+use crate::flex::matrix::Matrix;
 use crate::flex::simd::{exp_and_sum, largest, simd};
 use crate::flex::weight::Weight;
-use crate::flex::{assert_ids, buffer, contiguous, integers, tensor, values};
+use crate::flex::{assert_ids, contiguous, integers, tensor, values};
 use crate::profile::{Pass, Work, span};
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, Int, Tensor};
@@ -27,10 +28,6 @@ pub(super) fn dispatch(
     let [likelihood, is_largest] = [0, 1].map(|row| both.clone().narrow(0, row, 1).squeeze_dim(0));
     (likelihood, is_largest.greater_elem(0.5))
 }
-
-/// Logits that are in memory at once, at most, 64 MB; and rows, beyond which products gain nothing.
-const LOGITS: usize = 1 << 24;
-const ROWS: usize = 512;
 
 simd! {
     /// The log-likelihood of the target, and 1 where its logit is the first of the largest, else 0.
@@ -63,25 +60,13 @@ pub(crate) fn forward(
         // The logits stay in a cache, chunk by chunk.
         numbers: n * d + d * v,
     });
-    let chunk = (LOGITS / v).clamp(1, ROWS).min(n);
     weight.prepare_forward(n);
-    let h = Matrix::new(values(&hidden), d);
-    let mut logits = buffer(chunk * v);
     let mut scores = Vec::with_capacity(n);
-    for first in (0..n).step_by(chunk) {
-        let rows = chunk.min(n - first);
-        let (h, logits) = (h.block([first, 0], [rows, d]), &mut logits[..rows * v]);
-        product_parallel(
-            MatrixMut::new(logits, v),
-            Into::Replace,
-            1.0,
-            [h, weight.forward()],
-            precision,
-        );
-        let targets = &targets[first..first + rows];
-        let of_rows = logits.par_chunks_mut(v).zip(targets);
+    let h = Matrix::new(values(&hidden), d);
+    for_chunks_of_logits(h, &weight, precision, |rows, _, logits| {
+        let of_rows = logits.par_chunks_mut(v).zip(&targets[rows]);
         scores.par_extend(of_rows.map(|(row, target)| row_score(row, *target as usize)));
-    }
+    });
     let likelihoods = scores.iter().map(|(likelihood, _)| *likelihood);
     let flags = scores.iter().map(|(_, is_largest)| *is_largest);
     tensor(likelihoods.chain(flags).collect(), [2, n])

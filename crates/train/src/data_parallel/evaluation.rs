@@ -6,7 +6,7 @@ use evenburn_eval::{Scorer, TokenScore};
 use evenburn_model::Decoder;
 use evenburn_ranks::Communicator;
 
-use super::messages::{ScoreOrder, exchange};
+use super::messages::{ScoreOrder, all_results};
 use super::ranks::unscored;
 use crate::error::TrainError;
 
@@ -21,7 +21,7 @@ pub(super) fn score_part(
     let part = (comm.rank(), comm.world());
     let own = scorer.score_part(&order.requests, part, watch);
     let own = own.map_err(|error| unscored(&error));
-    let all = exchange(comm, own.as_ref());
+    let all = all_results(comm, own.as_ref());
     let mut scores = own?;
     for others in all? {
         for (score, other) in scores.iter_mut().zip(others) {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::TensorData;
-use evenburn_model::{Decoder, weights};
+use burn::module::Param;
+use burn::tensor::{Tensor, TensorData};
+use evenburn_model::Decoder;
+use evenburn_model::weights::{self, ParameterVisitor};
 use evenburn_optim::{Counts, Engine};
 use evenburn_ranks::{Communicator, broadcast};
 
@@ -25,10 +27,29 @@ pub(super) fn receive_weights(
     comm: &dyn Communicator,
     decoder: Decoder,
 ) -> Result<Decoder, TrainError> {
-    let own = weights::collect(&decoder).into_iter();
-    let sent = own.map(|(path, data)| Ok((path, receive(comm, data.shape().to_vec())?)));
-    let sent: BTreeMap<String, TensorData> = sent.collect::<Result<_, TrainError>>()?;
-    Ok(weights::replace(decoder, sent)?)
+    struct Receive<'c> {
+        comm: &'c dyn Communicator,
+        received: Result<BTreeMap<String, TensorData>, TrainError>,
+    }
+    impl ParameterVisitor for Receive<'_> {
+        fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+            let Ok(received) = &mut self.received else {
+                return;
+            };
+            match receive(self.comm, param.lazy_shape().to_vec()) {
+                Ok(data) => {
+                    received.insert(path.to_owned(), data);
+                }
+                Err(error) => self.received = Err(error),
+            }
+        }
+    }
+    let mut visitor = Receive {
+        comm,
+        received: Ok(BTreeMap::new()),
+    };
+    weights::visit(&decoder, &mut visitor);
+    Ok(weights::replace(decoder, visitor.received?)?)
 }
 
 /// The state of an optimizer, or of a part of its parameters.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 use evenburn_model::Decoder;
+use evenburn_model::weights::{self, ParameterMapper, ParameterVisitor};
 use evenburn_optim::{OptimError, replace_value};
 
 use super::member::floats;
@@ -85,14 +86,13 @@ impl Layout {
         step: u64,
     ) -> Result<Vec<f32>, TrainError> {
         let mut visitor = Flatten {
-            path: Path::default(),
             layout: self,
             gradients,
             flat: vec![0.0; self.len()],
             missing: Vec::new(),
             unread: None,
         };
-        decoder.visit(&mut visitor);
+        weights::visit(decoder, &mut visitor);
         if !visitor.missing.is_empty() {
             let parameters = visitor.missing;
             return Err(OptimError::MissingGradient { step, parameters }.into());
@@ -111,26 +111,24 @@ impl Layout {
         of: Option<usize>,
     ) -> GradientsParams {
         let mut visitor = Unflatten {
-            path: Path::default(),
             layout: self,
             flat,
             of,
             gradients: GradientsParams::new(),
         };
-        decoder.visit(&mut visitor);
+        weights::visit(decoder, &mut visitor);
         visitor.gradients
     }
 
     /// The values of one rank's parameters, at their places in a vector that is zero elsewhere.
     pub(super) fn values(&self, decoder: &Decoder, of: usize) -> Result<Vec<f32>, TrainError> {
         let mut visitor = Values {
-            path: Path::default(),
             layout: self,
             of,
             flat: vec![0.0; self.len()],
             unread: None,
         };
-        decoder.visit(&mut visitor);
+        weights::visit(decoder, &mut visitor);
         match visitor.unread {
             Some(error) => Err(error),
             None => Ok(visitor.flat),
@@ -139,12 +137,12 @@ impl Layout {
 
     /// The decoder with the values of a vector in all parameters but those of one rank.
     pub(super) fn replace(&self, decoder: Decoder, flat: &[f32], except: usize) -> Decoder {
-        decoder.map(&mut Replace {
-            path: Path::default(),
+        let mut mapper = Replace {
             layout: self,
             flat,
             except,
-        })
+        };
+        weights::map(decoder, &mut mapper)
     }
 }
 
@@ -152,58 +150,29 @@ fn size(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-/// The names on the way to a parameter.
-#[derive(Debug, Default)]
-struct Path(Vec<String>);
-
-impl Path {
-    fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
-    }
-
-    fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    fn text(&self) -> String {
-        self.0.join(".")
-    }
-}
-
 /// Paths and shapes of the parameters that have gradients, in visiting order.
 fn trainable(decoder: &Decoder) -> Result<Vec<(String, Vec<usize>)>, TrainError> {
     struct Find {
-        path: Path,
         found: Vec<(String, Vec<usize>)>,
         foreign: Option<(String, DType)>,
     }
-    impl ModuleVisitor for Find {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.enter(name);
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+    impl ParameterVisitor for Find {
+        fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
             let value = param.val();
             if !value.is_require_grad() {
                 return;
             }
             if value.dtype() != DType::F32 {
-                self.foreign
-                    .get_or_insert((self.path.text(), value.dtype()));
+                self.foreign.get_or_insert((path.to_owned(), value.dtype()));
             }
-            self.found.push((self.path.text(), value.dims().to_vec()));
+            self.found.push((path.to_owned(), value.dims().to_vec()));
         }
     }
     let mut visitor = Find {
-        path: Path::default(),
         found: Vec::new(),
         foreign: None,
     };
-    decoder.visit(&mut visitor);
+    weights::visit(decoder, &mut visitor);
     match visitor.foreign {
         None => Ok(visitor.found),
         Some((path, format)) => Err(TrainError::DeviceRead {
@@ -213,7 +182,6 @@ fn trainable(decoder: &Decoder) -> Result<Vec<(String, Vec<usize>)>, TrainError>
 }
 
 struct Flatten<'l> {
-    path: Path,
     layout: &'l Layout,
     gradients: GradientsParams,
     flat: Vec<f32>,
@@ -221,22 +189,13 @@ struct Flatten<'l> {
     unread: Option<TrainError>,
 }
 
-impl ModuleVisitor for Flatten<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.text();
-        let Some(place) = self.layout.places.get(&path) else {
+impl ParameterVisitor for Flatten<'_> {
+    fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        let Some(place) = self.layout.places.get(path) else {
             return;
         };
         let Some(gradient) = self.gradients.remove::<D>(param.id) else {
-            self.missing.push(path);
+            self.missing.push(path.to_owned());
             return;
         };
         let data = gradient.inner().into_data();
@@ -250,24 +209,15 @@ impl ModuleVisitor for Flatten<'_> {
 }
 
 struct Unflatten<'l> {
-    path: Path,
     layout: &'l Layout,
     flat: &'l [f32],
     of: Option<usize>,
     gradients: GradientsParams,
 }
 
-impl ModuleVisitor for Unflatten<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(place) = self.layout.places.get(&self.path.text()) else {
+impl ParameterVisitor for Unflatten<'_> {
+    fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        let Some(place) = self.layout.places.get(path) else {
             return;
         };
         if self.of.is_some_and(|rank| rank != place.owner) {
@@ -282,24 +232,15 @@ impl ModuleVisitor for Unflatten<'_> {
 }
 
 struct Values<'l> {
-    path: Path,
     layout: &'l Layout,
     of: usize,
     flat: Vec<f32>,
     unread: Option<TrainError>,
 }
 
-impl ModuleVisitor for Values<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let place = self.layout.places.get(&self.path.text());
+impl ParameterVisitor for Values<'_> {
+    fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        let place = self.layout.places.get(path);
         let Some(place) = place.filter(|place| place.owner == self.of) else {
             return;
         };
@@ -314,23 +255,18 @@ impl ModuleVisitor for Values<'_> {
 }
 
 struct Replace<'l> {
-    path: Path,
     layout: &'l Layout,
     flat: &'l [f32],
     except: usize,
 }
 
-impl ModuleMapper for Replace<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let place = self.layout.places.get(&self.path.text());
+impl ParameterMapper for Replace<'_> {
+    fn parameter<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
+        let place = self.layout.places.get(path);
         let Some(place) = place.filter(|place| place.owner != self.except) else {
             return param;
         };
@@ -345,7 +281,7 @@ impl ModuleMapper for Replace<'_> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use evenburn_model::{ModelConfig, Plan, strategy::AnGpt, weights};
+    use evenburn_model::{ModelConfig, Plan, strategy::AnGpt};
 
     use super::*;
 

@@ -13,7 +13,7 @@ use evenburn_optim::{Counts, Engine, StepReport};
 use evenburn_ranks::{Communicator, collect, reduce_scatter, share};
 
 use super::layout::Layout;
-use super::messages::{Contribution, exchange};
+use super::messages::{Contribution, all_results};
 use crate::checkpoint::Named;
 use crate::error::TrainError;
 use crate::evaluate::read;
@@ -92,7 +92,7 @@ impl Member {
             Ok((flat, Contribution { figures, stop }))
         });
         let started = Instant::now();
-        let said = exchange(&*self.comm, local.as_ref().map(|(_, said)| said));
+        let said = all_results(&*self.comm, local.as_ref().map(|(_, said)| said));
         self.times.others += started.elapsed();
         let (mut flat, _) = local?;
         let said = said?;
@@ -136,7 +136,7 @@ impl Member {
                     0 => measure(task).map(Some),
                     _ => Ok(None),
                 };
-                let all = exchange(&*comm, own.as_ref());
+                let all = all_results(&*comm, own.as_ref());
                 own?;
                 Ok(all?.into_iter().next().flatten())
             },
@@ -155,7 +155,7 @@ impl Member {
             .squares(&decoder, &gradients)
             .map_err(TrainError::from);
         let started = Instant::now();
-        let all = exchange(&*self.comm, own.as_ref());
+        let all = all_results(&*self.comm, own.as_ref());
         self.times.others += started.elapsed();
         own?;
         let squares: BTreeMap<String, f64> = all?.into_iter().flatten().collect();
@@ -184,14 +184,14 @@ impl Member {
                 .map(Some),
             None => Ok(None),
         };
-        let all = exchange(&*self.comm, own.as_ref());
+        let all = all_results(&*self.comm, own.as_ref());
         own?;
         Ok(all?.into_iter().flatten().collect())
     }
 
     /// The counts of all optimizers as those of one.
     pub(super) fn optimizer_counts(&self, engine: &Engine) -> Result<Counts, TrainError> {
-        let all = exchange(&*self.comm, Ok(&engine.counts()))?;
+        let all = all_results(&*self.comm, Ok(&engine.counts()))?;
         let mut counts = engine.counts();
         counts
             .parameters
@@ -206,7 +206,7 @@ impl Member {
         let names: Vec<_> = own.iter().map(shape).collect();
         let flat = own.iter().map(|(_, data)| floats(data));
         let flat = flat.collect::<Result<Vec<_>, _>>().map(|all| all.concat());
-        let names = exchange(&*self.comm, flat.as_ref().map(|_| &names));
+        let names = all_results(&*self.comm, flat.as_ref().map(|_| &names));
         drop(own);
         let (flat, names) = (flat?, names?);
         let flats = collect(&*self.comm, &flat)?;

@@ -135,7 +135,7 @@ pub(super) fn receive<T: DeserializeOwned>(ranks: &dyn Communicator) -> Result<T
 ///
 /// # Errors
 /// This rank's own error, if it has one, else that of the first rank that failed.
-pub(super) fn exchange<T: Serialize + DeserializeOwned>(
+pub(super) fn all_results<T: Serialize + DeserializeOwned>(
     ranks: &dyn Communicator,
     own: Result<&T, &TrainError>,
 ) -> Result<Vec<T>, TrainError> {

@@ -1,9 +1,10 @@
 //! Norms of every parameter and of its gradient.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use evenburn_kernels::square_sum;
+use evenburn_model::weights::{self, ParameterVisitor};
 
 use super::{GradientView, Monitor, MonitorError, Probes, Setup, StepView};
 use crate::metrics::{MetricSpec, Record};
@@ -71,31 +72,20 @@ impl Monitor for Norms {
 /// L2 norms by metric name, in visiting order.
 fn norms<M: Module>(module: &M, gradients: &GradientsParams) -> Vec<(String, f64)> {
     let mut visitor = Visitor {
-        path: Vec::new(),
         gradients,
         found: Vec::new(),
     };
-    module.visit(&mut visitor);
+    weights::visit(module, &mut visitor);
     visitor.found
 }
 
 struct Visitor<'g> {
-    path: Vec<String>,
     gradients: &'g GradientsParams,
     found: Vec<(String, f64)>,
 }
 
-impl ModuleVisitor for Visitor<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
+impl ParameterVisitor for Visitor<'_> {
+    fn parameter<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
         self.found
             .push((format!("norm/param/{path}"), norm(param.val().inner())));
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
