@@ -112,7 +112,7 @@ impl Engine {
     ///     update: Composition::adam(Adam::default()).into(),
     ///     lr: 1e-2,
     ///     weight_decay: 0.0,
-    ///     constraint: Constraint::None,
+    ///     constraint: Constraint::Free,
     /// };
     /// let rules = BTreeMap::from(["weight", "bias"].map(|path| (path.to_owned(), rule.clone())));
     /// let whole = Engine::new(rules, Clip::All { max: 1.0 });
@@ -125,15 +125,13 @@ impl Engine {
     /// });
     /// let loss = linear.forward(Tensor::<2>::ones([1, 4], &device)).square().sum();
     /// let mut gradients = loss.backward();
-    /// let [weight, bias] = [linear.weight.id, linear.bias.as_ref().map_or(linear.weight.id, |b| b.id)];
-    /// let mut own = [
-    ///     GradientsParams::from_params(&mut gradients, &linear, &[weight]),
-    ///     GradientsParams::from_params(&mut gradients, &linear, &[bias]),
-    /// ];
+    /// let parameters = [linear.weight.id, linear.bias.as_ref().expect("a linear map has one").id];
+    /// let own = parameters.map(|id| GradientsParams::from_params(&mut gradients, &linear, &[id]));
     /// let mut squares = BTreeMap::new();
     /// for (engine, gradients) in parts.iter().zip(&own) {
     ///     squares.extend(engine.squares(&linear, gradients)?);
     /// }
+    /// assert_eq!(squares.len(), 2);
     /// let mut linear = linear;
     /// for (engine, gradients) in parts.iter_mut().zip(own) {
     ///     let report = engine.report(&linear, &squares)?;

@@ -136,7 +136,7 @@ impl<'m> Scorer<'m> {
     ///     .map(|head| TokenRequest { head: vec![head], tail: vec![head + 1] })
     ///     .collect();
     /// let scorer = Scorer::new(&decoder, 8).passes(Passes::OneByOne);
-    /// let mut watch = |_| ControlFlow::Continue(());
+    /// let mut watch = |_: usize| ControlFlow::Continue(());
     /// let whole = scorer.score(&requests, &mut watch)?;
     /// let parts = [
     ///     scorer.score_part(&requests, (0, 2), &mut watch)?,
