@@ -34,7 +34,7 @@ use crate::recorded_plan::RecordedPlan;
 use crate::registry::Registry;
 use crate::run_dir::RunDir;
 use crate::samples::Samples;
-use crate::sinks::{Callback, Display, EventFile, JsonLines, OnStep, ProgressLines, Sink};
+use crate::sinks::{Callback, Display, EventFile, JsonLines, ProgressLines, Sink};
 use crate::task::{Task, untrained};
 use crate::training_loop::{Ended, TrainingLoop};
 use crate::validation::{Benchmarks, ValidationEntry};
