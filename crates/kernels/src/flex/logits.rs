@@ -14,7 +14,7 @@ const ROWS: usize = 512;
 /// Gives `each` the logits of some rows after those of others, in order, so that they stay in a cache: the numbers of the rows, their
 /// hidden states, and their logits, one row of `V` after another, which it may write over.
 ///
-/// `hidden` is `[N, D]` and `weight` `[D, V]`, prepared for a forward pass.
+/// `hidden` is `[N, D]`, with at least one row, and `weight` `[D, V]`, prepared for a forward pass.
 pub(crate) fn for_chunks_of_logits(
     hidden: Matrix<'_>,
     weight: &Weight,
@@ -24,7 +24,7 @@ pub(crate) fn for_chunks_of_logits(
     let (n, [d, v]) = (hidden.rows(), weight.shape());
     let chunk = (LOGITS / v).clamp(1, ROWS).min(n);
     let mut logits = buffer(chunk * v);
-    for first in (0..n).step_by(chunk.max(1)) {
+    for first in (0..n).step_by(chunk) {
         let rows = chunk.min(n - first);
         let (h, logits) = (hidden.block([first, 0], [rows, d]), &mut logits[..rows * v]);
         let factors = [h, weight.forward()];

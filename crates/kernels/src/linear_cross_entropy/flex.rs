@@ -55,14 +55,6 @@ struct Computed {
     weight: Option<FlexTensor>,
 }
 
-/// A buffer for a weight's gradient, which the first rows fill; without rows it is zero.
-fn gradient_buffer(rows: usize, entries: usize) -> Vec<f32> {
-    if rows == 0 {
-        return vec![0.0; entries];
-    }
-    buffer(entries)
-}
-
 fn compute(
     hidden: FlexTensor,
     weight: FlexTensor,
@@ -88,7 +80,7 @@ fn compute(
     });
     weight.prepare_forward(n);
     let mut dhidden = wanted[0].then(|| buffer(n * d));
-    let mut dweight = wanted[1].then(|| gradient_buffer(n, d * v));
+    let mut dweight = wanted[1].then(|| buffer(d * v));
     let mut loss = 0.0f64;
     let h = Matrix::new(values(&hidden), d);
     for_chunks_of_logits(h, &weight, precision, |rows, h, logits| {

@@ -34,7 +34,7 @@ const LOGITS: usize = 1 << 24;
 ///
 /// # Panics
 ///
-/// If the shapes don't fit, or, on the CPU, a target is negative, or `V` or more.
+/// If there are no rows, the shapes don't fit, or, on the CPU, a target is negative, or `V` or more.
 pub fn linear_log_likelihood(
     hidden: Tensor<2>,
     weight: Tensor<2>,
